@@ -1,0 +1,101 @@
+"""Every error that grandopt raises on purpose.
+
+GrandoptError
+├── InputError                what the user gave cannot be used
+│   ├── ConfigError           a configuration file, a field of it, or an option
+│   ├── CheckpointError       a file that should hold an agent
+│   │   └── UntrustedError    … that would have to be unpickled first
+│   ├── SignatureError        inputs that do not fit the agent
+│   ├── SamplesError          recorded observations that cannot be used
+│   ├── OutputError           a place that cannot be written
+│   ├── ArtifactError         a damaged or unfitting artifact
+│   └── ReportError           a damaged or unfitting report
+├── EngineError               an engine and a program do not come together
+│   ├── EngineUnavailableError    the engine is not installed here
+│   ├── UnsupportedError          the engine cannot take this program
+│   └── BuildError                the engine tried and failed
+├── CaptureError              a network cannot be turned into a graph
+├── PassError                 a pass left a broken program behind
+├── VerificationError         a candidate could not be compared at all
+├── MeasurementError          a figure could not be taken
+└── TuningError               a study could not be run
+
+A message says what happened, with the offending value, and what to do next. Exit codes and HTTP
+statuses are not here: `cli/app.py` and `serving/http.py` map these classes to them.
+"""
+
+
+class GrandoptError(Exception):
+    """Base of all errors that grandopt raises on purpose; `str()` of it is one clear line."""
+
+
+class InputError(GrandoptError):
+    """What the user gave cannot be used."""
+
+
+class ConfigError(InputError):
+    """A configuration file, one of its fields, or a command-line option is wrong."""
+
+
+class CheckpointError(InputError):
+    """A file that should hold an agent cannot be read as one."""
+
+
+class UntrustedError(CheckpointError):
+    """Reading the file would run code from it; the caller has not said that it is trusted."""
+
+
+class SignatureError(InputError):
+    """Inputs do not fit the agent's names, shapes or dtypes."""
+
+
+class SamplesError(InputError):
+    """Recorded observations cannot be used."""
+
+
+class OutputError(InputError):
+    """A file or folder cannot be written."""
+
+
+class ArtifactError(InputError):
+    """An artifact is damaged, or does not fit this machine or these libraries."""
+
+
+class ReportError(InputError):
+    """A report is damaged, or of a version that this grandopt does not know."""
+
+
+class EngineError(GrandoptError):
+    """An engine and a program do not come together."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine is not installed here; the message says how to install it."""
+
+
+class UnsupportedError(EngineError):
+    """The engine cannot take this program; the message names the operator or the reason."""
+
+
+class BuildError(EngineError):
+    """The engine tried to build the program and failed; the message holds its first error line."""
+
+
+class CaptureError(GrandoptError):
+    """A network cannot be turned into a graph that computes the same."""
+
+
+class PassError(GrandoptError):
+    """A pass left a program behind that its own check refuses."""
+
+
+class VerificationError(GrandoptError):
+    """A candidate could not be compared with its original at all."""
+
+
+class MeasurementError(GrandoptError):
+    """A figure could not be taken."""
+
+
+class TuningError(GrandoptError):
+    """A study could not be opened or run."""

@@ -1,0 +1,198 @@
+"""What an agent takes and gives: names, dtypes, shapes with a dynamic batch, and what its action means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grandopt.errors import SignatureError
+
+Array = NDArray[Any]
+Bound = float | tuple[float, ...] | None
+Role = Literal["value", "scores", "action"]
+ActionKind = Literal["none", "argmax", "binary", "continuous"]
+
+DTYPES = frozenset({"float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"})
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output, described without its batch dimension.
+
+    `low` and `high` are the inclusive bounds of the declared space, one number for all elements or one
+    per element in row-major order; they guide seeded draws and are not enforced at a call. `role` says
+    of an output whether its arg max over the last axis is a decision ("scores"), whether it is the
+    action itself, or neither ("value").
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    low: Bound = None
+    high: Bound = None
+    role: Role = "value"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise SignatureError(
+                f"{self.name}: dtype {self.dtype!r} is not one of {', '.join(sorted(DTYPES))}"
+            )
+        if any(not isinstance(size, int) or size < 1 for size in self.shape):
+            raise SignatureError(f"{self.name}: shape {list(self.shape)} must hold positive whole numbers")
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of one observation."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def bounds(self) -> tuple[Array, Array]:
+        """Lower and upper bound as float64 arrays of `shape`; infinite where nothing was declared."""
+        low = -np.inf if self.low is None else self.low
+        high = np.inf if self.high is None else self.high
+        return self._full(low), self._full(high)
+
+    def _full(self, bound: float | tuple[float, ...]) -> Array:
+        flat = np.asarray(bound, dtype=np.float64)
+        return np.broadcast_to(flat if flat.ndim == 0 else flat.reshape(self.shape), self.shape).copy()
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the agent does around its network, and what its action means.
+
+    `action` is "argmax" (index of the largest score, one per group of `groups`), "binary" (one bit per
+    score, set where it is positive), "continuous" (numbers within `low` … `high`), or "none" (the outputs
+    are plain tensors). `normalised` says that observation statistics are folded in, `clip_obs` at which
+    normalised value observations are clipped, `squashed` that a tanh bounds the action.
+    """
+
+    action: ActionKind = "none"
+    groups: tuple[int, ...] = ()
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+    normalised: bool = False
+    clip_obs: float | None = None
+    squashed: bool = False
+
+    def margins(self, scores: Array) -> Array:
+        """How far each row of `scores` [B, n] is from another decision, in units of the scores: [B]."""
+        if self.action == "binary":
+            return np.abs(scores).min(axis=-1)  # type: ignore[no-any-return]
+        edges = np.cumsum(self.groups or (scores.shape[-1],))[:-1]
+        gaps = []
+        for group in np.split(scores, edges, axis=-1):
+            if group.shape[-1] < 2:
+                continue
+            top = np.partition(group, -2, axis=-1)
+            gaps.append(top[..., -1] - top[..., -2])
+        if not gaps:
+            return np.full(scores.shape[0], np.inf)
+        return np.min(gaps, axis=0)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs and outputs of an agent, in calling order. The batch is the first dimension of each."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [spec.name for spec in self.inputs]
+        if len(set(names)) != len(names):
+            raise SignatureError(f"input names must differ, got {', '.join(names)}")
+
+    def order(self, observation: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The values of a Dict observation in calling order; raises SignatureError on a wrong key."""
+        names = [spec.name for spec in self.inputs]
+        missing = [name for name in names if name not in observation]
+        extra = [str(name) for name in observation if name not in names]
+        if missing or extra:
+            raise SignatureError(
+                f"observation keys are wrong: missing {missing or 'none'}, unexpected {extra or 'none'}; "
+                f"this agent takes {', '.join(names)}"
+            )
+        return tuple(observation[name] for name in names)
+
+    def prepare(self, values: Sequence[Any]) -> tuple[list[Array], bool]:
+        """Check and convert the inputs of one call.
+
+        Returns C-contiguous arrays [B, *shape] of the declared dtypes and whether the caller gave a
+        batch. An array that already fits is passed through uncopied; another layout or a dtype that
+        casts without losing kind (float64 to float32, int to float) is copied. Raises SignatureError for
+        a wrong number of inputs, a wrong shape, an empty batch, unequal batches, or a lossy dtype.
+        """
+        if len(values) != len(self.inputs):
+            raise SignatureError(
+                f"expected {len(self.inputs)} input(s) ({', '.join(s.name for s in self.inputs)}), "
+                f"got {len(values)}"
+            )
+        arrays: list[Array] = []
+        batched: bool | None = None
+        for spec, value in zip(self.inputs, values, strict=True):
+            array = np.asarray(value)
+            this = self._is_batched(spec, array)
+            if batched is not None and this != batched:
+                raise SignatureError(f"{spec.name}: give every input with a batch dimension, or none of them")
+            batched = this
+            arrays.append(_converted(spec, array if this else array[np.newaxis]))
+        sizes = {array.shape[0] for array in arrays}
+        if len(sizes) > 1:
+            raise SignatureError(f"inputs have different batch sizes: {sorted(sizes)}")
+        return arrays, bool(batched)
+
+    @staticmethod
+    def _is_batched(spec: TensorSpec, array: Array) -> bool:
+        if array.shape == spec.shape:
+            return False
+        if array.shape[1:] == spec.shape and array.ndim == len(spec.shape) + 1:
+            if array.shape[0] == 0:
+                raise SignatureError(f"{spec.name}: the batch is empty (shape {list(array.shape)})")
+            return True
+        raise SignatureError(
+            f"{spec.name}: expected shape {list(spec.shape)} or [batch, "
+            f"{', '.join(map(str, spec.shape))}], got {list(array.shape)}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a manifest or a report."""
+        return {
+            "inputs": [asdict(spec) for spec in self.inputs],
+            "outputs": [asdict(spec) for spec in self.outputs],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Signature:
+        """The inverse of `to_json`; raises SignatureError when a field is missing or unknown."""
+        try:
+            return cls(
+                inputs=tuple(_spec(item) for item in data["inputs"]),
+                outputs=tuple(_spec(item) for item in data.get("outputs", ())),
+            )
+        except (KeyError, TypeError) as error:
+            raise SignatureError(f"not a signature: {error}") from error
+
+
+def _spec(data: Mapping[str, Any]) -> TensorSpec:
+    fields = dict(data)
+    fields["shape"] = tuple(fields["shape"])
+    for bound in ("low", "high"):
+        if isinstance(fields.get(bound), list):
+            fields[bound] = tuple(fields[bound])
+    return TensorSpec(**fields)
+
+
+def _converted(spec: TensorSpec, array: Array) -> Array:
+    dtype = np.dtype(spec.dtype)
+    if array.dtype != dtype:
+        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
+            raise SignatureError(
+                f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}, which does not convert "
+                f"without loss; convert it yourself"
+            )
+        return np.ascontiguousarray(array, dtype=dtype)
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
