@@ -1,0 +1,1 @@
+"""One file per engine: a program becomes the payload of an artifact."""

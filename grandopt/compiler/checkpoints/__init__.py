@@ -1,0 +1,1 @@
+"""One file per checkpoint format: bytes on disk become a `Checkpoint`."""

@@ -1,0 +1,31 @@
+"""What every checkpoint loader returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from grandopt.artifacts.manifest import Source
+from grandopt.signature import Contract, TensorSpec
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An agent as it was found.
+
+    `module` is in eval mode, on the CPU, its parameters without gradients; it takes the tensors of `inputs`
+    with a batch in front and returns a tensor or a tuple of tensors. `output_names` may be empty. For an
+    agent whose output is a decision (arg max, bits), `scores` maps the same inputs to the scores [B, n] that
+    the decision is taken from, sharing the weights of `module`. `exported` is set when the file already
+    held a `torch.export` program.
+    """
+
+    name: str
+    module: torch.nn.Module
+    inputs: tuple[TensorSpec, ...]
+    source: Source
+    contract: Contract = field(default_factory=Contract)
+    output_names: tuple[str, ...] = ()
+    scores: torch.nn.Module | None = None
+    exported: torch.export.ExportedProgram | None = None

@@ -1,0 +1,1 @@
+"""The reference agents: eight networks of a layered trading system, with seeded weights."""

@@ -1,0 +1,1 @@
+"""Program to program. Each pass is checked before and after (`check.py`)."""

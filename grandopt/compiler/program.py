@@ -1,0 +1,53 @@
+"""`Program`: the one object that travels between compiler stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from grandopt.artifacts.manifest import Source
+from grandopt.config.schema import Precision
+from grandopt.signature import Contract, Signature
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something a stage could not do with this program: which stage, and the reason in one line."""
+
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """An agent between two compiler stages. Stages return a new one (`but`); nothing in it is modified.
+
+    `module` is the runnable form: an `nn.Module` (or a `ScriptModule`) in eval mode, float inputs [B, *shape]
+    in calling order, a tensor or tuple of tensors out. `exported` is the same as a `torch.export` program
+    with a dynamic batch, `traced` as TorchScript; None where that capture was refused (then `refusals`
+    says why). `scores`, for agents whose output is a decision, computes the scores before it. `example`
+    holds one valid input per declared input, batch 2.
+    """
+
+    name: str
+    signature: Signature
+    contract: Contract
+    source: Source
+    module: torch.nn.Module
+    example: tuple[torch.Tensor, ...]
+    exported: torch.export.ExportedProgram | None = None
+    traced: torch.jit.ScriptModule | None = None
+    scores: torch.nn.Module | None = None
+    precision: Precision = "float32"
+    passes: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = field(default=())
+
+    def but(self, **changes: Any) -> Program:
+        """A copy with the given fields replaced."""
+        return replace(self, **changes)
+
+    def after(self, name: str, **changes: Any) -> Program:
+        """A copy with the given fields replaced and the pass `name` recorded."""
+        return replace(self, passes=(*self.passes, name), **changes)

@@ -1,0 +1,146 @@
+"""The frozen models that describe a job. No engine and no torch is imported here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+EngineName = Literal["eager", "torchscript"]
+Precision = Literal["float32", "bfloat16", "int8_dynamic"]
+ProfileName = Literal["basic", "standard", "aggressive", "maximum"]
+Goal = Literal["latency", "throughput", "memory", "balanced"]
+RuntimePart = Literal["cache", "memory", "async", "adaptive"]
+BoundValue = float | list[float] | None
+
+ENGINES: tuple[EngineName, ...] = ("eager", "torchscript")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8_dynamic")
+
+
+class Model(BaseModel):
+    """Base of all configuration models: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EagerOptions(Model):
+    """Options of the eager engine: the exported program run operator by operator."""
+
+    engine: Literal["eager"] = "eager"
+    form: Literal["module", "exported"] = "exported"
+
+
+class TorchScriptOptions(Model):
+    """Options of the TorchScript engine."""
+
+    engine: Literal["torchscript"] = "torchscript"
+    form: Literal["traced", "archive"] = "traced"
+    freeze: bool = True
+    optimize_for_inference: bool = True
+
+
+EngineOptions = Annotated[EagerOptions | TorchScriptOptions, Field(discriminator="engine")]
+
+
+class InputConfig(Model):
+    """One input of an agent, without its batch dimension."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    low: BoundValue = None
+    high: BoundValue = None
+
+
+class AgentConfig(Model):
+    """One agent: exactly one of `checkpoint` and `reference` says where it comes from."""
+
+    checkpoint: Path | None = None
+    reference: str | None = None
+    key: str | None = None
+    network: str | None = None
+    network_args: dict[str, Any] = Field(default_factory=dict)
+    inputs: tuple[InputConfig, ...] = ()
+    samples: Path | None = None
+    vecnormalize: Path | Literal["auto", "none"] = "auto"
+    trust: bool = False
+    target_latency_ms: float | None = Field(default=None, gt=0)
+    target_throughput: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AgentConfig:
+        if (self.checkpoint is None) == (self.reference is None):
+            raise ValueError("give exactly one of 'checkpoint' (a file) and 'reference' (a built-in agent)")
+        return self
+
+    @field_validator("network")
+    @classmethod
+    def _module_and_callable(cls, value: str | None) -> str | None:
+        if value is not None and value.count(":") != 1:
+            raise ValueError(f"must read 'module:callable', got {value!r}")
+        return value
+
+
+class Limits(Model):
+    """What a candidate of reduced precision may differ by; float32 candidates have the float32 rule."""
+
+    relative_l2: float = Field(gt=0)
+    agreement: float = Field(gt=0, le=1)
+
+
+class Profile(Model):
+    """A named bundle of settings (see `profiles.py`), possibly changed by a file or the command line."""
+
+    name: ProfileName
+    engines: tuple[EngineName, ...]
+    precisions: tuple[Precision, ...]
+    runtime_parts: tuple[RuntimePart, ...]
+    trials: int = Field(ge=0)
+    budget_s: float = Field(gt=0)
+    target_latency_ms: float = Field(gt=0)
+    target_throughput: float = Field(gt=0)
+    memory_limit_mb: float = Field(gt=0)
+    limits: Limits
+
+
+class FileConfig(Model):
+    """What a `grandopt.yaml` may hold."""
+
+    profile: ProfileName | None = None
+    agents: dict[str, AgentConfig] = Field(default_factory=dict)
+    engines: tuple[EngineName, ...] | None = None
+    precisions: tuple[Precision, ...] | None = None
+    threads: int | Literal["auto"] | None = None
+    budget_s: float | None = Field(default=None, gt=0)
+    trials: int | None = Field(default=None, ge=0)
+    seed: int | None = Field(default=None, ge=0)
+    output: Path | None = None
+    strict: bool | None = None
+
+    @field_validator("agents")
+    @classmethod
+    def _names_are_folders(cls, value: dict[str, AgentConfig]) -> dict[str, AgentConfig]:
+        for name in value:
+            check_agent_name(name)
+        return value
+
+
+class Job(Model):
+    """A resolved job: nothing in it is left to default."""
+
+    agents: dict[str, AgentConfig]
+    profile: Profile
+    threads: int | Literal["auto"] = 1
+    seed: int = 0
+    output: Path = Path()
+    strict: bool = False
+    resume: bool = True
+
+
+def check_agent_name(name: str) -> str:
+    """Return `name` if it can be a folder's name (letters, digits, '_', '-', '.'); raises ValueError."""
+    plain = name.replace("_", "").replace("-", "").replace(".", "")
+    if not plain.isascii() or not plain.isalnum() or name.startswith((".", "-")):
+        raise ValueError(f"agent name {name!r} may hold only letters, digits, '_', '-' and '.'")
+    return name

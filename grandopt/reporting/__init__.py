@@ -1,0 +1,1 @@
+"""Reports: versioned JSON, the log, the terminal."""

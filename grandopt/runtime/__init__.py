@@ -1,0 +1,1 @@
+"""Everything that serves a built agent. Nothing here needs the compiler."""

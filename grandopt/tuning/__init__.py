@@ -1,0 +1,1 @@
+"""Search over engines, precisions and threads."""

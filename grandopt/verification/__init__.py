@@ -1,0 +1,1 @@
+"""Is a candidate still the same agent? Compared with the original in float64."""

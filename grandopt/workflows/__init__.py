@@ -1,0 +1,1 @@
+"""The jobs, each readable as its list of steps."""
