@@ -1,0 +1,18 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_checkpoints() -> Path:
+    """The folder of real checkpoints beside the repository; skips when it is not there."""
+    folder = SHARED / "checkpoints"
+    if not folder.is_dir():
+        pytest.skip("skipped: ../shared/checkpoints not found")
+    return folder
