@@ -1,0 +1,46 @@
+# Everything from a fresh clone: `make optimize`, `make test`, `make check`. Needs Python 3.11+ and a C compiler.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PROFILE ?= aggressive
+
+.PHONY: optimize benchmark report test test-slow check format install clean
+
+optimize: $(STAMP)
+	$(BIN)/grandopt optimize --profile $(PROFILE)
+
+benchmark: $(STAMP)
+	$(BIN)/grandopt benchmark --profile $(PROFILE)
+
+report: $(STAMP)
+	$(BIN)/grandopt report show reports/optimization_report.json
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow and not stress"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow and not stress"
+
+check: $(STAMP)
+	$(BIN)/ruff format --check grandopt tests
+	$(BIN)/ruff check grandopt tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(STAMP)
+	$(BIN)/ruff format grandopt tests
+	$(BIN)/ruff check --fix grandopt tests
+
+install: $(STAMP)
+
+# torch goes first and pinned: any other range would bring gigabytes of CUDA packages.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "grandopt needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; call make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) artifacts .grandopt build dist
