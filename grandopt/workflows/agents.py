@@ -1,0 +1,48 @@
+"""Opening the agents of a job: every checkpoint and every sample file is read before any work starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from grandopt.compiler.checkpoints import detect, reference
+from grandopt.compiler.checkpoints.base import Checkpoint
+from grandopt.config.schema import AgentConfig, Job
+from grandopt.errors import InputError
+from grandopt.signature import Array, Signature
+from grandopt.verification.samples import load_samples
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An agent whose files were read: its checkpoint, and recorded observations if the user gave some."""
+
+    name: str
+    config: AgentConfig
+    checkpoint: Checkpoint
+    samples: tuple[Array, ...] | None = None
+
+
+def open_agents(job: Job, samples: Path | None = None) -> list[Opened]:
+    """Open all agents of a job, in order.
+
+    `samples` (the command line's `--samples`) is used for every agent that names no file of its own.
+    Raises an InputError for the first that cannot be opened, prefixed with the agent's name, so that bad
+    input is found before anything is written.
+    """
+    opened = []
+    for name, config in job.agents.items():
+        try:
+            opened.append(_open(name, config, job.seed, config.samples or samples))
+        except InputError as error:
+            raise type(error)(f"{name}: {error}") from error
+    return opened
+
+
+def _open(name: str, config: AgentConfig, seed: int, samples: Path | None) -> Opened:
+    if config.reference is not None:
+        checkpoint = reference.load(name, config.reference, seed)
+    else:
+        checkpoint = detect.load(name, config)
+    recorded = None if samples is None else load_samples(samples, Signature(checkpoint.inputs))
+    return Opened(name, config, checkpoint, recorded)
