@@ -1,0 +1,169 @@
+"""Proof that a program treats the samples of a batch one by one.
+
+The form has no batch, so this is checked on the exported graph: the place of the batch dimension is
+followed from the inputs through every operator, and one that mixes samples is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+import torch
+from torch.fx import Node
+
+from grandopt.errors import UnsupportedError
+
+VIEWS = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_copy", "_reshape_copy")
+ALONG = {
+    "softmax", "_softmax", "log_softmax", "_log_softmax", "cumsum", "cumprod", "flip", "roll", "sort", "topk",
+    "cat", "concat", "slice", "narrow", "split", "split_with_sizes", "gather", "index_select", "glu", "stack",
+    "chunk", "repeat",
+}  # fmt: skip
+"""Operators whose result still has a batch when they work along it, so that the shape does not tell."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Dimension `axis` holds `before` × batch × `after` elements, in this order."""
+
+    axis: int
+    before: int
+    after: int
+
+
+def symbol_of(shapes: list[tuple[Any, ...]]) -> sympy.Symbol | None:
+    """The one symbol of the input shapes, None if they have none; raises UnsupportedError for several."""
+    symbols = {s for shape in shapes for d in shape if isinstance(d, torch.SymInt) for s in d.node.expr.free_symbols}
+    if len(symbols) > 1:
+        raise UnsupportedError(
+            f"the exported program has {len(symbols)} dynamic dimensions ({', '.join(map(str, symbols))}); "
+            "the native engine takes one, the batch"
+        )
+    return next(iter(symbols), None)
+
+
+def at_one(size: Any) -> int:
+    """A size with the batch set to 1."""
+    if isinstance(size, torch.SymInt):
+        expression = size.node.expr
+        return int(expression.subs({symbol: 1 for symbol in expression.free_symbols}))
+    return int(size)
+
+
+def tensors_in(argument: Any) -> Iterator[Node]:
+    """The nodes with a tensor value within an argument."""
+    for node in _nodes(argument):
+        if isinstance(node.meta.get("val"), (torch.Tensor, tuple, list)):
+            yield node
+
+
+def _nodes(argument: Any) -> Iterator[Node]:
+    if isinstance(argument, Node):
+        yield argument
+    elif isinstance(argument, (list, tuple)):
+        for item in argument:
+            yield from _nodes(item)
+    elif isinstance(argument, dict):
+        yield from _nodes(list(argument.values()))
+
+
+class BatchTracker:
+    """Follows the batch dimension node by node, in graph order."""
+
+    def __init__(self) -> None:
+        self._states: dict[Node, Batch | None] = {}
+
+    def enter(self, node: Node) -> None:
+        """An input of the program: its batch is the whole first dimension."""
+        self._states[node] = self._found(node)
+
+    def step(self, node: Node) -> None:
+        """Work out the batch dimension of the node's result; raises UnsupportedError if samples mix."""
+        name = _name(node)
+        sources = [s for n in tensors_in((node.args, node.kwargs)) if (s := self._states.get(n)) is not None]
+        result = self._found(node)
+        if not sources:
+            self._states[node] = None
+            return
+        first = sources[0]
+        if result is None:
+            if isinstance(node.meta.get("val"), torch.Tensor):
+                raise _mixes(node, "its result has no batch dimension")
+            self._states[node] = first
+            return
+        if name in VIEWS:
+            self._states[node] = self._viewed(node, first, result)
+            return
+        self._check(node, name, result)
+        if any(s.before != first.before or s.after != first.after for s in sources) or (
+            result.after != first.before * first.after
+        ):
+            raise _mixes(node, "its operands hold the batch in different ways")
+        self._states[node] = Batch(result.axis, first.before, first.after)
+
+    def _viewed(self, node: Node, before: Batch, after: Batch) -> Batch:
+        source = next(tensors_in(node.args))
+        ahead = before.before * _product(source.meta["val"].shape[: before.axis])
+        kept = _product(node.meta["val"].shape[: after.axis])
+        if ahead % kept or after.after % (ahead // kept):
+            raise _mixes(node, "it splits the batch dimension")
+        return Batch(after.axis, ahead // kept, after.after // (ahead // kept))
+
+    def _check(self, node: Node, name: str, result: Batch) -> None:
+        val = node.meta["val"]
+        shape = (val[0] if isinstance(val, (tuple, list)) else val).shape
+        rank = len(shape)
+        if name in ALONG and result.axis in _dims(node, rank):
+            raise _mixes(node, "it works along the batch dimension")
+        if name in ("scaled_dot_product_attention", "matmul", "bmm") and result.axis == rank - 1:
+            raise _mixes(node, "the batch is a dimension of the product")
+        if name == "scaled_dot_product_attention" and result.axis >= rank - 2:
+            raise _mixes(node, "it attends across the batch")
+        if name in ("lstm", "gru") and result.axis != (0 if node.args[8 if name == "lstm" else 8] else 1):
+            raise _mixes(node, "it runs along the batch")
+
+    @staticmethod
+    def _found(node: Node) -> Batch | None:
+        """Where the shapes in the node's metadata say that the batch is."""
+        val = node.meta.get("val")
+        tensor = val[0] if isinstance(val, (tuple, list)) and val else val
+        if not isinstance(tensor, torch.Tensor):
+            return None
+        dynamic = [axis for axis, size in enumerate(tensor.shape) if isinstance(size, torch.SymInt)]
+        if not dynamic:
+            return None
+        expression = tensor.shape[dynamic[0]].node.expr
+        if len(dynamic) > 1:
+            raise _mixes(node, "two dimensions of its result depend on the batch")
+        symbols = list(expression.free_symbols)
+        if len(symbols) != 1 or not (expression / symbols[0]).is_integer or (expression / symbols[0]).free_symbols:
+            raise _mixes(node, f"its result has a dimension of size {expression}")
+        return Batch(dynamic[0], 1, int(expression / symbols[0]))
+
+
+def _dims(node: Node, rank: int) -> set[int]:
+    """The dimensions that an operator of ALONG works along."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    given = dict(zip((a.name for a in schema.arguments), node.args, strict=False)) | dict(node.kwargs)
+    if "repeats" in given:
+        return {i for i, times in enumerate(reversed(given["repeats"])) if times != 1 for i in [rank - 1 - i]}  # type: ignore[arg-type]
+    dim: Any = given.get("dim", given.get("dims", 0))
+    return {d % rank for d in ([dim] if isinstance(dim, int) else dim)}
+
+
+def _product(sizes: Any) -> int:
+    result = 1
+    for size in sizes:
+        result *= int(size)
+    return result
+
+
+def _name(node: Node) -> str:
+    return str(node.target).removeprefix("aten.").partition(".")[0]
+
+
+def _mixes(node: Node, reason: str) -> UnsupportedError:
+    return UnsupportedError(f"aten.{_name(node)} ({node.name}) mixes the samples of a batch: {reason}")

@@ -1,0 +1,1 @@
+"""ATen operators as ops of the form, one file per family."""

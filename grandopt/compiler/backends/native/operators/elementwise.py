@@ -1,0 +1,305 @@
+"""Element-wise operators."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from grandopt.compiler.backends.native.builder import Operand
+from grandopt.compiler.backends.native.form import Value
+from grandopt.compiler.backends.native.operators.registry import Context, Translator, aten
+from grandopt.errors import UnsupportedError
+
+UNARY = {
+    "relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "exp": "exp", "expm1": "expm1", "log": "log",
+    "log1p": "log1p", "log2": "log2", "log10": "log10", "exp2": "exp2", "sqrt": "sqrt", "rsqrt": "rsqrt",
+    "reciprocal": "reciprocal", "erf": "erf", "sin": "sin", "cos": "cos", "tan": "tan", "atan": "atan",
+    "asin": "asin", "acos": "acos", "sinh": "sinh", "cosh": "cosh", "square": "square", "neg": "neg",
+    "abs": "abs", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "round", "sign": "sign",
+}  # fmt: skip
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+ROUNDING = frozenset({"floor", "ceil", "trunc", "round"})
+
+
+def _unary(function: str) -> Translator:
+    def translate(context: Context, x: Value) -> Value:
+        if function in ROUNDING and not x.dtype.startswith("float"):
+            return x
+        return context.build.map(function, context.build.cast(x, context.compute_dtype))
+
+    return translate
+
+
+def _comparison(function: str) -> Translator:
+    def translate(context: Context, x: Value, other: Operand) -> Value:
+        return context.build.map(function, x, other, dtype=context.compute_dtype)
+
+    return translate
+
+
+for _name, _function in UNARY.items():
+    aten(f"{_name}.default")(_unary(_function))
+for _name in COMPARISONS:
+    aten(f"{_name}.Tensor", f"{_name}.Scalar")(_comparison(_name))
+
+
+def _binary(context: Context, function: str, x: Operand, other: Operand) -> Value:
+    return context.build.map(function, x, other, dtype=context.compute_dtype)
+
+
+@aten("add.Tensor", "add.Scalar")
+def add(context: Context, x: Operand, other: Operand, alpha: Any = 1) -> Value:
+    return _binary(context, "add", x, _scaled(context, other, alpha))
+
+
+@aten("sub.Tensor", "sub.Scalar")
+def sub(context: Context, x: Operand, other: Operand, alpha: Any = 1) -> Value:
+    return _binary(context, "sub", x, _scaled(context, other, alpha))
+
+
+@aten("rsub.Scalar", "rsub.Tensor")
+def rsub(context: Context, x: Operand, other: Operand, alpha: Any = 1) -> Value:
+    return _binary(context, "sub", other, _scaled(context, x, alpha))
+
+
+def _scaled(context: Context, x: Operand, alpha: Any) -> Operand:
+    if alpha == 1:
+        return x
+    return _binary(context, "mul", x, alpha) if isinstance(x, Value) else x * alpha
+
+
+@aten("mul.Tensor", "mul.Scalar")
+def mul(context: Context, x: Operand, other: Operand) -> Value:
+    function = "and" if context.compute_dtype == "bool" else "mul"
+    return _binary(context, function, x, other)
+
+
+@aten("div.Tensor", "div.Scalar", "true_divide.Tensor")
+def div(context: Context, x: Operand, other: Operand) -> Value:
+    if isinstance(other, (int, float)) and other != 0 and math.frexp(other)[0] == 0.5:
+        return _binary(context, "mul", x, 1.0 / other)  # a power of two: the same result, without a division
+    return _binary(context, "div", x, other)
+
+
+@aten("div.Tensor_mode", "div.Scalar_mode")
+def div_mode(context: Context, x: Operand, other: Operand, rounding_mode: str | None = None) -> Value:
+    if rounding_mode is None:
+        return div(context, x, other)
+    if context.compute_dtype.startswith("float"):
+        return context.build.map(rounding_mode, _binary(context, "div", x, other))
+    return _binary(context, "ifloordiv" if rounding_mode == "floor" else "div", x, other)
+
+
+@aten("floor_divide.default", "floor_divide.Scalar")
+def floor_divide(context: Context, x: Operand, other: Operand) -> Value:
+    return div_mode(context, x, other, "floor")
+
+
+@aten("remainder.Tensor", "remainder.Scalar", "remainder.Scalar_Tensor")
+def remainder(context: Context, x: Operand, other: Operand) -> Value:
+    if not context.compute_dtype.startswith("float"):
+        return _binary(context, "imod", x, other)
+    quotient = context.build.map("floor", _binary(context, "div", x, other))
+    return _binary(context, "sub", x, _binary(context, "mul", quotient, other))
+
+
+@aten("fmod.Tensor", "fmod.Scalar")
+def fmod(context: Context, x: Operand, other: Operand) -> Value:
+    if not context.compute_dtype.startswith("float"):
+        raise UnsupportedError("aten.fmod of whole numbers is not covered by the native engine")
+    return _binary(context, "fmod", x, other)
+
+
+@aten("pow.Tensor_Scalar", "pow.Tensor_Tensor", "pow.Scalar")
+def power(context: Context, x: Operand, exponent: Operand) -> Value:
+    simple = {2: "square", 0.5: "sqrt", -0.5: "rsqrt", -1: "reciprocal"}
+    floating = context.compute_dtype.startswith("float")
+    if isinstance(x, Value) and isinstance(exponent, (int, float)):
+        if exponent in simple and (floating or exponent == 2):
+            return context.build.map(simple[exponent], context.build.cast(x, context.compute_dtype))
+        if exponent == 3:
+            return _binary(context, "mul", x, context.build.map("square", x, dtype=context.compute_dtype))
+    if not floating:
+        raise UnsupportedError("aten.pow of whole numbers is covered for exponents 2 and 3 only")
+    return _binary(context, "pow", x, exponent)
+
+
+@aten("maximum.default")
+def maximum(context: Context, x: Value, other: Value) -> Value:
+    return _binary(context, "max", x, other)
+
+
+@aten("minimum.default")
+def minimum(context: Context, x: Value, other: Value) -> Value:
+    return _binary(context, "min", x, other)
+
+
+@aten("atan2.default")
+def atan2(context: Context, x: Value, other: Value) -> Value:
+    return _binary(context, "atan2", x, other)
+
+
+@aten("clamp.default", "clamp.Tensor", "hardtanh.default", "clamp_min.default", "clamp_min.Tensor")
+def clamp(
+    context: Context, x: Value, low: Operand | None = None, high: Operand | None = None, **named: Any
+) -> Value:
+    low = named.get("min", named.get("min_val", low))
+    high = named.get("max", named.get("max_val", high))
+    if context.operator == "hardtanh.default":
+        low, high = (-1.0 if low is None else low), (1.0 if high is None else high)
+    result = context.build.cast(x, context.compute_dtype)
+    if low is not None:
+        result = context.build.map("max", result, low)
+    return result if high is None else context.build.map("min", result, high)
+
+
+@aten("clamp_max.default", "clamp_max.Tensor")
+def clamp_max(context: Context, x: Value, high: Operand) -> Value:
+    return _binary(context, "min", x, high)
+
+
+@aten("relu6.default")
+def relu6(context: Context, x: Value) -> Value:
+    return clamp(context, x, 0.0, 6.0)
+
+
+@aten("where.self", "where.ScalarOther", "where.ScalarSelf", "where.Scalar")
+def where(context: Context, condition: Value, x: Operand, other: Operand) -> Value:
+    return context.build.map("where", condition, x, other, dtype=context.dtype)
+
+
+@aten("masked_fill.Scalar", "masked_fill.Tensor")
+def masked_fill(context: Context, x: Value, mask: Value, value: Operand) -> Value:
+    return context.build.map("where", mask, value, x, dtype=context.dtype)
+
+
+@aten("logical_and.default", "bitwise_and.Tensor", "bitwise_and.Scalar")
+def logical_and(context: Context, x: Operand, other: Operand) -> Value:
+    return _logic(context, "and", x, other)
+
+
+@aten("logical_or.default", "bitwise_or.Tensor", "bitwise_or.Scalar")
+def logical_or(context: Context, x: Operand, other: Operand) -> Value:
+    return _logic(context, "or", x, other)
+
+
+@aten("logical_xor.default", "bitwise_xor.Tensor", "bitwise_xor.Scalar")
+def logical_xor(context: Context, x: Operand, other: Operand) -> Value:
+    return _logic(context, "xor", x, other)
+
+
+def _logic(context: Context, function: str, x: Operand, other: Operand) -> Value:
+    dtype = "bool" if context.operator.startswith("logical") else context.compute_dtype
+    return context.build.map(function, x, other, dtype=dtype)
+
+
+@aten("logical_not.default", "bitwise_not.default")
+def logical_not(context: Context, x: Value) -> Value:
+    if context.operator == "bitwise_not.default" and x.dtype != "bool":
+        raise UnsupportedError(f"aten.bitwise_not of {x.dtype} is not covered by the native engine")
+    return context.build.map("not", context.build.cast(x, "bool"))
+
+
+@aten("isnan.default")
+def isnan(context: Context, x: Value) -> Value:
+    return context.build.map("ne", x, x)
+
+
+@aten("isinf.default")
+def isinf(context: Context, x: Value) -> Value:
+    return context.build.map("eq", context.build.map("abs", x), math.inf)
+
+
+@aten("silu.default")
+def silu(context: Context, x: Value) -> Value:
+    return context.build.map("mul", x, context.build.map("sigmoid", x))
+
+
+@aten("gelu.default")
+def gelu(context: Context, x: Value, approximate: str = "none") -> Value:
+    if approximate == "none":
+        return context.build.map("gelu", x)
+    # 0.5·x·(1 + tanh u) = x·sigmoid(2u), u the cubic of Hendrycks & Gimpel 2016.
+    build = context.build
+    cube = build.map("mul", x, build.map("square", x))
+    inner = build.map("add", x, build.map("mul", cube, 0.044715))
+    return build.map("mul", x, build.map("sigmoid", build.map("mul", inner, 2.0 * math.sqrt(2.0 / math.pi))))
+
+
+@aten("softplus.default")
+def softplus(context: Context, x: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
+    build = context.build
+    scaled = build.map("mul", x, beta) if beta != 1 else x
+    # max(x, 0) + log1p(exp(−|x|)): the same function, without overflow.
+    tail = build.map("log1p", build.map("exp", build.map("neg", build.map("abs", scaled))))
+    result = build.map("add", build.map("relu", scaled), tail)
+    result = build.map("mul", result, 1.0 / beta) if beta != 1 else result
+    return build.map("where", build.map("gt", scaled, threshold), x, result, dtype=x.dtype)
+
+
+@aten("elu.default")
+def elu(context: Context, x: Value, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Value:
+    build = context.build
+    inner = build.map("mul", x, input_scale) if input_scale != 1 else x
+    low = build.map("mul", build.map("expm1", inner), alpha * scale)
+    high = build.map("mul", x, scale) if scale != 1 else x
+    return build.map("where", build.map("gt", x, 0.0), high, low, dtype=x.dtype)
+
+
+@aten("leaky_relu.default")
+def leaky_relu(context: Context, x: Value, negative_slope: float = 0.01) -> Value:
+    build = context.build
+    return build.map(
+        "where", build.map("gt", x, 0.0), x, build.map("mul", x, negative_slope), dtype=x.dtype
+    )
+
+
+@aten("prelu.default", "_prelu_kernel.default")
+def prelu(context: Context, x: Value, weight: Value) -> Value:
+    build = context.build
+    if len(weight.shape) == 1 and weight.elements > 1:
+        weight = build.reshape(weight, (weight.elements, *(1,) * (len(x.shape) - 2)))
+    return build.map("where", build.map("gt", x, 0.0), x, build.map("mul", x, weight), dtype=x.dtype)
+
+
+@aten("hardsigmoid.default")
+def hardsigmoid(context: Context, x: Value) -> Value:
+    build = context.build
+    shifted = build.map("min", build.map("max", build.map("add", x, 3.0), 0.0), 6.0)
+    return build.map("div", shifted, 6.0)
+
+
+@aten("hardswish.default")
+def hardswish(context: Context, x: Value) -> Value:
+    build = context.build
+    shifted = build.map("min", build.map("max", build.map("add", x, 3.0), 0.0), 6.0)
+    return build.map("div", build.map("mul", x, shifted), 6.0)
+
+
+@aten("addcmul.default")
+def addcmul(context: Context, x: Value, first: Value, second: Value, value: float = 1.0) -> Value:
+    product = context.build.map("mul", first, second)
+    return context.build.map("add", x, context.build.map("mul", product, value) if value != 1 else product)
+
+
+@aten("lerp.Scalar", "lerp.Tensor")
+def lerp(context: Context, start: Value, end: Value, weight: Operand) -> Value:
+    build = context.build
+    return build.map("add", start, build.map("mul", build.map("sub", end, start), weight))
+
+
+@aten("_to_copy.default", "to.dtype", "to.dtype_layout", "type_as.default", "to.other")
+def to_copy(context: Context, x: Value, *_: Any, **__: Any) -> Value:
+    return context.build.cast(x, context.dtype)
+
+
+@aten(
+    "clone.default", "alias.default", "detach.default", "detach_.default", "lift_fresh_copy.default",
+    "lift.default", "contiguous.default", "dropout.default", "feature_dropout.default", "alpha_dropout.default",
+)  # fmt: skip
+def identity(context: Context, x: Value, p: float = 0.0, train: bool = False, **_: Any) -> Value:
+    if train:
+        raise UnsupportedError(f"aten.{context.operator} in training mode is not covered by the native engine")
+    return x
+
+

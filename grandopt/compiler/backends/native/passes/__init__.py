@@ -1,0 +1,1 @@
+"""Graph to graph, each in its own file; `backend.py` lists them in order."""

@@ -1,0 +1,32 @@
+"""The passes in order, each with what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grandopt.compiler.backends.native.check import check
+from grandopt.compiler.backends.native.form import Graph
+from grandopt.compiler.backends.native.passes.fold_affine import fold_affine
+from grandopt.compiler.backends.native.passes.fuse_epilogues import fuse_epilogues
+from grandopt.compiler.backends.native.passes.fuse_maps import fuse_maps
+from grandopt.compiler.backends.native.passes.lift_views import lift_views
+from grandopt.compiler.backends.native.passes.prune import prune
+from grandopt.compiler.backends.native.passes.share import share
+
+PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    prune,  # translators may leave results that nobody asked for
+    share,  # the same view or projection, written twice in the network
+    lift_views,  # brings element-wise ops next to the product behind a view
+    fold_affine,  # norm weights, observation scales and chained products cost nothing at run time
+    fuse_maps,  # one loop instead of several
+    fuse_epilogues,  # activations and residuals while the product is in registers
+    prune,
+)
+
+
+def simplify(graph: Graph) -> Graph:
+    """Run all passes; the graph is checked before the first and after each."""
+    check(graph, "translation")
+    for step in PASSES:
+        graph = check(step(graph), step.__name__)
+    return graph

@@ -1,0 +1,1 @@
+"""From a laid-out graph to C text, one file per kind of kernel."""
