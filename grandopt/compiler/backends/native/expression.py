@@ -26,6 +26,15 @@ class Expression:
         """Number of nodes, constants and operands aside."""
         return (self.op not in ("arg", "const")) + sum(arg.cost for arg in self.args)
 
+    @property
+    def vectorizable(self) -> bool:
+        """Whether the C text over float32 vectors exists for every node; then masks are its only other values."""
+        if self.op in ("arg", "const"):
+            return self.dtype == "float32"
+        if self.dtype not in ("float32", "bool") or not all(arg.vectorizable for arg in self.args):
+            return False
+        return self.op == "cast" or SCALARS[self.op].vector is not None
+
     def operands(self) -> set[int]:
         """Numbers of the operands that the expression reads."""
         if self.op == "arg":

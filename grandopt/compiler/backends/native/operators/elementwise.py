@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from grandopt.compiler.backends.native.builder import Operand
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.operators.registry import Context, Translator, aten
@@ -87,6 +89,7 @@ def div_mode(context: Context, x: Operand, other: Operand, rounding_mode: str | 
         return div(context, x, other)
     if context.compute_dtype.startswith("float"):
         return context.build.map(rounding_mode, _binary(context, "div", x, other))
+    _check_divisor(context, other)
     return _binary(context, "ifloordiv" if rounding_mode == "floor" else "div", x, other)
 
 
@@ -98,9 +101,19 @@ def floor_divide(context: Context, x: Operand, other: Operand) -> Value:
 @aten("remainder.Tensor", "remainder.Scalar", "remainder.Scalar_Tensor")
 def remainder(context: Context, x: Operand, other: Operand) -> Value:
     if not context.compute_dtype.startswith("float"):
+        _check_divisor(context, other)
         return _binary(context, "imod", x, other)
     quotient = context.build.map("floor", _binary(context, "div", x, other))
     return _binary(context, "sub", x, _binary(context, "mul", quotient, other))
+
+
+def _check_divisor(context: Context, other: Operand) -> None:
+    """A division of whole numbers traps on 0 and on the smallest number by −1: only safe constants pass."""
+    known = other.data if isinstance(other, Value) else np.asarray(other)
+    if known is None or np.isin(known, (0, -1)).any():
+        raise UnsupportedError(
+            f"aten.{context.operator} of whole numbers is covered for constant divisors other than 0 and -1"
+        )
 
 
 @aten("fmod.Tensor", "fmod.Scalar")

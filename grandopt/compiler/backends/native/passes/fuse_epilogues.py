@@ -35,7 +35,7 @@ def _producer(
     op: Map, producers: dict[Value, Op], counts: dict[Value, int], dropped: set[Op]
 ) -> Linear | MatMul | Normalize | None:
     dtypes = {value.dtype for value in (*op.inputs, op.output)}
-    if dtypes != {"float32"}:
+    if dtypes != {"float32"} or not op.expression.vectorizable:
         return None
     for value in op.inputs:
         producer = producers.get(value)

@@ -1,0 +1,267 @@
+"""Where every value lives: views become strides, concatenations and outputs are written in place.
+
+A place is decided backwards for values that end up in an output or in a part of a concatenation, so that
+their producer writes them there; all other values get a buffer of their own, in forward order. Where an op
+needs another layout than its operand has, a copy is inserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from grandopt.compiler.backends.native import expression as ex
+from grandopt.compiler.backends.native.form import (
+    ArgReduce,
+    Concat,
+    Expand,
+    Gather,
+    Graph,
+    Linear,
+    Map,
+    MatMul,
+    Normalize,
+    Op,
+    Permute,
+    Recurrent,
+    Reshape,
+    Slice,
+    Softmax,
+    Value,
+    View,
+    Window,
+)
+from grandopt.compiler.backends.native.strides import Shape, broadcast, reshaped, row_major
+
+BufferKind = Literal["input", "output", "constant", "scratch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """Memory of one sample. `index` numbers inputs and outputs; `value` is set for constants."""
+
+    kind: BufferKind
+    elements: int
+    dtype: str
+    index: int = 0
+    value: Value | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor within a buffer; `offset` and `strides` in elements."""
+
+    buffer: Buffer
+    offset: int
+    shape: Shape
+    strides: Shape
+
+    @property
+    def inner(self) -> int:
+        """Distance of neighbours along the last axis; 1 where there is only one element."""
+        return 1 if not self.shape or self.shape[-1] == 1 else self.strides[-1]
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements lie in row-major order without gaps."""
+        expected = row_major(self.shape)
+        return all(n == 1 or a == b for n, a, b in zip(self.shape, self.strides, expected, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An op that computes or copies, with its operands placed. Operands that are packed weights are None."""
+
+    op: Op
+    inputs: tuple[Place | None, ...]
+    outputs: tuple[Place, ...]
+
+    @property
+    def places(self) -> Iterable[Place]:
+        return (place for place in (*self.inputs, *self.outputs) if place is not None)
+
+
+@dataclass
+class Layout:
+    """All steps of a graph in order."""
+
+    graph: Graph
+    steps: list[Step] = field(default_factory=list)
+
+
+def lay_out(graph: Graph) -> Layout:
+    """Place every value of the graph."""
+    return _Placement(graph).run()
+
+
+class _Placement:
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._layout = Layout(graph)
+        self._producers = graph.producers()
+        self._places: dict[Value, Place] = {}
+        self._outputs = [
+            _whole(Buffer("output", value.elements, value.dtype, index), value.shape)
+            for index, value in enumerate(graph.outputs)
+        ]
+
+    def run(self) -> Layout:
+        for index, value in enumerate(self._graph.inputs):
+            self._places[value] = _whole(Buffer("input", value.elements, value.dtype, index), value.shape)
+        for value, place in zip(self._graph.outputs, self._outputs, strict=True):
+            self._offer(value, place)
+        for op in reversed(self._graph.ops):
+            self._destine(op)
+        for op in self._graph.ops:
+            self._place(op)
+        for value, place in zip(self._graph.outputs, self._outputs, strict=True):
+            self._copy_unless_there(self._at(value), place)
+        return self._layout
+
+    def _offer(self, value: Value, place: Place) -> None:
+        """Let the producer of `value` write to `place`, unless it already has one or cannot."""
+        producer = self._producers.get(value)
+        if producer is not None and value not in self._places and _can_write(producer, place):
+            self._places[value] = place
+
+    def _destine(self, op: Op) -> None:
+        if isinstance(op, Concat):
+            place = self._places.setdefault(op.output, _fresh(op.output))
+            for value, part in zip(op.inputs, _parts(op, place), strict=True):
+                self._offer(value, part)
+        place_or_none = self._places.get(op.outputs[0])
+        if place_or_none is None:
+            return
+        place = place_or_none
+        source = op.inputs[0] if op.inputs else None
+        if isinstance(op, Reshape) and source is not None:
+            strides = reshaped(place.shape, place.strides, source.shape)
+            if strides is not None:
+                self._offer(source, Place(place.buffer, place.offset, source.shape, strides))
+        elif isinstance(op, Permute) and source is not None:
+            back = sorted(range(len(op.axes)), key=lambda axis: op.axes[axis])
+            strides = tuple(place.strides[axis] for axis in back)
+            self._offer(source, Place(place.buffer, place.offset, source.shape, strides))
+
+    def _place(self, op: Op) -> None:
+        if isinstance(op, View):
+            self._place_view(op)
+        elif isinstance(op, Concat):
+            for value, part in zip(op.inputs, _parts(op, self._places[op.output]), strict=True):
+                self._copy_unless_there(self._at(value), part)
+        else:
+            inputs = tuple(self._operand(op, i, value) for i, value in enumerate(op.inputs))
+            outputs = tuple(self._places.setdefault(value, _fresh(value)) for value in op.outputs)
+            self._layout.steps.append(Step(op, inputs, outputs))
+
+    def _place_view(self, op: View) -> None:
+        source = self._at(op.inputs[0])
+        seen = _view(op, source)
+        if seen is None:
+            seen = _view(op, self._copied(source))
+            assert seen is not None  # a contiguous tensor takes any shape
+        wanted = self._places.setdefault(op.output, seen)
+        self._copy_unless_there(seen, wanted)
+
+    def _operand(self, op: Op, position: int, value: Value) -> Place | None:
+        if isinstance(op, (Linear, Recurrent)) and position in (1, 2):
+            return None
+        place = self._at(value)
+        return place if _can_read(op, position, place) else self._copied(place)
+
+    def _at(self, value: Value) -> Place:
+        if value.data is not None and value not in self._places:
+            buffer = Buffer("constant", value.elements, value.dtype, value=value)
+            self._places[value] = _whole(buffer, value.shape)
+        return self._places[value]
+
+    def _copied(self, place: Place) -> Place:
+        buffer = Buffer("scratch", _count(place.shape), place.buffer.dtype)
+        target = _whole(buffer, place.shape)
+        self._copy_unless_there(place, target)
+        return target
+
+    def _copy_unless_there(self, source: Place, target: Place) -> None:
+        if _same(source, target):
+            return
+        dtype = source.buffer.dtype
+        values = (Value("source", source.shape, dtype), Value("copy", target.shape, dtype))
+        copy = Map(values[:1], values[1:], ex.arg(0, dtype))
+        self._layout.steps.append(Step(copy, (source,), (target,)))
+
+
+def _same(a: Place, b: Place) -> bool:
+    strides = zip(a.shape, a.strides, b.strides, strict=True)
+    return a.buffer is b.buffer and a.offset == b.offset and all(n == 1 or s == t for n, s, t in strides)
+
+
+def _whole(buffer: Buffer, shape: Shape) -> Place:
+    return Place(buffer, 0, shape, row_major(shape))
+
+
+def _fresh(value: Value) -> Place:
+    return _whole(Buffer("scratch", value.elements, value.dtype), value.shape)
+
+
+def _count(shape: Shape) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _parts(op: Concat, place: Place) -> list[Place]:
+    parts, start = [], 0
+    for value in op.inputs:
+        offset = place.offset + start * place.strides[op.axis]
+        parts.append(Place(place.buffer, offset, value.shape, place.strides))
+        start += value.shape[op.axis]
+    return parts
+
+
+def _view(op: View, place: Place) -> Place | None:
+    """The place that the view's output has within its input's buffer; None if that needs a copy."""
+    shape, offset, strides = op.outputs[0].shape, place.offset, list(place.strides)
+    match op:
+        case Reshape():
+            found = reshaped(place.shape, place.strides, shape)
+            return None if found is None else Place(place.buffer, offset, shape, found)
+        case Permute():
+            return Place(place.buffer, offset, shape, tuple(strides[axis] for axis in op.axes))
+        case Expand():
+            return Place(place.buffer, offset, shape, broadcast(place.shape, place.strides, shape))
+        case Slice():
+            offset += op.start * strides[op.axis]
+            strides[op.axis] *= op.step
+            return Place(place.buffer, offset, shape, tuple(strides))
+        case Window():
+            lead = len(strides) - len(op.sizes)
+            moves = [s * step for s, step in zip(strides[lead:], op.strides, strict=True)]
+            taps = [s * step for s, step in zip(strides[lead:], op.dilations, strict=True)]
+            return Place(place.buffer, offset, shape, (*strides[:lead], *moves, *taps))
+    raise TypeError(f"{type(op).__name__} is not a view with strides")
+
+
+def _can_write(op: Op, place: Place) -> bool:
+    """Whether the kernel of `op` can write its first output to such a place."""
+    match op:
+        case Linear() | MatMul() | Normalize() | Softmax() | Recurrent():
+            return place.inner == 1
+        case Gather():
+            return place.contiguous
+    return True
+
+
+def _can_read(op: Op, position: int, place: Place) -> bool:
+    """Whether the kernel of `op` can read its operand number `position` from such a place."""
+    match op:
+        case Linear() | Normalize() | Recurrent():
+            return place.inner == 1 or (position >= 3 and place.inner == 0)
+        case MatMul():
+            return position == 0 or place.inner == 1 or (position >= 2 and place.inner == 0)
+        case Softmax() | ArgReduce():
+            return place.inner == 1
+        case Gather():
+            return place.contiguous
+    return True

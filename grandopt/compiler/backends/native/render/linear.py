@@ -1,0 +1,164 @@
+"""Products with constant weights: packed panels, or dot products where there are few outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from grandopt.compiler.backends.native.form import Linear
+from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.render.elementwise import store
+from grandopt.compiler.backends.native.render.expressions import Statements
+from grandopt.compiler.backends.native.render.operands import Operand
+from grandopt.compiler.backends.native.render.products import (
+    Extra,
+    Product,
+    blocking,
+    row_blocks,
+    widths_of,
+)
+from grandopt.compiler.backends.native.render.text import indent, loop, offset
+from grandopt.compiler.backends.native.render.weights import GRANULE, PANEL, Weights, padded, panels
+from grandopt.compiler.backends.native.strides import collapse
+
+FEW_OUTPUTS = 4
+LONG_ROW = 48
+"""With at most FEW_OUTPUTS outputs of at least LONG_ROW inputs, lanes run along the inputs instead."""
+
+
+def linear_loops(
+    op: Linear, x: Operand, extras: Sequence[Operand], output: Operand, level: Level, weights: Weights
+) -> list[str]:
+    """output[row] = epilogue(x[row] · weightᵀ + bias, extras[row]…) over all rows."""
+    operands = [x, output, *extras]
+    lead = output.shape[:-1]
+    sizes, strides = collapse(lead, [operand.spread((*lead, operand.shape[-1]))[:-1] for operand in operands])
+    rows = sizes[-1] if sizes else 1
+    step = [s[-1] if s else 0 for s in strides]
+    named = [
+        f"({operand.name} + {offset([(f'i{axis}', s[axis]) for axis in range(len(sizes) - 1)])})"
+        for operand, s in zip(operands, strides, strict=True)
+    ]
+    parts = [
+        Extra(pointer, row, operand.spread(output.shape)[-1])
+        for pointer, row, operand in zip(named[2:], step[2:], extras, strict=True)
+    ]
+    weight, bias = op.inputs[1].data, op.inputs[2].data
+    assert weight is not None
+    assert bias is not None
+    few = weight.shape[0] <= FEW_OUTPUTS and weight.shape[1] >= LONG_ROW
+    render = _dots if few else _panels
+    body = render(op, (weight, bias), (named[0], step[0]), (named[1], step[1]), parts, rows, level, weights)
+    for axis in reversed(range(len(sizes) - 1)):
+        body = loop(f"i{axis}", sizes[axis], body)
+    return body
+
+
+def _panels(
+    op: Linear,
+    constants: tuple[np.ndarray, np.ndarray],
+    x: tuple[str, int],
+    y: tuple[str, int],
+    extras: Sequence[Extra],
+    rows: int,
+    level: Level,
+    weights: Weights,
+) -> list[str]:
+    weight, bias = constants
+    count, depth = weight.shape
+    lines = [
+        f"const float *const w = (const float *)({weights.pointer(panels(weight))});",
+        f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
+    ]
+
+    def panel(base: str, column: str, width: int, columns: int) -> list[str]:
+        """One panel of `width` stored and `columns` valid columns."""
+        product = Product(
+            depth,
+            level,
+            left=lambda row, k: f"{x[0]}[{row} * {x[1]} + {k}]",
+            right=lambda k, inside: f"{base} + ({k}) * {width} + {inside}",
+            start=lambda inside: f"v_load(bias + {column} + {inside})",
+            output=lambda row, inside: f"{y[0]} + {row} * {y[1]} + {column} + {inside}",
+            epilogue=op.epilogue,
+            extras=[Extra(e.pointer + (f" + {column}" if e.column else ""), e.row, e.column) for e in extras],
+        )
+        return _columns(product, rows, widths_of(columns, level.lanes))
+
+    full = count // PANEL
+    if full:
+        lines += loop("p", full, panel(f"w + p * {depth * PANEL}", f"p * {PANEL}", PANEL, PANEL))
+    rest = count % PANEL
+    if rest:
+        width = -(-rest // GRANULE) * GRANULE
+        lines += panel(f"w + {full * depth * PANEL}", str(full * PANEL), width, rest)
+    return ["{", *indent(lines), "}"]
+
+
+def _columns(product: Product, rows: int, widths: list[int]) -> list[str]:
+    """All rows of one panel, as many vectors at a time as the registers hold."""
+    most_rows, most_vectors = blocking(rows, product.level)
+    lines: list[str] = []
+    for first in range(0, len(widths), most_vectors):
+        part = widths[first : first + most_vectors]
+        column = str(first * product.level.lanes)
+        lines += row_blocks(rows, most_rows, _block(product, column, part))
+    return lines
+
+
+def _block(product: Product, column: str, widths: Sequence[int]) -> Callable[[int, str], list[str]]:
+    return lambda rows, row: product.block(rows, row, column, widths)
+
+
+def _dots(
+    op: Linear,
+    constants: tuple[np.ndarray, np.ndarray],
+    x: tuple[str, int],
+    y: tuple[str, int],
+    extras: Sequence[Extra],
+    rows: int,
+    level: Level,
+    weights: Weights,
+) -> list[str]:
+    """Each output as a dot product along the inputs, its lanes summed at the end."""
+    weight, bias = constants
+    count, depth = weight.shape
+    lanes = level.lanes
+    stored = np.pad(weight, ((0, 0), (0, -depth % GRANULE)))
+    whole = depth - depth % lanes
+    splits = 2 if whole >= 4 * lanes and count <= 2 else 1
+
+    def step(k: str, split: int, valid: int) -> list[str]:
+        source = f"{x[0]} + row * {x[1]} + {k}"
+        load = f"v_load({source})" if valid == lanes else f"v_load_n({source}, {valid})"
+        products = [
+            f"s{n}_{split} = v_fma(v, v_load(w + {n * stored.shape[1]} + {k}), s{n}_{split});"
+            for n in range(count)
+        ]
+        return ["{", *indent([f"const vf v = {load};", *products]), "}"]
+
+    block = lanes * splits
+    body = [f"vf s{n}_{s} = v_set1(0.0f);" for n in range(count) for s in range(splits)]
+    paired = whole - whole % block
+    body += loop("k", paired, [line for s in range(splits) for line in step(f"k + {s * lanes}", s, lanes)], block)
+    for k in range(paired, depth, lanes):
+        body += step(str(k), 0, min(lanes, depth - k))
+    totals = [" + ".join(f"s{n}_{s}" for s in range(splits)) for n in range(count)]
+    sums = ", ".join(f"v_sum({total})" for total in totals)
+    body.append(f"const vf total = (vf){{{sums}}} + v_load(bias);")
+    leaves = ["total"]
+    for i, extra in enumerate(extras):
+        pointer = f"{extra.pointer} + row * {extra.row}"
+        text = f"v_load_n({pointer}, {count})" if extra.column else f"v_set1(*({pointer}))"
+        body.append(f"const vf e{i} = {text};")
+        leaves.append(f"e{i}")
+    statements = Statements(leaves)
+    result = "total" if op.epilogue is None else statements.vector(op.epilogue)
+    body += [*statements.lines, store(f"{y[0]} + row * {y[1]}", result, count, lanes)]
+    lines = [
+        f"const float *const w = (const float *)({weights.pointer(stored)});",
+        f"const float *const bias = (const float *)({weights.pointer(padded(bias, GRANULE))});",
+        *loop("row", rows, body),
+    ]
+    return ["{", *indent(lines), "}"]

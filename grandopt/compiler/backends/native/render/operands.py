@@ -1,0 +1,69 @@
+"""Places as C pointers: a tensor of T samples, the samples as its first axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from grandopt.compiler.backends.native.layout import Buffer, Place
+from grandopt.compiler.backends.native.memory import Arena, padded_bytes
+from grandopt.compiler.backends.native.render.text import C_TYPES
+from grandopt.compiler.backends.native.render.weights import Weights
+from grandopt.compiler.backends.native.strides import Shape, broadcast
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A pointer variable with the shape and the strides behind it, in elements."""
+
+    name: str
+    dtype: str
+    shape: Shape
+    strides: Shape
+
+    def spread(self, shape: Shape) -> Shape:
+        """Its strides when broadcast to `shape`."""
+        return broadcast(self.shape, self.strides, shape)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What pointers are made from: the scratch arena, the weights, and the samples per tile."""
+
+    arena: Arena
+    weights: Weights
+    tile: int
+
+    def operand(self, name: str, place: Place) -> Operand:
+        """The place as an operand of `tile` samples."""
+        shape, strides = (self.tile, *place.shape), (self._sample(place.buffer), *place.strides)
+        if place.buffer.kind == "constant":
+            shape = (1, *place.shape)
+        return Operand(name, place.buffer.dtype, shape, strides)
+
+    def declaration(self, name: str, place: Place, written: bool) -> str:
+        """The statement that makes the pointer."""
+        ctype = C_TYPES[place.buffer.dtype]
+        target = f"{ctype} *" if written else f"const {ctype} *"
+        start = f" + {place.offset}" if place.offset else ""
+        return f"{target} {name} = ({'' if written else 'const '}{ctype} *){self._base(place.buffer)}{start};"
+
+    def _base(self, buffer: Buffer) -> str:
+        match buffer.kind:
+            case "input":
+                return f"in[{buffer.index}]"
+            case "output":
+                return f"out[{buffer.index}]"
+            case "constant":
+                assert buffer.value is not None
+                assert buffer.value.data is not None
+                return f"({self.weights.pointer(buffer.value.data)})"
+            case "scratch":
+                return f"(scratch + {self.arena.offsets[buffer] * self.tile})"
+
+    def _sample(self, buffer: Buffer) -> int:
+        """Elements from one sample to the next."""
+        if buffer.kind == "scratch":
+            return padded_bytes(buffer) // np.dtype(buffer.dtype).itemsize
+        return 0 if buffer.kind == "constant" else buffer.elements

@@ -1,0 +1,170 @@
+"""LSTM and GRU steps: one matrix-vector product per step, the gates combined while they are in registers.
+
+Weights are packed by blocks of GRANULE hidden units, the gates of a block side by side, so that the
+accumulators of one block are all that its new state needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grandopt.compiler.backends.native.form import CellKind, Recurrent
+from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.render.elementwise import store
+from grandopt.compiler.backends.native.render.operands import Operand
+from grandopt.compiler.backends.native.render.products import IN_FLIGHT
+from grandopt.compiler.backends.native.render.text import indent, loop
+from grandopt.compiler.backends.native.render.weights import GRANULE, Weights, padded
+from grandopt.signature import Array
+
+GATES: dict[CellKind, int] = {"lstm": 4, "gru": 3}
+
+
+def gate_panels(weight: Array, gates: int) -> Array:
+    """[gates · H, H] as blocks [H, gates · GRANULE], one per GRANULE units; missing units are zero."""
+    hidden = weight.shape[1]
+    blocks = []
+    for start in range(0, hidden, GRANULE):
+        block = np.zeros((hidden, gates, GRANULE), weight.dtype)
+        for gate in range(gates):
+            part = weight[gate * hidden + start : gate * hidden + min(start + GRANULE, hidden)]
+            block[:, gate, : part.shape[0]] = part.T
+        blocks.append(block.reshape(-1))
+    return np.concatenate(blocks)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Sizes of the recurrence and its texts, which refer to `gate`, `previous`, `cell`, `y`, `w` and `bias`."""
+
+    kind: CellKind
+    hidden: int
+    level: Level
+    biased: bool
+
+    @property
+    def vectors(self) -> int:
+        """Vectors per gate in one block."""
+        return GRANULE // self.level.lanes
+
+    def block(self, weights: str, unit: str, units: int) -> list[str]:
+        """New state of `units` hidden units from `unit`, with the block's weights."""
+        gates = GATES[self.kind]
+        columns = [(g, v) for g in range(gates) for v in range(self.vectors) if v * self.level.lanes < units]
+        splits = max(1, min(IN_FLIGHT // len(columns), self.hidden))
+        lines = [
+            f"vf {_name(g, v, s)} = {self._start(g, v, unit, units) if s == 0 else 'v_set1(0.0f)'};"
+            for s in range(splits)
+            for g, v in columns
+        ]
+        whole = self.hidden - self.hidden % splits
+        body = [line for s in range(splits) for line in self._step(weights, f"(k + {s})", s, columns)]
+        lines += loop("k", whole, body, splits)
+        for s in range(self.hidden - whole):
+            lines += self._step(weights, str(whole + s), s, columns)
+        lines += [f"{_name(g, v, 0)} += {_name(g, v, s)};" for s in range(1, splits) for g, v in columns]
+        for v in range(self.vectors):
+            valid = min(self.level.lanes, units - v * self.level.lanes)
+            if valid > 0:
+                lines += self._update(v, f"{unit} + {v * self.level.lanes}", valid)
+        return ["{", *indent(lines), "}"]
+
+    def _step(self, weights: str, k: str, split: int, columns: Sequence[tuple[int, int]]) -> list[str]:
+        width = GATES[self.kind] * GRANULE
+        lines = [f"const vf x = v_set1(previous[{k}]);"]
+        for g, v in columns:
+            pointer = f"{weights} + {k} * {width} + {g * GRANULE + v * self.level.lanes}"
+            lines.append(f"{_name(g, v, split)} = v_fma(x, v_load({pointer}), {_name(g, v, split)});")
+        return ["{", *indent(lines), "}"]
+
+    def _start(self, gate: int, vector: int, unit: str, units: int) -> str:
+        """Input projection and bias, but for a GRU's new gate, whose projection joins after the reset."""
+        valid = min(self.level.lanes, units - vector * self.level.lanes)
+        place = f"{gate * self.hidden} + {unit} + {vector * self.level.lanes}"
+        gates = self._load(f"gate + {place}", valid)
+        bias = self._load(f"bias + {place}", valid)
+        if self.kind == "gru" and gate == 2:
+            return bias
+        return f"{gates} + {bias}" if self.biased else gates
+
+    def _load(self, pointer: str, valid: int) -> str:
+        return f"v_load({pointer})" if valid == self.level.lanes else f"v_load_n({pointer}, {valid})"
+
+    def _update(self, v: int, unit: str, valid: int) -> list[str]:
+        first, second, third = (_name(g, v, 0) for g in range(3))
+        lanes = self.level.lanes
+        if self.kind == "lstm":
+            lines = [
+                f"const vf keep = v_sigmoid({second}) * {self._load(f'cell + {unit}', valid)};",
+                f"const vf c = v_fma(v_sigmoid({first}), v_tanh({third}), keep);",
+                store(f"cell + {unit}", "c", valid, lanes),
+                f"const vf h = v_sigmoid({_name(3, v, 0)}) * v_tanh(c);",
+            ]
+        else:
+            projected = self._load(f"gate + {2 * self.hidden} + {unit}", valid)
+            lines = [
+                f"const vf n = v_tanh(v_fma(v_sigmoid({first}), {third}, {projected}));",
+                f"const vf z = v_sigmoid({second});",
+                f"const vf h = v_fma(z, {self._load(f'previous + {unit}', valid)} - n, n);",
+            ]
+        return ["{", *indent([*lines, store(f"y + {unit}", "h", valid, lanes)]), "}"]
+
+
+def recurrent_loops(
+    op: Recurrent, operands: Sequence[Operand], outputs: Sequence[Operand], level: Level, weights: Weights
+) -> list[str]:
+    """All steps of all samples; operands are (gates, initial hidden[, initial cell])."""
+    gates, *initial = operands
+    sequence, *lasts = outputs
+    steps, hidden = sequence.shape[1:]
+    weight, bias = op.inputs[1].data, op.inputs[2].data
+    assert weight is not None
+    assert bias is not None
+    cell = _Cell(op.cell, hidden, level, bool(bias.any()))
+    width = GATES[op.cell] * GRANULE * hidden
+    whole, rest = divmod(hidden, GRANULE)
+    blocks = loop("b", whole, cell.block(f"w + b * {width}", f"b * {GRANULE}", GRANULE)) if whole else []
+    if rest:
+        blocks += cell.block(f"w + {whole * width}", str(whole * GRANULE), rest)
+    now = f"({steps - 1} - s)" if op.reverse else "s"
+    before = "(now + 1)" if op.reverse else "(now - 1)"
+    step = [
+        f"const int now = {now};",
+        f"const float *const gate = {gates.name} + t * {gates.strides[0]} + now * {gates.strides[1]};",
+        f"float *const y = {sequence.name} + t * {sequence.strides[0]} + now * {sequence.strides[1]};",
+        f"const float *const previous = s == 0 ? {initial[0].name} + t * {initial[0].strides[0]} : "
+        f"{sequence.name} + t * {sequence.strides[0]} + {before} * {sequence.strides[1]};",
+        *blocks,
+    ]
+    last_row = 0 if op.reverse else steps - 1
+    row = f"{sequence.name} + t * {sequence.strides[0]} + {last_row * sequence.strides[1]}"
+    sample = [
+        *_cell_state(op, initial, lasts, hidden),
+        *loop("s", steps, step),
+        f"memcpy({lasts[0].name} + t * {lasts[0].strides[0]}, {row}, {hidden} * sizeof(float));",
+    ]
+    return [
+        f"const float *const w = (const float *)({weights.pointer(gate_panels(weight, GATES[op.cell]))});",
+        f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
+        "(void)bias;",
+        *loop("t", sequence.shape[0], sample),
+    ]
+
+
+def _cell_state(
+    op: Recurrent, initial: Sequence[Operand], lasts: Sequence[Operand], hidden: int
+) -> list[str]:
+    """An LSTM's cell state lives where its last value is wanted."""
+    if op.cell != "lstm":
+        return []
+    return [
+        f"float *const cell = {lasts[1].name} + t * {lasts[1].strides[0]};",
+        f"memcpy(cell, {initial[1].name} + t * {initial[1].strides[0]}, {hidden} * sizeof(float));",
+    ]
+
+
+def _name(gate: int, vector: int, split: int) -> str:
+    return f"g{gate}_{vector}_{split}"
