@@ -171,7 +171,7 @@ def load_report(path: Path) -> Report:
         raise ReportError(f"{path}: cannot be read as a report ({reason})") from error
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReportError(
             f"{path}: not a complete report ({_lower(str(error))}); make it again with `grandopt optimize`"
         ) from error
