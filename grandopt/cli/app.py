@@ -1,0 +1,116 @@
+"""The command line: its commands, and the one place where errors become exit codes.
+
+0 done · 1 a check failed · 2 usage or bad input · 3 inconclusive · 70 a bug of ours · 130 interrupted ·
+141 nobody reads the output any more. A command returns its code, or None for 0. One clear line on stderr
+says what went wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grandopt.cli.console import complain, prepare_streams
+from grandopt.cli.doctor import doctor
+from grandopt.cli.init import init
+from grandopt.cli.inspect import inspect
+from grandopt.cli.report import report
+from grandopt.errors import GrandoptError, InputError
+
+DONE, FAILED, BAD_INPUT, INCONCLUSIVE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
+
+# Plain help: it looks the same in a pipe, and Rich need not be imported for it.
+app = typer.Typer(
+    name="grandopt",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command()(inspect)
+app.command()(doctor)
+app.command()(init)
+app.add_typer(report, name="report")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"grandopt {version('grandopt')}")
+        raise typer.Exit
+
+
+@app.callback()
+def grandopt(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Make small trained PyTorch agents as fast as this machine allows, and prove that they are the same.
+
+    \b
+    Example:
+      grandopt optimize --profile aggressive          the reference agents, or ./grandopt.yaml
+      grandopt optimize ppo-LunarLander-v2.zip        one agent, saved by Stable-Baselines3
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return its exit code."""
+    prepare_streams()
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        code = typer.main.get_command(app).main(words, prog_name="grandopt", standalone_mode=False)
+    except typer.TyperException as error:
+        return _refused(_usage(error), BAD_INPUT)
+    except InputError as error:
+        return _refused(str(error), BAD_INPUT)
+    except GrandoptError as error:
+        return _refused(str(error), FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except Exception:  # noqa: BLE001 - the outermost frame: what arrives here is a bug, and is reported as one
+        return _bug(traceback.format_exc(), show="--verbose" in words or "-v" in words)
+    return _interrupted() if code == INTERRUPTED else code or DONE
+
+
+def _refused(message: str, code: int) -> int:
+    complain(f"error: {message}")
+    return code
+
+
+def _interrupted() -> int:
+    complain("interrupted")
+    return INTERRUPTED
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Typer's message as one line, with the place of the right usage."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "grandopt"
+    return f"{message[:1].lower()}{message[1:]} (usage: `{command} --help`)"
+
+
+def _bug(trace: str, *, show: bool) -> int:
+    cause = trace.strip().splitlines()[-1]
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="grandopt-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(trace)
+        place = f"the traceback is in {Path(file.name)}"
+    except OSError as error:
+        show, place = True, f"the traceback could not be saved ({error.strerror}) and follows"
+    complain(f"error: this is a bug in grandopt: {cause}; {place}")
+    if show:
+        for line in trace.splitlines():
+            complain(line)
+    return BUG
