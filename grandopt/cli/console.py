@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -22,8 +23,8 @@ READER_GONE = 141
 class Terminal:
     """Where one command writes.
 
-    With `as_json`, `document` is the only thing on stdout and `show` prints nothing; with `quiet`, `note`
-    prints nothing. Colour is used only on a terminal, and never when NO_COLOR is set.
+    With `as_json`, `document` is the only thing on stdout, and `show` and `lines` print nothing; with
+    `quiet`, `note` prints nothing. Colour is used only on a terminal, and never when NO_COLOR is set.
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
@@ -48,6 +49,11 @@ class Terminal:
         with self.out.capture() as captured:
             self.out.print(*renderables, sep="\n", highlight=False)
         _to_stdout(captured.get())
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print a result of plain lines on stdout, not wrapped; nothing with `as_json`."""
+        if not self.as_json:
+            _to_stdout("".join(f"{line}\n" for line in lines))
 
     def document(self, data: Any) -> None:
         """Print the one JSON document of `--json` on stdout; nothing without it."""

@@ -34,13 +34,12 @@ def doctor(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
       grandopt doctor
       grandopt doctor --json > machine.json
     """
-    from grandopt.cli.inspect import lines
+    from grandopt.cli.inspect import outline
 
     facts = findings(Path.cwd())
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     terminal.document(facts)
-    if not json:
-        terminal.show(*lines(facts, longest=None))
+    terminal.lines(outline(facts, longest=None))
 
 
 def findings(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,8 +37,7 @@ def inspect(
     facts = _artifact(path) if path.is_dir() or path.name == MANIFEST else _checkpoint(path, trust=trust)
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     terminal.document(facts)
-    if not json:
-        terminal.show(*lines(facts, longest=None if verbose else LONGEST))
+    terminal.lines(outline(facts, longest=None if verbose else LONGEST))
 
 
 def _artifact(path: Path) -> dict[str, Any]:
@@ -63,39 +62,61 @@ def _checkpoint(path: Path, *, trust: bool) -> dict[str, Any]:
     return {"kind": "checkpoint", "path": str(path), **facts}
 
 
-def lines(facts: Mapping[str, Any], *, longest: int | None, indent: str = "") -> Iterator[str]:
-    """`facts` as indented "name: value" lines; lists of more than `longest` items are cut, and say so."""
+def outline(facts: Mapping[str, Any], *, longest: int | None, indent: str = "") -> Iterator[str]:
+    """`facts` as indented "name: value" lines; what has more than `longest` entries is cut, and says so."""
     for name, value in facts.items():
         label = f"{indent}{one_line(str(name))}:"
         if isinstance(value, Mapping) and value:
             yield label
-            yield from lines(_cut(value, longest), longest=longest, indent=indent + "  ")
+            yield from outline(_first(value, longest), longest=longest, indent=indent + "  ")
+            yield from _rest(value, longest, indent)
         elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
             yield label
-            shown = value if longest is None else value[:longest]
-            yield from (f"{indent}  - {_inline(item)}" for item in shown)
-            if len(shown) < len(value):
-                yield f"{indent}  … {len(value) - len(shown)} more, shown with -v"
+            for item in value[:longest]:
+                yield from _item(item, longest, indent + "  ")
+            yield from _rest(value, longest, indent)
         else:
             yield f"{label} {_inline(value)}"
 
 
-def _cut(facts: Mapping[str, Any], longest: int | None) -> Mapping[str, Any]:
-    if longest is None or len(facts) <= longest:
-        return facts
-    kept = dict(list(facts.items())[:longest])
-    return {**kept, "…": f"{len(facts) - longest} more, shown with -v"}
+def _item(item: Any, longest: int | None, indent: str) -> Iterator[str]:
+    """One entry of a list: on one line if it holds no list of entries itself, else as a block."""
+    nested = isinstance(item, Mapping) and any(_is_deep(value) for value in item.values())
+    if not nested:
+        yield f"{indent}- {_inline(item)}"
+        return
+    block = list(outline(item, longest=longest, indent=indent + "  "))
+    yield f"{indent}- {block[0].strip()}"
+    yield from block[1:]
+
+
+def _is_deep(value: Any) -> bool:
+    return isinstance(value, Mapping) or (
+        isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value)
+    )
+
+
+def _first(facts: Mapping[str, Any], longest: int | None) -> Mapping[str, Any]:
+    return dict(list(facts.items())[:longest])
+
+
+def _rest(value: Sized, longest: int | None, indent: str) -> Iterator[str]:
+    if longest is not None and len(value) > longest:
+        yield f"{indent}  … {len(value) - longest} more, shown with -v"
 
 
 def _inline(value: Any) -> str:
     match value:
-        case None:
+        case None | {} if not value:
             return "none"
         case bool():
             return "yes" if value else "no"
         case dict():
-            said = (f"{name}={_inline(item)}" for name, item in value.items() if item is not None)
-            return one_line(" ".join(said))
+            named = [str(value["name"])] if "name" in value else []
+            said = [
+                f"{key}={_inline(item)}" for key, item in value.items() if key != "name" and item is not None
+            ]
+            return one_line(" ".join(named + said))
         case list():
             return f"[{', '.join(_inline(item) for item in value)}]"
         case _:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from grandopt.reporting.report import AgentReport, CandidateReport, Figures, Report
 
-WIDE = 132
+WIDE = 152  # of the summary
+WIDE_CANDIDATES = 100
 NOTHING = "–"
 STYLES = {
     "optimized": "green",
@@ -36,11 +37,10 @@ STYLES = {
 def summary(report: Report, width: int) -> list[RenderableType]:
     """The result table of a report, one line that says what was run, and what else has to be said.
 
-    Fits `width` columns from 80 on; from 132 on, before and after stand side by side with the verdict.
+    Fits `width` columns from 80 on; from 152 on, old and new figures stand side by side.
     """
     table = _wide(report) if width >= WIDE else _narrow(report)
-    notes = [] if width >= WIDE else _notes(report)
-    return [_head(report), table, *notes, _plain(counts(report.agents))]
+    return [_head(report), table, *_notes(report), _plain(counts(report.agents))]
 
 
 def candidate_tables(report: Report, width: int) -> list[RenderableType]:
@@ -48,7 +48,7 @@ def candidate_tables(report: Report, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for agent in report.agents:
         if agent.candidates or agent.refusals:
-            parts.extend(_candidates(agent, wide=width >= WIDE))
+            parts.extend(_candidates(agent, wide=width >= WIDE_CANDIDATES))
     return parts
 
 
@@ -64,7 +64,7 @@ def _head(report: Report) -> Text:
 
 def _table(*columns: str, right: int = 0) -> Table:
     """A table whose last `right` columns are numbers; only text columns may be folded."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for index, name in enumerate(columns):
         number = index >= len(columns) - right
         table.add_column(Text(name), justify="right" if number else "left", no_wrap=number, overflow="fold")
@@ -75,10 +75,10 @@ def _narrow(report: Report) -> Table:
     table = _table(
         "agent\n  verdict",
         "engine\nprecision",
-        "p50 before\nafter",
-        "p99 before\nafter",
-        "QPS\nafter",
-        "memory\nafter",
+        "p50 old\nnew",
+        "p99 old\nnew",
+        "QPS old\nnew",
+        "mem old\nnew",
         "speed-up\ninterval",
         right=5,
     )
@@ -86,7 +86,7 @@ def _narrow(report: Report) -> Table:
         before, after = agent.original, _after(agent)
         table.add_row(
             Text.assemble(one_line(agent.name), "\n  ", (agent.status, STYLES[agent.status])),
-            _plain(_engine(agent, "\n")),
+            _plain(_engine(agent)),
             _stack(before, after, _p50),
             _stack(before, after, _p99),
             _stack(before, after, _qps),
@@ -97,20 +97,26 @@ def _narrow(report: Report) -> Table:
 
 
 def _wide(report: Report) -> Table:
-    table = _table("agent", "engine", "verdict", "p50", "p99", "QPS", "memory", right=4)
+    columns = ("agent", "verdict", "engine", "precision", "p50", "p99", "speed-up", "QPS", "memory")
+    table = _table(*columns, right=5)
     for agent in report.agents:
         before, after = agent.original, _after(agent)
         table.add_row(
             _plain(agent.name),
-            _plain(_engine(agent, " ")),
-            _plain(verdict(agent), STYLES[agent.status]),
-            *(_arrow(before, after, cell) for cell in (_p50, _p99, _qps, _memory)),
+            _plain(agent.status, STYLES[agent.status]),
+            _plain(agent.shipped.engine if agent.shipped is not None else NOTHING),
+            _plain(agent.shipped.precision if agent.shipped is not None else NOTHING),
+            _arrow(before, after, _p50),
+            _arrow(before, after, _p99),
+            _plain(ratio(agent.speedup) if agent.speedup is not None else NOTHING),
+            _arrow(before, after, _qps),
+            _arrow(before, after, _memory),
         )
     return table
 
 
 def _notes(report: Report) -> list[RenderableType]:
-    """What the narrow table has no room for: why an agent was not optimized, and what was missed."""
+    """What the table has no room for: why an agent was not optimized, and what was missed."""
     notes: list[RenderableType] = []
     for agent in report.agents:
         said = remarks(agent) if agent.status == "optimized" else [verdict(agent)]
@@ -150,10 +156,8 @@ def _why(candidate: CandidateReport) -> str:
     return f"{candidate.status}: {candidate.reason}"
 
 
-def _engine(agent: AgentReport, separator: str) -> str:
-    if agent.shipped is None:
-        return NOTHING
-    return f"{agent.shipped.engine}{separator}{agent.shipped.precision}"
+def _engine(agent: AgentReport) -> str:
+    return NOTHING if agent.shipped is None else f"{agent.shipped.engine}\n{agent.shipped.precision}"
 
 
 def _after(agent: AgentReport) -> Figures | None:

@@ -36,7 +36,9 @@ Threads = Annotated[int, Field(ge=1)]
 class ReportModel(BaseModel):
     """Base of everything in a report: frozen, no unknown field, every number finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
 
 
 class Figures(ReportModel):

@@ -40,7 +40,11 @@ class RunLog:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise self._unwritable(error) from error
-        self.write("info", "", "", header)
+        try:
+            self.write("info", "", "", header)
+        except OutputError:
+            self.close()
+            raise
 
     def write(self, level: str, agent: str, step: str, message: str) -> None:
         """Append one line."""

@@ -72,7 +72,10 @@ def verdict(agent: AgentReport) -> str:
 
 def remarks(agent: AgentReport) -> list[str]:
     """What has to be said beside the status: missed targets, and an unstable measurement."""
-    notes = [f"target missed: {miss}" for miss in agent.targets.misses]
+    misses = agent.targets.misses
+    notes = (
+        [f"{'target' if len(misses) == 1 else 'targets'} missed: {' and '.join(misses)}"] if misses else []
+    )
     measured = [agent.original, agent.shipped.figures if agent.shipped is not None else None]
     if any(figures is not None and figures.stable is False for figures in measured):
         notes.append("measurement unstable")
