@@ -1,8 +1,6 @@
 """The command line: its commands, and the one place where errors become exit codes.
 
-0 done · 1 a check failed · 2 usage or bad input · 3 inconclusive · 70 a bug of ours · 130 interrupted ·
-141 nobody reads the output any more. A command returns its code, or None for 0. One clear line on stderr
-says what went wrong.
+A command returns its `ExitCode`, or None when all is done. What it raises becomes one clear line on stderr.
 """
 
 from __future__ import annotations
@@ -18,12 +16,11 @@ import typer
 
 from grandopt.cli.console import complain, prepare_streams
 from grandopt.cli.doctor import doctor
+from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.init import init
 from grandopt.cli.inspect import inspect
 from grandopt.cli.report import report
 from grandopt.errors import GrandoptError, InputError
-
-DONE, FAILED, BAD_INPUT, INCONCLUSIVE, BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
 # Plain help: it looks the same in a pipe, and Rich need not be imported for it.
 app = typer.Typer(
@@ -67,28 +64,32 @@ def main(args: Sequence[str] | None = None) -> int:
     prepare_streams()
     words = list(sys.argv[1:] if args is None else args)
     try:
-        code = typer.main.get_command(app).main(words, prog_name="grandopt", standalone_mode=False)
+        return _run(words)
     except typer.TyperException as error:
-        return _refused(_usage(error), BAD_INPUT)
+        return _refused(_usage(error), ExitCode.BAD_INPUT)
     except InputError as error:
-        return _refused(str(error), BAD_INPUT)
+        return _refused(str(error), ExitCode.BAD_INPUT)
     except GrandoptError as error:
-        return _refused(str(error), FAILED)
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
-    except Exception:  # noqa: BLE001 - the outermost frame: what arrives here is a bug, and is reported as one
-        return _bug(traceback.format_exc(), show="--verbose" in words or "-v" in words)
-    return _interrupted() if code == INTERRUPTED else code or DONE
+        return _refused(str(error), ExitCode.FAILED)
+    except KeyboardInterrupt:
+        return _refused("interrupted", ExitCode.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: what arrives here is a bug, and is said to be
+        return _bug(error, show="--verbose" in words or "-v" in words)
+
+
+def _run(words: list[str]) -> int:
+    # Not `Command.main`: it takes every EPIPE for a closed stdout and exits with 1 without a word.
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("grandopt", words) as context:
+            return command.invoke(context) or ExitCode.DONE
+    except typer.Exit as finished:
+        return finished.exit_code
 
 
 def _refused(message: str, code: int) -> int:
     complain(f"error: {message}")
     return code
-
-
-def _interrupted() -> int:
-    complain("interrupted")
-    return INTERRUPTED
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -99,18 +100,19 @@ def _usage(error: typer.TyperException) -> str:
     return f"{message[:1].lower()}{message[1:]} (usage: `{command} --help`)"
 
 
-def _bug(trace: str, *, show: bool) -> int:
-    cause = trace.strip().splitlines()[-1]
+def _bug(error: Exception, *, show: bool) -> int:
+    trace = "".join(traceback.format_exception(error))
+    cause = "".join(traceback.format_exception_only(error)).splitlines()[0]
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="grandopt-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:
             file.write(trace)
         place = f"the traceback is in {Path(file.name)}"
-    except OSError as error:
-        show, place = True, f"the traceback could not be saved ({error.strerror}) and follows"
+    except OSError as problem:
+        show, place = True, f"the traceback could not be saved ({problem.strerror}) and follows"
     complain(f"error: this is a bug in grandopt: {cause}; {place}")
     if show:
         for line in trace.splitlines():
             complain(line)
-    return BUG
+    return ExitCode.BUG

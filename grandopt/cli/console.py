@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from grandopt.cli.exit_codes import ExitCode
+from grandopt.errors import OutputError
 from grandopt.reporting.log import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-
-# What a shell shows for a program that SIGPIPE ended: whoever read our output has stopped reading.
-READER_GONE = 141
 
 
 class Terminal:
@@ -76,17 +77,33 @@ def complain(text: str) -> None:
 
 
 def prepare_streams() -> None:
-    """Let a terminal whose encoding lacks a character show "?" for it instead of ending the program."""
+    """Make stdout and stderr such that writing to them never ends the program.
+
+    A character that the terminal's encoding lacks is shown as "?", and a stream that the caller has closed
+    (`2>&-`) is the null device.
+    """
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
-    return Console(file=stream, soft_wrap=False, emoji=False, markup=False)
+    class Lasting(Console):
+        """A console that falls silent when nobody reads it; Rich's own would end the program."""
+
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            _discard(stream)
+
+    return Lasting(file=stream, emoji=False, markup=False)
 
 
 def _to_stdout(text: str) -> None:
@@ -95,10 +112,13 @@ def _to_stdout(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError as error:
         _discard(sys.stdout)
-        raise typer.Exit(READER_GONE) from error
+        raise typer.Exit(ExitCode.READER_GONE) from error
+    except OSError as error:
+        _discard(sys.stdout)
+        raise OutputError(f"stdout cannot be written ({error.strerror})") from error
 
 
 def _discard(stream: TextIO) -> None:
     # What is still buffered would raise once more when the interpreter closes the stream.
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, needed as a descriptor
+    with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())
