@@ -55,6 +55,9 @@ def _declared(bound: float | tuple[float, ...] | None) -> Bound:
 class Normalise(nn.Module):
     """`clip((raw - mean) / sqrt(var + epsilon), -clip, clip)` with fixed statistics."""
 
+    mean: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, statistics: Statistics, epsilon: float, clip: float) -> None:
         super().__init__()
         scale = 1.0 / np.sqrt(statistics.var + epsilon)

@@ -153,9 +153,12 @@ class _Kept:
     """A stand-in that keeps the state it is given, as `state`, and does nothing."""
 
     name = ""
+    state: dict[str, Any]
 
-    def __init__(self, *arguments: Any) -> None:
-        self.state: dict[str, Any] = {}
+    def __new__(cls, *arguments: Any) -> _Kept:
+        kept = super().__new__(cls)
+        kept.state = {}  # here and not in __init__, which unpickling does not always call
+        return kept
 
     def __setstate__(self, state: Any) -> None:
         parts = state if isinstance(state, tuple) else (state,)
@@ -169,6 +172,8 @@ class _Kept:
 
 class _Dtype:
     """A NumPy dtype by its text ("f8"); the byte order comes with the state."""
+
+    text = ""
 
     def __init__(self, text: Any = "", *_: Any) -> None:
         self.text = str(text)
@@ -188,6 +193,8 @@ class _Dtype:
 class _Array:
     """An array: made empty and given its state, or made from a buffer at once (pickle protocol 5)."""
 
+    parts: tuple[Any, ...] = (None, None, False, None)
+
     def __init__(self, buffer: Any = None, dtype: Any = None, shape: Any = None, order: Any = "C") -> None:
         self.parts = (shape, dtype, order == "F", buffer)
 
@@ -196,10 +203,10 @@ class _Array:
 
     def array(self) -> Array:
         """The NumPy array; raises CheckpointError unless it is made of plain numbers."""
-        shape, dtype, fortran, raw = self.parts
-        if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray):
-            raise CheckpointError("an array in the VecNormalize pickle is none of numbers")
         try:
+            shape, dtype, fortran, raw = self.parts
+            if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray):
+                raise CheckpointError("an array in the VecNormalize pickle is none of numbers")
             return np.frombuffer(raw, dtype.numpy()).reshape(shape, order="F" if fortran else "C")
         except (ValueError, TypeError) as error:
             raise CheckpointError(f"an array in the VecNormalize pickle is damaged: {error}") from error
