@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -30,7 +31,7 @@ class Weights:
                     rng.normal(size=(rows, columns)).astype(np.float32) / np.float32(np.sqrt(rows)),
                     rng.normal(size=columns).astype(np.float32) * np.float32(0.1),
                 )
-                for rows, columns in zip(sizes, sizes[1:], strict=False)
+                for rows, columns in itertools.pairwise(sizes)
             )
         )
 

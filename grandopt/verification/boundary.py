@@ -46,13 +46,15 @@ def find(
     reference: Reference,
     samples: Sequence[Array],
     *,
+    scale: float,
     seed: int = 0,
 ) -> Probes:
     """Probes between pairs of the rows of `samples` (one finite array [N, *shape] per input).
 
     Floating-point inputs are interpolated and rounded to their dtype, and the margin is that of the rounded
     input; integers and booleans keep the first row's value. Without floating-point inputs, or where all
-    samples lead to the same decision, there are no probes and the reason is given.
+    samples lead to the same decision, there are no probes and the reason is given. `scale` is the one of
+    `relative_margins`.
     """
     floats = [np.dtype(spec.dtype).kind == "f" for spec in signature.inputs]
     if not any(floats):
@@ -71,7 +73,7 @@ def find(
         segment = segment.where(segment.decided(1.0) != segment.decided(0.0))
     if len(segment) == 0:
         return _none(samples, "no boundary probes: all samples lead to the same decision")
-    return _ladder(segment)
+    return _ladder(segment, scale)
 
 
 class _Segment:
@@ -120,7 +122,7 @@ class _Segment:
         return decisions(self.contract, self.scores(place))
 
 
-def _ladder(segment: _Segment) -> Probes:
+def _ladder(segment: _Segment, scale: float) -> Probes:
     """Bisect to the boundary nearest each line's start, then step away from it on both sides."""
     contract = segment.contract
     first = segment.decided(0.0)
@@ -133,7 +135,7 @@ def _ladder(segment: _Segment) -> Probes:
     margins: list[Array] = []
     for step in range(STEPS):
         for place in (low * (1 - 0.5**step), high + (1 - high) * 0.5**step):
-            margin = relative_margins(contract, segment.scores(place))
+            margin = relative_margins(contract, segment.scores(place), scale)
             near = (margin >= NEAREST) & (margin <= FURTHEST)
             inputs.append([array[near] for array in segment.at(place)])
             margins.append(margin[near])

@@ -66,10 +66,12 @@ def answers(executor: Executor, cases: Sequence[Case]) -> list[Outputs]:
     held = call(executor, first)
     kept = tuple(result.copy() for result in held)
     _repeated(executor, first, kept, "the same call twice in a row gives different outputs")
-    # Copied, so that a buffer used again shows as an overwritten result below, and nowhere else.
-    others = [tuple(result.copy() for result in call(executor, case)) for case in cases[1:]]
-    if not all(map(same, held, kept)):
-        raise CallError(f"{first.name}: a later call overwrites the outputs that an earlier one returned")
+    others = []
+    for case in cases[1:]:
+        # Copied, so that a buffer used again shows as an overwritten result here, and nowhere else.
+        others.append(tuple(result.copy() for result in call(executor, case)))
+        if not all(map(same, held, kept)):
+            raise CallError(f"{case.name}: overwrites the outputs that an earlier call returned")
     _repeated(executor, first, kept, "the same call gives different outputs after other calls")
     return [kept, *others]
 

@@ -72,10 +72,16 @@ def decided_outputs(specs: Sequence[TensorSpec], contract: Contract, expected: O
 
 
 def known(
-    reference: Reference, contract: Contract, case: Case, expected: Outputs, decided: Sequence[int]
+    reference: Reference,
+    contract: Contract,
+    case: Case,
+    expected: Outputs,
+    decided: Sequence[int],
+    scale: float,
 ) -> Known:
     """Ask the reference about a case that the original has answered with `expected`.
 
+    `scale` is the one of `relative_margins`; it is not used where the reference gives no scores.
     Raises VerificationError when the reference cannot compute it or has outputs of other shapes.
     """
     try:
@@ -96,7 +102,7 @@ def known(
         if array.dtype.kind == "f":
             dirty |= ~np.isfinite(array).reshape(case.batch, -1).all(axis=1)
     if scores is not None:
-        margins = relative_margins(contract, scores)
+        margins = relative_margins(contract, scores, scale)
         margins = np.where(np.isnan(margins), np.inf, margins)
     else:
         # Nothing says how sure the decision is, so it counts where original and reference agree on it.

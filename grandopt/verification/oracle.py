@@ -12,7 +12,7 @@ from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Contract, TensorSpec
 from grandopt.verification import boundary
 from grandopt.verification.calls import CallError, Outputs, answers, call
-from grandopt.verification.decisions import is_decision
+from grandopt.verification.decisions import is_decision, typical_scale
 from grandopt.verification.inputs import Case
 from grandopt.verification.known import Group, Known, decided_outputs, grouped, known
 from grandopt.verification.reference import Reference
@@ -82,13 +82,15 @@ class Oracle:
         specs = _specs(original, expected[0])
         decided = decided_outputs(specs, contract, expected[0])
         floats = tuple(place for place in range(len(specs)) if place not in decided)
+        scale = _score_scale(reference, usable) if is_decision(contract) else 0.0
         learned = tuple(
-            known(reference, contract, case, own, decided) for case, own in zip(usable, expected, strict=True)
+            known(reference, contract, case, own, decided, scale)
+            for case, own in zip(usable, expected, strict=True)
         )
         groups = grouped(usable, len(alone))
         probes: tuple[Known, ...] = ()
         if decided and is_decision(contract):
-            probes, reason = _probes(reference, original, contract, learned, decided, seed)
+            probes, reason = _probes(reference, original, contract, learned, decided, scale, seed)
             skipped += (reason,) if reason else ()
         spreads = own_spreads(groups, learned, floats, expected)
         margin = own_margin((*learned, *probes), decided)
@@ -148,12 +150,20 @@ def _specs(original: Executor, outputs: Outputs) -> tuple[TensorSpec, ...]:
     )
 
 
+def _score_scale(reference: Reference, cases: Sequence[Case]) -> float:
+    """The typical size of scores over the drawn rows; 0 where the reference gives none."""
+    scores = [reference.scores(case.inputs) for case in cases if case.kind == "drawn"]
+    given = [array for array in scores if array is not None]
+    return typical_scale(np.concatenate(given)) if given else 0.0
+
+
 def _probes(
     reference: Reference,
     original: Executor,
     contract: Contract,
     learned: Sequence[Known],
     decided: Sequence[int],
+    scale: float,
     seed: int,
 ) -> tuple[tuple[Known, ...], str | None]:
     """Boundary probes between the drawn rows, or, where these all lead to one decision, the edge rows too."""
@@ -161,7 +171,7 @@ def _probes(
     for kinds in ({"drawn"}, {"drawn", "edge", "beyond"}):
         chosen = [item.case.inputs for item in learned if item.case.kind in kinds]
         samples = [np.concatenate(arrays) for arrays in zip(*chosen, strict=True)]
-        found = boundary.find(original.signature, contract, reference, samples, seed=seed)
+        found = boundary.find(original.signature, contract, reference, samples, scale=scale, seed=seed)
         if len(found):
             break
     probes = []
@@ -172,5 +182,5 @@ def _probes(
             own = call(original, case)
         except CallError as error:
             raise VerificationError(f"the original cannot be compared with: {error}; {ADVICE}") from error
-        probes.append(known(reference, contract, case, own, decided))
+        probes.append(known(reference, contract, case, own, decided, scale))
     return tuple(probes), found.reason

@@ -30,7 +30,7 @@ def verify(candidate: Executor, oracle: Oracle, *, precision: Precision, limits:
     """
     try:
         results = answers(candidate, oracle.cases)
-        refusal = layout(oracle, results) or special_decisions(oracle, results)
+        refusal = layout(oracle, results, strict=precision == "float32") or special_decisions(oracle, results)
         probes = _probed(candidate, oracle) if precision == "float32" and refusal is None else []
     except CallError as error:
         return _verdict(oracle, precision, str(error))
