@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from grandopt.artifacts.manifest import MANIFEST_VERSION, Manifest, PayloadFile
-from grandopt.errors import ArtifactError
+from grandopt.artifacts.writing import Content, write_folder
+from grandopt.errors import ArtifactError, OutputError, first_line
 
 MANIFEST_NAME = "manifest.json"
 
@@ -91,13 +93,33 @@ def read(path: Path) -> Artifact:
     except OSError as error:
         raise ArtifactError(f"{file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{file}: not a manifest: {_one_line(error)}") from error
+        raise ArtifactError(f"{file}: not a manifest: {first_line(error)}") from error
     return Artifact(folder, _manifest(file, data))
 
 
-def describe(name: str, content: bytes) -> PayloadFile:
-    """The manifest's entry for a payload file of this name and content."""
-    return PayloadFile(name=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
+    """Write an artifact into `folder`, atomically (see `writing.py`), and return it.
+
+    The manifest's `payload` is filled in from `files`. A missing folder is made, an artifact that lies there
+    is replaced; other files of the user in it stay. Concurrent writers are safe: one of them wins.
+    Raises OutputError when the place cannot be written or holds something that is not an artifact.
+    """
+    folder = Path(os.path.realpath(folder))
+    for name in files:
+        if not _is_plain_name(name):
+            raise OutputError(f"payload name {name!r} must be a plain file name")
+    payload = tuple(_describe(*item) for item in files.items())
+    encoded = manifest.model_copy(update={"payload": payload}).model_dump_json(indent=2) + "\n"
+    content = Content(
+        MANIFEST_NAME, encoded.encode(), {stored_name(entry): files[entry.name] for entry in payload}
+    )
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; an artifact is a folder, choose another place")
+    try:
+        write_folder(folder, content, present=lambda: _files_of(folder))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    return Artifact(folder, Manifest.model_validate_json(encoded))  # as every later reader will see it
 
 
 def stored_name(entry: PayloadFile) -> str:
@@ -106,7 +128,23 @@ def stored_name(entry: PayloadFile) -> str:
     return f"{name.stem}-{entry.sha256[:16]}{name.suffix}"
 
 
-def is_plain_name(name: str) -> bool:
+def _describe(name: str, content: bytes) -> PayloadFile:
+    return PayloadFile(name=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+
+
+def _files_of(folder: Path) -> set[str]:
+    """The names of the files that belong to the artifact in `folder`; OutputError when there is none."""
+    try:
+        old = read(folder)
+    except ArtifactError as error:
+        raise OutputError(
+            f"{folder}: holds something else and is not overwritten ({error}); choose another folder or "
+            f"empty this one"
+        ) from error
+    return {MANIFEST_NAME, *(stored_name(entry) for entry in old.manifest.payload)}
+
+
+def _is_plain_name(name: str) -> bool:
     """Whether `name` is one path component that stays in its folder and is not hidden."""
     return bool(name) and not name.startswith(".") and not any(char in name for char in "/\\\0")
 
@@ -126,9 +164,9 @@ def _manifest(file: Path, data: Any) -> Manifest:
         first = error.errors(include_url=False, include_context=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "manifest"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ArtifactError(f"{file}: field {field}: {_one_line(first['msg'])}{more}") from error
+        raise ArtifactError(f"{file}: field {field}: {first['msg']}{more}") from error
     for entry in manifest.payload:
-        if not is_plain_name(entry.name) or not _is_digest(entry.sha256):
+        if not _is_plain_name(entry.name) or not _is_digest(entry.sha256):
             raise ArtifactError(
                 f"{file}: field payload: {entry.name!r} with SHA-256 {entry.sha256[:64]!r} is not a plain "
                 f"file name with a digest"
@@ -138,7 +176,3 @@ def _manifest(file: Path, data: Any) -> Manifest:
 
 def _is_digest(text: str) -> bool:
     return len(text) == 64 and all(char in "0123456789abcdef" for char in text)
-
-
-def _one_line(text: object) -> str:
-    return (str(text).strip().splitlines() or [type(text).__name__])[0]

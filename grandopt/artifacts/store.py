@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from grandopt.artifacts.artifact import Artifact, read
+from grandopt.artifacts.artifact import Artifact, read, write
 from grandopt.artifacts.manifest import Manifest
-from grandopt.artifacts.writing import locked, write
+from grandopt.artifacts.writing import locked
 from grandopt.errors import ArtifactError, OutputError
 
 

@@ -1,10 +1,11 @@
-"""Writing artifacts so that a kill at any moment leaves a complete one: the old or the new.
+"""Writing a folder of files so that a kill at any moment leaves a complete one: the old or the new.
 
-A new artifact is prepared in a hidden folder beside its place and renamed into it. An existing one gets
-the new payload files beside the old (their names hold their content, see `artifact.py`), then the new
-manifest by one rename, and only then loses the old payload. Everything is fsynced before the rename that
-makes it visible. Left-overs of killed writers are told from living ones by a file lock, which the kernel
-drops with its process, and are removed by the next writer.
+A new folder is prepared hidden beside its place and renamed into it. An existing one gets the new files
+beside the old, then its head (the file that names the others) by one rename, and only then loses the old
+files. Files are named after their content (`<stem>-<first 16 digits of the SHA-256><suffix>`), so old and
+new never collide. Everything is fsynced before the rename that makes it visible. Left-overs of killed
+writers are told from living ones by a file lock, which the kernel drops with its process, and are removed by
+the next writer.
 """
 
 from __future__ import annotations
@@ -16,41 +17,33 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-
-from grandopt.artifacts.artifact import MANIFEST_NAME, Artifact, describe, is_plain_name, read, stored_name
-from grandopt.artifacts.manifest import Manifest
-from grandopt.errors import ArtifactError, OutputError
 
 _STORED = re.compile(r".+-(?P<digest>[0-9a-f]{16})(\.[^.]+)?")
 _UNFINISHED_FILE = re.compile(r"\.[0-9a-f]{16}\.unfinished")
 
 
-def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
-    """Write an artifact into `folder`, atomically, and return it.
+@dataclass(frozen=True)
+class Content:
+    """What a folder is to hold: `files` by content-addressed name, and the `head` that makes them valid."""
 
-    The manifest's `payload` is filled in from `files`. A missing folder is made, an artifact that lies there
-    is replaced; other files of the user in it stay. Concurrent writers are safe: one of them wins.
-    Raises OutputError when the place cannot be written or holds something that is not an artifact.
+    head_name: str
+    head: bytes
+    files: Mapping[str, bytes]
+
+
+def write_folder(folder: Path, content: Content, present: Callable[[], Collection[str]]) -> None:
+    """Put `content` into `folder`, which is made if it is missing; files of the user in it stay.
+
+    When something is in it already, `present` is called under the folder's lock: it returns the names of the
+    files that its present head stands for, or raises to keep the folder as it is. Raises OSError.
     """
-    folder = Path(os.path.realpath(folder))
-    for name in files:
-        if not is_plain_name(name):
-            raise OutputError(f"payload name {name!r} must be a plain file name")
-    payload = tuple(describe(*item) for item in files.items())
-    encoded = manifest.model_copy(update={"payload": payload}).model_dump_json(indent=2)
-    manifest = Manifest.model_validate_json(encoded)  # as every later reader will see it
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(f"{folder}: is a file; an artifact is a folder, choose another place")
-        if not _create(folder, manifest, files):
-            _replace(folder, manifest, files)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
-    return Artifact(folder, manifest)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if _occupied(folder) or not _create(folder, content):
+        _replace(folder, content, present)
 
 
 @contextmanager
@@ -64,10 +57,8 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _create(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> bool:
-    """Make a folder that does not exist or is empty; False when there is one with something in it."""
-    if _occupied(folder):
-        return False
+def _create(folder: Path, content: Content) -> bool:
+    """Make a folder that does not exist or is empty; False when another writer was first."""
     with locked(folder.parent):
         _remove_left_over_folders(folder)
         unfinished = folder.parent / f".{folder.name}.{secrets.token_hex(8)}.unfinished"
@@ -75,16 +66,16 @@ def _create(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> boo
         descriptor = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        for entry in manifest.payload:
-            _write_file(unfinished / stored_name(entry), files[entry.name])
-        _write_file(unfinished / MANIFEST_NAME, _encoded(manifest))
+        for name, data in content.files.items():
+            _write_file(unfinished / name, data)
+        _write_file(unfinished / content.head_name, content.head)
         _sync_folder(unfinished)
         try:
             unfinished.rename(folder)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            return False  # another writer was first
+            return False
         _sync_folder(folder.parent)
         return True
     finally:
@@ -92,27 +83,20 @@ def _create(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> boo
         shutil.rmtree(unfinished, ignore_errors=True)  # gone already after the rename
 
 
-def _replace(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+def _replace(folder: Path, content: Content, present: Callable[[], Collection[str]]) -> None:
     with locked(folder):
-        try:
-            old = read(folder)
-        except ArtifactError as error:
-            raise OutputError(
-                f"{folder}: holds something else and is not overwritten ({error}); choose another folder "
-                f"or empty this one"
-            ) from error
+        old = present()
         for path in folder.iterdir():
             if _UNFINISHED_FILE.fullmatch(path.name):
                 path.unlink()
-        for entry in manifest.payload:
-            _write_file_atomically(folder / stored_name(entry), files[entry.name])
+        for name, data in content.files.items():
+            _write_file_atomically(folder / name, data)
         _sync_folder(folder)
-        _write_file_atomically(folder / MANIFEST_NAME, _encoded(manifest))
+        _write_file_atomically(folder / content.head_name, content.head)
         _sync_folder(folder)
-        kept = {stored_name(entry) for entry in manifest.payload}
-        replaced = {stored_name(entry) for entry in old.manifest.payload}
         for path in folder.iterdir():
-            if path.name not in kept and (path.name in replaced or _is_stored_payload(path)):
+            kept = path.name == content.head_name or path.name in content.files
+            if not kept and (path.name in old or _is_named_after_its_content(path)):
                 path.unlink()
 
 
@@ -139,8 +123,8 @@ def _remove_left_over_folders(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _is_stored_payload(path: Path) -> bool:
-    """Whether the name holds the file's own digest: then a killed writer of ours left it, not the user."""
+def _is_named_after_its_content(path: Path) -> bool:
+    """Whether a killed writer of ours left the file, and not the user."""
     match = _STORED.fullmatch(path.name)
     if match is None or not path.is_file():
         return False
@@ -169,7 +153,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _encoded(manifest: Manifest) -> bytes:
-    return (manifest.model_dump_json(indent=2) + "\n").encode()

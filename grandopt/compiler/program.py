@@ -56,6 +56,11 @@ class Program:
     passes: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = field(default=())
 
+    def refusal(self, stage: str) -> str:
+        """Why the stage ("export", "trace") could not be done; says so when it was not tried."""
+        reasons = [refusal.reason for refusal in self.refusals if refusal.stage == stage]
+        return reasons[-1] if reasons else f"the stage {stage!r} was not run"
+
     def but(self, **changes: Any) -> Program:
         """A copy with the given fields replaced."""
         return replace(self, **changes)
@@ -73,7 +78,8 @@ def evaluate(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[t
     """
     with torch.no_grad():
         result = module(*(value.clone() for value in inputs))
-    outputs = result if isinstance(result, tuple) else (result,)
+    # Programs converted from TorchScript give lists.
+    outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
     if not outputs or not all(isinstance(output, torch.Tensor) for output in outputs):
         held = ", ".join(type(output).__name__ for output in outputs) or "nothing"
         raise TypeError(f"the network must return a tensor or a tuple of tensors, got {held}")

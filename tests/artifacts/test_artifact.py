@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from grandopt.artifacts.artifact import read, stored_name
+from grandopt.artifacts.artifact import read, stored_name, write
 from grandopt.artifacts.manifest import Manifest
-from grandopt.artifacts.writing import write
 from grandopt.errors import ArtifactError
 
 FILES = {"program.pt2": b"weights", "notes.txt": b"x" * 1000}

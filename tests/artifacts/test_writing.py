@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.artifacts.artifact import read
+from grandopt.artifacts.artifact import read, write
 from grandopt.artifacts.manifest import Manifest
-from grandopt.artifacts.writing import write
 from grandopt.errors import OutputError
 
 # Writes artifact after artifact into argv[1]: the version is in the name and in both payload files.
 WRITER = """
 import sys
 from pathlib import Path
+from grandopt.artifacts.artifact import read, write
 from grandopt.artifacts.manifest import Manifest
-from grandopt.artifacts.writing import write
 template = Manifest.model_validate_json(sys.argv[2])
 def write_version(version):
     files = {"a.bin": f"a{version}".encode() * 5000, "b.bin": f"b{version}".encode() * 5000}
@@ -35,7 +34,6 @@ KILLED_AT_EVERY_STEP = (
     WRITER
     + """
 import os, signal
-from grandopt.artifacts.artifact import read
 folder, step = Path(sys.argv[1]), 0
 before = int(sys.argv[3])
 while True:

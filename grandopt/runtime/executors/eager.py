@@ -51,7 +51,6 @@ def flat_forward(program: torch.export.ExportedProgram) -> Forward:
     `Signature.prepare` has made. For a small agent that is more work than the network itself.
     """
     module = program.module(check_guards=False)
-    module.requires_grad_(False)
     graph = module.graph
     for index, node in enumerate(graph.find_nodes(op="get_attr")):
         value: object = module
@@ -95,7 +94,7 @@ def _module(artifact: Artifact) -> Forward:
         ) from error
     if not isinstance(module, torch.nn.Module):
         raise ArtifactError(f"{artifact.path / MODULE}: holds a {type(module).__name__}, not a network")
-    return module.requires_grad_(False).eval()
+    return module.eval()
 
 
 def _refuse_pickles(content: bytes, where: str) -> None:

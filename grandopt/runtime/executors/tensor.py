@@ -83,13 +83,16 @@ class OneToOneExecutor(TensorExecutor):
 def executor(artifact: Artifact, forward: Forward) -> TensorExecutor:
     """The leanest executor for the artifact's signature around `forward`, which its payload became.
 
-    The options `returns` ("tensor", or "tuple" also for one output) and `copied_outputs` say what `forward`
-    gives; they were found by running it when it was built.
+    The options say how `forward` behaves, found by running it when it was built: `returns` is "tensor", or
+    "tuple" also for one output; `copied_inputs` that it writes into its inputs; `copied_outputs` lists the
+    outputs that share memory with an input, a weight or each other.
     """
     signature, contract = artifact.manifest.parsed_signature(), artifact.manifest.parsed_contract()
     single = len(signature.outputs) == 1
     if option(artifact, "returns", ("tensor", "tuple")) == "tuple" and single:
         forward = _first_of(forward)
+    if option(artifact, "copied_inputs", (True, False)):
+        forward = sparing(forward)
     forward = owning(forward, artifact.manifest.options.get("copied_outputs", ()), single=single)
     if len(signature.inputs) > 1:
         return TensorExecutor(signature, contract, forward)
@@ -97,9 +100,13 @@ def executor(artifact: Artifact, forward: Forward) -> TensorExecutor:
     return kind(signature, contract, forward)
 
 
+def sparing(forward: Forward) -> Forward:
+    """`forward` on copies of its inputs."""
+    return lambda *inputs: forward(*[value.clone() for value in inputs])
+
+
 def owning(forward: Forward, copied: Collection[int], *, single: bool) -> Forward:
-    """`forward` with the outputs at the positions `copied` cloned, because they share memory with an input,
-    a weight or each other; `forward` itself where there are none."""
+    """`forward` with the outputs at the positions `copied` cloned; itself where there are none."""
     if not copied:
         return forward
     if single:

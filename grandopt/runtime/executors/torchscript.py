@@ -28,7 +28,7 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
         with warnings.catch_warnings():
             # TorchScript is deprecated upstream and says so at every entry; it is one engine among several.
             warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-            module = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
+            module = torch.jit.load(io.BytesIO(content), map_location="cpu")
             if optimize:
                 module = torch.jit.optimize_for_inference(module)
     except RuntimeError as error:
