@@ -5,6 +5,7 @@ A command returns its `ExitCode`, or None when all is done. What it raises becom
 
 from __future__ import annotations
 
+import errno
 import sys
 import tempfile
 import traceback
@@ -14,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from grandopt.cli.console import complain, prepare_streams
+from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
 from grandopt.cli.doctor import doctor
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.init import init
@@ -73,8 +74,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return _refused(str(error), ExitCode.FAILED)
     except KeyboardInterrupt:
         return _refused("interrupted", ExitCode.INTERRUPTED)
+    except OSError as error:
+        return _system(error, words)
     except Exception as error:  # noqa: BLE001 - the outermost frame: what arrives here is a bug, and is said to be
-        return _bug(error, show="--verbose" in words or "-v" in words)
+        return _bug(error, words)
 
 
 def _run(words: list[str]) -> int:
@@ -92,6 +95,18 @@ def _refused(message: str, code: int) -> int:
     return code
 
 
+def _system(error: OSError, words: list[str]) -> int:
+    """What the system refused and no part of grandopt expected: two are no bug of anybody."""
+    if error.errno == errno.EPIPE and stdout_is_abandoned():
+        discard(sys.stdout)
+        return ExitCode.READER_GONE
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        discard(sys.stdout)
+        place = f"{error.filename}: " if error.filename else ""
+        return _refused(f"{place}cannot be written ({error.strerror}); make room", ExitCode.BAD_INPUT)
+    return _bug(error, words)
+
+
 def _usage(error: typer.TyperException) -> str:
     """Typer's message as one line, with the place of the right usage."""
     message = " ".join(error.format_message().split()).rstrip(".")
@@ -100,7 +115,8 @@ def _usage(error: typer.TyperException) -> str:
     return f"{message[:1].lower()}{message[1:]} (usage: `{command} --help`)"
 
 
-def _bug(error: Exception, *, show: bool) -> int:
+def _bug(error: Exception, words: list[str]) -> int:
+    show = "--verbose" in words or "-v" in words
     trace = "".join(traceback.format_exception(error))
     cause = "".join(traceback.format_exception_only(error)).splitlines()[0]
     try:

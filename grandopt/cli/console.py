@@ -5,16 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import sys
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import typer
-
-from grandopt.cli.exit_codes import ExitCode
-from grandopt.errors import OutputError
 from grandopt.reporting.log import one_line
 
 if TYPE_CHECKING:
@@ -36,30 +33,30 @@ class Terminal:
     @cached_property
     def out(self) -> Console:
         """Rich console on stdout, for results."""
-        return _console(sys.stdout)
+        return _console(sys.stdout, lasting=False)
 
     @cached_property
     def err(self) -> Console:
         """Rich console on stderr, for progress and notes."""
-        return _console(sys.stderr)
+        return _console(sys.stderr, lasting=True)
 
     def show(self, *renderables: RenderableType) -> None:
         """Print a result for people on stdout; nothing with `as_json`."""
-        if self.as_json:
-            return
-        with self.out.capture() as captured:
+        if not self.as_json:
             self.out.print(*renderables, sep="\n", highlight=False)
-        _to_stdout(captured.get())
+            sys.stdout.flush()
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print a result of plain lines on stdout, not wrapped; nothing with `as_json`."""
         if not self.as_json:
-            _to_stdout("".join(f"{line}\n" for line in lines))
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.flush()
 
     def document(self, data: Any) -> None:
         """Print the one JSON document of `--json` on stdout; nothing without it."""
         if self.as_json:
-            _to_stdout(json.dumps(data, indent=2, allow_nan=False) + "\n")
+            sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+            sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Print one line on stderr, unless quiet."""
@@ -73,7 +70,7 @@ def complain(text: str) -> None:
         sys.stderr.write(one_line(text) + "\n")
         sys.stderr.flush()
     except BrokenPipeError:
-        _discard(sys.stderr)
+        discard(sys.stderr)
 
 
 def prepare_streams() -> None:
@@ -93,32 +90,31 @@ def _nowhere() -> TextIO:
     return Path(os.devnull).open("w", encoding="utf-8")
 
 
-def _console(stream: TextIO) -> Console:
+def _console(stream: TextIO, *, lasting: bool) -> Console:
+    """A console that falls silent when nobody reads it (`lasting`), or raises BrokenPipeError then.
+
+    Rich's own would point stdout to the null device, whichever stream it is, and end the program.
+    """
     from rich.console import Console
 
-    class Lasting(Console):
-        """A console that falls silent when nobody reads it; Rich's own would end the program."""
-
+    class PipeConsole(Console):
         def on_broken_pipe(self) -> None:
+            if not lasting:
+                raise
             self.quiet = True
-            _discard(stream)
+            discard(stream)
 
-    return Lasting(file=stream, emoji=False, markup=False)
-
-
-def _to_stdout(text: str) -> None:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError as error:
-        _discard(sys.stdout)
-        raise typer.Exit(ExitCode.READER_GONE) from error
-    except OSError as error:
-        _discard(sys.stdout)
-        raise OutputError(f"stdout cannot be written ({error.strerror})") from error
+    return PipeConsole(file=stream, emoji=False, markup=False)
 
 
-def _discard(stream: TextIO) -> None:
-    # What is still buffered would raise once more when the interpreter closes the stream.
+def stdout_is_abandoned() -> bool:
+    """Whether stdout is a pipe or a socket that nobody reads any more."""
+    poller = select.poll()
+    poller.register(sys.stdout, 0)  # errors are always reported
+    return any(events & select.POLLERR for _, events in poller.poll(0))
+
+
+def discard(stream: TextIO) -> None:
+    """Point `stream` to the null device: what it still holds would raise once more when it is closed."""
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), stream.fileno())
