@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,18 +45,19 @@ def doctor(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -
 
 def findings(folder: Path) -> dict[str, Any]:
     """Everything that `doctor` shows, as plain data; `folder` is where free disk space is looked up."""
-    from grandopt.artifacts.machine import architecture, cpu_features
     from grandopt.config.schema import ENGINES
     from grandopt.measurement.environment import environment
     from grandopt.reporting.figures import plain
     from grandopt.reporting.verdict import size
 
-    present = cpu_features()
+    machine = asdict(environment())
+    present = machine.pop("cpu_features")
+    del machine["libraries"]  # `libraries` has them all, the missing ones, too
     requirements = metadata.requires("grandopt") or []
     facts: dict[str, Any] = plain(
         {
-            "machine": environment(),
-            "instructions": {name: name in present for name in FEATURES.get(architecture(), ())},
+            "machine": machine,
+            "instructions": {name: name in present for name in FEATURES.get(machine["architecture"], ())},
             "compiler": compiler(os.environ) or f"none found: set $CC, or install {' or '.join(COMPILERS)}",
             "disk free": size(shutil.disk_usage(folder).free),
             "engines": list(ENGINES),

@@ -40,7 +40,7 @@ def summary(report: Report, width: int) -> list[RenderableType]:
     Fits `width` columns from 80 on; from 152 on, old and new figures stand side by side.
     """
     table = _wide(report) if width >= WIDE else _narrow(report)
-    return [_head(report), table, *_notes(report), _plain(counts(report.agents))]
+    return [_head(report), *_machine(report), table, *_notes(report), _plain(counts(report.agents))]
 
 
 def candidate_tables(report: Report, width: int) -> list[RenderableType]:
@@ -60,6 +60,11 @@ def _head(report: Report) -> Text:
         words.append(f"profile {report.profile['name']}")
     words += [f"threads {report.threads}", report.started, duration(report.duration_s * 1e6)]
     return _plain(" · ".join(words), "bold")
+
+
+def _machine(report: Report) -> list[RenderableType]:
+    model, cores = report.environment.get("cpu_model"), report.environment.get("available_cores")
+    return [] if model is None else [_plain(f"{model}, {cores} core(s)", "dim")]
 
 
 def _table(*columns: str, right: int = 0) -> Table:

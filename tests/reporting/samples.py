@@ -132,7 +132,7 @@ def report(*agents: AgentReport, **changes: Any) -> Report:
         "finished": "2026-01-02T03:05:05.250Z",
         "duration_s": 60.25,
         "grandopt": "0.1.0",
-        "environment": {"cpu": "a CPU", "cores": 2},
+        "environment": {"cpu_model": "a CPU", "available_cores": 2},
         "profile": {"name": "aggressive", "trials": 40},
         "seed": 0,
         "threads": 1,
