@@ -28,7 +28,7 @@ _TIMEOUT_S = 10.0
 
 
 def doctor(json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Show what this machine offers, what is missing and how to get it.
+    """Show what this machine offers, and how to get what is missing.
 
     \b
     Example:

@@ -71,9 +71,9 @@ def init(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a commented grandopt.yaml: the reference agents, and how to name your own.
+    """Write a commented grandopt.yaml to start from.
 
-    An existing file is never overwritten.
+    It lists the reference agents and shows how to name your own. An existing file is never overwritten.
 
     \b
     Example:

@@ -25,7 +25,9 @@ def show(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show a report as tables; with -v also every candidate that was tried.
+    """Show a report as tables.
+
+    With -v also every candidate that was tried, with its reason.
 
     \b
     Example:
