@@ -72,10 +72,10 @@ def _converted(module: nn.Module) -> nn.Module:
     root = nn.ModuleDict({"network": copy.deepcopy(module)})
     wrapped: dict[nn.Module, Bfloat16Layer] = {}
     for name, layer in list(root.named_modules(remove_duplicate=False)):
-        if type(layer) in LAYERS and _dtype(layer) is torch.float32:
-            # One wrapper per layer: a layer known by two names is converted once.
-            if layer not in wrapped:
-                wrapped[layer] = Bfloat16Layer(layer, torch.float32)
+        # One wrapper per layer: a layer known by two names is converted once.
+        if layer not in wrapped and type(layer) in LAYERS and _dtype(layer) is torch.float32:
+            wrapped[layer] = Bfloat16Layer(layer, torch.float32)
+        if layer in wrapped:
             root.set_submodule(name, wrapped[layer])
     if not wrapped:
         raise UnsupportedError("the network has no float32 Linear, Conv, LSTM or GRU layer for bfloat16")
