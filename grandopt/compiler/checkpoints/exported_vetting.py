@@ -25,19 +25,19 @@ functions of `torch.ops` itself out (`load_library`)."""
 
 FORBIDDEN_OPERATORS = frozenset({"_operator.call", "_operator.methodcaller", "_operator.attrgetter"})
 
-SIZE_FUNCTIONS = frozenset(
-    # of sympy
-    ["Symbol", "Integer", "Rational", "Float", "Add", "Mul", "Pow", "Max", "Min", "Mod", "Abs", "floor"]
-    + ["ceiling", "Eq", "Ne", "Lt", "Le", "Gt", "Ge", "Equality", "Unequality", "StrictLessThan", "LessThan"]
-    + ["StrictGreaterThan", "GreaterThan", "And", "Or", "Not", "true", "false", "positive", "integer"]
-    + ["nonnegative"]
-    # of torch's own size expressions
-    + ["FloorDiv", "CeilDiv", "CleanDiv", "ModularIndexing", "PythonMod", "Where", "IntTrueDiv", "LShift"]
-    + ["FloatTrueDiv", "PowByNatural", "FloatPow", "RoundToInt", "RoundDecimal", "TruncToInt", "RShift"]
-    + ["TruncToFloat", "ToFloat", "FloorToInt", "CeilToInt", "Identity"]
-    # of guards
-    + ["L", "min", "max", "abs"]
-)
+SYMPY_NAMES = """
+    Symbol Integer Rational Float Add Mul Pow Max Min Mod Abs floor ceiling Eq Ne Lt Le Gt Ge Equality
+    Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan And Or Not true false
+    positive integer nonnegative
+"""
+TORCH_NAMES = """
+    FloorDiv CeilDiv CleanDiv ModularIndexing PythonMod Where IntTrueDiv FloatTrueDiv PowByNatural FloatPow
+    RoundToInt RoundDecimal TruncToInt TruncToFloat ToFloat FloorToInt CeilToInt LShift RShift Identity
+    L min max abs
+"""
+SIZE_FUNCTIONS = frozenset(SYMPY_NAMES.split()) | frozenset(TORCH_NAMES.split())
+"""Names in the symbolic sizes that torch writes, and in its guards."""
+
 SIZE_METHODS = frozenset({"size", "shape", "stride", "storage_offset", "ndim", "dim", "numel"})
 SYMBOL = re.compile(r"[a-z]+\d+")
 

@@ -75,6 +75,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
         source=weights.source(path, FORMAT, **_details(archive, parts, normalisation, beside)),
         contract=parts.contract,
         output_names=("action",),
+        output_roles=("action",),
         scores=scores,
     )
 
@@ -103,7 +104,7 @@ def _parts(
         contract = replace(contract, normalised=True, clip_obs=normalisation.clip)
     _require_known_extractor(archive)
     named: dict[str | None, spaces.Simple]
-    named = {None: observed} if not isinstance(observed, spaces.Dict) else {**observed.spaces}
+    named = {None: observed} if not isinstance(observed, spaces.Dict) else dict(observed.spaces.items())
     _require_same_keys(named, normalisation, beside)
     options = observations.EncoderOptions(
         where=str(beside),
