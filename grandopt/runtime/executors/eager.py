@@ -117,8 +117,9 @@ def _refuse_pickles(content: bytes, where: str) -> None:
         raise ArtifactError(f"{where}: two members of the archive have one name; it is not opened")
     entries = [entry for config in configs for entry in config["config"].values()]
     if bad or any(entry["use_pickle"] for entry in entries):
+        what = repr(bad[0]) if bad else "a pickled tensor"
         raise ArtifactError(
-            f"{where}: holds {bad[0] if bad else 'a pickled tensor'!r}, which would have to be unpickled; it "
+            f"{where}: holds {what}, which would have to be unpickled; it "
             f"was not written by grandopt and is not opened"
         )
 

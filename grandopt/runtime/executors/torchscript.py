@@ -28,6 +28,8 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
         with warnings.catch_warnings():
             # TorchScript is deprecated upstream and says so at every entry; it is one engine among several.
             warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+            if artifact.manifest.precision == "int8_dynamic":
+                _take_quantizer_warning()
             module = torch.jit.load(io.BytesIO(content), map_location="cpu")
             if optimize:
                 module = torch.jit.optimize_for_inference(module)
@@ -38,3 +40,10 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
         ) from error
     # The method itself: calling the module would pass through nn.Module's hooks, of which it has none.
     return executor(artifact, module.forward)
+
+
+def _take_quantizer_warning() -> None:
+    # Once per process torch warns that quantized tensors are deprecated. Raised while an archive is read, it
+    # goes past Python straight to stderr; raised here first, it can be silenced and is not raised again.
+    warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
+    torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.qint8)
