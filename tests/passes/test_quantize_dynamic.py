@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grandopt.compiler.capture.export import capture
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.networks.reference import REFERENCE, build
 from grandopt.compiler.passes import quantize_dynamic
 from grandopt.compiler.program import evaluate
 from grandopt.errors import UnsupportedError
 from tests.capture import agents
+from tests.capture.agents import checkpoint
 from tests.passes.programs import assert_untouched, fingerprint, program
 
 
@@ -82,6 +84,18 @@ def test_the_scores_stay_those_of_the_decision() -> None:
     decided = evaluate(after.scores, inputs)[0]
     assert torch.equal(evaluate(after.module, inputs)[0], decided.argmax(-1))
     assert not torch.equal(decided, evaluate(scores, inputs)[0])
+
+
+def test_a_harmless_check_is_still_traced_once_the_layers_are_int8() -> None:
+    captured = capture(checkpoint(agents.ChecksItsInput(), (8,)))
+    assert captured.exported is not None
+    assert trace(quantize_dynamic.apply(captured)).traced is not None
+
+
+def test_a_branch_is_not_traced_once_the_layers_are_int8() -> None:
+    after = trace(quantize_dynamic.apply(capture(checkpoint(agents.RareBranch(), (8,)))))
+    assert after.traced is None
+    assert "may depend on data that no draw had" in after.refusals[-1].reason
 
 
 class ReadsWeight(agents.Policy):

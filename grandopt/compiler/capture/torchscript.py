@@ -66,11 +66,17 @@ def _attempt(program: Program, module: torch.nn.Module, seed: int) -> _Trace:
     found = disagreement(program.module, attempt.traced, probes(program.signature.inputs, seed + 1))
     if found is not None:
         return _Trace(None, f"the trace {found}{_cause(attempt)}")
-    if attempt.hints and program.exported is None:
+    if attempt.hints and not _exporter_agreed(program):
         # Nothing but our draws speaks for the trace: the exporter, which would see a branch, refused.
         doubt = "the network's control flow may depend on data that no draw had"
         return _Trace(None, f"{doubt}{_where(attempt)}, and torch.export refused it as well")
     return attempt
+
+
+def _exporter_agreed(program: Program) -> bool:
+    """Whether torch.export took the network: this very program, or the one that its passes started from."""
+    refused = any(refusal.stage == "export" for refusal in program.refusals)
+    return program.exported is not None or (bool(program.passes) and not refused)
 
 
 def _trace(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> _Trace:
