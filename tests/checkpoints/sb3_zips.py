@@ -126,22 +126,20 @@ def write_zip(
 @contextmanager
 def sb3_modules() -> Iterator[tuple[type, type]]:
     """Classes that pickle as SB3's VecNormalize and RunningMeanStd, without SB3."""
-    made: list[type] = []
-    package = "stable_baselines3.common"
-    places = (
-        (f"{package}.vec_env.vec_normalize", "VecNormalize"),
-        (f"{package}.running_mean_std", "RunningMeanStd"),
-    )
-    for module_name, class_name in places:
-        module = types.ModuleType(module_name)
-        made.append(type(class_name, (), {"__module__": module_name}))
-        setattr(module, class_name, made[-1])
-        sys.modules[module_name] = module
+    common = "stable_baselines3.common"
+    vec_normalize = type("VecNormalize", (), {"__module__": f"{common}.vec_env.vec_normalize"})
+    running_mean_std = type("RunningMeanStd", (), {"__module__": f"{common}.running_mean_std"})
+    packages = ("stable_baselines3", common, f"{common}.vec_env")
+    modules = {name: types.ModuleType(name) for name in packages}
+    for kind in (vec_normalize, running_mean_std):
+        modules[kind.__module__] = types.ModuleType(kind.__module__)
+        setattr(modules[kind.__module__], kind.__name__, kind)
+    sys.modules.update(modules)
     try:
-        yield made[0], made[1]
+        yield vec_normalize, running_mean_std
     finally:
-        for module_name, _ in places:
-            del sys.modules[module_name]
+        for name in modules:
+            del sys.modules[name]
 
 
 def write_statistics(path: Path, moments: Any, *, protocol: int = 4, **attributes: Any) -> Path:
