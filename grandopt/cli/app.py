@@ -20,6 +20,7 @@ from grandopt.cli.doctor import doctor
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.init import init
 from grandopt.cli.inspect import inspect
+from grandopt.cli.optimize import optimize
 from grandopt.cli.report import report
 from grandopt.errors import GrandoptError, InputError
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.command()(optimize)
 app.command()(inspect)
 app.command()(doctor)
 app.command()(init)

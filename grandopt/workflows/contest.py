@@ -14,7 +14,8 @@ from grandopt.compiler import build
 from grandopt.compiler.backends.float64 import reference
 from grandopt.compiler.build import Candidate
 from grandopt.compiler.program import Program
-from grandopt.errors import EngineError, EngineUnavailableError, GrandoptError, PassError
+from grandopt.config.schema import EagerOptions
+from grandopt.errors import EngineError, EngineUnavailableError, MeasurementError, PassError
 from grandopt.measurement.measure import measure
 from grandopt.measurement.result import Measurement
 from grandopt.measurement.settings import Settings
@@ -76,22 +77,24 @@ class Contest:
 
     def entry(self, label: str, threads: int = 1) -> Entry:
         """The built and verified candidate `label`; built on the first call only."""
-        place = (label, threads)
-        if place not in self._entries:
-            self._entries[place] = self._enter(self.candidates[label], threads)
-            entry = self._entries[place]
-            if entry.status != "verified":
-                self._run.tell(
-                    self.program.name,
-                    "verify",
-                    f"{entry.label} {entry.status}: {entry.reason}",
-                    level="warning",
-                )
-        return self._entries[place]
+        return self._entered(self.candidates[label], threads)
+
+    def plain(self) -> Entry:
+        """The original as an exported program, which runs without the code that defined it."""
+        return self._entered(Candidate("float32", EagerOptions()), 1)
 
     def entries(self) -> list[Entry]:
         """All candidates entered so far, in the order of entering."""
         return list(self._entries.values())
+
+    def _entered(self, candidate: Candidate, threads: int) -> Entry:
+        place = (candidate.label, threads)
+        if place not in self._entries:
+            entry = self._entries[place] = self._enter(candidate, threads)
+            if entry.status != "verified":
+                line = f"{entry.label} {entry.status}: {entry.reason}"
+                self._run.tell(self.program.name, "verify", line, level="warning")
+        return self._entries[place]
 
     def _enter(self, candidate: Candidate, threads: int) -> Entry:
         self._run.tell(self.program.name, "build", candidate.label)
@@ -115,11 +118,14 @@ class Contest:
     def measure(self, entries: list[Entry], settings: Settings) -> Measurement:
         """The original and the given candidates, interleaved in the same worker processes."""
         subjects = [Subject(ORIGINAL, self.original.path, trust=True)]
-        for entry in entries:
-            if entry.artifact is None:
-                raise GrandoptError(f"{entry.label} was not built and cannot be measured")
-            subjects.append(Subject(entry.label, entry.artifact.path, trust=True))
+        subjects += [Subject(entry.label, self.artifact(entry).path, trust=True) for entry in entries]
         return measure(subjects, self.observations(settings.batch), settings, self._run.pool)
+
+    def artifact(self, entry: Entry) -> Artifact:
+        """The artifact of an entry; raises MeasurementError for one that could not be built."""
+        if entry.artifact is None:
+            raise MeasurementError(f"{entry.label} was not built and cannot be measured: {entry.reason}")
+        return entry.artifact
 
     def observations(self, batch: int) -> tuple[Array, ...]:
         """The ring of distinct inputs that measuring rotates through."""

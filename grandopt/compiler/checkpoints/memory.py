@@ -11,7 +11,7 @@ import torch
 
 from grandopt.artifacts.manifest import Source
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.errors import CheckpointError, SignatureError
+from grandopt.errors import CheckpointError, SignatureError, first_line
 from grandopt.signature import TensorSpec
 
 
@@ -36,14 +36,10 @@ def from_module(name: str, model: torch.nn.Module, example_input: Any) -> Checkp
 
 
 def _frozen_copy(model: torch.nn.Module) -> torch.nn.Module:
-    if isinstance(model, torch.jit.ScriptModule):
-        twin = model
-    else:
-        try:
-            twin = copy.deepcopy(model)
-        except (RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(f"{type(model).__name__} cannot be copied: {reason}") from error
+    try:
+        twin = copy.deepcopy(model)
+    except (RuntimeError, TypeError, copy.Error) as error:
+        raise CheckpointError(f"{type(model).__name__} cannot be copied: {first_line(error)}") from error
     twin = twin.to("cpu").eval()
     for parameter in twin.parameters():
         parameter.requires_grad_(False)
