@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from grandopt.errors import MeasurementError
-from grandopt.measurement.process import DEFAULT_LOADER, WorkerProcess
+from grandopt.measurement.process import DEFAULT_LOADER, WorkerProcess, save_inputs
 from grandopt.measurement.subject import Subject
 from grandopt.signature import Array
 
@@ -46,14 +44,11 @@ def cold_start(
     subject cannot be loaded or called, or when that takes longer than `timeout_s` seconds.
     """
     with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
-        paths = [Path(folder) / f"input-{place}.npy" for place in range(len(inputs))]
-        for path, array in zip(paths, inputs, strict=True):
-            np.save(path, np.ascontiguousarray(array), allow_pickle=False)
         job = {
             "kind": "cold",
             "loader": loader,
             "subject": subject.to_json(),
-            "inputs": [str(path) for path in paths],
+            "inputs": save_inputs(inputs, Path(folder)),
             "threads": threads,
         }
         start = time.perf_counter_ns()

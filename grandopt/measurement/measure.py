@@ -14,6 +14,7 @@ import numpy as np
 from grandopt.errors import MeasurementError
 from grandopt.measurement.environment import available_cores
 from grandopt.measurement.pool import WorkerPool
+from grandopt.measurement.process import save_inputs
 from grandopt.measurement.result import Measurement, ProcessSamples, SubjectSamples
 from grandopt.measurement.settings import Settings
 from grandopt.measurement.subject import Subject
@@ -48,7 +49,7 @@ def measure(
     found: list[list[ProcessSamples]] = [[] for _ in subjects]
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
         folder = Path(name)
-        paths = _save(ring, folder)
+        paths = save_inputs(ring, folder)
         for place in range(settings.processes):
             job = {
                 "kind": "measure",
@@ -117,13 +118,6 @@ def _distinct(ring: Sequence[Array], batch: int) -> int:
     return len(digests)
 
 
-def _save(ring: Sequence[Array], folder: Path) -> list[str]:
-    paths = [folder / f"input-{place}.npy" for place in range(len(ring))]
-    for path, array in zip(paths, ring, strict=True):
-        np.save(path, np.ascontiguousarray(array), allow_pickle=False)
-    return [str(path) for path in paths]
-
-
 def _ask(
     pool: WorkerPool, place: int, job: dict[str, Any], subjects: Sequence[Subject], settings: Settings
 ) -> dict[str, Any]:
@@ -146,7 +140,7 @@ def _samples(answer: dict[str, Any], folder: Path, count: int) -> list[ProcessSa
                 calls_to_stable=fields["calls_to_stable"],
                 cpu_ns=fields["cpu_ns"],
                 cpu_calls=fields["cpu_calls"],
-                timer_overhead_ns=answer["clock_cost_ns"],
+                timer_overhead_ns=answer["timer_overhead_ns"],
             )
             for fields in answer["subjects"]
         ]

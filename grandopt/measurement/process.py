@@ -14,11 +14,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grandopt.errors import MeasurementError
+from grandopt.signature import Array
 
 DEFAULT_LOADER = "grandopt.runtime.loader:load"
 THREAD_VARIABLES = (
@@ -149,6 +152,20 @@ class WorkerProcess:
         text = self._stderr.read().decode(errors="replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return f"; its last words: {' | '.join(lines[-_STDERR_LINES:])}" if lines else ""
+
+
+def save_inputs(arrays: Sequence[Array], folder: Path) -> list[str]:
+    """Write arrays where a worker can read them; returns their paths, as a job names them.
+
+    Raises MeasurementError when they cannot be written.
+    """
+    paths = [folder / f"input-{place}.npy" for place in range(len(arrays))]
+    try:
+        for path, array in zip(paths, arrays, strict=True):
+            np.save(path, np.ascontiguousarray(array), allow_pickle=False)
+    except OSError as error:
+        raise MeasurementError(f"cannot hand the inputs to a worker process: {error}") from error
+    return [str(path) for path in paths]
 
 
 def _environment(threads: int) -> dict[str, str]:

@@ -31,7 +31,7 @@ from grandopt.signature import Array
 Batch = Sequence[Array]
 Call = Callable[[Batch], Any]
 
-CLOCK_SHARE = 0.01
+TIMER_SHARE = 0.01
 WINDOW_LIMIT = 10_000  # calls; bounds the raw samples of agents that take nanoseconds
 SETTLING_SHARE = 0.05
 WARMUP_SHARE = 0.5
@@ -65,9 +65,14 @@ class Run:
 
     @property
     def round_ns(self) -> float:
-        """What a round of this subject is expected to take, untimed calls included."""
-        passes = 1.0 + SETTLING_SHARE + (self.block_calls > 1)
-        return self.typical_ns * max(self.window * passes, 2.0)
+        """What a round of this subject is expected to take."""
+        passes = 1 if self.block_calls == 1 else 2
+        return self.typical_ns * (self.settling_calls + self.window * passes)
+
+    @property
+    def settling_calls(self) -> int:
+        """Untimed calls before a window: one in twenty, at least one."""
+        return max(1, int(self.window * SETTLING_SHARE))
 
 
 def slices(ring: Sequence[Array], batch: int) -> list[Batch]:
@@ -76,7 +81,7 @@ def slices(ring: Sequence[Array], batch: int) -> list[Batch]:
     return [[array[i * batch : (i + 1) * batch] for array in ring] for i in range(count)]
 
 
-def clock_cost_ns(count: int = 10_000) -> float:
+def timer_overhead_ns(count: int = 10_000) -> float:
     """What reading the clock adds to a timed call: the median of so many back-to-back differences.
 
     At least the clock's resolution, where that is coarser.
@@ -90,7 +95,7 @@ def clock_cost_ns(count: int = 10_000) -> float:
     return max(float(np.median(gaps)), resolution)
 
 
-def sample(runs: Sequence[Run], settings: Settings, clock_cost: float, seed: str) -> None:
+def sample(runs: Sequence[Run], settings: Settings, overhead_ns: float, seed: str) -> None:
     """Warm up one subject after the other, then play rounds in which each runs once, in random order.
 
     Takes `settings.seconds_per_process` per subject, except that three rounds of one call are always made.
@@ -98,7 +103,7 @@ def sample(runs: Sequence[Run], settings: Settings, clock_cost: float, seed: str
     deadline = time.perf_counter_ns() + settings.seconds_per_process * 1e9 * len(runs)
     for run in runs:
         warm_up(run, settings, settings.seconds_per_process * 1e9 * WARMUP_SHARE)
-    plan(runs, settings, clock_cost, deadline - time.perf_counter_ns())
+    plan(runs, settings, overhead_ns, deadline - time.perf_counter_ns())
     expected = sum(run.round_ns for run in runs)
     order = random.Random(seed)
     for done in range(settings.rounds):
@@ -137,15 +142,15 @@ def window_size(typical_ns: float, settings: Settings) -> int:
     return max(settings.window_calls, min(wanted, WINDOW_LIMIT))
 
 
-def plan(runs: Sequence[Run], settings: Settings, clock_cost: float, left_ns: float) -> None:
+def plan(runs: Sequence[Run], settings: Settings, overhead_ns: float, left_ns: float) -> None:
     """Set each subject's calls per round and per block.
 
-    Where the time left does not hold three rounds of full windows, all windows shrink to fit; they are then
-    below 50 calls, and the subject will not be called stable.
+    Where the time left does not hold three rounds of full windows, all windows shrink to fit. A subject
+    whose windows end up below 50 calls will not be called stable.
     """
     for run in runs:
         run.window = window_size(run.typical_ns, settings)
-        run.block_calls = min(block_size(run.typical_ns, clock_cost), run.window)
+        run.block_calls = min(block_size(run.typical_ns, overhead_ns), run.window)
     wanted = MIN_ROUNDS * sum(run.round_ns for run in runs)
     if wanted > left_ns:
         for run in runs:
@@ -153,9 +158,9 @@ def plan(runs: Sequence[Run], settings: Settings, clock_cost: float, left_ns: fl
             run.block_calls = min(run.block_calls, run.window)
 
 
-def block_size(typical_ns: float, clock_cost: float) -> int:
+def block_size(typical_ns: float, overhead_ns: float) -> int:
     """The fewest calls of which the clock's cost is at most 1 %."""
-    return max(1, math.ceil(clock_cost / (CLOCK_SHARE * typical_ns)))
+    return max(1, math.ceil(overhead_ns / (TIMER_SHARE * typical_ns)))
 
 
 def play(run: Run) -> None:
@@ -163,7 +168,7 @@ def play(run: Run) -> None:
 
     Processor time is taken over the second window if there is one, because it holds less of the clock.
     """
-    time_calls(run.call, run.take(max(1, int(run.window * SETTLING_SHARE))))
+    time_calls(run.call, run.take(run.settling_calls))
     batches = run.take(run.window)
     with _alone() as spent:
         calls = time_calls(run.call, batches)

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from grandopt.errors import GrandoptError, MeasurementError
-from grandopt.measurement.sampling import Batch, Run, clock_cost_ns, sample, slices
+from grandopt.measurement.sampling import Batch, Run, sample, slices, timer_overhead_ns
 from grandopt.measurement.settings import Settings
 from grandopt.signature import Array
 
@@ -78,13 +78,13 @@ def _listen(stream: BinaryIO, jobs: queue.SimpleQueue[bytes]) -> None:
 def _measure(job: Mapping[str, Any]) -> dict[str, Any]:
     settings = Settings(**job["settings"])
     batches = slices(_arrays(job["ring"]), settings.batch)
-    cost = clock_cost_ns()
+    overhead = timer_overhead_ns()
     folder = Path(job["folder"])
     with ExitStack() as stack:
         runs = [_open(job, subject, batches, settings.threads, stack) for subject in job["subjects"]]
-        sample(runs, settings, cost, job["seed"])
+        sample(runs, settings, overhead, job["seed"])
     return {
-        "clock_cost_ns": cost,
+        "timer_overhead_ns": overhead,
         "subjects": [_written(run, folder, place) for place, run in enumerate(runs)],
     }
 

@@ -59,8 +59,8 @@ def test_windows_shrink_for_an_agent_that_is_too_slow(tmp_path: Path, pool: Work
     found = measure([subject(tmp_path, "slow", "nap", ms=20)], ring(), settings, pool)
 
     rounds, calls = found.samples("slow").processes[0].call_ns.shape
-    assert rounds == 3
-    assert 1 <= calls < 10
+    assert 3 <= rounds <= 5
+    assert 1 <= calls < 50
     assert not found.summary("slow").stable, "a window needs 50 calls"
     assert found.samples("slow").calls_to_stable is None
 
@@ -103,8 +103,9 @@ def test_processor_time_tells_sleeping_from_spinning(tmp_path: Path, pool: Worke
     found = measure([nap, spin], ring(), SHORT, pool)
 
     # A millisecond on one core is 1000 core-seconds per million calls.
-    assert 700 < found.samples("spin").cpu_s_per_million < 1500
-    assert found.samples("nap").cpu_s_per_million < 300
+    spinning, sleeping = (found.samples(label).cpu_s_per_million for label in ("spin", "nap"))
+    assert 300 < spinning < 1500
+    assert 0 < sleeping < spinning / 3
 
 
 def test_calls_rotate_through_the_whole_ring(tmp_path: Path, pool: WorkerPool) -> None:
