@@ -33,17 +33,22 @@ def _read(path: Path, signature: Signature) -> tuple[Array, ...]:
     if path.is_dir():
         raise SamplesError(f"{path}: is a folder; give an .npz file (numpy.savez) with recorded observations")
     try:
-        archive = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise SamplesError(f"{path}: no such file; give an .npz file with recorded observations") from error
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise SamplesError(f"{path}: is not an .npz file; write one with numpy.savez") from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise SamplesError(f"{path}: holds a single array, not an .npz archive; write one with numpy.savez")
-    with archive:
-        return tuple(
-            _checked(path, spec, _member(path, archive, spec, signature)) for spec in signature.inputs
-        )
+        file = path.open("rb")
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise SamplesError(f"{path}: {reason}; give an .npz file with recorded observations") from error
+    with file:
+        # Opened here and not by NumPy, which leaves the file open when it is no archive.
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise SamplesError(f"{path}: is not an .npz file; write one with numpy.savez") from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise SamplesError(f"{path}: holds a single array, not an .npz archive; use numpy.savez")
+        with archive:
+            return tuple(
+                _checked(path, spec, _member(path, archive, spec, signature)) for spec in signature.inputs
+            )
 
 
 def _member(path: Path, archive: Mapping[str, Array], spec: TensorSpec, signature: Signature) -> Array:
