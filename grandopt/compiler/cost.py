@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -20,7 +21,7 @@ def parameters(module: torch.nn.Module) -> tuple[int, int]:
 
     Of a frozen TorchScript archive the weights are the floating-point constants of its graph.
     """
-    weights = list(module.parameters())
+    weights: list[torch.Tensor] = list(module.parameters())
     buffers = list(module.buffers())
     if isinstance(module, torch.jit.ScriptModule):
         weights += _constants(module)
@@ -37,7 +38,7 @@ def flop(program: Program) -> int | None:
     """
     if isinstance(program.module, torch.jit.ScriptModule):
         graph = program.module.inlined_graph
-        if any(graph.findAllNodes(kind, recurse=True) for kind in UNCOUNTED):
+        if any(node.kind() in UNCOUNTED for node in _nodes(graph)):
             return None
     example = tuple(value[:1] for value in program.example)
     try:
@@ -53,18 +54,28 @@ def _decomposed() -> Iterator[None]:
     """Within this block torch takes no fused kernel that the counter does not know (LSTM, attention)."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    # Not `mkldnn.flags`: that sets the other flags as well, and torch warns about one of them.
+    onednn, *_ = torch.backends.mkldnn.set_flags(_enabled=False)
     try:
-        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
+        torch.backends.mkldnn.set_flags(_enabled=onednn)
         torch.backends.mha.set_fastpath_enabled(fast_path)
 
 
 def _constants(module: torch.jit.ScriptModule) -> list[torch.Tensor]:
-    found: dict[int, torch.Tensor] = {}
     graph = module.inlined_graph  # a copy: its nodes live as long as it does
-    for node in graph.findAllNodes("prim::Constant", recurse=True):
-        value = node.output().toIValue()
+    found: dict[int, torch.Tensor] = {}
+    for node in _nodes(graph):
+        value = node.output().toIValue() if node.kind() == "prim::Constant" else None
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             found.setdefault(value.data_ptr(), value)
     return list(found.values())
+
+
+def _nodes(block: Any) -> Iterator[Any]:
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from _nodes(inner)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from grandopt.compiler.program import FORWARD_ERRORS, Program
-from grandopt.errors import BuildError, first_line
+from grandopt.errors import BuildError, UnsupportedError, first_line
 
 Forward = Callable[..., Any]
 
 
-def conventions(program: Program, forward: Forward) -> dict[str, Any]:
+def conventions(program: Program, module: torch.nn.Module, forward: Forward) -> dict[str, Any]:
     """The options `returns`, `copied_inputs` and `copied_outputs` that the executor of `forward` needs.
 
-    `forward` is called on the program's example with batches of 1 and 2. Raises BuildError when it fails
-    there, or when its outputs are not those of the program's signature.
+    `module` is the payload as it was loaded again, and holds the state of `forward`, which is called on the
+    program's example with batches of 1 and 2. Raises BuildError when that fails or when the outputs are not
+    those of the program's signature, UnsupportedError when a call leaves a trace in the module.
     """
+    before = {name: value.clone() for name, value in _state(module)}
     copied_inputs, copied_outputs, returns = False, set[int](), "tensor"
     try:
         with torch.no_grad():
             for batch in (1, 2):
                 example = tuple(value[:batch].clone() for value in program.example)
                 copied_inputs |= _writes_inputs(forward, example)
-                kept = tuple(value.clone() for value in example) if copied_inputs else example
+                kept = tuple(value.clone() for value in example)
                 first, returns = _called(forward, kept)
                 second, _ = _called(forward, tuple(value.clone() for value in example))
                 _check_outputs(program, first, batch)
@@ -34,11 +36,26 @@ def conventions(program: Program, forward: Forward) -> dict[str, Any]:
         raise BuildError(
             f"{program.name}: the built program fails on its example: {first_line(error)}"
         ) from error
+    for name, value in _state(module):
+        if not _same(value, before[name]):
+            raise UnsupportedError(
+                f"{program.name}: writes to its own {name!r} at each call; an artifact, which "
+                f"several threads may call at once, keeps no state"
+            )
     return {
         "returns": returns,
         "copied_inputs": copied_inputs,
         "copied_outputs": sorted(copied_outputs),
     }
+
+
+def _state(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def _called(forward: Forward, inputs: Sequence[torch.Tensor]) -> tuple[tuple[torch.Tensor, ...], str]:
@@ -51,7 +68,7 @@ def _called(forward: Forward, inputs: Sequence[torch.Tensor]) -> tuple[tuple[tor
 def _writes_inputs(forward: Forward, example: Sequence[torch.Tensor]) -> bool:
     inputs = tuple(value.clone() for value in example)
     forward(*inputs)
-    return any(not torch.equal(after, before) for after, before in zip(inputs, example, strict=True))
+    return any(not _same(after, before) for after, before in zip(inputs, example, strict=True))
 
 
 def _check_outputs(program: Program, outputs: Sequence[torch.Tensor], batch: int) -> None:

@@ -77,12 +77,27 @@ class _Float64Interpreter(Interpreter):
             return lambda *operands: inner.run(*operands)
         return _wide(value)
 
+    def fetch_args_kwargs_from_env(self, n: Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = super().fetch_args_kwargs_from_env(n)
+        if _makes_default_floats(n):
+            kwargs = {**kwargs, "dtype": torch.float64}
+        return tuple(args), kwargs
+
     def run_node(self, n: Node) -> Any:
         return torch.utils._pytree.tree_map(_wide, super().run_node(n))
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args, kwargs = torch.utils._pytree.tree_map(_wide, (args, kwargs))
         return super().call_function(target, args, kwargs)
+
+
+def _makes_default_floats(node: Node) -> bool:
+    """Whether the operator leaves it to torch which float it makes (`torch.linspace` without a dtype)."""
+    schema = getattr(node.target, "_schema", None)
+    made = getattr(node.meta.get("val"), "dtype", None)
+    if schema is None or made not in _NARROW or node.kwargs.get("dtype") is not None:
+        return False
+    return any(argument.name == "dtype" and argument.kwarg_only for argument in schema.arguments)
 
 
 def _wide(value: Any) -> Any:

@@ -28,15 +28,14 @@ def lower(program: Program, options: TorchScriptOptions) -> Lowered:
         with warnings.catch_warnings():
             # TorchScript is deprecated upstream and says so at every entry; it is one engine among several.
             warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-            script = _script(program, options)
-            calling = conventions(program, script)
             buffer = io.BytesIO()
-            torch.jit.save(script, buffer)
+            torch.jit.save(_script(program, options), buffer)
+            module = torch.jit.load(io.BytesIO(buffer.getvalue()))
     except RuntimeError as error:
         raise BuildError(f"{program.name}: TorchScript refused: {first_line(error)}") from error
     return Lowered(
         files={PROGRAM: buffer.getvalue()},
-        options={**options.model_dump(), **calling},
+        options={**options.model_dump(), **conventions(program, module, module)},
         requires={"torch": metadata.version("torch")},
     )
 

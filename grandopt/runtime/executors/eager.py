@@ -43,8 +43,8 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
     return executor(artifact, forward)
 
 
-def flat_forward(program: torch.export.ExportedProgram) -> Forward:
-    """The program as a plain function: tensors in, a tensor or a flat tuple of tensors out.
+def flat_module(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
+    """The program as a module whose `forward` is a plain function: tensors in, a tensor or a flat tuple out.
 
     The callable that `ExportedProgram.module` gives walks the trees of its arguments and results, looks each
     weight up through `nn.Module.__getattr__`, and repeats at each call the checks of the inputs that
@@ -65,7 +65,7 @@ def flat_forward(program: torch.export.ExportedProgram) -> Forward:
         output.args = (values[0],)
     graph.set_codegen(CodeGen())
     module.recompile()
-    return module.forward
+    return module
 
 
 def _exported(artifact: Artifact) -> Forward:
@@ -75,7 +75,7 @@ def _exported(artifact: Artifact) -> Forward:
     try:
         with _without_tracebacks():
             program = torch.export.load(io.BytesIO(content))
-        return flat_forward(program)
+        return flat_module(program).forward
     except (RuntimeError, AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(
             f"{where}: torch {torch.__version__} cannot load it: {first_line(error)}; build it again"
