@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import warnings
 import zipfile
 import zlib
@@ -23,7 +24,10 @@ LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 LEGACY_PICKLES = 4
 """Such a file is a row of pickles: that number, the protocol, facts about the machine, the object."""
 
-DAMAGED = (RuntimeError, EOFError, KeyError, IndexError, ValueError, TypeError, AttributeError, OSError)
+DAMAGED = (
+    RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError, OSError,
+    struct.error, ArithmeticError, MemoryError,
+)  # fmt: skip
 """What torch.load is seen to raise on truncated or random bytes, beside UnpicklingError."""
 
 

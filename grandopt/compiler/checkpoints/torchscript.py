@@ -129,7 +129,8 @@ def _open(path: Path) -> torch.jit.ScriptModule:
     except (RuntimeError, ValueError, OSError) as error:
         raise CheckpointError(f"{path}: is a damaged TorchScript archive: {first_line(error)}") from error
     module.eval()
-    module.requires_grad_(False)
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
     return module
 
 

@@ -21,13 +21,18 @@ def names(path: Path) -> tuple[str, ...]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = tuple(archive.namelist())
+            begins = min((info.header_offset for info in archive.infolist()), default=0)
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path}: the zip archive is truncated or damaged ({error})") from error
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    if begins != 0:
+        # What was found at the end is a whole zip inside the one that was cut off.
+        raise CheckpointError(f"{path}: the zip archive is truncated or damaged (its end is missing)")
     for member in members:
         pure = PurePosixPath(member.replace("\\", "/"))
-        if pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[:1]:
+        drive = pure.parts[:1] != () and len(pure.parts[0]) == 2 and pure.parts[0].endswith(":")
+        if pure.is_absolute() or ".." in pure.parts or drive:
             raise CheckpointError(f"{path}: member {member!r} leads out of the archive; it is not read")
     if len(set(members)) != len(members):
         twice = next(member for member in members if members.count(member) > 1)
