@@ -108,10 +108,13 @@ def build(program: Program, candidate: Candidate, store: Store, *, threads: int 
     if stored is not None:
         return stored
     shaped = pipeline.run(program, PASSES[candidate.precision])
-    if shaped.exported is None and _exportable(program, candidate):
-        shaped = export(shaped)
+    exportable = program.exported is not None and candidate.precision != "int8_dynamic"
     if candidate.engine == "torchscript":
         shaped = trace(shaped)
+    if exportable and shaped.exported is None and shaped.traced is None:
+        shaped = export(shaped)
+        if candidate.engine == "torchscript":  # it admits more with an export to be checked against
+            shaped = trace(shaped)
     return _put(store, name, shaped, candidate, threads)
 
 
@@ -157,11 +160,6 @@ def key(program: Program, candidate: Candidate, threads: int = 1) -> str:
         "cpu_features": sorted(cpu_features()),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _exportable(program: Program, candidate: Candidate) -> bool:
-    """Whether to export again after the passes; every engine needs it, a trace to be checked against it."""
-    return program.exported is not None and candidate.precision != "int8_dynamic"
 
 
 def _as_it_is(program: Program, candidate: Candidate, store: Store, threads: int) -> Artifact:

@@ -24,10 +24,16 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"threads must be at least 1, got {threads}")
-    artifact = read(Path(path))
-    check_fit(artifact, trust=trust)
-    artifact.payloads()  # before any engine is imported; the engine reads and checks its own once more
-    return _executor(artifact, artifact.manifest.threads if threads is None else threads)
+    while True:
+        artifact = read(Path(path))
+        try:
+            check_fit(artifact, trust=trust)
+            artifact.payloads()  # before any engine is imported; the engine checks its own once more
+            return _executor(artifact, artifact.manifest.threads if threads is None else threads)
+        except ArtifactError:
+            if read(Path(path)).manifest == artifact.manifest:
+                raise
+            # Replaced by a newer build while it was read: that one is loaded.
 
 
 def check_fit(artifact: Artifact, *, trust: bool = False) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,34 @@ def test_a_module_whose_code_is_gone_is_named(tmp_path: Path, store: Store) -> N
     folder = write(tmp_path / "gone", pickled.manifest, {"module.pkl": content}).path
     with pytest.raises(ArtifactError, match="cannot be unpickled here: No module named"):
         load(folder, trust=True)
+
+
+def test_loading_while_it_is_replaced_gives_the_old_or_the_new(tmp_path: Path, store: Store) -> None:
+    of = program(Policy)
+    variants = [
+        build(of, Candidate("float32", TorchScriptOptions(optimize_for_inference=optimize)), store, threads=1)
+        for optimize in (True, False)
+    ]
+    payloads = [variant.payloads() for variant in variants]
+    assert payloads[0] != payloads[1]
+    folder = write(tmp_path / "live", variants[0].manifest, payloads[0]).path
+    done = threading.Event()
+
+    def replace() -> None:
+        turn = 0
+        while not done.wait(0.002):
+            turn = 1 - turn
+            write(folder, variants[turn].manifest, payloads[turn])
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        inputs = draw(of, 2)
+        for _ in range(60):
+            np.testing.assert_allclose(load(folder).run(inputs)[0], expected(of, inputs)[0], atol=1e-6)
+    finally:
+        done.set()
+        writer.join()
 
 
 @pytest.mark.parametrize("threads", [0, -1])
