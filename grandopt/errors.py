@@ -99,3 +99,18 @@ class MeasurementError(GrandoptError):
 
 class TuningError(GrandoptError):
     """A study could not be opened or run."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a third-party error says, in one line.
+
+    That is its first line that is not blank, or, for an error of the TorchScript interpreter, the line below
+    its own tracebacks that names the cause; the class's name for an error that says nothing.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if "TorchScript interpreter" in lines[0]:
+        kind, colon, cause = lines[-1].partition(": ")
+        return cause if colon and kind.isidentifier() else lines[-1]
+    return f"{type(error).__name__}: {lines[0]}" if isinstance(error, KeyError) else lines[0]

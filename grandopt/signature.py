@@ -180,9 +180,10 @@ class Signature:
 def _spec(data: Mapping[str, Any]) -> TensorSpec:
     fields = dict(data)
     fields["shape"] = tuple(fields["shape"])
-    for bound in ("low", "high"):
-        if isinstance(fields.get(bound), list):
-            fields[bound] = tuple(fields[bound])
+    for bound, infinite in (("low", -np.inf), ("high", np.inf)):
+        if isinstance(fields.get(bound), list | tuple):
+            # JSON has no infinity: an element without a bound is null there.
+            fields[bound] = tuple(infinite if value is None else value for value in fields[bound])
     return TensorSpec(**fields)
 
 

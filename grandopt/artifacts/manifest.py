@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -80,4 +81,8 @@ class Manifest(_Model):
         fields: dict[str, Any] = {
             key: tuple(v) if isinstance(v, list) else v for key, v in self.contract.items()
         }
+        for bound, infinite in (("low", -math.inf), ("high", math.inf)):
+            if fields.get(bound) is not None:
+                # JSON has no infinity: an element without a bound is null there.
+                fields[bound] = tuple(infinite if value is None else value for value in fields[bound])
         return Contract(**fields)

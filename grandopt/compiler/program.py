@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +11,17 @@ import torch
 from grandopt.artifacts.manifest import Source
 from grandopt.config.schema import Precision
 from grandopt.signature import Contract, Signature
+
+FORWARD_ERRORS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+)
+"""What somebody else's `forward` raises when it cannot take its inputs."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,11 @@ class Program:
     passes: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = field(default=())
 
+    def refusal(self, stage: str) -> str:
+        """Why the stage ("export", "trace") could not be done; says so when it was not tried."""
+        reasons = [refusal.reason for refusal in self.refusals if refusal.stage == stage]
+        return reasons[-1] if reasons else f"the stage {stage!r} was not run"
+
     def but(self, **changes: Any) -> Program:
         """A copy with the given fields replaced."""
         return replace(self, **changes)
@@ -51,3 +68,19 @@ class Program:
     def after(self, name: str, **changes: Any) -> Program:
         """A copy with the given fields replaced and the pass `name` recorded."""
         return replace(self, passes=(*self.passes, name), **changes)
+
+
+def evaluate(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """The outputs of `module`, always as a tuple; computed without gradients, on copies of the inputs.
+
+    The copies are there because a network may write into what it is given. Raises what the module raises
+    (see FORWARD_ERRORS), and TypeError when it returns anything but a tensor or a tuple of tensors.
+    """
+    with torch.no_grad():
+        result = module(*(value.clone() for value in inputs))
+    # Programs converted from TorchScript give lists.
+    outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
+    if not outputs or not all(isinstance(output, torch.Tensor) for output in outputs):
+        held = ", ".join(type(output).__name__ for output in outputs) or "nothing"
+        raise TypeError(f"the network must return a tensor or a tuple of tensors, got {held}")
+    return outputs

@@ -13,7 +13,7 @@ Level = Literal["debug", "info", "warning", "error"]
 class Event:
     """One line of progress: which agent is at which step, and what is to be said about it.
 
-    `done` and `total` count agents; `remaining_s` is what is left of this agent's time budget, where one runs.
+    `done` and `total` count agents; `remaining_s` is what is left of this agent's time budget.
     """
 
     level: Level

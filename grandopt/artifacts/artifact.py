@@ -1,0 +1,178 @@
+"""An artifact on disk: a folder with `manifest.json` and the payload files that it names.
+
+Payload files are stored under their content: `program.pt2` lies in the folder as
+`program-<first 16 digits of its SHA-256>.pt2`. Old and new payloads can therefore lie side by side, and the
+rename of the manifest is the one moment at which a replaced artifact becomes the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from grandopt.artifacts.manifest import MANIFEST_VERSION, Manifest, PayloadFile
+from grandopt.artifacts.writing import Content, write_folder
+from grandopt.errors import ArtifactError, OutputError, first_line
+
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artifact: its folder and its manifest. The payload is checked when it is asked for."""
+
+    path: Path
+    manifest: Manifest
+
+    def payload(self, name: str) -> bytes:
+        """The bytes of one payload file, of the size and SHA-256 that the manifest states.
+
+        Raises ArtifactError when the file is not in the manifest, missing, or has been changed.
+        """
+        entry = self._entry(name)
+        path = self.path / stored_name(entry)
+        try:
+            size = path.stat().st_size
+            if size != entry.size:
+                raise ArtifactError(
+                    f"{path}: damaged: {size} bytes where the manifest says {entry.size}; build it again"
+                )
+            content = path.read_bytes()
+        except OSError as error:
+            raise ArtifactError(
+                f"{path}: the payload {name!r} cannot be read ({error.strerror}); build it again"
+            ) from error
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != entry.sha256:
+            raise ArtifactError(
+                f"{path}: damaged: SHA-256 {digest[:16]}… where the manifest says {entry.sha256[:16]}…; "
+                f"build it again"
+            )
+        return content
+
+    def payload_path(self, name: str) -> Path:
+        """Where one payload file lies, after the checks of `payload`; raises ArtifactError like it."""
+        self.payload(name)
+        return self.path / stored_name(self._entry(name))
+
+    def payloads(self) -> dict[str, bytes]:
+        """All payload files by name, each checked; raises ArtifactError at the first that is damaged."""
+        return {entry.name: self.payload(entry.name) for entry in self.manifest.payload}
+
+    def _entry(self, name: str) -> PayloadFile:
+        for entry in self.manifest.payload:
+            if entry.name == name:
+                return entry
+        names = ", ".join(entry.name for entry in self.manifest.payload) or "none"
+        raise ArtifactError(f"{self.path}: has no payload {name!r}; it has {names}")
+
+
+def read(path: Path) -> Artifact:
+    """Open the artifact in the folder `path` (or whose manifest.json `path` is).
+
+    Raises ArtifactError when nothing is there, when it is not an artifact or only half of one, and when its
+    manifest is of an unknown version or has wrong fields. The payload is not read.
+    """
+    folder = path.parent if path.name == MANIFEST_NAME else path
+    file = folder / MANIFEST_NAME
+    if not folder.exists():
+        raise ArtifactError(f"{folder}: no such artifact")
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: not an artifact: it is a file, and an artifact is a folder")
+    if not file.exists():
+        raise ArtifactError(f"{folder}: not an artifact, or only half of one: it has no {MANIFEST_NAME}")
+    try:
+        data = json.loads(file.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{file}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{file}: not a manifest: {first_line(error)}") from error
+    return Artifact(folder, _manifest(file, data))
+
+
+def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
+    """Write an artifact into `folder`, atomically (see `writing.py`), and return it.
+
+    The manifest's `payload` is filled in from `files`. A missing folder is made, an artifact that lies there
+    is replaced; other files of the user in it stay. Concurrent writers are safe: one of them wins.
+    Raises OutputError when the place cannot be written or holds something that is not an artifact.
+    """
+    folder = Path(os.path.realpath(folder))
+    for name in files:
+        if not _is_plain_name(name):
+            raise OutputError(f"payload name {name!r} must be a plain file name")
+    payload = tuple(_describe(*item) for item in files.items())
+    encoded = manifest.model_copy(update={"payload": payload}).model_dump_json(indent=2) + "\n"
+    content = Content(
+        MANIFEST_NAME, encoded.encode(), {stored_name(entry): files[entry.name] for entry in payload}
+    )
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; an artifact is a folder, choose another place")
+    try:
+        write_folder(folder, content, present=lambda: _files_of(folder))
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    return Artifact(folder, Manifest.model_validate_json(encoded))  # as every later reader will see it
+
+
+def stored_name(entry: PayloadFile) -> str:
+    """The file name under which a payload lies in the artifact's folder."""
+    name = Path(entry.name)
+    return f"{name.stem}-{entry.sha256[:16]}{name.suffix}"
+
+
+def _describe(name: str, content: bytes) -> PayloadFile:
+    return PayloadFile(name=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+
+
+def _files_of(folder: Path) -> set[str]:
+    """The names of the files that belong to the artifact in `folder`; OutputError when there is none."""
+    try:
+        old = read(folder)
+    except ArtifactError as error:
+        raise OutputError(
+            f"{folder}: holds something else and is not overwritten ({error}); choose another folder or "
+            f"empty this one"
+        ) from error
+    return {MANIFEST_NAME, *(stored_name(entry) for entry in old.manifest.payload)}
+
+
+def _is_plain_name(name: str) -> bool:
+    """Whether `name` is one path component that stays in its folder and is not hidden."""
+    return bool(name) and not name.startswith(".") and not any(char in name for char in "/\\\0")
+
+
+def _manifest(file: Path, data: Any) -> Manifest:
+    if not isinstance(data, Mapping) or "format_version" not in data:
+        raise ArtifactError(f"{file}: not a manifest of grandopt: it states no format_version")
+    version = data["format_version"]
+    if version != MANIFEST_VERSION:
+        raise ArtifactError(
+            f"{file}: has format version {version!r}, this grandopt reads version {MANIFEST_VERSION}; "
+            f"build the artifact again, or install the grandopt that wrote it"
+        )
+    try:
+        manifest = Manifest.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "manifest"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise ArtifactError(f"{file}: field {field}: {first['msg']}{more}") from error
+    for entry in manifest.payload:
+        if not _is_plain_name(entry.name) or not _is_digest(entry.sha256):
+            raise ArtifactError(
+                f"{file}: field payload: {entry.name!r} with SHA-256 {entry.sha256[:64]!r} is not a plain "
+                f"file name with a digest"
+            )
+    return manifest
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and all(char in "0123456789abcdef" for char in text)

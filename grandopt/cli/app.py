@@ -1,0 +1,136 @@
+"""The command line: its commands, and the one place where errors become exit codes.
+
+A command returns its `ExitCode`, or None when all is done. What it raises becomes one clear line on stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
+from grandopt.cli.doctor import doctor
+from grandopt.cli.exit_codes import ExitCode
+from grandopt.cli.init import init
+from grandopt.cli.inspect import inspect
+from grandopt.cli.optimize import optimize
+from grandopt.cli.report import report
+from grandopt.errors import GrandoptError, InputError
+
+# Plain help: it looks the same in a pipe, and Rich need not be imported for it.
+app = typer.Typer(
+    name="grandopt",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command()(optimize)
+app.command()(inspect)
+app.command()(doctor)
+app.command()(init)
+app.add_typer(report, name="report")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"grandopt {version('grandopt')}")
+        raise typer.Exit
+
+
+@app.callback()
+def grandopt(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Make small trained PyTorch agents as fast as this machine allows, and prove that they are the same.
+
+    \b
+    Example:
+      grandopt optimize --profile aggressive          the reference agents, or ./grandopt.yaml
+      grandopt optimize ppo-LunarLander-v2.zip        one agent, saved by Stable-Baselines3
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return its exit code."""
+    prepare_streams()
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        return _run(words)
+    except typer.TyperException as error:
+        return _refused(_usage(error), ExitCode.BAD_INPUT)
+    except InputError as error:
+        return _refused(str(error), ExitCode.BAD_INPUT)
+    except GrandoptError as error:
+        return _refused(str(error), ExitCode.FAILED)
+    except KeyboardInterrupt:
+        return _refused("interrupted", ExitCode.INTERRUPTED)
+    except OSError as error:
+        return _system(error, words)
+    except Exception as error:  # noqa: BLE001 - the outermost frame: what arrives here is a bug, and is said to be
+        return _bug(error, words)
+
+
+def _run(words: list[str]) -> int:
+    # Not `Command.main`: it takes every EPIPE for a closed stdout and exits with 1 without a word.
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("grandopt", words) as context:
+            return command.invoke(context) or ExitCode.DONE
+    except typer.Exit as finished:
+        return finished.exit_code
+
+
+def _refused(message: str, code: int) -> int:
+    complain(f"error: {message}")
+    return code
+
+
+def _system(error: OSError, words: list[str]) -> int:
+    """What the system refused and no part of grandopt expected: two are no bug of anybody."""
+    if error.errno == errno.EPIPE and stdout_is_abandoned():
+        discard(sys.stdout)
+        return ExitCode.READER_GONE
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        discard(sys.stdout)
+        place = f"{error.filename}: " if error.filename else ""
+        return _refused(f"{place}cannot be written ({error.strerror}); make room", ExitCode.BAD_INPUT)
+    return _bug(error, words)
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Typer's message as one line, with the place of the right usage."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "grandopt"
+    return f"{message[:1].lower()}{message[1:]} (usage: `{command} --help`)"
+
+
+def _bug(error: Exception, words: list[str]) -> int:
+    show = "--verbose" in words or "-v" in words
+    trace = "".join(traceback.format_exception(error))
+    cause = "".join(traceback.format_exception_only(error)).splitlines()[0]
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="grandopt-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(trace)
+        place = f"the traceback is in {Path(file.name)}"
+    except OSError as problem:
+        show, place = True, f"the traceback could not be saved ({problem.strerror}) and follows"
+    complain(f"error: this is a bug in grandopt: {cause}; {place}")
+    if show:
+        for line in trace.splitlines():
+            complain(line)
+    return ExitCode.BUG

@@ -1,0 +1,142 @@
+"""The options that several commands share, each written down once, and the reading of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from grandopt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from grandopt.config.schema import InputConfig
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result and errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more; show the traceback of a bug.")]
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="The job's file.  [default: ./grandopt.yaml if it is there]"
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="Where artifacts/ and reports/ go.  [default: here]"),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="basic, standard, aggressive or maximum.  [default: aggressive]",
+    ),
+]
+Agents = Annotated[
+    list[str] | None,
+    typer.Option("--agent", metavar="NAME", help="Only this agent of the job. May be repeated."),
+]
+Engines = Annotated[
+    list[str] | None,
+    typer.Option("--engine", metavar="NAME", help="Only this engine. May be repeated."),
+]
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option("--precision", metavar="NAME", help="Only this precision. May be repeated."),
+]
+Threads = Annotated[
+    str | None,
+    typer.Option("--threads", metavar="N|auto", help="Threads of one call.  [default: 1]"),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option("--budget", metavar="SECONDS", help="Time for each agent.  [default: the profile's]"),
+]
+Samples = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples",
+        metavar="FILE.npz",
+        help="Recorded observations, one array per input; used to verify and to measure.",
+    ),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Seed of every random choice.  [default: 0]")
+]
+Strict = Annotated[
+    bool | None, typer.Option("--strict/--no-strict", help="Exit with 1 when a target is missed.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume/--no-resume", help="Go on where an interrupted run of the same job stopped.")
+]
+
+# How to read a checkpoint that is named on the command line.
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Unpickle the file, which may run code in it. Only for your own files."),
+]
+Key = Annotated[
+    str | None,
+    typer.Option("--key", metavar="PATH", help="Where the state dict sits inside the file, e.g. actors.0"),
+]
+Network = Annotated[
+    str | None,
+    typer.Option("--network", metavar="MODULE:CALLABLE", help="What builds the network of a state dict."),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=SHAPE",
+        help="One input without its batch dimension: state=7 or window=60x7. Repeated in calling order.",
+    ),
+]
+VecNormalize = Annotated[
+    str,
+    typer.Option(
+        "--vecnormalize",
+        metavar="FILE|auto|none",
+        help="Observation statistics to fold in; auto takes the file lying beside the zip.",
+    ),
+]
+
+
+def parse_threads(text: str | None) -> int | Literal["auto"] | None:
+    """The value of `--threads`; raises ConfigError unless it is "auto" or a whole number above 0."""
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--threads must be a whole number of at least 1, or 'auto', got {text!r}")
+    return int(text)
+
+
+def parse_inputs(texts: Sequence[str] | None) -> tuple[InputConfig, ...]:
+    """The values of `--input`, in order; raises ConfigError for one that is not NAME=SHAPE."""
+    from grandopt.config.schema import InputConfig
+
+    inputs: list[InputConfig] = []
+    for text in texts or ():
+        name, _, shape = text.partition("=")
+        sizes = shape.split("x")
+        if not name or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+            raise ConfigError(f"--input must read NAME=SHAPE, such as state=7 or window=60x7, got {text!r}")
+        if any(name == known.name for known in inputs):
+            raise ConfigError(f"--input {name!r} is given twice")
+        inputs.append(InputConfig(name=name, shape=tuple(int(size) for size in sizes)))
+    return tuple(inputs)
+
+
+def parse_vecnormalize(text: str) -> Path | Literal["auto", "none"]:
+    """The value of `--vecnormalize`: one of the two words, or a file."""
+    match text:
+        case "auto":
+            return "auto"
+        case "none":
+            return "none"
+        case _:
+            return Path(text)

@@ -1,0 +1,81 @@
+"""A running job on stderr: a live line on a terminal, plain lines in a log, nothing when quiet."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from grandopt.reporting.log import one_line
+
+if TYPE_CHECKING:
+    from grandopt.cli.console import Terminal
+    from grandopt.workflows.events import Event
+
+STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
+
+
+class ProgressDisplay:
+    """A listener of a job's events. Use it as a context manager, so that the terminal is left in order.
+
+    On a terminal one live line shows agent, step and what is left of the time budget, and only warnings and
+    errors stay above it. Elsewhere every event is a line. Debug events are shown with `verbose` only; with
+    `quiet` only errors are.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._console: Console = terminal.err
+        self._live = self._console.is_terminal and not terminal.quiet and not terminal.verbose
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if self._live:
+            self._progress.update(
+                self._task, description=_live(event), completed=event.done, total=event.total or None
+            )
+        if self._is_kept(event):
+            line = Text(_line(event), style=STYLES[event.level])
+            self._console.print(line, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> ProgressDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def _is_kept(self, event: Event) -> bool:
+        if self._terminal.quiet:
+            return event.level == "error"
+        if event.level == "debug":
+            return self._terminal.verbose
+        return event.level != "info" or not self._live
+
+
+def _live(event: Event) -> str:
+    left = "" if event.remaining_s is None else f" · {max(0.0, event.remaining_s):.0f} s left"
+    return one_line(f"{event.agent or 'all agents'} · {event.step}{left}")
+
+
+def _line(event: Event) -> str:
+    place = " ".join(word for word in (event.agent, event.step) if word)
+    return one_line(f"{place}: {event.message}" if place else event.message)

@@ -1,0 +1,46 @@
+"""`grandopt report`: look at the report of an earlier run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grandopt.cli.console import Terminal
+from grandopt.cli.options import Json, Quiet, Verbose
+
+report = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@report.callback()
+def _group() -> None:
+    """Look at the report of an earlier run."""
+
+
+@report.command()
+def show(
+    file: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report that grandopt wrote.")],
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show a report as tables.
+
+    With -v also every candidate that was tried, with its reason.
+
+    \b
+    Example:
+      grandopt report show reports/optimization_report.json
+    """
+    from grandopt.cli.render import candidate_tables, summary
+    from grandopt.reporting.report import load_report
+
+    loaded = load_report(file)
+    terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
+    if json:
+        terminal.document(loaded.model_dump(mode="json"))
+        return
+    terminal.show(*summary(loaded, terminal.out.width))
+    if verbose or loaded.kind == "benchmark":
+        terminal.show(*candidate_tables(loaded, terminal.out.width))

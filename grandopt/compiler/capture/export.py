@@ -1,0 +1,77 @@
+"""`Checkpoint` → `Program`: the observed signature, and a `torch.export` program with a dynamic batch.
+
+Everything exported is checked against the original on inputs and batch sizes it was not made with. What
+cannot be exported leaves `exported` None and a `Refusal` that says why; the module itself stays usable.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch._export.verifier import SpecViolationError
+
+from grandopt.compiler.capture.agreement import disagreement
+from grandopt.compiler.capture.inputs import draw, probes
+from grandopt.compiler.capture.quiet import quiet
+from grandopt.compiler.capture.reason import export_reason
+from grandopt.compiler.capture.signature import EXAMPLE_BATCH, observe
+from grandopt.compiler.checkpoints.base import Checkpoint
+from grandopt.compiler.checkpoints.torchscript import convert
+from grandopt.compiler.program import FORWARD_ERRORS, Program, Refusal
+
+STAGE = "export"
+
+
+def capture(checkpoint: Checkpoint, seed: int = 0) -> Program:
+    """The checkpoint as a program, exported where that is possible (see `export`).
+
+    Raises SignatureError when the network does not run on its declared inputs, CaptureError when it does
+    not treat the batch as networks must (see `signature.observe`).
+    """
+    example = draw(checkpoint.inputs, EXAMPLE_BATCH, seed)
+    program = Program(
+        name=checkpoint.name,
+        signature=observe(checkpoint, example),
+        contract=checkpoint.contract,
+        source=checkpoint.source,
+        module=checkpoint.module,
+        example=example,
+        scores=checkpoint.scores,
+    )
+    return export(program, seed, given=checkpoint.exported)
+
+
+def export(program: Program, seed: int = 0, given: torch.export.ExportedProgram | None = None) -> Program:
+    """The program with `exported` made anew from its module, or taken from `given`, and checked.
+
+    Where that fails, or computes something else, `exported` is None and a refusal of the stage "export"
+    holds the reason.
+    """
+    refusals = tuple(refusal for refusal in program.refusals if refusal.stage != STAGE)
+    exported, reason = (given, None) if given is not None else _attempt(program)
+    if exported is not None:
+        found = disagreement(program.module, exported.module(), probes(program.signature.inputs, seed + 1))
+        reason = None if found is None else f"the exported program {found}"
+    if reason is None:
+        return program.but(exported=exported, refusals=refusals)
+    return program.but(exported=None, refusals=(*refusals, Refusal(STAGE, reason)))
+
+
+def _attempt(program: Program) -> tuple[torch.export.ExportedProgram | None, str | None]:
+    """The exported program, or the reason why there is none. Archives go through the loader's converter."""
+    if isinstance(program.module, torch.jit.ScriptModule):
+        exported, outcome = convert(program.module, program.signature.inputs)
+        return exported, None if exported is not None else outcome
+    try:
+        return _exported(program.module, program.example), None
+    except (*FORWARD_ERRORS, SpecViolationError) as error:
+        return None, export_reason(error)
+
+
+def _exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch", min=1)
+    shapes = torch.export.ShapesCollection()
+    inputs = tuple(value.clone() for value in example)
+    for value in inputs:
+        shapes[value] = {0: batch}
+    with quiet(), torch.no_grad():
+        return torch.export.export(module, inputs, dynamic_shapes=shapes.dynamic_shapes(module, inputs))

@@ -1,0 +1,95 @@
+"""The user's own network: imported, called, and filled with the weights of a checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from grandopt.compiler.checkpoints import weights
+from grandopt.compiler.checkpoints.base import Checkpoint
+from grandopt.compiler.checkpoints.foreign import current_folder_importable, foreign_code
+from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, configured_inputs, drawn, outputs_of
+from grandopt.config.schema import AgentConfig
+from grandopt.errors import CheckpointError
+
+
+def instantiate(agent: AgentConfig, path: Path) -> torch.nn.Module:
+    """The module that `network: module:callable` makes when called with `network_args`.
+
+    Raises CheckpointError when none is configured, or it cannot be imported, found or called, or returns
+    something else.
+    """
+    if agent.network is None:
+        raise CheckpointError(
+            f"{path}: holds weights but no network; add to this agent in grandopt.yaml the line "
+            f"`network: my_module:MyNetwork` (a callable that makes it) and, if it takes arguments, "
+            f"`network_args: {{name: value}}`"
+        )
+    module_name, _, callable_name = agent.network.partition(":")
+    with current_folder_importable():
+        with foreign_code(f"network {agent.network!r}: module {module_name!r} cannot be imported"):
+            module = importlib.import_module(module_name)
+        target = getattr(module, callable_name, None)
+        if target is None:
+            raise CheckpointError(
+                f"network {agent.network!r}: module {module_name!r} ({module.__file__}) has no "
+                f"{callable_name!r}"
+            )
+        if not callable(target):
+            raise CheckpointError(f"network {agent.network!r}: {callable_name!r} cannot be called")
+        arguments = ", ".join(f"{key}={value!r}" for key, value in agent.network_args.items())
+        with foreign_code(f"network {agent.network!r}: calling {callable_name}({arguments}) failed"):
+            network = target(**agent.network_args)
+    if not isinstance(network, torch.nn.Module):
+        raise CheckpointError(
+            f"network {agent.network!r}: must return a torch.nn.Module, got {type(network).__name__}"
+        )
+    return network
+
+
+def fit(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Load `tensors` into `network`; every key and shape must match.
+
+    Raises CheckpointError naming the first missing, unexpected and wrong-shaped key, and how many there
+    are of each.
+    """
+    wanted = network.state_dict()
+    missing = [key for key in wanted if key not in tensors]
+    unexpected = [key for key in tensors if key not in wanted]
+    misshapen = [key for key in wanted if key in tensors and wanted[key].shape != tensors[key].shape]
+    findings = []
+    if missing:
+        findings.append(f"{len(missing)} missing (first {missing[0]!r} {list(wanted[missing[0]].shape)})")
+    if unexpected:
+        first = unexpected[0]
+        findings.append(f"{len(unexpected)} unexpected (first {first!r} {list(tensors[first].shape)})")
+    if misshapen:
+        first = misshapen[0]
+        findings.append(
+            f"{len(misshapen)} of another shape (first {first!r}: file {list(tensors[first].shape)}, "
+            f"network {list(wanted[first].shape)})"
+        )
+    if findings:
+        raise CheckpointError(f"{where}: the weights do not fit the network: {'; '.join(findings)}")
+    network.load_state_dict(dict(tensors))
+
+
+def assembled(
+    name: str, agent: AgentConfig, path: Path, network: torch.nn.Module, file_format: str
+) -> Checkpoint:
+    """The checkpoint of a module that takes the configured inputs, after one trial call with them.
+
+    Raises CheckpointError for weights with NaN or inf, or when the trial call fails or returns no tensors.
+    """
+    weights.require_sane(network, str(path))
+    weights.ready(network)
+    inputs = configured_inputs(agent, path)
+    shapes = ", ".join(f"{spec.name} [{EXAMPLE_BATCH}, {', '.join(map(str, spec.shape))}]" for spec in inputs)
+    with foreign_code(f"{path}: the network does not take {shapes}"), torch.no_grad():
+        result = network(*drawn(inputs, EXAMPLE_BATCH, seed=0))
+    outputs_of(result, path)
+    source = weights.source(path, file_format)
+    return Checkpoint(name=name, module=network, inputs=inputs, source=source)

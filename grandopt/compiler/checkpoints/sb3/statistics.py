@@ -1,0 +1,219 @@
+"""The observation statistics of a VecNormalize pickle, read without running anything in it.
+
+The unpickler here finds no real class but `set` and `OrderedDict`: arrays, numbers, random generators,
+spaces and SB3's own objects become inert stand-ins that only keep what they are given, and arrays are made
+from their bytes afterwards.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import math
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grandopt.errors import CheckpointError, UntrustedError
+from grandopt.signature import Array
+
+VEC_NORMALIZE = ("stable_baselines3.common.vec_env.vec_normalize", "VecNormalize")
+RUNNING_MEAN_STD = ("stable_baselines3.common.running_mean_std", "RunningMeanStd")
+KEPT_MODULES = ("gym.spaces.", "gymnasium.spaces.", "numpy.random.")
+"""Whatever a pickle names below these becomes an empty stand-in: no statistic depends on it."""
+
+NUMBER_KINDS = "biuf"
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Running mean and variance of one observation, float64 [*shape] each."""
+
+    mean: Array
+    var: Array
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What VecNormalize does to observations: `clip((raw - mean) / sqrt(var + epsilon), -clip, clip)`.
+
+    `by_key` holds the statistics of each normalised key of a Dict observation, or of the one observation
+    under None. Keys that are not in it pass unchanged.
+    """
+
+    by_key: Mapping[str | None, Statistics]
+    epsilon: float
+    clip: float
+
+
+def read(path: Path) -> Normalisation | None:
+    """The normalisation in a pickle of VecNormalize; None if it does not normalise observations.
+
+    Raises UntrustedError naming the first global that is none of those such a pickle consists of, and
+    CheckpointError for a missing or damaged file or statistics that make no sense.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        root = _Unpickler(data, path).load()
+    except CheckpointError:
+        raise
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise CheckpointError(f"{path}: is a damaged VecNormalize pickle: {error}") from error
+    if not isinstance(root, _Kept) or root.name != VEC_NORMALIZE[1]:
+        raise CheckpointError(f"{path}: holds no VecNormalize object")
+    return _normalisation(root.state, path)
+
+
+def _normalisation(state: Mapping[str, Any], path: Path) -> Normalisation | None:
+    moments = state.get("obs_rms")
+    if not state.get("norm_obs", True) or moments is None:
+        return None
+    by_key: dict[str | None, Statistics] = {}
+    if isinstance(moments, Mapping):
+        wanted = state.get("norm_obs_keys")
+        for key in moments if wanted is None else wanted:
+            by_key[str(key)] = _statistics(moments.get(key), f"{path}: obs_rms[{key!r}]")
+    else:
+        by_key[None] = _statistics(moments, f"{path}: obs_rms")
+    epsilon = _number(state.get("epsilon"), f"{path}: epsilon")
+    clip = _number(state.get("clip_obs"), f"{path}: clip_obs")
+    if epsilon < 0 or clip <= 0:
+        raise CheckpointError(f"{path}: epsilon {epsilon} and clip_obs {clip} must be positive")
+    return Normalisation(by_key, epsilon, clip)
+
+
+def _statistics(moments: Any, where: str) -> Statistics:
+    state = moments.state if isinstance(moments, _Kept) else {}
+    mean, var = (_array(state.get(name), f"{where}.{name}") for name in ("mean", "var"))
+    if (
+        mean.shape != var.shape
+        or not np.isfinite(mean).all()
+        or not np.isfinite(var).all()
+        or (var < 0).any()
+    ):
+        raise CheckpointError(f"{where}: mean {list(mean.shape)} and var {list(var.shape)} are no statistics")
+    return Statistics(mean, var)
+
+
+def _array(value: Any, where: str) -> Array:
+    if isinstance(value, _Array | _Scalar):
+        return value.array().astype(np.float64)
+    raise CheckpointError(f"{where}: is no array of numbers")
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, _Array | _Scalar):
+        value = value.array().item()
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise CheckpointError(f"{where}: is no number (got {value!r})")
+    return float(value)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Each global becomes a fresh class, so that nothing a pickle sets on it outlives the reading."""
+
+    def __init__(self, data: bytes, path: Path) -> None:
+        super().__init__(io.BytesIO(data))
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        match module.replace("numpy._core", "numpy.core"), name:
+            case "numpy", "dtype":
+                return type("dtype", (_Dtype,), {})
+            case "numpy", "ndarray":
+                return type("ndarray", (_Kept,), {"name": name})
+            case ("numpy.core.multiarray", "_reconstruct") | ("numpy.core.numeric", "_frombuffer"):
+                return type(name, (_Array,), {})
+            case "numpy.core.multiarray", "scalar":
+                return type(name, (_Scalar,), {})
+            case "collections", "OrderedDict":
+                return collections.OrderedDict
+            case (("builtins" | "__builtin__"), "set"):
+                return set
+        known = (module, name) in (VEC_NORMALIZE, RUNNING_MEAN_STD)
+        if known or f"{module}.".startswith(KEPT_MODULES):
+            return type(name, (_Kept,), {"name": name})
+        raise UntrustedError(
+            f"{self._path}: names {module}.{name}, which no VecNormalize pickle needs; it was not run, and "
+            f"nothing was read"
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise CheckpointError(f"{self._path}: refers to {pid!r} outside the pickle")
+
+
+class _Kept:
+    """A stand-in that keeps the state it is given, as `state`, and does nothing."""
+
+    name = ""
+    state: dict[str, Any]
+
+    def __new__(cls, *arguments: Any) -> _Kept:
+        kept = super().__new__(cls)
+        kept.state = {}  # here and not in __init__, which unpickling does not always call
+        return kept
+
+    def __setstate__(self, state: Any) -> None:
+        parts = state if isinstance(state, tuple) else (state,)
+        for part in parts:
+            if isinstance(part, dict):
+                self.state.update(part)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Old Dict spaces are mappings of their own, whose items a pickle sets one by one."""
+
+
+class _Dtype:
+    """A NumPy dtype by its text ("f8"); the byte order comes with the state."""
+
+    text = ""
+
+    def __init__(self, text: Any = "", *_: Any) -> None:
+        self.text = str(text)
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
+            self.text = f"{state[1]}{self.text.lstrip('<>|=')}"
+
+    def numpy(self) -> np.dtype[Any]:
+        """The dtype; raises ValueError unless it is one of plain numbers."""
+        dtype = np.dtype(self.text)
+        if dtype.kind not in NUMBER_KINDS:
+            raise ValueError(f"dtype {self.text!r} is none of numbers")
+        return dtype
+
+
+class _Array:
+    """An array: made empty and given its state, or made from a buffer at once (pickle protocol 5)."""
+
+    parts: tuple[Any, ...] = (None, None, False, None)
+
+    def __init__(self, buffer: Any = None, dtype: Any = None, shape: Any = None, order: Any = "C") -> None:
+        self.parts = (shape, dtype, order == "F", buffer)
+
+    def __setstate__(self, state: Any) -> None:
+        self.parts = tuple(state)[-4:]
+
+    def array(self) -> Array:
+        """The NumPy array; raises CheckpointError unless it is made of plain numbers."""
+        try:
+            shape, dtype, fortran, raw = self.parts
+            if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray):
+                raise CheckpointError("an array in the VecNormalize pickle is none of numbers")
+            return np.frombuffer(raw, dtype.numpy()).reshape(shape, order="F" if fortran else "C")
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"an array in the VecNormalize pickle is damaged: {error}") from error
+
+
+class _Scalar(_Array):
+    """A NumPy number: dtype and bytes."""
+
+    def __init__(self, dtype: Any = None, raw: Any = None) -> None:
+        super().__init__(raw, dtype, ())

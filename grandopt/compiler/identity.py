@@ -1,0 +1,119 @@
+"""What makes two programs the same to a build: the code of the graph and the bytes of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import torch
+
+from grandopt.compiler.program import Program
+
+_MANGLE = re.compile(rb"___torch_mangle_\d+\.?")
+_PICKLE_ERRORS = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, RecursionError)
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """SHA-256 (hex) over names, dtypes, shapes and bytes of all parameters and buffers.
+
+    Of a TorchScript archive, whose weights may be constants of its graph, over the code and all its tensors.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        return _digest(_archive_parts(module))
+    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    return _digest(_tensor_parts(named))
+
+
+def graph_digest(program: Program) -> str:
+    """SHA-256 (hex) over what the program computes, weights included.
+
+    That is the exported graph with its constants and the source of the network's classes; without an export
+    the source and the pickled module, because attributes of its own may steer it. A network that can be
+    neither exported nor pickled is told apart by its source and what it prints.
+    """
+    module = program.module
+    if isinstance(module, torch.jit.ScriptModule):
+        return _digest(_archive_parts(module))
+    parts = [*_source_parts(module), weights_digest(module).encode()]
+    exported = program.exported
+    if exported is not None:
+        constants = {**exported.state_dict, **exported.constants}
+        parts += [exported.graph_module.code.encode(), *_tensor_parts(sorted(constants.items()))]
+    else:
+        parts.append(_pickled(module))
+    return _digest(parts)
+
+
+@lru_cache(maxsize=1)
+def compiler_identity() -> dict[str, str]:
+    """The compilers a build goes through: torch, its quantization kernels, and grandopt down to its code."""
+    package = Path(__file__).resolve().parent
+    code = _digest(path.read_bytes() for path in sorted(package.rglob("*.py")))
+    return {
+        "torch": torch.__version__,
+        "quantized_engine": str(torch.backends.quantized.engine),
+        "grandopt": metadata.version("grandopt"),
+        "code": code,
+    }
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))  # so that no two lists of parts read the same
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _tensor_parts(named: Iterable[tuple[str, Any]]) -> Iterator[bytes]:
+    for name, value in named:
+        if isinstance(value, torch.Tensor):
+            yield f"{name} {value.dtype} {list(value.shape)}".encode()
+            yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        else:
+            yield f"{name} {value!r}".encode()
+
+
+def _source_parts(module: torch.nn.Module) -> Iterator[bytes]:
+    for kind in sorted({type(child) for child in module.modules()}, key=lambda kind: kind.__qualname__):
+        yield f"{kind.__module__}.{kind.__qualname__}".encode()
+        if kind.__module__.partition(".")[0] == "torch":
+            continue  # its version is in the key
+        try:
+            yield inspect.getsource(kind).encode()
+        except (OSError, TypeError):  # typed at a prompt, or made by a decorator
+            yield b""
+    yield repr(module).encode()
+
+
+def _pickled(module: torch.nn.Module) -> bytes:
+    try:
+        return cloudpickle.dumps(module)
+    except _PICKLE_ERRORS:
+        return b""
+
+
+def _archive_parts(module: torch.jit.ScriptModule) -> Iterator[bytes]:
+    """The members of the saved archive without what differs from one saving to the next."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        torch.jit.save(module, buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        for name in sorted(archive.namelist()):
+            inner = name.partition("/")[2]
+            if inner.endswith(".debug_pkl") or inner.startswith(".data/"):
+                continue
+            yield _MANGLE.sub(b"", inner.encode())
+            yield _MANGLE.sub(b"", archive.read(name))

@@ -1,0 +1,74 @@
+"""The worker processes that measurements share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from grandopt.errors import MeasurementError
+from grandopt.measurement.process import DEFAULT_LOADER, WorkerProcess
+
+GRACE_S = 120.0
+
+
+class WorkerPool:
+    """Up to `processes` persistent workers per thread count, started when first asked and used in turn.
+
+    Workers persist so that an engine's library is imported once per worker and not once per measurement; a
+    new thread count needs new ones, because libraries read it when they start. Never are two busy at the
+    same time: they would disturb each other. A worker that died is replaced at the next job.
+
+    `loader` is the "module:callable" that opens an artifact in the worker, called as
+    `load(path, trust=…, threads=…)`. `grace_s` is what a job may take beyond its own measuring time, for
+    imports, loading and first calls.
+
+    Thread safety: jobs from several threads run one after the other. Leaving the `with` block, by an
+    exception or not, ends all workers.
+    """
+
+    def __init__(self, processes: int = 3, *, loader: str = DEFAULT_LOADER, grace_s: float = GRACE_S) -> None:
+        if processes < 1:
+            raise MeasurementError(f"a pool needs at least 1 process but got {processes}")
+        self.processes = processes
+        self.loader = loader
+        self.grace_s = grace_s
+        self._workers: dict[tuple[int, int], WorkerProcess] = {}
+        self._turn = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ask(self, place: int, threads: int, job: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """The answer of worker number `place` of those with `threads` threads to a job of so many seconds.
+
+        Raises MeasurementError for a place outside the pool, a closed pool, and as `WorkerProcess.ask`.
+        """
+        if not 0 <= place < self.processes:
+            raise MeasurementError(
+                f"{place + 1} worker processes are wanted, but the pool has {self.processes}: make it larger"
+            )
+        with self._turn:
+            if self._closed:
+                raise MeasurementError("the worker pool is closed: make a new one")
+            worker = self._workers.get((threads, place))
+            if worker is None or not worker.alive:
+                if worker is not None:
+                    worker.kill()
+                worker = self._workers[threads, place] = WorkerProcess(threads)
+            return worker.ask({**job, "loader": self.loader}, seconds + self.grace_s)
+
+    def close(self) -> None:
+        """End all workers. Calling it twice is allowed; asking afterwards is not."""
+        with self._turn:
+            self._closed = True
+            workers, self._workers = self._workers, {}
+        for worker in workers.values():
+            worker.close()

@@ -1,0 +1,186 @@
+"""The parent's end of one worker process.
+
+Jobs go to its standard input and answers come from its standard output, one JSON object per line. The parent
+blocks in a read meanwhile: it neither polls nor spins beside what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grandopt.errors import MeasurementError
+from grandopt.signature import Array
+
+DEFAULT_LOADER = "grandopt.runtime.loader:load"
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+_LONGEST_ANSWER = 1 << 24
+_STDERR_LINES = 3
+_STDERR_BYTES = 4096
+_FAREWELL_S = 2.0
+
+
+class WorkerProcess:
+    """A running `grandopt.measurement.worker`; made for one thread count, which its libraries read at start.
+
+    It has the parent's interpreter and `sys.path`, and a session of its own, so that Ctrl-C in a terminal
+    reaches only the parent. It ends when its standard input does, hence also when the parent dies.
+
+    Not thread-safe. Whoever makes it owns it and must `close` or `kill` it. Making one raises
+    MeasurementError when the system refuses another process.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._expired = False
+        with contextlib.ExitStack() as files:
+            self._stderr = files.enter_context(tempfile.TemporaryFile())
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "grandopt.measurement.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._stderr,
+                    env=_environment(threads),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise MeasurementError(f"cannot start a worker process: {error}") from error
+            self._files = files.pop_all()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    def ask(self, job: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Send a job and wait for its answer.
+
+        Raises MeasurementError with the worker's own message when it refuses the job, and stays usable
+        then; or when it dies, answers something else than a JSON object, or takes longer than `timeout_s`
+        seconds: then it is killed. It is killed, too, when the wait is interrupted.
+        """
+        timer = threading.Timer(timeout_s, self._expire)
+        timer.daemon = True
+        timer.start()
+        answered = False
+        try:
+            answer = self._parse(self._exchange(job), timeout_s)
+            answered = True
+        finally:
+            timer.cancel()
+            if not answered:
+                self.kill()
+        if "error" in answer:
+            raise MeasurementError(str(answer["error"]))
+        return answer
+
+    def close(self) -> None:
+        """Let it end by itself, or kill it after two seconds. Calling it twice is allowed."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_FAREWELL_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it now, with the processes that it started. Calling it twice is allowed."""
+        if self._process.poll() is None:
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        self._files.close()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._process.kill()
+
+    def _exchange(self, job: Mapping[str, Any]) -> bytes:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise MeasurementError("the worker process was started without pipes")
+        with contextlib.suppress(BrokenPipeError):  # it died; the read below finds the same, and says why
+            stdin.write(json.dumps(job).encode() + b"\n")
+            stdin.flush()
+        return stdout.readline(_LONGEST_ANSWER)
+
+    def _parse(self, line: bytes, timeout_s: float) -> dict[str, Any]:
+        if not line.endswith(b"\n"):
+            code = self._process.wait()
+            if self._expired:
+                raise MeasurementError(
+                    f"the worker process did not answer within {timeout_s:g} s{self._last()}"
+                )
+            raise MeasurementError(f"the worker process ended with {_meaning(code)}{self._last()}")
+        try:
+            answer = json.loads(line)
+        except ValueError as error:
+            raise MeasurementError(f"the worker process did not answer in JSON: {line[:80]!r}") from error
+        if not isinstance(answer, dict):
+            raise MeasurementError(f"the worker process did not answer with a JSON object: {line[:80]!r}")
+        return answer
+
+    def _last(self) -> str:
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _STDERR_BYTES))
+        text = self._stderr.read().decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return f"; its last words: {' | '.join(lines[-_STDERR_LINES:])}" if lines else ""
+
+
+def save_inputs(arrays: Sequence[Array], folder: Path) -> list[str]:
+    """Write arrays where a worker can read them; returns their paths, as a job names them.
+
+    Raises MeasurementError when they cannot be written.
+    """
+    paths = [folder / f"input-{place}.npy" for place in range(len(arrays))]
+    try:
+        for path, array in zip(paths, arrays, strict=True):
+            np.save(path, np.ascontiguousarray(array), allow_pickle=False)
+    except OSError as error:
+        raise MeasurementError(f"cannot hand the inputs to a worker process: {error}") from error
+    return [str(path) for path in paths]
+
+
+def _environment(threads: int) -> dict[str, str]:
+    paths = dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path)
+    return {
+        **os.environ,
+        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+
+
+def _meaning(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

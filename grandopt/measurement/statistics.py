@@ -1,0 +1,113 @@
+"""From raw samples to figures. Pure functions over arrays; nothing here knows what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from grandopt.errors import MeasurementError
+from grandopt.signature import Array
+
+# Samples that a percentile needs, from the design: about six and a half beyond it. With fewer, a single
+# interrupt decides the figure.
+SAMPLES_NEEDED = {50.0: 1, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
+
+STABLE_WINDOWS = 3
+STABLE_RATIO = 1.10
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+
+def percentile(samples: Array, percent: float) -> float:
+    """The percentile of raw samples, interpolated between neighbours (type 7 of Hyndman and Fan).
+
+    Raises MeasurementError when there are fewer samples than `SAMPLES_NEEDED` asks for.
+    """
+    shortage = too_few(samples.size, percent)
+    if shortage is not None:
+        raise MeasurementError(f"p{percent:g} {shortage}")
+    return float(np.percentile(samples, percent))
+
+
+def too_few(count: int, percent: float) -> str | None:
+    """Why a percentile cannot be taken from so many samples, or None if it can."""
+    needed = SAMPLES_NEEDED[percent]
+    return None if count >= needed else f"needs {needed} samples, has {count}"
+
+
+def is_stable(window_medians: Sequence[float]) -> bool:
+    """Whether the medians of the last three windows agree: the largest at most 1.10 times the smallest."""
+    last = window_medians[-STABLE_WINDOWS:]
+    return len(last) == STABLE_WINDOWS and max(last) <= STABLE_RATIO * min(last)
+
+
+def ratio_of_rounds(base: Sequence[Array], other: Sequence[Array]) -> float:
+    """The paired ratio base/other; above 1, `other` is the faster.
+
+    Each sequence holds one array per process: the median time of each round, in the order of the rounds, so
+    that equal places were measured next to each other. The result is the geometric mean over processes of
+    the median ratio over rounds; exchanging the arguments gives exactly the reciprocal.
+    """
+    return float(np.exp(_centre(_log_ratios(base, other))))
+
+
+def ratio_interval(
+    base: Sequence[Array],
+    other: Sequence[Array],
+    *,
+    seed: int,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Bootstrap interval of `ratio_of_rounds`: its low and high end.
+
+    Resampled on two levels, processes first and then rounds within each drawn process, after Kalibera and
+    Jones, "Rigorous benchmarking in reasonable time" (ISMM 2013): rounds of one process share its memory
+    layout, so treating them all as independent would give an interval that is too narrow. The ends are
+    percentiles of the resampled ratios. The same seed gives the same interval.
+    """
+    groups = _log_ratios(base, other)
+    rng = np.random.default_rng(seed)
+    count = len(groups)
+    medians = np.stack([_resampled_medians(group, resamples * count, rng) for group in groups])
+    drawn = rng.integers(count, size=(resamples, count))
+    places = np.arange(resamples * count).reshape(resamples, count)
+    centres = medians[drawn, places].mean(axis=1)
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.exp(np.percentile(centres, [tail, 100.0 - tail]))
+    return float(low), float(high)
+
+
+def neighbours(rounds: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+    """Split the rounds of each process into two runs of the same thing: the even and the odd ones.
+
+    An odd round at the end is left out. Comparing the two is an A/A test: what differs is noise.
+    """
+    even = [medians[0 : medians.size - medians.size % 2 : 2] for medians in rounds]
+    odd = [medians[1::2] for medians in rounds]
+    return even, odd
+
+
+def _resampled_medians(group: Array, count: int, rng: np.random.Generator) -> Array:
+    rows = rng.integers(group.size, size=(count, group.size))
+    return np.asarray(np.median(group[rows], axis=1))
+
+
+def _log_ratios(base: Sequence[Array], other: Sequence[Array]) -> list[Array]:
+    if len(base) != len(other) or not base:
+        raise MeasurementError(
+            f"paired rounds must come from the same processes, got {len(base)} and {len(other)}"
+        )
+    groups = []
+    for left, right in zip(base, other, strict=True):
+        if left.shape != right.shape or left.size == 0:
+            raise MeasurementError(f"rounds do not pair up: {left.size} against {right.size}")
+        if min(left.min(), right.min()) <= 0:
+            raise MeasurementError("a round took no time at all: this machine's clock is too coarse for it")
+        groups.append(np.log(left.astype(np.float64)) - np.log(right.astype(np.float64)))
+    return groups
+
+
+def _centre(groups: Sequence[Array]) -> float:
+    return float(np.mean([np.median(group) for group in groups]))

@@ -1,0 +1,30 @@
+"""What is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An artifact on disk, under the name that its figures will carry.
+
+    `trust` lets the loader open an artifact whose payload must be unpickled.
+    """
+
+    label: str
+    path: Path
+    trust: bool = False
+
+    @property
+    def artifact_bytes(self) -> int:
+        """Size on disk in bytes: of the file, or of all files below the folder."""
+        if self.path.is_dir():
+            return sum(item.stat().st_size for item in self.path.rglob("*") if item.is_file())
+        return self.path.stat().st_size
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a worker's job; the path is absolute."""
+        return {"label": self.label, "path": str(self.path.absolute()), "trust": self.trust}

@@ -1,0 +1,153 @@
+"""The worker process: `python -m grandopt.measurement.worker`, started and spoken to by `process.py`.
+
+Only errors that grandopt raises on purpose are answered. Anything else ends the process with its traceback
+on standard error, where the parent finds the reason: after an unexpected error nothing here can be trusted
+to be measured again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from grandopt.errors import GrandoptError, MeasurementError
+from grandopt.measurement.sampling import Batch, Run, sample, slices, timer_overhead_ns
+from grandopt.measurement.settings import Settings
+from grandopt.signature import Array
+
+
+def main() -> None:
+    """Answer jobs until standard input ends."""
+    requests, answers = _claim_pipes()
+    jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests, jobs), daemon=True).start()
+    while True:
+        answers.write(json.dumps(answer(json.loads(jobs.get()))).encode() + b"\n")
+        answers.flush()
+
+
+def answer(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one job; a refusal is {"error": one line}."""
+    try:
+        match job["kind"]:
+            case "measure":
+                return _measure(job)
+            case "cold":
+                return _cold(job)
+            case "limit":
+                return _limit()
+            case other:
+                return {"error": f"unknown kind of job {other!r}"}
+    except GrandoptError as error:
+        return {"error": str(error)}
+
+
+def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the pipes to the parent for jobs and answers.
+
+    What libraries print goes to standard error instead, and what they read is empty. The streams are not
+    `sys.stdin` and `sys.stdout`, because the interpreter cannot shut down while a thread reads from those.
+    """
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def _listen(stream: BinaryIO, jobs: queue.SimpleQueue[bytes]) -> None:
+    """Pass jobs on; at the end of input the parent is gone, so end at once, even in the middle of a call."""
+    for line in stream:
+        jobs.put(line)
+    os._exit(0)
+
+
+def _measure(job: Mapping[str, Any]) -> dict[str, Any]:
+    settings = Settings(**job["settings"])
+    batches = slices(_arrays(job["ring"]), settings.batch)
+    overhead = timer_overhead_ns()
+    folder = Path(job["folder"])
+    with ExitStack() as stack:
+        runs = [_open(job, subject, batches, settings.threads, stack) for subject in job["subjects"]]
+        sample(runs, settings, overhead, job["seed"])
+    return {
+        "timer_overhead_ns": overhead,
+        "subjects": [_written(run, folder, place) for place, run in enumerate(runs)],
+    }
+
+
+def _open(
+    job: Mapping[str, Any], subject: Mapping[str, Any], batches: list[Batch], threads: int, stack: ExitStack
+) -> Run:
+    clock = time.perf_counter_ns
+    try:
+        start = clock()
+        executor = _callable(job["loader"])(Path(subject["path"]), trust=subject["trust"], threads=threads)
+        loaded = clock()
+        stack.callback(executor.close)
+        executor.run(batches[0])
+        called = clock()
+    except GrandoptError as error:
+        raise MeasurementError(f"{subject['label']}: {error}") from error
+    feed = itertools.islice(itertools.cycle(batches), 1, None)
+    return Run(executor.run, feed, load_ns=loaded - start, first_call_ns=called - loaded)
+
+
+def _written(run: Run, folder: Path, place: int) -> dict[str, Any]:
+    """Raw samples as files [rounds, samples per round], the rest as plain numbers."""
+    np.save(folder / f"calls-{place}.npy", np.asarray(run.call_ns, dtype=np.int64))
+    np.save(folder / f"blocks-{place}.npy", np.asarray(run.block_ns, dtype=np.float64))
+    return {
+        "calls": f"calls-{place}.npy",
+        "blocks": f"blocks-{place}.npy",
+        "block_calls": run.block_calls,
+        "load_ns": run.load_ns,
+        "first_call_ns": run.first_call_ns,
+        "calls_to_stable": run.calls_to_stable,
+        "cpu_ns": run.cpu_ns,
+        "cpu_calls": run.cpu_calls,
+    }
+
+
+def _cold(job: Mapping[str, Any]) -> dict[str, Any]:
+    subject = job["subject"]
+    inputs = _arrays(job["inputs"])
+    with ExitStack() as stack:
+        run = _open(job, subject, [inputs], job["threads"], stack)
+        import psutil  # only now: it is no part of what the agent needs
+
+        resident = psutil.Process().memory_info().rss
+    return {"load_ns": run.load_ns, "first_call_ns": run.first_call_ns, "resident_bytes": resident}
+
+
+def _limit() -> dict[str, Any]:
+    from grandopt.measurement.limit import float32_peak, read_speeds
+
+    return {"speeds": read_speeds(), "peak_gflop_s": float32_peak()}
+
+
+def _arrays(paths: Sequence[str]) -> list[Array]:
+    return [np.load(path, allow_pickle=False) for path in paths]
+
+
+def _callable(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Figures of one engine and the ratio of two, as a report holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+PERCENTILES = ("p90_us", "p95_us", "p99_us", "p999_us")
+
+
+def plain(value: Any) -> Any:
+    """`value` as plain JSON data: tuples as lists, paths as text, non-finite numbers as their names."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"must be plain data, got {type(value).__name__}")
+
+
+PlainDict = Annotated[dict[str, Any], BeforeValidator(plain)]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+Threads = Annotated[int, Field(ge=1)]
+
+
+class ReportModel(BaseModel):
+    """Base of everything in a report: frozen, no unknown field, every number finite."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
+
+
+class Figures(ReportModel):
+    """What was measured of one engine. Latencies are of single calls, in µs; null was not measured.
+
+    `unavailable` gives the reason for every percentile that is null. `calls_to_stable`, `load_ms`,
+    `first_call_ms` and `process_ms` (start of a process to its first result) are the cold figures.
+    `cpu_s_per_million` is core-seconds per million calls, spinning threads included. `resident_mb` is the
+    resident set of a fresh process in MB (10^6 bytes). `limit_us` is the least that this machine could need,
+    and `limit_factor` the median as a multiple of it.
+    """
+
+    p50_us: Amount
+    p90_us: Amount | None = None
+    p95_us: Amount | None = None
+    p99_us: Amount | None = None
+    p999_us: Amount | None = None
+    unavailable: dict[str, str] = Field(default_factory=dict)
+    mean_us: Amount | None = None
+    qps: Amount | None = None
+    samples: Count | None = None
+    stable: bool | None = None
+    cpu_s_per_million: Amount | None = None
+    calls_to_stable: Count | None = None
+    load_ms: Amount | None = None
+    first_call_ms: Amount | None = None
+    process_ms: Amount | None = None
+    resident_mb: Amount | None = None
+    artifact_bytes: Count | None = None
+    timer_overhead_ns: Amount | None = None
+    limit_us: Amount | None = None
+    limit_factor: Amount | None = None
+
+    @model_validator(mode="after")
+    def _reasons(self) -> Figures:
+        for name in PERCENTILES:
+            if getattr(self, name) is None and name not in self.unavailable:
+                raise ValueError(f"{name} is null, so 'unavailable' must hold the reason under {name!r}")
+        return self
+
+
+class RatioReport(ReportModel):
+    """A paired speed-up (original ÷ candidate, so above 1 is faster) with its bootstrap interval."""
+
+    value: float = Field(gt=0)
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    pairs: Count

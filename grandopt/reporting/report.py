@@ -1,0 +1,257 @@
+"""`optimization_report.json`: what one run did to each agent, with the evidence.
+
+Every field is always written; what was not measured is null, and what is not a number cannot be written as
+one: a figure must be finite, and in free-form parts (environment, options, …) infinities and NaN become the
+strings "inf", "-inf" and "nan".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from grandopt.errors import OutputError, ReportError
+from grandopt.reporting.figures import Amount, Count, Figures, PlainDict, RatioReport, ReportModel, Threads
+
+__all__ = [
+    "REPORT_VERSION",
+    "AgentReport",
+    "CandidateReport",
+    "Figures",
+    "RatioReport",
+    "RefusalReport",
+    "Report",
+    "Shipped",
+    "SourceReport",
+    "TargetsReport",
+    "load_report",
+    "write_report",
+]
+
+AgentStatus = Literal["optimized", "original kept", "failed", "not run"]
+CandidateStatus = Literal["chosen", "slower", "refused", "failed", "unavailable", "pruned", "not measured"]
+Kind = Literal["optimize", "benchmark", "tune"]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
+
+
+class SourceReport(ReportModel):
+    """Where the weights came from; `weights` is "seeded" for reference agents, which nobody trained."""
+
+    format: str
+    path: str | None = None
+    sha256: str | None = None
+    weights: Literal["file", "seeded", "memory"] = "file"
+
+
+class TargetsReport(ReportModel):
+    """What was asked for. `met` is null where nothing was measured; `misses` has one line per missed one."""
+
+    latency_ms: float | None = Field(default=None, gt=0)
+    throughput: float | None = Field(default=None, gt=0)
+    met: bool | None = None
+    misses: tuple[str, ...] = ()
+
+
+class RefusalReport(ReportModel):
+    """Something that a stage could not do, and why, in one line."""
+
+    stage: str
+    reason: str
+
+
+class CandidateReport(ReportModel):
+    """One engine with one set of options. `speedup` is against the original of the same run."""
+
+    label: str
+    engine: str
+    precision: str
+    options: PlainDict = Field(default_factory=dict)
+    threads: Threads | None = None
+    status: CandidateStatus
+    reason: str | None = None
+    figures: Figures | None = None
+    speedup: RatioReport | None = None
+    verification: PlainDict | None = None
+
+    @model_validator(mode="after")
+    def _reason(self) -> CandidateReport:
+        if self.status not in ("chosen", "slower") and not self.reason:
+            raise ValueError(f"candidate {self.label!r} is {self.status!r} and needs a reason")
+        return self
+
+
+class Shipped(ReportModel):
+    """What was written for an agent. `artifact` is the folder, relative to the output folder."""
+
+    engine: str
+    precision: str
+    label: str
+    options: PlainDict = Field(default_factory=dict)
+    threads: Threads = 1
+    artifact: str | None = None
+    digest: str | None = None
+    figures: Figures | None = None
+
+
+class AgentReport(ReportModel):
+    """Everything about one agent. `stages` maps each step of the job to its seconds."""
+
+    name: str
+    status: AgentStatus
+    reason: str | None = None
+    error_kind: Literal["input", "other"] | None = None
+    source: SourceReport | None = None
+    parameters: Count | None = None
+    weight_bytes: Count | None = None
+    flop: Count | None = None
+    signature: PlainDict | None = None
+    contract: PlainDict | None = None
+    targets: TargetsReport = TargetsReport()
+    original: Figures | None = None
+    shipped: Shipped | None = None
+    speedup: RatioReport | None = None
+    candidates: tuple[CandidateReport, ...] = ()
+    refusals: tuple[RefusalReport, ...] = ()
+    verification_reference: str | None = None
+    tuning: PlainDict | None = None
+    stages: dict[str, Amount] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _evidence(self) -> AgentReport:
+        if self.status == "optimized" and (self.shipped is None or self.speedup is None):
+            raise ValueError(f"agent {self.name!r} is 'optimized' and needs 'shipped' and 'speedup'")
+        if self.status != "optimized" and not self.reason:
+            raise ValueError(f"agent {self.name!r} is {self.status!r} and needs a reason")
+        if (self.status == "failed") != (self.error_kind is not None):
+            raise ValueError(f"agent {self.name!r}: 'error_kind' belongs to status 'failed', and only to it")
+        return self
+
+
+# Version history. A change of any field above is a new version: add a line here, keep the old file in the
+# tests, and teach `load_report` to read it.
+#
+# 1  first version
+REPORT_VERSION = 1
+
+
+class Report(ReportModel):
+    """One run. `started` and `finished` are ISO 8601 in UTC; `status` is "partial" for an interrupted run."""
+
+    schema_version: Literal[1] = 1
+    kind: Kind
+    status: Literal["complete", "partial"]
+    command: tuple[str, ...]
+    started: Moment
+    finished: Moment
+    duration_s: Amount
+    grandopt: str
+    environment: PlainDict
+    profile: PlainDict | None = None
+    seed: Count
+    threads: Threads | Literal["auto"]
+    agents: tuple[AgentReport, ...]
+
+
+def load_report(path: Path) -> Report:
+    """Read a report.
+
+    Raises ReportError, in one line, for a file that is missing, half-written, of another version, or that
+    misses a field, has an unknown one, or one of the wrong type.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ReportError(f"{path}: cannot be read as a report ({reason})") from error
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ReportError(
+            f"{path}: not a complete report ({_lower(str(error))}); make it again with `grandopt optimize`"
+        ) from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != REPORT_VERSION or isinstance(version, bool):
+        raise ReportError(
+            f"{path}: schema_version is {version!r:.40}, this grandopt reads version {REPORT_VERSION}"
+        )
+    try:
+        # From JSON text, strict mode takes lists for tuples but no text for numbers.
+        report = Report.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise ReportError(f"{path}: {_first_problem(error)}") from error
+    missing = next(_unset(report), None)
+    if missing is not None:
+        raise ReportError(f"{path}: field {missing!r} is missing")
+    return report
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a report so that `path` always holds either the old or the new one, whole.
+
+    Creates the folder. Raises OutputError when the place cannot be written.
+    """
+    text = json.dumps(report.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("x", encoding="utf-8") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder with --output"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    # The rename itself is durable only once the folder is on disk.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"the constant {name} is not JSON")
+
+
+def _unset(model: BaseModel, place: str = "") -> Iterator[str]:
+    """The fields that a file left to their defaults: a writer writes all, so they were cut out."""
+    for name in type(model).model_fields:
+        if name not in model.model_fields_set:
+            yield place + name
+        value = getattr(model, name)
+        for index, item in enumerate(value if isinstance(value, tuple) else ()):
+            if isinstance(item, BaseModel):
+                yield from _unset(item, f"{place}{name}.{index}.")
+        if isinstance(value, BaseModel) and name in model.model_fields_set:
+            yield from _unset(value, f"{place}{name}.")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in problem["loc"]) or "report"
+    match problem["type"]:
+        case "missing":
+            return f"field {field!r} is missing"
+        case "extra_forbidden":
+            return f"field {field!r} is unknown"
+        case _:
+            return f"field {field!r}: {_lower(problem['msg'].removeprefix('Value error, '))}"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

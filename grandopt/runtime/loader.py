@@ -1,0 +1,98 @@
+"""From an artifact on disk to something that can be called."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from grandopt.artifacts.artifact import Artifact, read
+from grandopt.artifacts.machine import architecture, cpu_features
+from grandopt.errors import ArtifactError, ConfigError
+from grandopt.runtime.executors.base import Executor
+
+
+def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -> Executor:
+    """Load the artifact at `path` (its folder or its manifest.json) for calls from any thread.
+
+    No library but the one of the artifact's engine is imported. `trust` admits a payload that has to be
+    unpickled, which runs code from it. `threads` replaces the manifest's number of threads; engines of torch
+    set it for the whole process, so the last loaded artifact decides.
+
+    Raises ArtifactError when the artifact is missing, damaged, not trusted, or does not fit this machine,
+    this Python or these libraries; the message says which. Raises ConfigError for `threads` below 1.
+    """
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1, got {threads}")
+    while True:
+        artifact = read(Path(path))
+        try:
+            check_fit(artifact, trust=trust)
+            artifact.payloads()  # before any engine is imported; the engine checks its own once more
+            return _executor(artifact, artifact.manifest.threads if threads is None else threads)
+        except ArtifactError:
+            if read(Path(path)).manifest == artifact.manifest:
+                raise
+            # Replaced by a newer build while it was read: that one is loaded.
+
+
+def check_fit(artifact: Artifact, *, trust: bool = False) -> None:
+    """Raise ArtifactError unless the artifact fits this machine and its libraries, and is trusted enough."""
+    manifest, path = artifact.manifest, artifact.path
+    if manifest.machine != architecture():
+        raise ArtifactError(
+            f"{path}: built for {manifest.machine}, this machine is {architecture()}; build it again here"
+        )
+    missing = sorted(set(manifest.cpu_features) - cpu_features())
+    if missing:
+        raise ArtifactError(
+            f"{path}: needs the CPU feature(s) {', '.join(missing)}, which this machine does not have; build "
+            f"it again here"
+        )
+    for library, version in manifest.requires.items():
+        _check_library(path, library, version)
+    if manifest.trusted_only and not trust:
+        raise ArtifactError(
+            f"{path}: its payload is a pickle, which can run any code when it is loaded; if you know who "
+            f"made it, pass trust=True (on the command line: --trust)"
+        )
+
+
+def _check_library(path: Path, library: str, built_with: str) -> None:
+    """Libraries promise to read their own files within a minor version, and Python its own bytecode."""
+    if library == "python":
+        installed = platform.python_version()
+    else:
+        try:
+            installed = metadata.version(library)
+        except metadata.PackageNotFoundError as error:
+            raise ArtifactError(
+                f"{path}: needs {library} {_minor(built_with)}, which is not installed; "
+                f"pip install '{library}=={_minor(built_with)}.*'"
+            ) from error
+    if _minor(installed) != _minor(built_with):
+        advice = "" if library == "python" else f", or pip install '{library}=={_minor(built_with)}.*'"
+        raise ArtifactError(
+            f"{path}: built with {library} {built_with}, here is {installed}; build it again{advice}"
+        )
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.partition("+")[0].split(".")[:2])
+
+
+def _executor(artifact: Artifact, threads: int) -> Executor:
+    match artifact.manifest.engine:
+        case "eager":
+            from grandopt.runtime.executors import eager
+
+            return eager.load(artifact, threads)
+        case "torchscript":
+            from grandopt.runtime.executors import torchscript
+
+            return torchscript.load(artifact, threads)
+        case other:
+            raise ArtifactError(
+                f"{artifact.path}: its engine {other!r} is unknown to this grandopt; install the one that "
+                f"wrote it ({artifact.manifest.built_by})"
+            )

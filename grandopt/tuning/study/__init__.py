@@ -1,0 +1,3 @@
+"""Optuna's side of tuning: the only place that imports it."""
+
+from grandopt.tuning.study.search import run as run

@@ -1,0 +1,222 @@
+"""A persistent study in which no choice is evaluated twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from grandopt.config.schema import Goal
+from grandopt.errors import TuningError
+from grandopt.tuning.claims import claim, free
+from grandopt.tuning.objective import Figures, score
+from grandopt.tuning.owner import this_process
+from grandopt.tuning.result import Infeasible, Prune, State, Stop, Trial, TuningResult
+from grandopt.tuning.space import Choice, Space
+from grandopt.tuning.study.quiet import no_experimental_warnings, quiet_logging
+from grandopt.tuning.study.records import entries_of, trial_of
+from grandopt.tuning.study.sampler import UnseenSampler, distributions
+from grandopt.tuning.study.storage import opened
+
+CLEAR_LOSER = 2.0
+"""A first measurement this many times behind the best complete score is not worth a longer one."""
+
+FEWEST_FOR_IMPORTANCE = 8
+
+Evaluate = Callable[[Choice, Prune], Figures]
+
+
+def run(
+    space: Space,
+    evaluate: Evaluate,
+    *,
+    goal: Goal,
+    trials: int,
+    budget_s: float,
+    storage_url: str,
+    study_name: str,
+    seed: int,
+    reference: Figures | None = None,
+    resume: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> TuningResult:
+    """Search `space` for the choice with the best score, keeping every trial in the storage.
+
+    `evaluate` measures one choice. After a short first measurement it should call the `Prune` it is given
+    with the score of that; when the answer is True, it returns the short figures, and the trial counts as
+    pruned. It raises Infeasible for a choice that cannot be used.
+
+    The study is named `study_name`, which must name all that the figures depend on (agent, machine). Trials
+    it already holds are reused, and count: the search stops when the study has `trials` of them, when
+    `budget_s` seconds (of `clock`) have passed before a new one starts, or when the space is exhausted.
+    With `resume=False` an existing study of that name is deleted first. `reference` holds the figures of
+    the original, which the goal "balanced" needs. `on_trial` hears of each trial that this call evaluates.
+
+    Raises TuningError when the storage cannot be used, or holds a study of that name for another space or
+    goal. Any other exception of `evaluate`, KeyboardInterrupt included, passes through; what was done until
+    then stays in the storage, and the interrupted choice is free again.
+    """
+    if goal == "balanced" and reference is None:
+        raise TuningError("the goal 'balanced' compares with the original: its figures are needed")
+    start = clock()
+    with quiet_logging(), opened(storage_url) as storage:
+        session = _Session(_study(storage, study_name, space, goal, seed, resume), space, clock)
+        done: set[int] = set()
+        while True:
+            stopped = session.stopped(trials) or ("budget" if clock() - start >= budget_s else None)
+            claimed = None if stopped else session.claim()
+            if claimed is None:
+                break
+            finished = session.evaluate(*claimed, evaluate, goal, reference or _UNIT)
+            done.add(finished.number)
+            if on_trial is not None:
+                on_trial(finished)
+        return session.result(goal, stopped or "exhausted", done)
+
+
+_UNIT = Figures(1.0, 1.0, 1.0, 1.0)  # no goal but "balanced" looks at the reference
+
+
+class _Session:
+    """One process at work on a study."""
+
+    def __init__(self, study: optuna.Study, space: Space, clock: Callable[[], float]) -> None:
+        self._study = study
+        self._space = space
+        self._clock = clock
+
+    def stopped(self, trials: int) -> Stop | None:
+        """Whether there is nothing more to start, counting what other processes are working on."""
+        entries = entries_of(self._study)
+        if not free(self._space, entries):
+            return "exhausted"
+        return "trials" if sum(not entry.abandoned for entry in entries) >= trials else None
+
+    def claim(self) -> tuple[optuna.Trial, Choice] | None:
+        """A running trial and the choice that is now ours to evaluate; None when all are taken."""
+        while True:
+            entries = entries_of(self._study)
+            for entry in entries:
+                if entry.abandoned:
+                    self._study.tell(entry.number, state=TrialState.FAIL, skip_if_finished=True)
+            if not free(self._space, entries):
+                return None
+            trial = self._study.ask()
+            with self._given_back(trial):
+                trial.set_user_attr("owner", this_process())
+                choice = self._suggested(trial)
+                while (verdict := claim(trial.number, choice, entries_of(self._study))) == "wait":
+                    time.sleep(0.02)
+                if verdict == "won":
+                    return trial, choice
+                self._study.tell(trial, state=TrialState.FAIL)
+
+    def _suggested(self, trial: optuna.Trial) -> Choice:
+        for name, values in distributions(self._space).items():
+            trial.suggest_categorical(name, values.choices)
+        return Choice(**trial.params)
+
+    def evaluate(
+        self, trial: optuna.Trial, choice: Choice, evaluate: Evaluate, goal: Goal, reference: Figures
+    ) -> Trial:
+        """Evaluate a claimed choice and store what came out."""
+        best = min(
+            (
+                known.score
+                for known in self._finished()
+                if known.state == "complete" and known.score is not None
+            ),
+            default=None,
+        )
+        pruned = False
+
+        def prune(value: float) -> bool:
+            nonlocal pruned
+            pruned = best is not None and value > CLEAR_LOSER * best
+            return pruned
+
+        figures, reason, value = None, None, None
+        state: State = "infeasible"
+        start = self._clock()
+        with self._given_back(trial):
+            try:
+                figures = evaluate(choice, prune)
+                value = score(goal, figures, reference)
+                state = "pruned" if pruned else "complete"
+            except Infeasible as error:
+                reason = str(error)
+            seconds = self._clock() - start
+            facts = {
+                "state": state,
+                "score": value,
+                "figures": None if figures is None else figures.to_json(),
+                "reason": reason,
+                "seconds": seconds,
+            }
+            # The facts come before the state: a trial that shows as finished has all of them.
+            for name, fact in facts.items():
+                trial.set_user_attr(name, fact)
+            if state == "complete":
+                self._study.tell(trial, value)
+            else:
+                if value is not None:
+                    trial.report(value, step=0)
+                self._study.tell(trial, state=TrialState.PRUNED)
+        return Trial(trial.number, choice, state, value, figures, reason, seconds)
+
+    def result(self, goal: Goal, stopped: Stop, done: set[int]) -> TuningResult:
+        """All finished trials of the study, whoever evaluated them."""
+        found = self._finished()
+        complete = [trial for trial in found if trial.state == "complete" and trial.score is not None]
+        best = min(complete, key=lambda trial: (trial.score, trial.number), default=None)
+        reused = sum(trial.number not in done for trial in found)
+        return TuningResult(tuple(found), best, goal, stopped, reused, self._importance(complete))
+
+    def _finished(self) -> list[Trial]:
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        return [trial_of(frozen) for frozen in self._study.get_trials(deepcopy=False, states=states)]
+
+    def _importance(self, complete: list[Trial]) -> dict[str, float] | None:
+        if len(complete) < FEWEST_FOR_IMPORTANCE or len({trial.score for trial in complete}) < 2:
+            return None
+        varied = [name for name, choices in distributions(self._space).items() if len(choices.choices) > 1]
+        with no_experimental_warnings():
+            return get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator(), params=varied)
+
+    @contextmanager
+    def _given_back(self, trial: optuna.Trial) -> Iterator[None]:
+        """Free the choice when anything unforeseen, an interrupt included, leaves the block."""
+        completed = False
+        try:
+            yield
+            completed = True
+        finally:
+            if not completed:
+                self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def _study(storage: RDBStorage, name: str, space: Space, goal: Goal, seed: int, resume: bool) -> optuna.Study:
+    if not resume:
+        with suppress(KeyError):  # there is none to delete
+            optuna.delete_study(study_name=name, storage=storage)
+    study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
+    wanted = {"goal": goal, **space.to_json()}
+    made_for = study.user_attrs.get("grandopt")
+    held = len(study.get_trials(deepcopy=False))
+    if made_for != wanted and (made_for is not None or held):
+        raise TuningError(
+            f"study {name!r} was made for another search (it has {made_for or 'trials of its own'}, this is "
+            f"{wanted}); start it anew without resuming, or take another name"
+        )
+    study.set_user_attr("grandopt", wanted)
+    # Mixed with the number of trials, so that a resumed run does not draw the same choices again.
+    mixed = int(np.random.SeedSequence([seed, held]).generate_state(1)[0])
+    study.sampler = UnseenSampler(space, mixed)
+    return study

@@ -1,0 +1,175 @@
+"""One agent from its checkpoint to what is shipped. `optimize_agent` reads as the list of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grandopt.compiler import build
+from grandopt.measurement.cold import cold_start
+from grandopt.measurement.limit import MachineLimit
+from grandopt.measurement.result import Measurement
+from grandopt.measurement.settings import Settings
+from grandopt.measurement.subject import Subject
+from grandopt.reporting.figures import Figures
+from grandopt.reporting.report import AgentReport, Shipped
+from grandopt.tuning.result import TuningResult
+from grandopt.workflows import records
+from grandopt.workflows.agents import Opened
+from grandopt.workflows.contest import ORIGINAL, Contest, Entry
+from grandopt.workflows.decision import Decision, decide, is_slower
+from grandopt.workflows.rows import candidate_rows
+from grandopt.workflows.run import STATE, Run
+from grandopt.workflows.search import Search, search
+from grandopt.workflows.ship import ship
+from grandopt.workflows.stages import Stages
+from grandopt.workflows.work import Work, work
+
+FINALISTS = 2
+CLOSE = 1.15
+"""Candidates within this factor of the fastest are too close to call in a short measurement."""
+SEARCH_SHARE = 0.75
+"""Share of an agent's time budget that the search may use; the rest is for the final measurement."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is written to `artifacts/<agent>`: a candidate, or for None the original as it came."""
+
+    entry: Entry | None
+    measurement: Measurement
+
+
+def optimize_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentReport:
+    """Do the whole job for one agent and ship the result.
+
+    Raises SignatureError when the declared inputs do not fit, and any other GrandoptError when the original
+    itself cannot be run or measured; what happens to a candidate is in the report instead.
+    """
+    stages, name = Stages(), opened.name
+    with stages.step("capture"):
+        run.tell(name, "capture", f"{opened.checkpoint.source.format} checkpoint")
+        program = build.capture(opened.checkpoint, run.job.seed)
+        _tell_refusals(run, program.name, [f"{item.stage}: {item.reason}" for item in program.refusals])
+    with stages.step("reference"):
+        run.tell(name, "reference", "the original in float64")
+        contest = Contest(run, opened, program)
+    with stages.step("search"):
+        found = search(run, contest, _search(run, stages))
+    with stages.step("measure"):
+        finalists = _finalists(contest, found)
+        run.tell(name, "measure", ", ".join([ORIGINAL, *(entry.label for entry in finalists)]))
+        measurement = contest.measure(finalists, _release(run, finalists))
+        decision = decide(measurement, finalists)
+    with stages.step("ship"):
+        kept = _kept(run, contest, decision, measurement)
+        report = _report(run, opened, contest, kept, decision, limit)
+        rows = candidate_rows(contest, found, measurement, decision)
+    run.tell(name, "done", report.status if report.reason is None else f"{report.status}: {report.reason}")
+    return report.model_copy(update={"candidates": rows, "tuning": found.to_json(), "stages": stages.seconds})
+
+
+def _tell_refusals(run: Run, name: str, refusals: Sequence[str]) -> None:
+    for line in refusals:
+        run.tell(name, "capture", line, level="warning")
+
+
+def _search(run: Run, stages: Stages) -> Search:
+    profile = run.job.profile
+    folder = (run.job.output / STATE).absolute()
+    return Search(
+        trials=profile.trials,
+        budget_s=max(1.0, profile.budget_s * SEARCH_SHARE - stages.elapsed()),
+        storage_url=f"sqlite:///{folder / 'studies.db'}",
+    )
+
+
+def _finalists(contest: Contest, found: TuningResult) -> list[Entry]:
+    """The fastest candidates of the search, those too close to it included, all at its thread count.
+
+    A trial of an earlier run is built again here (from the store) and verified again.
+    """
+    if found.best is None:
+        return []
+    threads, best = found.best.choice.threads, found.best.score or 0.0
+    trials = [
+        trial
+        for trial in found.trials
+        if trial.state == "complete"
+        and trial.choice.threads == threads
+        and (trial.score or 0) <= best * CLOSE
+    ]
+    trials.sort(key=lambda trial: trial.score or 0.0)
+    entries = [contest.entry(trial.choice.candidate, threads) for trial in trials[:FINALISTS]]
+    return [entry for entry in entries if entry.status == "verified"]
+
+
+def _release(run: Run, entries: Sequence[Entry]) -> Settings:
+    threads = entries[0].threads if entries else 1
+    return Settings.release(threads=threads, seed=run.job.seed)
+
+
+def _kept(run: Run, contest: Contest, decision: Decision, measurement: Measurement) -> Kept:
+    """The winner; without one the exported original if it is no slower, because it needs no one's code."""
+    if decision.winner is not None:
+        return Kept(decision.winner, measurement)
+    plain = contest.plain()
+    if plain.status != "verified":
+        return Kept(None, measurement)
+    if plain.label not in [subject.label for subject in measurement.subjects]:
+        measurement = contest.measure([plain], _release(run, [plain]))
+    slower = is_slower(measurement.ratio(ORIGINAL, plain.label))
+    return Kept(None if slower else plain, measurement)
+
+
+def _report(
+    run: Run, opened: Opened, contest: Contest, kept: Kept, decision: Decision, limit: MachineLimit
+) -> AgentReport:
+    amount = work(contest.program)
+    before = _figures(contest, kept.measurement, None, limit, amount)
+    after = before if kept.entry is None else _figures(contest, kept.measurement, kept.entry, limit, amount)
+    artifact = contest.original if kept.entry is None else contest.artifact(kept.entry)
+    label = ORIGINAL if kept.entry is None else kept.entry.label
+    speedup = None if kept.entry is None else records.ratio(kept.measurement.ratio(ORIGINAL, label))
+    evidence: dict[str, Any] = {
+        "figures": after.model_dump(mode="json"),
+        "speedup": None if speedup is None else speedup.model_dump(mode="json"),
+        "verification": None
+        if kept.entry is None or kept.entry.verification is None
+        else kept.entry.verification.to_json(),
+    }
+    place = f"artifacts/{opened.name}"
+    written = ship(artifact, run.job.output / place, opened.name, evidence)
+    shipped = Shipped(
+        engine=written.manifest.engine,
+        precision=written.manifest.precision,
+        label=label,
+        options=written.manifest.options,
+        threads=written.manifest.threads,
+        artifact=place,
+        digest=written.manifest.digest,
+        figures=after,
+    )
+    return AgentReport(
+        name=opened.name,
+        status="original kept" if decision.winner is None else "optimized",
+        reason=decision.reason,
+        targets=records.targets(opened.config, run.job.profile, after),
+        original=before,
+        shipped=shipped,
+        speedup=speedup,
+        verification_reference=contest.oracle.reference_precision,
+        **records.subject(contest.program, amount),
+    )
+
+
+def _figures(
+    contest: Contest, measurement: Measurement, entry: Entry | None, limit: MachineLimit, amount: Work
+) -> Figures:
+    label = ORIGINAL if entry is None else entry.label
+    artifact = contest.original if entry is None else contest.artifact(entry)
+    subject = Subject(label, artifact.path, trust=True)
+    inputs = [array[:1] for array in contest.observations(1)]
+    cold = cold_start(subject, inputs, threads=measurement.settings.threads)
+    return records.figures(measurement, label, cold=cold, limit=limit, work=amount)

@@ -1,0 +1,79 @@
+"""What became of each candidate, as rows of the report."""
+
+from __future__ import annotations
+
+from grandopt.measurement.result import Measurement
+from grandopt.reporting.report import CandidateReport, CandidateStatus
+from grandopt.tuning.result import Trial, TuningResult
+from grandopt.workflows import records
+from grandopt.workflows.contest import ORIGINAL, Contest, Entry
+from grandopt.workflows.decision import Decision
+
+INFEASIBLE: dict[str, CandidateStatus] = {
+    "refused": "refused",
+    "failed": "failed",
+    "unavailable": "unavailable",
+}
+"""The first word of an infeasible trial's reason, as `search.py` writes it."""
+
+
+def candidate_rows(
+    contest: Contest, found: TuningResult, measurement: Measurement, decision: Decision
+) -> tuple[CandidateReport, ...]:
+    """A row for every candidate that there was, tried or not, by label and threads.
+
+    Figures are those of the final measurement; what did not come that far has its reason.
+    """
+    tried = {(trial.choice.candidate, trial.choice.threads): trial for trial in found.trials}
+    entered = {(entry.candidate.label, entry.threads): entry for entry in contest.entries()}
+    seen = {label for label, _ in (*tried, *entered)}
+    untried = {(label, 1) for label in contest.candidates if label not in seen}
+    measured = {subject.label for subject in measurement.subjects}
+    rows = []
+    for place in sorted({*tried, *entered, *untried}):
+        label, threads = place
+        entry = entered.get(place) or Entry(contest.candidates[label], threads, "verified")
+        if entry.label in measured:
+            rows.append(_measured(entry, measurement, decision))
+        else:
+            rows.append(_searched(entry, tried.get(place)))
+    return tuple(rows)
+
+
+def _measured(entry: Entry, measurement: Measurement, decision: Decision) -> CandidateReport:
+    speedup = measurement.ratio(ORIGINAL, entry.label)
+    chosen = decision.winner is not None and decision.winner.label == entry.label
+    return records.candidate(
+        entry,
+        status="chosen" if chosen else "slower",
+        figures=records.figures(measurement, entry.label),
+        speedup=records.ratio(speedup),
+        reason=None if chosen else _behind(measurement, decision, entry),
+    )
+
+
+def _behind(measurement: Measurement, decision: Decision, entry: Entry) -> str:
+    rival = ORIGINAL if decision.winner is None else decision.winner.label
+    ratio = measurement.ratio(entry.label, rival)
+    return f"{rival} is {ratio.value:.2f}× as fast ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _searched(entry: Entry, trial: Trial | None) -> CandidateReport:
+    if entry.status != "verified":
+        return records.candidate(entry, status=entry.status, reason=entry.reason)
+    if trial is None:
+        return records.candidate(entry, status="not measured", reason="the time budget was used up")
+    match trial.state:
+        case "infeasible":
+            status, _, reason = (trial.reason or "failed").partition(": ")
+            return records.candidate(entry, status=INFEASIBLE[status], reason=reason)
+        case "pruned":
+            return records.candidate(entry, status="pruned", reason=_short(trial))
+        case "complete":
+            return records.candidate(entry, status="slower", reason=_short(trial))
+
+
+def _short(trial: Trial) -> str:
+    if trial.figures is None:
+        return "not in the final"
+    return f"p50 {trial.figures.latency_us:.4g} µs in the short measurement of trial {trial.number}"

@@ -1,0 +1,47 @@
+"""The values of shared options are checked where they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grandopt.cli.options import parse_inputs, parse_threads, parse_vecnormalize
+from grandopt.errors import ConfigError
+
+
+@pytest.mark.parametrize(("text", "value"), [(None, None), ("auto", "auto"), ("1", 1), ("16", 16)])
+def test_threads(text: str | None, value: object) -> None:
+    assert parse_threads(text) == value
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "all", "²"])
+def test_wrong_threads_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--threads must be a whole number of at least 1"):
+        parse_threads(text)
+
+
+def test_inputs_keep_their_order() -> None:
+    inputs = parse_inputs(["window=60x7", "state=7"])
+    assert [(item.name, item.shape, item.dtype) for item in inputs] == [
+        ("window", (60, 7), "float32"),
+        ("state", (7,), "float32"),
+    ]
+    assert parse_inputs(None) == ()
+
+
+@pytest.mark.parametrize("text", ["state", "=7", "state=", "state=0", "state=7x", "state=-7", "state=7,8"])
+def test_wrong_inputs_are_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError, match="NAME=SHAPE, such as state=7 or window=60x7, got"):
+        parse_inputs([text])
+
+
+def test_an_input_given_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'state' is given twice"):
+        parse_inputs(["state=7", "state=8"])
+
+
+def test_vecnormalize() -> None:
+    assert parse_vecnormalize("auto") == "auto"
+    assert parse_vecnormalize("none") == "none"
+    assert parse_vecnormalize("stats.pkl") == Path("stats.pkl")

@@ -1,0 +1,57 @@
+"""Progress goes to stderr, in the form that suits where it is read."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from grandopt.cli.console import Terminal
+from grandopt.cli.progress import ProgressDisplay
+from grandopt.workflows.events import Event
+
+EVENTS = [
+    Event("info", "", "start", "2 agents", 0, 2),
+    Event("debug", "gate", "build", "torchscript/float32", 0, 2),
+    Event("info", "gate", "measure", "3 candidates", 0, 2, remaining_s=41.6),
+    Event("warning", "gate", "verify", "refused:\nrelative L2", 0, 2),
+    Event("error", "fvg", "open", "no such file", 1, 2),
+]
+
+
+def said(terminal: Terminal, *, interactive: bool) -> str:
+    stream = io.StringIO()
+    terminal.err = Console(file=stream, force_terminal=interactive, width=80, markup=False)
+    with ProgressDisplay(terminal) as display:
+        for event in EVENTS:
+            display(event)
+    return stream.getvalue()
+
+
+def test_in_a_log_every_event_is_a_line() -> None:
+    assert said(Terminal(), interactive=False).splitlines() == [
+        "start: 2 agents",
+        "gate measure: 3 candidates",
+        "gate verify: refused:\\nrelative L2",
+        "fvg open: no such file",
+    ]
+
+
+def test_verbose_adds_the_debug_events() -> None:
+    assert "gate build: torchscript/float32" in said(Terminal(verbose=True), interactive=False)
+
+
+@pytest.mark.parametrize("interactive", [False, True])
+def test_quiet_leaves_the_errors(interactive: bool) -> None:
+    text = said(Terminal(quiet=True), interactive=interactive)
+    assert "fvg open: no such file" in text
+    assert "gate" not in text
+
+
+def test_a_terminal_has_a_live_line_and_keeps_warnings() -> None:
+    text = said(Terminal(), interactive=True)
+    assert "gate verify: refused:\\nrelative L2" in text
+    assert "3 candidates" not in text
+    assert "1/2" in text
+    assert text.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in text  # the cursor is shown again

@@ -1,0 +1,231 @@
+"""The contract of `Executor`, run by every engine in every form, and by the fake."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from grandopt.artifacts.store import Store
+from grandopt.compiler.build import Candidate, build, original
+from grandopt.compiler.program import Program
+from grandopt.config.schema import EagerOptions, EngineOptions, TorchScriptOptions
+from grandopt.errors import SignatureError
+from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.loader import load
+from grandopt.signature import Array
+from tests.fakes import FakeExecutor
+from tests.small_agents import Borrowing, Pair, Policy, Scribbling, draw, expected, program
+
+OPTIONS: dict[str, EngineOptions] = {
+    "eager": EagerOptions(),
+    "torchscript": TorchScriptOptions(),
+    "torchscript-no-ofi": TorchScriptOptions(optimize_for_inference=False),
+    "torchscript-unfrozen": TorchScriptOptions(freeze=False, optimize_for_inference=False),
+}
+KINDS = ("fake", "module", "archive", *OPTIONS)
+
+Make = Callable[[type[nn.Module]], Executor]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes the executor of a network, once per network and engine."""
+    store = Store(tmp_path_factory.mktemp("store"))
+    made: dict[type[nn.Module], Executor] = {}
+
+    def make(network: type[nn.Module]) -> Executor:
+        if network not in made:
+            made[network] = _executor(request.param, program(network), store)
+        return made[network]
+
+    return make
+
+
+def _executor(kind: str, of: Program, store: Store) -> Executor:
+    match kind:
+        case "fake":
+            return FakeExecutor(of.signature, lambda inputs: expected(of, list(inputs)))
+        case "module":
+            return load(original(of, store).path, trust=True)
+        case "archive":
+            archive = torch.jit.trace(of.module, of.example, check_trace=False)
+            return load(original(of.but(module=archive), store).path)
+        case _:
+            return load(build(of, Candidate("float32", OPTIONS[kind]), store).path)
+
+
+def _close(got: Sequence[Array], want: Sequence[Array]) -> None:
+    assert len(got) == len(want)
+    for mine, theirs in zip(got, want, strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("network", [Policy, Pair], ids=lambda network: network.__name__)
+class TestRun:
+    @pytest.mark.parametrize("batch", [1, 7])
+    def test_gives_what_the_original_gives(self, make: Make, network: type[nn.Module], batch: int) -> None:
+        for seed in range(4):  # TorchScript specialises itself in the first calls
+            inputs = draw(program(network), batch, seed)
+            got = make(network).run(inputs)
+            _close(got, expected(program(network), inputs))
+            assert [output.shape for output in got] == [
+                (batch, *spec.shape) for spec in program(network).signature.outputs
+            ]
+
+    def test_no_later_call_changes_an_output(self, make: Make, network: type[nn.Module]) -> None:
+        executor, inputs = make(network), draw(program(network), 3)
+        first = executor.run(inputs)
+        kept = [output.copy() for output in first]
+        others = executor.run(draw(program(network), 3, seed=1))
+        _close(first, kept)
+        for output in (*first, *others):
+            output[...] = 0  # the caller owns it
+        _close(executor.run(inputs), kept)
+
+    def test_inputs_stay_as_they_are(self, make: Make, network: type[nn.Module]) -> None:
+        inputs = draw(program(network), 5)
+        kept = [array.copy() for array in inputs]
+        want = make(network).run(inputs)
+        for array in inputs:
+            array.flags.writeable = False
+        _close(make(network).run(inputs), want)
+        for array, copy in zip(inputs, kept, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+    def test_nan_stays_nan(self, make: Make, network: type[nn.Module]) -> None:
+        inputs = draw(program(network), 2)
+        inputs[0][1] = np.nan
+        for _ in range(3):
+            scores = make(network).run(inputs)[0]
+            assert np.isfinite(scores[0]).all()
+            assert np.isnan(scores[1]).all()
+
+    def test_run_into_fills_the_callers_arrays(self, make: Make, network: type[nn.Module]) -> None:
+        inputs = draw(program(network), 4)
+        want = expected(program(network), inputs)
+        outputs = [np.empty_like(array) for array in want]
+        make(network).run_into(inputs, outputs)
+        _close(outputs, want)
+        outputs[0].flags.writeable = False
+        with pytest.raises(SignatureError, match="read-only"):
+            make(network).run_into(inputs, outputs)
+        with pytest.raises(SignatureError, match="must be writeable"):
+            make(network).run_into(inputs, [np.empty((9, 9), np.float32), *outputs[1:]])
+        with pytest.raises(SignatureError, match="output array"):
+            make(network).run_into(inputs, [])
+
+    def test_eight_threads_get_their_own_answers(self, make: Make, network: type[nn.Module]) -> None:
+        executor = make(network)
+        cases = [draw(program(network), 1 + number % 3, seed=number) for number in range(8)]
+        answers = [expected(program(network), inputs) for inputs in cases]
+        wrong: list[object] = []
+
+        def call(number: int) -> None:
+            try:
+                for _ in range(500):
+                    _close(executor.run(cases[number]), answers[number])
+            except BaseException as error:
+                wrong.append(error)
+                raise
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+
+
+class TestCall:
+    def test_a_batch_and_one_observation(self, make: Make) -> None:
+        policy = make(Policy)
+        (state,) = draw(program(Policy), 3)
+        (want,) = expected(program(Policy), [state])
+        np.testing.assert_allclose(policy(state), want, rtol=1e-5, atol=1e-6)
+        one = policy(state[1])
+        assert one.shape == (3,)
+        np.testing.assert_allclose(one, want[1], rtol=1e-5, atol=1e-6)
+
+    def test_a_mapping_by_name_in_any_order(self, make: Make) -> None:
+        state, image = draw(program(Pair), 2)
+        want = expected(program(Pair), [state, image])
+        _close(make(Pair)({"image": image, "state": state}), want)
+        _close(make(Pair)(state, image), want)
+        scores, decision, value = make(Pair)({"image": image[0], "state": state[0]})
+        assert (np.shape(scores), np.shape(decision), np.shape(value)) == ((5,), (), (1,))
+        with pytest.raises(SignatureError, match="missing \\['state'\\]"):
+            make(Pair)({"image": image})
+
+    def test_tensors_in_tensors_out(self, make: Make) -> None:
+        (state,) = draw(program(Policy), 2)
+        result = make(Policy)(torch.from_numpy(state).requires_grad_(True))
+        assert isinstance(result, torch.Tensor)
+        np.testing.assert_allclose(result.numpy(), make(Policy)(state), rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda state: state.astype(np.float64),
+            np.asfortranarray,
+            lambda state: np.repeat(state, 2, axis=1)[:, ::2],
+            lambda state: state.tolist(),
+        ],
+        ids=["float64", "fortran", "strided", "list"],
+    )
+    def test_other_layouts_are_converted(self, make: Make, change: Callable[[Array], Any]) -> None:
+        (state,) = draw(program(Policy), 4)
+        np.testing.assert_allclose(make(Policy)(change(state)), make(Policy)(state), rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("observation", "message"),
+        [
+            ((np.zeros((2, 9), np.float32),), r"expected shape \[8\] or \[batch, 8\], got \[2, 9\]"),
+            ((np.zeros((0, 8), np.float32),), "the batch is empty"),
+            ((np.zeros((2, 8), np.complex64),), "expected dtype float32, got complex64"),
+            ((np.zeros(8, np.float32), np.zeros(8, np.float32)), r"expected 1 input\(s\) \(state\), got 2"),
+            ((), r"expected 1 input\(s\) \(state\), got 0"),
+        ],
+        ids=["shape", "empty", "dtype", "too-many", "none"],
+    )
+    def test_what_does_not_fit_is_said(
+        self, make: Make, observation: tuple[Array, ...], message: str
+    ) -> None:
+        with pytest.raises(SignatureError, match=message):
+            make(Policy)(*observation)
+
+
+def test_outputs_are_the_callers_even_if_the_network_lends_them(make: Make) -> None:
+    executor, inputs = make(Borrowing), draw(program(Borrowing), 3)
+    for batch in (1, 3):
+        inputs = draw(program(Borrowing), batch)
+        want = expected(program(Borrowing), inputs)
+        first, second = executor.run(inputs), executor.run(inputs)
+        for output in first:
+            output[...] += np.arange(output.size, dtype=output.dtype).reshape(output.shape)
+        _close(second, want)
+        _close(executor.run(inputs), want)
+        for index, output in enumerate(first):
+            extra = np.arange(output.size, dtype=output.dtype).reshape(output.shape)
+            np.testing.assert_allclose(output, want[index] + extra, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_that_writes_into_its_inputs_gets_copies(make: Make) -> None:
+    (state,) = draw(program(Scribbling), 2)
+    kept = state.copy()
+    (result,) = make(Scribbling).run([state])
+    np.testing.assert_array_equal(state, kept)
+    np.testing.assert_allclose(result, kept * 2 + 1)
+
+
+def test_closing_twice_is_allowed(tmp_path: Path, make: Make) -> None:
+    executor = make(Policy)
+    executor.close()
+    executor.close()

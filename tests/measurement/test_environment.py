@@ -1,0 +1,91 @@
+"""What this machine and its control groups grant, read from real and from written files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grandopt.measurement.cgroup import cpu_quota, memory_limit
+from grandopt.measurement.environment import available_cores, cpu_model, environment, governor
+
+
+def test_the_environment_is_plain_and_repeatable() -> None:
+    first, second = environment(), environment()
+    assert first.identity == second.identity
+    assert json.loads(json.dumps(dataclasses.asdict(first)))["python"].split()[1] == sys.version.split()[0]
+    assert 1 <= first.available_cores <= first.cores <= (os.cpu_count() or 1)
+    assert first.available_cores == available_cores()
+    assert first.libraries["numpy"]
+    assert first.memory_bytes > 1 << 20
+
+
+def test_measuring_imports_no_engine() -> None:
+    code = (
+        "import sys, grandopt.measurement.measure as m, grandopt.measurement.worker, "
+        "grandopt.measurement.cold, grandopt.measurement.limit; m.available_cores(); "
+        "from grandopt.measurement.environment import environment; environment(); "
+        "sys.exit('torch' in sys.modules or 'optuna' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quota"),
+    [
+        ("0::/job/step\n", {"job/step/cpu.max": "max 100000\n", "job/cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/job/step\n", {"job/step/cpu.max": "50000 100000\n", "cpu.max": "400000 100000\n"}, 0.5),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+        ("0::/elsewhere\n", {}, None),
+        (
+            "3:cpu,cpuacct:/docker/ab\n0::/\n",
+            {
+                "cpu,cpuacct/docker/ab/cpu.cfs_quota_us": "200000",
+                "cpu,cpuacct/docker/ab/cpu.cfs_period_us": "100000",
+            },
+            2.0,
+        ),
+        # Inside a container the group's own path is often not mounted, only its root is.
+        ("1:cpu:/docker/ab\n", {"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3.0),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ("1:cpuset:/\n", {"cpu/cpu.cfs_quota_us": "100", "cpu/cpu.cfs_period_us": "100"}, None),
+    ],
+)
+def test_the_lowest_quota_on_the_way_up_counts(
+    tmp_path: Path, membership: str, files: dict[str, str], quota: float | None
+) -> None:
+    write(tmp_path, {"self": membership, **{f"mount/{name}": text for name, text in files.items()}})
+    assert cpu_quota(tmp_path / "self", tmp_path / "mount") == quota
+
+
+def test_memory_limits_of_both_versions(tmp_path: Path) -> None:
+    write(tmp_path, {"v2": "0::/job\n", "m2/job/memory.max": "max\n", "m2/memory.max": "4096\n"})
+    write(tmp_path, {"v1": "4:memory:/job\n", "m1/memory/job/memory.limit_in_bytes": "8192\n"})
+    assert memory_limit(tmp_path / "v2", tmp_path / "m2") == 4096
+    assert memory_limit(tmp_path / "v1", tmp_path / "m1") == 8192
+    assert memory_limit(tmp_path / "absent", tmp_path / "m1") is None
+    assert cpu_quota(tmp_path / "absent", tmp_path) is None
+
+
+def test_the_processor_is_named_as_the_kernel_names_it(tmp_path: Path) -> None:
+    write(tmp_path, {"x86": "processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\n", "none": "processor\t: 0\n"})
+    assert cpu_model(tmp_path / "x86") == "Some CPU @ 3 GHz"
+    assert cpu_model(tmp_path / "none") is None
+
+
+def test_governors_are_listed_once(tmp_path: Path) -> None:
+    assert governor(tmp_path) is None
+    for core, name in enumerate(["powersave", "performance", "performance"]):
+        write(tmp_path, {f"cpu{core}/cpufreq/scaling_governor": f"{name}\n"})
+    assert governor(tmp_path) == "performance, powersave"

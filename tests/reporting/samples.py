@@ -1,0 +1,141 @@
+"""Reports for tests, built from the real models. The figures are examples and were never measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grandopt.reporting.report import (
+    AgentReport,
+    CandidateReport,
+    Figures,
+    RatioReport,
+    RefusalReport,
+    Report,
+    Shipped,
+    SourceReport,
+    TargetsReport,
+)
+
+
+def figures(p50_us: float = 50.0, **changes: Any) -> Figures:
+    """Figures with every percentile but p99.9, for which there were too few samples."""
+    values: dict[str, Any] = {
+        "p50_us": p50_us,
+        "p90_us": p50_us * 1.1,
+        "p95_us": p50_us * 1.2,
+        "p99_us": p50_us * 1.6,
+        "unavailable": {"p999_us": "needs 6636 samples, has 4096"},
+        "mean_us": p50_us * 1.05,
+        "qps": 1e6 / p50_us,
+        "samples": 4096,
+        "stable": True,
+        "resident_mb": 251.25,
+        "artifact_bytes": 86_016,
+    }
+    return Figures(**(values | changes))
+
+
+def speedup(value: float = 2.0, *, width: float = 0.2) -> RatioReport:
+    return RatioReport(value=value, low=value - width / 2, high=value + width / 2, pairs=300)
+
+
+def shipped(p50_us: float = 25.0, **changes: Any) -> Shipped:
+    values: dict[str, Any] = {
+        "engine": "torchscript",
+        "precision": "int8_dynamic",
+        "label": "torchscript/int8_dynamic",
+        "options": {"freeze": True},
+        "artifact": "artifacts/agent",
+        "digest": "0" * 64,
+        "figures": figures(p50_us),
+    }
+    return Shipped(**(values | changes))
+
+
+def candidates() -> tuple[CandidateReport, ...]:
+    common: dict[str, Any] = {"engine": "torchscript", "precision": "float32", "threads": 1}
+    return (
+        CandidateReport(
+            label="torchscript/int8_dynamic",
+            status="chosen",
+            figures=figures(25.0),
+            speedup=speedup(),
+            verification={"passed": True, "relative_l2": 1e-3},
+            **(common | {"precision": "int8_dynamic"}),
+        ),
+        CandidateReport(
+            label="torchscript/float32",
+            status="slower",
+            figures=figures(60.0),
+            speedup=speedup(0.83),
+            **common,
+        ),
+        CandidateReport(
+            label="torchscript/bfloat16",
+            status="refused",
+            reason="relative L2 error 0.031 exceeds 0.02",
+            **(common | {"precision": "bfloat16"}),
+        ),
+    )
+
+
+def optimized(name: str = "decision_gate", **changes: Any) -> AgentReport:
+    values: dict[str, Any] = {
+        "name": name,
+        "status": "optimized",
+        "source": SourceReport(format="reference", weights="seeded"),
+        "parameters": 12_066,
+        "weight_bytes": 48_264,
+        "flop": 23_000,
+        "signature": {"inputs": [{"name": "state", "shape": (152,), "low": float("-inf")}], "outputs": []},
+        "contract": {"action": "none"},
+        "targets": TargetsReport(latency_ms=1.0, throughput=1000, met=True),
+        "original": figures(50.0),
+        "shipped": shipped(),
+        "speedup": speedup(),
+        "candidates": candidates(),
+        "refusals": (RefusalReport(stage="export", reason="a branch depends on the data"),),
+        "verification_reference": "float64",
+        "tuning": {"trials": 12},
+        "stages": {"capture": 0.4, "measure": 3.2},
+    }
+    return AgentReport(**(values | changes))
+
+
+def kept(name: str = "lvn_embedder", **changes: Any) -> AgentReport:
+    values: dict[str, Any] = {
+        "name": name,
+        "status": "original kept",
+        "reason": "nothing was faster",
+        "original": figures(12.5),
+        "shipped": shipped(12.5, engine="eager", precision="float32", label="original"),
+    }
+    return AgentReport(**(values | changes))
+
+
+def failed(name: str = "fvg", **changes: Any) -> AgentReport:
+    values: dict[str, Any] = {
+        "name": name,
+        "status": "failed",
+        "reason": "models/fvg.pth: no such file",
+        "error_kind": "input",
+    }
+    return AgentReport(**(values | changes))
+
+
+def report(*agents: AgentReport, **changes: Any) -> Report:
+    values: dict[str, Any] = {
+        "kind": "optimize",
+        "status": "complete",
+        "command": ("grandopt", "optimize"),
+        "started": "2026-01-02T03:04:05Z",
+        "finished": "2026-01-02T03:05:05.250Z",
+        "duration_s": 60.25,
+        "grandopt": "0.1.0",
+        "environment": {"cpu_model": "a CPU", "available_cores": 2},
+        "profile": {"name": "aggressive", "trials": 40},
+        "seed": 0,
+        "threads": 1,
+        "agents": agents or (optimized(), kept(), failed()),
+    }
+    return Report(**(values | changes))
