@@ -26,7 +26,7 @@ from grandopt.compiler.cost import flop, parameters
 from grandopt.compiler.identity import compiler_identity, graph_digest, weights_digest
 from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
-from grandopt.config.schema import EagerOptions, EngineName, EngineOptions, Precision, TorchScriptOptions
+from grandopt.config.schema import EagerOptions, EngineName, EngineOptions, NativeOptions, Precision, TorchScriptOptions
 from grandopt.errors import UnsupportedError
 
 __all__ = [
@@ -81,6 +81,7 @@ def candidates(
         Candidate("float32", EagerOptions()),
         Candidate("float32", plain),
         Candidate("float32", TorchScriptOptions()),
+        Candidate("float32", NativeOptions()),
         Candidate("bfloat16", EagerOptions()),
         Candidate("bfloat16", plain),
         Candidate("bfloat16", TorchScriptOptions()),
@@ -205,6 +206,10 @@ def _lower(program: Program, options: EngineOptions) -> Lowered:
             from grandopt.compiler.backends import torchscript
 
             return torchscript.lower(program, options)
+        case "native":
+            from grandopt.compiler.backends.native import backend
+
+            return backend.lower(program, options)
 
 
 def _variant(options: EngineOptions) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ DEFAULT_PROFILE: ProfileName = "aggressive"
 PROFILES: dict[ProfileName, Profile] = {
     "basic": Profile(
         name="basic",
-        engines=("eager", "torchscript"),
+        engines=("eager", "torchscript", "native"),
         precisions=("float32",),
         runtime_parts=("cache", "memory"),
         trials=0,

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-EngineName = Literal["eager", "torchscript"]
+EngineName = Literal["eager", "torchscript", "native"]
 Precision = Literal["float32", "bfloat16", "int8_dynamic"]
 ProfileName = Literal["basic", "standard", "aggressive", "maximum"]
 Goal = Literal["latency", "throughput", "memory", "balanced"]
 RuntimePart = Literal["cache", "memory", "async", "adaptive"]
 BoundValue = float | list[float] | None
 
-ENGINES: tuple[EngineName, ...] = ("eager", "torchscript")
+ENGINES: tuple[EngineName, ...] = ("eager", "torchscript", "native")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8_dynamic")
 
 
@@ -40,7 +40,17 @@ class TorchScriptOptions(Model):
     optimize_for_inference: bool = True
 
 
-EngineOptions = Annotated[EagerOptions | TorchScriptOptions, Field(discriminator="engine")]
+class NativeOptions(Model):
+    """Options of the native engine: samples computed together in a batch, and CPU feature levels to build
+    for (empty: all that the architecture knows; a loader takes the most demanding one that the CPU has).
+    """
+
+    engine: Literal["native"] = "native"
+    tile: Literal[1, 4, 6, 8, 16] = 8
+    levels: tuple[str, ...] = ()
+
+
+EngineOptions = Annotated[EagerOptions | TorchScriptOptions | NativeOptions, Field(discriminator="engine")]
 
 
 class InputConfig(Model):

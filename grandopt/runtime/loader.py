@@ -91,6 +91,10 @@ def _executor(artifact: Artifact, threads: int) -> Executor:
             from grandopt.runtime.executors import torchscript
 
             return torchscript.load(artifact, threads)
+        case "native":
+            from grandopt.runtime.executors import native
+
+            return native.load(artifact, threads)
         case other:
             raise ArtifactError(
                 f"{artifact.path}: its engine {other!r} is unknown to this grandopt; install the one that "

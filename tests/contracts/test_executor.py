@@ -15,7 +15,7 @@ from torch import nn
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
 from grandopt.compiler.program import Program
-from grandopt.config.schema import EagerOptions, EngineOptions, TorchScriptOptions
+from grandopt.config.schema import EagerOptions, EngineOptions, NativeOptions, TorchScriptOptions
 from grandopt.errors import SignatureError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
@@ -27,6 +27,8 @@ OPTIONS: dict[str, EngineOptions] = {
     "eager": EagerOptions(),
     "torchscript": TorchScriptOptions(),
     "torchscript-no-ofi": TorchScriptOptions(optimize_for_inference=False),
+    "native": NativeOptions(),
+    "native-v3": NativeOptions(levels=("x86-64-v3",), tile=1),
     "torchscript-unfrozen": TorchScriptOptions(freeze=False, optimize_for_inference=False),
 }
 KINDS = ("fake", "module", "archive", *OPTIONS)

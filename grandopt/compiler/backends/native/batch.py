@@ -80,6 +80,11 @@ class BatchTracker:
         """An input of the program: its batch is the whole first dimension."""
         self._states[node] = self._found(node)
 
+    def require_leading(self, node: Node) -> None:
+        """Raise UnsupportedError unless the node's first dimension is the batch and nothing else."""
+        if self._states.get(node) != Batch(0, 1, 1):
+            raise UnsupportedError(f"output {node.name} does not have the batch as its first dimension")
+
     def step(self, node: Node) -> None:
         """Work out the batch dimension of the node's result; raises UnsupportedError if samples mix."""
         name = _name(node)
@@ -116,7 +121,7 @@ class BatchTracker:
         val = node.meta["val"]
         shape = (val[0] if isinstance(val, (tuple, list)) else val).shape
         rank = len(shape)
-        if name in ALONG and result.axis in _dims(node, rank):
+        if name in ALONG and result.axis in _dims(node, rank) and not _is_whole(node, shape):
             raise _mixes(node, "it works along the batch dimension")
         if name in ("scaled_dot_product_attention", "matmul", "bmm") and result.axis == rank - 1:
             raise _mixes(node, "the batch is a dimension of the product")
@@ -152,6 +157,13 @@ def _dims(node: Node, rank: int) -> set[int]:
         return {i for i, times in enumerate(reversed(given["repeats"])) if times != 1 for i in [rank - 1 - i]}  # type: ignore[arg-type]
     dim: Any = given.get("dim", given.get("dims", 0))
     return {d % rank for d in ([dim] if isinstance(dim, int) else dim)}
+
+
+def _is_whole(node: Node, shape: Any) -> bool:
+    """Whether a slice with step 1 takes everything."""
+    source = next(tensors_in(node.args)).meta["val"]
+    plain = _name(node) in ("slice", "narrow") and (len(node.args) < 5 or node.args[4] == 1)
+    return plain and isinstance(source, torch.Tensor) and tuple(source.shape) == tuple(shape)
 
 
 def _product(sizes: Any) -> int:

@@ -7,6 +7,7 @@ that depends on constants only is folded by running the operator itself, once, a
 from __future__ import annotations
 
 import operator
+import warnings
 from typing import Any
 
 import torch
@@ -48,7 +49,11 @@ def translate(name: str, exported: torch.export.ExportedProgram) -> Graph:
     Raises UnsupportedError, naming the operator, when the program mixes the samples of a batch, changes
     a buffer, or uses an operator or dtype that the form does not cover.
     """
-    return _Translation(exported.run_decompositions(_decompositions())).graph(name)
+    with warnings.catch_warnings():
+        # torch 2.13 warns of its own use of a deprecated class while it copies the program.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        decomposed = exported.run_decompositions(_decompositions())
+    return _Translation(decomposed).graph(name)
 
 
 def _decompositions() -> Any:
@@ -73,8 +78,9 @@ class _Translation:
 
     def graph(self, name: str) -> Graph:
         signature = self._exported.graph_signature
-        if any(spec.kind is not OutputKind.USER_OUTPUT for spec in signature.output_specs):
-            raise UnsupportedError(f"{name} changes a buffer or an input; the native engine keeps no state")
+        kinds_out = [spec.kind for spec in signature.output_specs]
+        if not {*kinds_out} <= {OutputKind.USER_OUTPUT, OutputKind.USER_INPUT_MUTATION}:
+            raise UnsupportedError(f"{name} changes a buffer; the native engine keeps no state")
         kinds = {spec.arg.name: spec for spec in signature.input_specs}
         nodes = self._exported.graph_module.graph.nodes
         symbol_of([n.meta["val"].shape for n in nodes if n.op == "placeholder"])
@@ -84,7 +90,15 @@ class _Translation:
             elif node.op == "call_function":
                 self._call(node)
         (output,) = (node for node in nodes if node.op == "output")
-        outputs = tuple(self._value(node) for node in output.args[0])
+        # What the program writes into its inputs is left out: an executor's inputs stay as they are.
+        returned = [
+            node
+            for node, kind in zip(output.args[0], kinds_out, strict=True)
+            if kind is OutputKind.USER_OUTPUT
+        ]
+        for node in returned:
+            self._batch.require_leading(node)
+        outputs = tuple(self._value(node) for node in returned)
         return Graph(name, tuple(self._inputs), outputs, tuple(self._build.ops))
 
     def _placeholder(self, node: Node, spec: Any) -> None:

@@ -1,0 +1,86 @@
+"""The native engine: the stages from an exported program to shared objects, in order."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+
+from grandopt.compiler.backends.base import Lowered
+from grandopt.compiler.backends.native.binding import compile_binding
+from grandopt.compiler.backends.native.build import compile_libraries, render
+from grandopt.compiler.backends.native.form import Graph, Linear, MatMul, Recurrent, Value
+from grandopt.compiler.backends.native.levels import levels_for
+from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
+from grandopt.compiler.backends.native.translate import translate
+from grandopt.compiler.program import Program
+from grandopt.config.schema import NativeOptions
+from grandopt.errors import UnsupportedError
+from grandopt.runtime.executors.native import BINDING
+from grandopt.signature import TensorSpec
+
+RELEASE_NS = 20_000
+"""Calls estimated to be longer release the GIL."""
+MACS_PER_NS = 16
+"""Multiply-adds per nanosecond for that estimate: half of one AVX2 core's peak at 2 GHz."""
+
+
+def lower(program: Program, options: NativeOptions) -> Lowered:
+    """The program as one shared object per feature level, and the binding that calls them.
+
+    Raises UnsupportedError when the program was not exported, or with the operator that is not covered;
+    EngineUnavailableError without a C compiler; BuildError with the compiler's first error line.
+    """
+    if program.exported is None:
+        raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
+    compiler = find_compiler()
+    levels = levels_for(platform.machine(), options.levels)
+    graph = simplify(translate(program.name, program.exported))
+    _check_boundary(graph, program)
+    source = render(graph, levels, options.tile)
+    files = {**compile_libraries(source, compiler), BINDING: compile_binding(compiler)}
+    return Lowered(
+        files=files,
+        options={
+            **options.model_dump(mode="json"),
+            "levels": {level.name: list(level.features) for level in levels},
+            "symbol": source.symbol,
+            "scratch_bytes": source.scratch_bytes,
+            "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, multiply_adds(graph)))),
+            "compiler": compiler.version,
+            "flags": [*FLAGS, *sorted({flag for level in levels for flag in level.flags})],
+        },
+        cpu_features=tuple(sorted(set.intersection(*(set(level.features) for level in levels)))),
+    )
+
+
+def multiply_adds(graph: Graph) -> int:
+    """Multiply-adds of one sample in products and recurrences."""
+    total = 0
+    for op in graph.ops:
+        if isinstance(op, Linear):
+            total += op.output.elements * op.inputs[1].shape[1]
+        elif isinstance(op, MatMul):
+            total += op.output.elements * op.inputs[0].shape[-1]
+        elif isinstance(op, Recurrent):
+            total += op.inputs[0].shape[0] * op.inputs[1].elements
+    return total
+
+
+def _check_boundary(graph: Graph, program: Program) -> None:
+    """What the exported program takes and gives must be what the signature promises."""
+    signature = program.signature
+    _check_side(program.name, "input", graph.inputs, signature.inputs)
+    _check_side(program.name, "output", graph.outputs, signature.outputs)
+
+
+def _check_side(name: str, side: str, values: Sequence[Value], specs: Sequence[TensorSpec]) -> None:
+    if len(values) != len(specs):
+        raise UnsupportedError(f"{name}: the exported program has {len(values)} {side}s, declared are {len(specs)}")
+    for value, spec in zip(values, specs, strict=True):
+        if value.shape != (1, *spec.shape) or value.dtype != spec.dtype:
+            raise UnsupportedError(
+                f"{name}: {side} {spec.name!r} is {value.dtype} {list(value.shape[1:])} in the exported program, "
+                f"declared is {spec.dtype} {list(spec.shape)}"
+            )

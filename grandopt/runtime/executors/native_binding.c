@@ -1,0 +1,439 @@
+/* The call path from Python to a native agent, on CPython's stable ABI (3.11 and later).
+ *
+ * One type, Agent: it opens a shared object with `int <symbol>_invoke(const void *const *in, void *const *out,
+ * int64_t batch, void *scratch)`, and calls it on NumPy arrays, or on anything with the buffer protocol. Nothing
+ * reaches the shared object that was not checked: dtype, shape, layout, alignment, writeability, overlap. What
+ * does not fit goes to the callable `explain`, which raises.
+ */
+#define Py_LIMITED_API 0x030b0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
+#include <numpy/arrayobject.h>
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_TENSORS = 64, MOST_AXES = 15, ALIGNMENT = 64 };
+
+typedef int (*entry_point)(const void *const *in, void *const *out, int64_t batch, void *scratch);
+
+typedef struct { /* one input or output */
+    PyArray_Descr *descr;
+    char kind;     /* 'f', 'i', 'u' or '?', see kind_of */
+    int axes;      /* of one sample */
+    npy_intp shape[MOST_AXES];
+    Py_ssize_t item, bytes; /* of one element, of one sample */
+} Tensor;
+
+typedef struct { /* the memory of one tensor during a call */
+    char *data;
+    int64_t batch; /* -1: given without a batch */
+    bool held;     /* whether `buffer` must be released */
+    Py_buffer buffer;
+} Memory;
+
+typedef struct {
+    PyObject_HEAD
+    void *library;
+    entry_point invoke;
+    int inputs, outputs;
+    Tensor *tensors;        /* inputs, then outputs */
+    int64_t release_batch;  /* batches from here on run without the GIL */
+    size_t scratch_bytes;
+    void **blocks;          /* scratch that no call uses; guarded by the GIL */
+    size_t count, capacity;
+    PyObject *explain;      /* (position, given or None, reason) -> raises */
+} Agent;
+
+/* ---- memory of the arguments -------------------------------------------------------------------------- */
+
+static char kind_of(const char *format) {
+    if (format == NULL) return 'u'; /* the protocol's default: unsigned bytes */
+    if (*format == '@' || *format == '=' || *format == '<') ++format;
+    if (*format == '\0' || format[1] != '\0') return 0;
+    if (strchr("bhilqn", *format)) return 'i';
+    if (strchr("BHILQN", *format)) return 'u';
+    if (strchr("efd", *format)) return 'f';
+    return *format == '?' ? '?' : 0;
+}
+
+static bool refuse(const Agent *self, int position, PyObject *given, const char *reason) {
+    bool expected = PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_TypeError) ||
+                    PyErr_ExceptionMatches(PyExc_ValueError); /* NumPy's for a read-only array */
+    if (PyErr_Occurred() != NULL && !expected) return false; /* such as MemoryError: goes on as it is */
+    PyErr_Clear();
+    PyObject *result = PyObject_CallFunction(self->explain, "iOs", position, given, reason);
+    if (result != NULL) {
+        Py_DECREF(result);
+        PyErr_SetString(PyExc_SystemError, "explain did not raise");
+    }
+    return false;
+}
+
+static bool same_shape(const Tensor *tensor, int axes, const npy_intp *shape, int64_t *batch) {
+    int lead = axes - tensor->axes;
+    if (lead != 0 && lead != 1) return false;
+    for (int i = 0; i < tensor->axes; ++i) {
+        if (shape[lead + i] != tensor->shape[i]) return false;
+    }
+    *batch = lead ? (int64_t)shape[0] : -1;
+    return true;
+}
+
+/* Anything with the buffer protocol. The buffer is held, so that the memory stays where it is. */
+static bool take_buffer(const Agent *self, int position, PyObject *given, bool written, Memory *memory) {
+    const Tensor *tensor = &self->tensors[position];
+    int flags = PyBUF_ND | PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(given, &memory->buffer, flags) != 0) {
+        return refuse(self, position, given, "layout");
+    }
+    memory->held = true;
+    const Py_buffer *b = &memory->buffer;
+    if (b->itemsize != tensor->item || kind_of(b->format) != tensor->kind) {
+        return refuse(self, position, given, "dtype");
+    }
+    npy_intp shape[MOST_AXES + 1];
+    if (b->ndim > MOST_AXES + 1) return refuse(self, position, given, "shape");
+    for (int i = 0; i < b->ndim; ++i) shape[i] = (npy_intp)b->shape[i];
+    if (!same_shape(tensor, b->ndim, shape, &memory->batch)) return refuse(self, position, given, "shape");
+    memory->data = b->buf;
+    return true;
+}
+
+static bool take(const Agent *self, int position, PyObject *given, bool written, Memory *memory) {
+    const Tensor *tensor = &self->tensors[position];
+    memory->held = false;
+    if (PyArray_CheckExact(given)) {
+        PyArrayObject *array = (PyArrayObject *)given;
+        int needed = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | (written ? NPY_ARRAY_WRITEABLE : 0);
+        if (PyArray_DESCR(array) == tensor->descr && PyArray_CHKFLAGS(array, needed)) {
+            if (!same_shape(tensor, PyArray_NDIM(array), PyArray_DIMS(array), &memory->batch)) {
+                return refuse(self, position, given, "shape");
+            }
+            memory->data = PyArray_DATA(array);
+            return true;
+        }
+    }
+    if (!take_buffer(self, position, given, written, memory)) return false;
+    if ((uintptr_t)memory->data % (size_t)tensor->item != 0) return refuse(self, position, given, "alignment");
+    return true;
+}
+
+static void drop(Memory *memories, int count) {
+    for (int i = 0; i < count; ++i) {
+        if (memories[i].held) PyBuffer_Release(&memories[i].buffer);
+    }
+}
+
+static bool overlap(const Agent *self, const Memory *memories, int64_t batch, PyObject *const *given) {
+    int total = self->inputs + self->outputs;
+    for (int o = self->inputs; o < total; ++o) {
+        const char *start = memories[o].data, *end = start + batch * self->tensors[o].bytes;
+        for (int i = 0; i < o; ++i) {
+            const char *other = memories[i].data;
+            if (start < other + batch * self->tensors[i].bytes && other < end) {
+                return !refuse(self, o, given[o], "overlap");
+            }
+        }
+    }
+    return false;
+}
+
+/* The number of samples that all memories agree on, or 0 after an exception. */
+static int64_t common_batch(const Agent *self, const Memory *memories, int from, int to, PyObject *const *given) {
+    int64_t batch = memories[0].batch;
+    for (int i = from; i < to; ++i) {
+        if (memories[i].batch == 0) return refuse(self, i, given[i], "empty");
+        if (memories[i].batch != batch) return refuse(self, i, given[i], "batch");
+    }
+    return batch < 0 ? 1 : batch;
+}
+
+/* ---- the call ----------------------------------------------------------------------------------------- */
+
+static void *take_scratch(Agent *self) {
+    if (self->scratch_bytes == 0) return NULL;
+    if (self->count > 0) return self->blocks[--self->count];
+    void *block = NULL;
+    if (posix_memalign(&block, ALIGNMENT, self->scratch_bytes) != 0) PyErr_NoMemory();
+    return block;
+}
+
+static void give_scratch(Agent *self, void *block) {
+    if (block == NULL) return;
+    if (self->count == self->capacity) {
+        size_t capacity = self->capacity ? 2 * self->capacity : 4;
+        void **blocks = realloc(self->blocks, capacity * sizeof *blocks);
+        if (blocks == NULL) {
+            free(block);
+            return;
+        }
+        self->blocks = blocks, self->capacity = capacity;
+    }
+    self->blocks[self->count++] = block;
+}
+
+static bool forward(Agent *self, const Memory *memories, int64_t batch) {
+    const void *in[MOST_TENSORS];
+    void *out[MOST_TENSORS];
+    for (int i = 0; i < self->inputs; ++i) in[i] = memories[i].data;
+    for (int i = 0; i < self->outputs; ++i) out[i] = memories[self->inputs + i].data;
+    void *scratch = take_scratch(self);
+    if (scratch == NULL && self->scratch_bytes != 0) return false;
+    int fault;
+    if (batch >= self->release_batch) {
+        PyThreadState *state = PyEval_SaveThread();
+        fault = self->invoke(in, out, batch, scratch);
+        PyEval_RestoreThread(state);
+    } else {
+        fault = self->invoke(in, out, batch, scratch);
+    }
+    give_scratch(self, scratch);
+    return fault == 0 || refuse(self, fault, Py_None, "fault");
+}
+
+/* ---- methods ------------------------------------------------------------------------------------------ */
+
+/* Borrowed items of a tuple or list; other sequences are refused. */
+static bool items(const Agent *self, PyObject *sequence, int wanted, bool written, PyObject **into) {
+    bool tuple = PyTuple_Check(sequence);
+    Py_ssize_t size = tuple ? PyTuple_Size(sequence) : PyList_Check(sequence) ? PyList_Size(sequence) : -1;
+    if (size != wanted) return refuse(self, written ? self->inputs : 0, sequence, written ? "outputs" : "inputs");
+    for (int i = 0; i < wanted; ++i) {
+        into[i] = tuple ? PyTuple_GetItem(sequence, i) : PyList_GetItem(sequence, i);
+    }
+    return true;
+}
+
+static bool take_all(
+    const Agent *self, PyObject *const *given, int from, int to, Memory *memories, int *taken) {
+    for (int i = from; i < to; ++i) {
+        bool fits = take(self, i, given[i], i >= self->inputs, &memories[i]);
+        *taken = i + 1;
+        if (!fits) return false;
+    }
+    return true;
+}
+
+static PyObject *agent_run_into(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    Agent *self = (Agent *)object;
+    if (count != 2) {
+        PyErr_Format(PyExc_TypeError, "run_into takes inputs and outputs, got %zd argument(s)", count);
+        return NULL;
+    }
+    int total = self->inputs + self->outputs, taken = 0;
+    PyObject *given[MOST_TENSORS];
+    Memory memories[MOST_TENSORS];
+    if (!items(self, args[0], self->inputs, false, given)) return NULL;
+    if (!items(self, args[1], self->outputs, true, given + self->inputs)) return NULL;
+    bool done = take_all(self, given, 0, total, memories, &taken);
+    int64_t batch = done ? common_batch(self, memories, 0, total, given) : 0;
+    done = batch > 0 && !overlap(self, memories, batch, given) && forward(self, memories, batch);
+    drop(memories, taken);
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
+/* New output arrays, [batch, ...] or, for batch -1, without that axis. */
+static bool make_outputs(const Agent *self, int64_t batch, PyObject **arrays, Memory *memories) {
+    for (int i = 0; i < self->outputs; ++i) {
+        const Tensor *tensor = &self->tensors[self->inputs + i];
+        npy_intp shape[MOST_AXES + 1];
+        int lead = batch > 0;
+        shape[0] = (npy_intp)batch;
+        memcpy(shape + lead, tensor->shape, (size_t)tensor->axes * sizeof *shape);
+        Py_INCREF((PyObject *)tensor->descr);
+        arrays[i] = PyArray_NewFromDescr(
+            &PyArray_Type, tensor->descr, lead + tensor->axes, shape, NULL, NULL, 0, NULL);
+        if (arrays[i] == NULL) {
+            while (i-- > 0) Py_DECREF(arrays[i]);
+            return false;
+        }
+        memories[self->inputs + i].data = PyArray_DATA((PyArrayObject *)arrays[i]);
+    }
+    return true;
+}
+
+static PyObject *as_tuple(PyObject **arrays, int count) {
+    PyObject *result = PyTuple_New(count);
+    for (int i = 0; i < count; ++i) {
+        if (result != NULL) PyTuple_SetItem(result, i, arrays[i]);
+        else Py_DECREF(arrays[i]);
+    }
+    return result;
+}
+
+/* The outputs of a call, in `arrays`; `lone` says whether inputs without a batch give outputs without one. */
+static bool compute(Agent *self, PyObject *const *given, bool lone, PyObject **arrays) {
+    Memory memories[MOST_TENSORS];
+    int taken = 0;
+    bool done = take_all(self, given, 0, self->inputs, memories, &taken);
+    int64_t batch = done ? common_batch(self, memories, 0, self->inputs, given) : 0;
+    done = batch > 0 && make_outputs(self, lone && memories[0].batch < 0 ? -1 : batch, arrays, memories);
+    if (done && !forward(self, memories, batch)) {
+        for (int i = 0; i < self->outputs; ++i) Py_DECREF(arrays[i]);
+        done = false;
+    }
+    drop(memories, taken);
+    return done;
+}
+
+static PyObject *agent_run(PyObject *object, PyObject *inputs) {
+    Agent *self = (Agent *)object;
+    PyObject *given[MOST_TENSORS], *arrays[MOST_TENSORS];
+    if (!items(self, inputs, self->inputs, false, given)) return NULL;
+    return compute(self, given, false, arrays) ? as_tuple(arrays, self->outputs) : NULL;
+}
+
+/* Whether the arguments are arrays that can be taken as they are; else the caller converts or complains. */
+static bool fits(const Agent *self, PyObject *const *args, Py_ssize_t count) {
+    if (count != self->inputs) return false;
+    int64_t batch = 0, first = 0;
+    for (int i = 0; i < self->inputs; ++i) {
+        PyArrayObject *array = (PyArrayObject *)args[i];
+        if (!PyArray_CheckExact(args[i]) || PyArray_DESCR(array) != self->tensors[i].descr) return false;
+        if (!PyArray_CHKFLAGS(array, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)) return false;
+        if (!same_shape(&self->tensors[i], PyArray_NDIM(array), PyArray_DIMS(array), &batch)) return false;
+        if (i == 0) first = batch;
+        if (batch == 0 || batch != first) return false;
+    }
+    return true;
+}
+
+static PyObject *agent_act(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    Agent *self = (Agent *)object;
+    PyObject *arrays[MOST_TENSORS];
+    if (!fits(self, args, count)) return Py_NewRef(Py_NotImplemented);
+    if (!compute(self, args, true, arrays)) return NULL;
+    return self->outputs == 1 ? arrays[0] : as_tuple(arrays, self->outputs);
+}
+
+/* ---- the type ----------------------------------------------------------------------------------------- */
+
+static bool read_tensor(PyObject *spec, Tensor *tensor) {
+    PyObject *dtype, *shape;
+    if (!PyArg_ParseTuple(spec, "OO!", &dtype, &PyTuple_Type, &shape)) return false;
+    PyArray_Descr *descr = NULL;
+    if (!PyArray_DescrConverter(dtype, &descr)) return false;
+    tensor->descr = descr;
+    tensor->item = PyDataType_ELSIZE(descr);
+    tensor->kind = descr->kind == 'b' ? '?' : descr->kind;
+    tensor->axes = (int)PyTuple_Size(shape);
+    tensor->bytes = tensor->item;
+    if (tensor->axes > MOST_AXES) {
+        PyErr_Format(PyExc_ValueError, "a tensor has %d axes, at most %d are possible", tensor->axes, MOST_AXES);
+        return false;
+    }
+    for (int i = 0; i < tensor->axes; ++i) {
+        tensor->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(shape, i));
+        if (tensor->shape[i] == -1 && PyErr_Occurred()) return false;
+        tensor->bytes *= tensor->shape[i];
+    }
+    return true;
+}
+
+static bool open_library(Agent *self, const char *path, const char *symbol) {
+    self->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (self->library == NULL) {
+        PyErr_SetString(PyExc_OSError, dlerror());
+        return false;
+    }
+    void *entry = dlsym(self->library, symbol);
+    if (entry == NULL) {
+        PyErr_Format(PyExc_OSError, "%s has no function %s", path, symbol);
+        return false;
+    }
+    memcpy(&self->invoke, &entry, sizeof entry);
+    return true;
+}
+
+static PyObject *agent_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    const char *path, *symbol;
+    PyObject *inputs, *outputs, *explain;
+    Py_ssize_t scratch;
+    long long release;
+    (void)keywords;
+    if (!PyArg_ParseTuple(args, "ssO!O!nLO", &path, &symbol, &PyTuple_Type, &inputs, &PyTuple_Type, &outputs,
+                          &scratch, &release, &explain)) {
+        return NULL;
+    }
+    Py_ssize_t count = PyTuple_Size(inputs), total = count + PyTuple_Size(outputs);
+    if (count < 1 || count == total || total > MOST_TENSORS || scratch < 0) {
+        PyErr_Format(PyExc_ValueError, "an agent has 2 to %d inputs and outputs, got %zd", MOST_TENSORS, total);
+        return NULL;
+    }
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Agent *self = (Agent *)allocate(type, 0);
+    if (self == NULL) return NULL;
+    self->tensors = calloc((size_t)total, sizeof *self->tensors);
+    self->inputs = (int)count, self->outputs = (int)(total - count);
+    self->release_batch = release, self->scratch_bytes = (size_t)scratch;
+    self->explain = Py_NewRef(explain);
+    bool made = self->tensors != NULL || PyErr_NoMemory() != NULL;
+    for (Py_ssize_t i = 0; made && i < total; ++i) {
+        PyObject *spec = i < count ? PyTuple_GetItem(inputs, i) : PyTuple_GetItem(outputs, i - count);
+        made = read_tensor(spec, &self->tensors[i]);
+    }
+    if (!made || !open_library(self, path, symbol)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static void agent_dealloc(PyObject *object) {
+    Agent *self = (Agent *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    for (int i = 0; self->tensors != NULL && i < self->inputs + self->outputs; ++i) {
+        Py_XDECREF((PyObject *)self->tensors[i].descr);
+    }
+    while (self->count > 0) free(self->blocks[--self->count]);
+    free(self->blocks), free(self->tensors);
+    if (self->library != NULL) dlclose(self->library);
+    Py_XDECREF(self->explain);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
+    Py_DECREF(type);
+}
+
+static PyMethodDef agent_methods[] = {
+    {"run", agent_run, METH_O, "run(inputs) -> tuple of new arrays [batch, ...]"},
+    {"run_into", (PyCFunction)(void (*)(void))agent_run_into, METH_FASTCALL, "run_into(inputs, outputs)"},
+    {"act", (PyCFunction)(void (*)(void))agent_act, METH_FASTCALL,
+     "act(*inputs) -> output or tuple of outputs, or NotImplemented if an input must be converted first"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot agent_slots[] = {
+    {Py_tp_new, agent_new},
+    {Py_tp_dealloc, agent_dealloc},
+    {Py_tp_methods, agent_methods},
+    {Py_tp_doc, "Agent(path, symbol, inputs, outputs, scratch_bytes, release_batch, explain)"},
+    {0, NULL},
+};
+
+static PyType_Spec agent_spec = {
+    .name = "grandopt_native_binding.Agent",
+    .basicsize = sizeof(Agent),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = agent_slots,
+};
+
+static int fill_module(PyObject *module) {
+    if (PyArray_ImportNumPyAPI() < 0) return -1;
+    PyObject *type = PyType_FromSpec(&agent_spec);
+    if (type == NULL) return -1;
+    int failed = PyModule_AddType(module, (PyTypeObject *)type);
+    Py_DECREF(type);
+    return failed;
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};
+
+static PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "grandopt_native_binding", .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC PyInit_grandopt_native_binding(void) { return PyModuleDef_Init(&module_definition); }
