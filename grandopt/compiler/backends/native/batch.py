@@ -82,7 +82,8 @@ class BatchTracker:
 
     def require_leading(self, node: Node) -> None:
         """Raise UnsupportedError unless the node's first dimension is the batch and nothing else."""
-        if self._states.get(node) != Batch(0, 1, 1):
+        # A constant that was expanded to the batch is found by its shape.
+        if (self._states.get(node) or self._found(node)) != Batch(0, 1, 1):
             raise UnsupportedError(f"output {node.name} does not have the batch as its first dimension")
 
     def step(self, node: Node) -> None:
