@@ -26,7 +26,14 @@ from grandopt.compiler.cost import flop, parameters
 from grandopt.compiler.identity import compiler_identity, graph_digest, weights_digest
 from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
-from grandopt.config.schema import EagerOptions, EngineName, EngineOptions, NativeOptions, Precision, TorchScriptOptions
+from grandopt.config.schema import (
+    EagerOptions,
+    EngineName,
+    EngineOptions,
+    NativeOptions,
+    Precision,
+    TorchScriptOptions,
+)
 from grandopt.errors import UnsupportedError
 
 __all__ = [

@@ -79,7 +79,9 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
     try:
         return NativeExecutor(signature, contract, make)
     except KeyError as error:
-        raise ArtifactError(f"{artifact.path}: option {error} is missing; build the artifact again") from error
+        raise ArtifactError(
+            f"{artifact.path}: option {error} is missing; build the artifact again"
+        ) from error
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(f"{library}: cannot be opened: {error}; build the artifact again") from error
 

@@ -77,10 +77,12 @@ def _check_boundary(graph: Graph, program: Program) -> None:
 
 def _check_side(name: str, side: str, values: Sequence[Value], specs: Sequence[TensorSpec]) -> None:
     if len(values) != len(specs):
-        raise UnsupportedError(f"{name}: the exported program has {len(values)} {side}s, declared are {len(specs)}")
+        raise UnsupportedError(
+            f"{name}: the exported program has {len(values)} {side}s, declared are {len(specs)}"
+        )
     for value, spec in zip(values, specs, strict=True):
         if value.shape != (1, *spec.shape) or value.dtype != spec.dtype:
             raise UnsupportedError(
-                f"{name}: {side} {spec.name!r} is {value.dtype} {list(value.shape[1:])} in the exported program, "
-                f"declared is {spec.dtype} {list(spec.shape)}"
+                f"{name}: {side} {spec.name!r} is {value.dtype} {list(value.shape[1:])} in the exported "
+                f"program, declared is {spec.dtype} {list(spec.shape)}"
             )

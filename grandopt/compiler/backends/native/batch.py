@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import sympy
 import torch
 from torch.fx import Node
 
@@ -34,23 +33,28 @@ class Batch:
     after: int
 
 
-def symbol_of(shapes: list[tuple[Any, ...]]) -> sympy.Symbol | None:
-    """The one symbol of the input shapes, None if they have none; raises UnsupportedError for several."""
-    symbols = {s for shape in shapes for d in shape if isinstance(d, torch.SymInt) for s in d.node.expr.free_symbols}
+def check_symbols(shapes: list[tuple[Any, ...]]) -> None:
+    """Raise UnsupportedError when the input shapes have more than one symbol."""
+    symbols = {
+        str(symbol)
+        for shape in shapes
+        for size in shape
+        if isinstance(size, torch.SymInt)
+        for symbol in size.node.expr.free_symbols
+    }
     if len(symbols) > 1:
         raise UnsupportedError(
-            f"the exported program has {len(symbols)} dynamic dimensions ({', '.join(map(str, symbols))}); "
+            f"the exported program has {len(symbols)} dynamic dimensions ({', '.join(sorted(symbols))}); "
             "the native engine takes one, the batch"
         )
-    return next(iter(symbols), None)
 
 
 def at_one(size: Any) -> int:
     """A size with the batch set to 1."""
-    if isinstance(size, torch.SymInt):
-        expression = size.node.expr
-        return int(expression.subs({symbol: 1 for symbol in expression.free_symbols}))
-    return int(size)
+    expression = getattr(getattr(size, "node", None), "expr", None)
+    if expression is None:
+        return int(size)
+    return int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
 
 
 def tensors_in(argument: Any) -> Iterator[Node]:
@@ -128,7 +132,7 @@ class BatchTracker:
             raise _mixes(node, "the batch is a dimension of the product")
         if name == "scaled_dot_product_attention" and result.axis >= rank - 2:
             raise _mixes(node, "it attends across the batch")
-        if name in ("lstm", "gru") and result.axis != (0 if node.args[8 if name == "lstm" else 8] else 1):
+        if name in ("lstm", "gru") and result.axis != (0 if node.args[8] else 1):
             raise _mixes(node, "it runs along the batch")
 
     @staticmethod
@@ -138,25 +142,28 @@ class BatchTracker:
         tensor = val[0] if isinstance(val, (tuple, list)) and val else val
         if not isinstance(tensor, torch.Tensor):
             return None
-        dynamic = [axis for axis, size in enumerate(tensor.shape) if isinstance(size, torch.SymInt)]
+        sizes: tuple[Any, ...] = tuple(tensor.shape)
+        dynamic = [axis for axis, size in enumerate(sizes) if isinstance(size, torch.SymInt)]
         if not dynamic:
             return None
-        expression = tensor.shape[dynamic[0]].node.expr
+        expression = sizes[dynamic[0]].node.expr
         if len(dynamic) > 1:
             raise _mixes(node, "two dimensions of its result depend on the batch")
         symbols = list(expression.free_symbols)
-        if len(symbols) != 1 or not (expression / symbols[0]).is_integer or (expression / symbols[0]).free_symbols:
+        factor = expression / symbols[0] if len(symbols) == 1 else expression
+        if not factor.is_Integer:
             raise _mixes(node, f"its result has a dimension of size {expression}")
-        return Batch(dynamic[0], 1, int(expression / symbols[0]))
+        return Batch(dynamic[0], 1, int(factor))
 
 
 def _dims(node: Node, rank: int) -> set[int]:
     """The dimensions that an operator of ALONG works along."""
-    schema = node.target._schema  # type: ignore[union-attr]
-    given = dict(zip((a.name for a in schema.arguments), node.args, strict=False)) | dict(node.kwargs)
+    target: Any = node.target
+    given: dict[str, Any] = dict(zip((a.name for a in target._schema.arguments), node.args, strict=False))
+    given |= node.kwargs
     if "repeats" in given:
-        return {i for i, times in enumerate(reversed(given["repeats"])) if times != 1 for i in [rank - 1 - i]}  # type: ignore[arg-type]
-    dim: Any = given.get("dim", given.get("dims", 0))
+        return {rank - 1 - i for i, times in enumerate(reversed(given["repeats"])) if times != 1}
+    dim = given.get("dim", given.get("dims", 0))
     return {d % rank for d in ([dim] if isinstance(dim, int) else dim)}
 
 
@@ -164,7 +171,7 @@ def _is_whole(node: Node, shape: Any) -> bool:
     """Whether a slice with step 1 takes everything."""
     source = next(tensors_in(node.args)).meta["val"]
     plain = _name(node) in ("slice", "narrow") and (len(node.args) < 5 or node.args[4] == 1)
-    return plain and isinstance(source, torch.Tensor) and tuple(source.shape) == tuple(shape)
+    return bool(plain and isinstance(source, torch.Tensor) and tuple(source.shape) == tuple(shape))
 
 
 def _product(sizes: Any) -> int:

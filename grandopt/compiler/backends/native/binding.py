@@ -20,7 +20,8 @@ FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 def compile_binding(compiler: Compiler) -> bytes:
     """The extension module as bytes, the same for all agents; it works with CPython 3.11 and later.
 
-    Raises EngineUnavailableError when Python's C headers are not installed, BuildError when the compiler fails.
+    Raises EngineUnavailableError when Python's C headers are not installed, BuildError when the compiler
+    fails.
     """
     headers = Path(sysconfig.get_paths()["include"])
     if not (headers / "Python.h").is_file():

@@ -59,7 +59,7 @@ class Builder:
         return op
 
     def map(self, name: str, *operands: Operand, dtype: str | None = None) -> Value:
-        """The scalar function `name` of values and numbers, computed in `dtype` (default: the first value's)."""
+        """The scalar function `name` of values and numbers, in `dtype` (default: the first value's)."""
         values = [operand for operand in operands if isinstance(operand, Value)]
         dtype = dtype or values[0].dtype
         leaves: list[Expression] = []
@@ -137,9 +137,7 @@ class Builder:
     ) -> Value:
         lead = len(x.shape) - len(sizes)
         spans = [d * (n - 1) + 1 for n, d in zip(sizes, dilations, strict=True)]
-        positions = [
-            (n - span) // s + 1 for n, span, s in zip(x.shape[lead:], spans, strides, strict=True)
-        ]
+        positions = [(n - span) // s + 1 for n, span, s in zip(x.shape[lead:], spans, strides, strict=True)]
         return self._view(
             Window,
             x,

@@ -67,11 +67,13 @@ def _fault(op: Op) -> str | None:
     return None
 
 
-def _shape(op: Op) -> tuple[int, ...] | None:  # noqa: PLR0911 - one line per op
+def _shape(op: Op) -> tuple[int, ...] | None:
     first = op.inputs[0].shape if op.inputs else ()
     match op:
         case Map():
-            return np.broadcast_shapes(*(v.shape for v in op.inputs), *(() if op.inputs else (op.output.shape,)))
+            return np.broadcast_shapes(
+                *(v.shape for v in op.inputs), *(() if op.inputs else (op.output.shape,))
+            )
         case Reshape():
             return op.output.shape if op.output.elements == op.inputs[0].elements else first
         case Permute():

@@ -28,7 +28,7 @@ class Expression:
 
     @property
     def vectorizable(self) -> bool:
-        """Whether the C text over float32 vectors exists for every node; then masks are its only other values."""
+        """Whether every node has a C text over float32 vectors; masks are then its only other values."""
         if self.op in ("arg", "const"):
             return self.dtype == "float32"
         if self.dtype not in ("float32", "bool") or not all(arg.vectorizable for arg in self.args):

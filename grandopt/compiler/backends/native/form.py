@@ -124,7 +124,7 @@ class Linear(Op):
 
 @dataclass(frozen=True, eq=False)
 class MatMul(Op):
-    """inputs (a [..., M, K], b [..., K, N], extras…) → [..., M, N] with broadcast leading axes; see Linear."""
+    """inputs (a [..., M, K], b [..., K, N], extras…) → [..., M, N] leading axes broadcast; see Linear."""
 
     epilogue: Expression | None = None
 
@@ -183,7 +183,7 @@ class Recurrent(Op):
 
 @dataclass(frozen=True, eq=False)
 class Gather(Op):
-    """inputs (table [R, ...], int64 indices [...]) → [..., ...]: rows of the table. An index outside fails."""
+    """inputs (table [R, ...], int64 indices [...]) → [..., ...]: rows of the table. One outside fails."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +198,11 @@ class Graph:
     def values(self) -> Iterator[Value]:
         """Inputs, constants and op outputs, each once, in order of appearance."""
         seen: set[Value] = set()
-        for value in (*self.inputs, *(v for op in self.ops for v in (*op.inputs, *op.outputs)), *self.outputs):
+        for value in (
+            *self.inputs,
+            *(v for op in self.ops for v in (*op.inputs, *op.outputs)),
+            *self.outputs,
+        ):
             if value not in seen:
                 seen.add(value)
                 yield value

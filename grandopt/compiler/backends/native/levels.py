@@ -30,7 +30,17 @@ LEVELS: tuple[Level, ...] = (
         16,
         32,
         ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "f16c", "bmi1", "bmi2"),
-        ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2"),
+        (
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mavx2",
+            "-mfma",
+            "-mf16c",
+            "-mbmi",
+            "-mbmi2",
+        ),
     ),
     Level(
         "x86-64-v3",

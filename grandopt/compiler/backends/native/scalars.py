@@ -97,4 +97,4 @@ SCALARS: dict[str, ScalarFunction] = {
     "not": ScalarFunction(1, "(!{0})", "v_not({0})", "logic"),
     "where": ScalarFunction(3, "({0} ? {1} : {2})", "v_select({0}, {1}, {2})"),
 }
-"""Every function by name. `min` and `max` give NaN when either side is NaN, as ATen does; `round` is to even."""
+"""Every function by name. `min` and `max` give NaN when either side is, as ATen does; `round` is to even."""

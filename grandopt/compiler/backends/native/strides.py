@@ -17,7 +17,7 @@ def row_major(shape: Sequence[int]) -> Shape:
 
 
 def reshaped(shape: Shape, strides: Shape, target: Shape) -> Shape | None:
-    """Strides of the same elements, in row-major order, under the shape `target`; None if they need a copy."""
+    """Strides of the same elements in row-major order under the shape `target`; None if that needs a copy."""
     sizes, steps = _merged(shape, strides)
     result: list[int] = []
     position = len(sizes) - 1

@@ -14,7 +14,7 @@ import torch
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
-from grandopt.compiler.backends.native.batch import BatchTracker, at_one, symbol_of
+from grandopt.compiler.backends.native.batch import BatchTracker, at_one, check_symbols
 from grandopt.compiler.backends.native.builder import Builder
 from grandopt.compiler.backends.native.form import Graph, Value
 from grandopt.compiler.backends.native.operators import (  # noqa: F401 - importing registers the translators
@@ -33,11 +33,11 @@ from grandopt.errors import UnsupportedError
 from grandopt.signature import DTYPES, Array
 
 KEPT_WHOLE = (
-    "linear", "matmul", "scaled_dot_product_attention", "layer_norm", "batch_norm", "rms_norm", "group_norm",
-    "softplus", "softmax.int", "log_softmax.int", "lstm.input", "gru.input", "dropout", "silu", "hardswish",
-    "hardsigmoid", "leaky_relu", "elu", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "max_pool1d", "max_pool2d",
-    "avg_pool1d", "avg_pool2d", "square", "stack", "lerp.Scalar", "addcmul", "logsumexp", "unbind.int",
-    "linalg_vector_norm", "std.correction", "var.correction",
+    "linear", "matmul", "scaled_dot_product_attention", "layer_norm", "batch_norm", "rms_norm",
+    "group_norm", "softplus", "softmax.int", "log_softmax.int", "lstm.input", "gru.input", "dropout",
+    "silu", "hardswish", "hardsigmoid", "leaky_relu", "elu", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "square", "stack", "lerp.Scalar", "addcmul",
+    "logsumexp", "unbind.int", "linalg_vector_norm", "std.correction", "var.correction",
 )  # fmt: skip
 SKIPPED = ("sym_size", "_assert", "sym_constrain", "_guards", "sym_numel", "sym_stride")
 """Operators on sizes and checks, which the static shapes make void."""
@@ -83,7 +83,7 @@ class _Translation:
             raise UnsupportedError(f"{name} changes a buffer; the native engine keeps no state")
         kinds = {spec.arg.name: spec for spec in signature.input_specs}
         nodes = self._exported.graph_module.graph.nodes
-        symbol_of([n.meta["val"].shape for n in nodes if n.op == "placeholder"])
+        check_symbols([n.meta["val"].shape for n in nodes if n.op == "placeholder"])
         for node in nodes:
             if node.op == "placeholder":
                 self._placeholder(node, kinds[node.name])
@@ -160,9 +160,9 @@ class _Translation:
         val = node.meta["val"]
         first = val[0] if isinstance(val, (tuple, list)) else val
         dtype = _dtype(first.dtype, node.name)
-        operands = [n.meta["val"] if isinstance(n, Node) else n for n in node.args[:2]]
+        operands: list[Any] = [n.meta["val"] if isinstance(n, Node) else n for n in node.args[:2]]
         compute = dtype
-        numbers = [o for o in operands if isinstance(o, (torch.Tensor, int, float))]
+        numbers: list[Any] = [o for o in operands if isinstance(o, (torch.Tensor, int, float))]
         if dtype == "bool" and len(numbers) == 2:
             compute = _dtype(torch.result_type(*numbers), node.name)
         return Context(

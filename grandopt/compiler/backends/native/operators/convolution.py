@@ -11,7 +11,7 @@ import numpy as np
 from grandopt.compiler.backends.native.builder import Builder
 from grandopt.compiler.backends.native.form import Pad, Value
 from grandopt.compiler.backends.native.operators.products import add_linear
-from grandopt.compiler.backends.native.operators.registry import Context, aten, as_list
+from grandopt.compiler.backends.native.operators.registry import Context, as_list, aten
 from grandopt.errors import UnsupportedError
 from grandopt.signature import Array
 
@@ -128,7 +128,9 @@ def avg_pool(
     rank = 1 if context.operator.startswith("avg_pool1d") else 2
     pads = as_list(padding, rank)
     if ceil_mode or divisor_override is not None or (any(pads) and not count_include_pad):
-        raise UnsupportedError("average pooling with ceil_mode, a divisor or uncounted padding is not covered")
+        raise UnsupportedError(
+            "average pooling with ceil_mode, a divisor or uncounted padding is not covered"
+        )
     kernel = as_list(kernel, rank)
     padded = _border(context.build, x, pads, 0.0)
     return _pool(context.build, "mean", padded, kernel, as_list(stride or kernel, rank), [1] * rank)

@@ -251,7 +251,9 @@ def softplus(context: Context, x: Value, beta: float = 1.0, threshold: float = 2
 
 
 @aten("elu.default")
-def elu(context: Context, x: Value, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Value:
+def elu(
+    context: Context, x: Value, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0
+) -> Value:
     build = context.build
     inner = build.map("mul", x, input_scale) if input_scale != 1 else x
     low = build.map("mul", build.map("expm1", inner), alpha * scale)
@@ -262,9 +264,7 @@ def elu(context: Context, x: Value, alpha: float = 1.0, scale: float = 1.0, inpu
 @aten("leaky_relu.default")
 def leaky_relu(context: Context, x: Value, negative_slope: float = 0.01) -> Value:
     build = context.build
-    return build.map(
-        "where", build.map("gt", x, 0.0), x, build.map("mul", x, negative_slope), dtype=x.dtype
-    )
+    return build.map("where", build.map("gt", x, 0.0), x, build.map("mul", x, negative_slope), dtype=x.dtype)
 
 
 @aten("prelu.default", "_prelu_kernel.default")
@@ -308,11 +308,12 @@ def to_copy(context: Context, x: Value, *_: Any, **__: Any) -> Value:
 
 @aten(
     "clone.default", "alias.default", "detach.default", "detach_.default", "lift_fresh_copy.default",
-    "lift.default", "contiguous.default", "dropout.default", "feature_dropout.default", "alpha_dropout.default",
+    "lift.default", "contiguous.default", "dropout.default", "feature_dropout.default",
+    "alpha_dropout.default",
 )  # fmt: skip
 def identity(context: Context, x: Value, p: float = 0.0, train: bool = False, **_: Any) -> Value:
     if train:
-        raise UnsupportedError(f"aten.{context.operator} in training mode is not covered by the native engine")
+        raise UnsupportedError(
+            f"aten.{context.operator} in training mode is not covered by the native engine"
+        )
     return x
-
-

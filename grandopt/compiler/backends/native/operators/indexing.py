@@ -36,7 +36,7 @@ def index_select(context: Context, x: Value, dim: int, indices: Value) -> Value:
     build, dim = context.build, dim % len(x.shape)
     order = [dim, *(axis for axis in range(len(x.shape)) if axis != dim)]
     picked = _add_gather(build, build.permute(x, order), _from_end(build, indices, x.shape[dim]))
-    back = list(range(1, dim + 1)) + [0] + list(range(dim + 1, len(x.shape)))
+    back = [*range(1, dim + 1), 0, *range(dim + 1, len(x.shape))]
     return build.permute(picked, back)
 
 

@@ -27,7 +27,13 @@ def add_normalize(
 
 
 def _over_trailing(
-    build: Builder, x: Value, axes: int, weight: Value | None, bias: Value | None, epsilon: float, center: bool
+    build: Builder,
+    x: Value,
+    axes: int,
+    weight: Value | None,
+    bias: Value | None,
+    epsilon: float,
+    center: bool,
 ) -> Value:
     lead = x.shape[: len(x.shape) - axes]
     length = int(np.prod(x.shape[len(lead) :]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from grandopt.compiler.backends.native.builder import Builder
 from grandopt.compiler.backends.native.form import Value
@@ -30,14 +30,15 @@ class Context:
 
 
 Translator = Callable[..., Result]
+AnyTranslator = TypeVar("AnyTranslator", bound=Translator)
 
 TRANSLATORS: dict[str, Translator] = {}
 
 
-def aten(*names: str) -> Callable[[Translator], Translator]:
+def aten(*names: str) -> Callable[[AnyTranslator], AnyTranslator]:
     """Register a translator under operator names such as "add.Tensor"."""
 
-    def register(translate: Translator) -> Translator:
+    def register(translate: AnyTranslator) -> AnyTranslator:
         for name in names:
             TRANSLATORS[name] = translate
         return translate

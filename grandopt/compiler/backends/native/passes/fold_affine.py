@@ -69,7 +69,7 @@ def _folded(producer: Op, op: Op, source: Value) -> tuple[Op, ...] | None:
             return (_linear(producer.inputs[0], weight * scale[:, None], bias * scale + affine.shift, op),)
         case Normalize(), Linear() if producer.epilogue is None:
             weight, shift = _constants(producer)
-            if np.all(weight == 1) and np.all(shift == 0) or np.abs(shift).max() > LARGEST_SHIFT:
+            if (np.all(weight == 1) and np.all(shift == 0)) or np.abs(shift).max() > LARGEST_SHIFT:
                 return None
             plain = _plain(producer)
             return plain, _scaled_input(op, plain.output, Affine(weight, shift))

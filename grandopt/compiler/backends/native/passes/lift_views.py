@@ -42,7 +42,9 @@ def _swapped(op: Map, view: Reshape | Permute) -> tuple[Op, Op]:
     )
     inner = Value(f"{op.output.name}_before", source.shape, op.output.dtype)
     outer = (
-        Permute((inner,), op.outputs, view.axes) if isinstance(view, Permute) else Reshape((inner,), op.outputs)
+        Permute((inner,), op.outputs, view.axes)
+        if isinstance(view, Permute)
+        else Reshape((inner,), op.outputs)
     )
     return Map(inputs, (inner,), op.expression), outer
 

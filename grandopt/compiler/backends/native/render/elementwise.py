@@ -81,9 +81,7 @@ def store(pointer: str, value: str, count: int, lanes: int) -> str:
     return f"v_store({pointer}, {value});" if count == lanes else f"v_store_n({pointer}, {value}, {count});"
 
 
-def pad_loops(
-    source: Operand, output: Operand, before: Sequence[int], fill: float, lanes: int
-) -> list[str]:
+def pad_loops(source: Operand, output: Operand, before: Sequence[int], fill: float, lanes: int) -> list[str]:
     """Fill the output, then copy the source into its middle."""
     start = sum(b * step for b, step in zip(before, output.strides[1:], strict=True))
     middle = Operand(f"({output.name} + {start})", output.dtype, source.shape, output.strides)

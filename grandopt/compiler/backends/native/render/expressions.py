@@ -39,10 +39,8 @@ class Statements:
             args = [self._named(arg, vector) for arg in expression.args]
             text = _vector(expression, args) if vector else _scalar(expression, args)
             name = f"{self._prefix}{len(self._known)}"
-            if vector:
-                kind = "vm" if expression.dtype == "bool" else "vf"
-            else:
-                kind = C_TYPES[expression.dtype]
+            masked = expression.dtype == "bool"
+            kind = ("vm" if masked else "vf") if vector else C_TYPES[expression.dtype]
             self.lines.append(f"{kind} {name} = {text};")
             self._known[expression] = name
         return self._known[expression]
@@ -51,7 +49,11 @@ class Statements:
 def _vector(expression: Expression, args: list[str]) -> str:
     if expression.op == "cast":
         to_float = expression.dtype == "float32"
-        return f"v_select({args[0]}, v_set1(1.0f), v_set1(0.0f))" if to_float else f"v_ne({args[0]}, v_set1(0.0f))"
+        return (
+            f"v_select({args[0]}, v_set1(1.0f), v_set1(0.0f))"
+            if to_float
+            else f"v_ne({args[0]}, v_set1(0.0f))"
+        )
     if expression.op in ("min", "max") and (text := _limited(expression, args)):
         return text
     vector = SCALARS[expression.op].vector

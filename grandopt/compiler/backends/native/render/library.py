@@ -90,9 +90,11 @@ def _invoke(symbol: str, layout: Layout, arena: Arena, tiles: tuple[int, ...]) -
         for i, tile in enumerate(tiles)
     ]
     missing = "scratch == NULL || " if arena.size else ""
-    pointers = " || ".join([f"in[{i}] == NULL" for i in range(len(inputs))] + [f"out[{i}] == NULL" for i in range(len(outputs))])
+    pointers = " || ".join(
+        [f"in[{i}] == NULL" for i in range(len(inputs))] + [f"out[{i}] == NULL" for i in range(len(outputs))]
+    )
     return [
-        f"__attribute__((visibility(\"default\"))) int {symbol}_invoke(",
+        f'__attribute__((visibility("default"))) int {symbol}_invoke(',
         "    const void *const *in, void *const *out, int64_t batch, void *scratch) {",
         *indent(
             [
@@ -100,7 +102,7 @@ def _invoke(symbol: str, layout: Layout, arena: Arena, tiles: tuple[int, ...]) -
                 f"if ({missing}{pointers}) return 2;",
                 f"const void *x[{len(inputs)}];",
                 f"void *y[{len(outputs)}];",
-                f"memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);",
+                "memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);",
                 "const float_mode mode = enter_float_mode();",
                 "int fault = 0;",
                 "while (batch > 0) {",
@@ -120,7 +122,7 @@ def _run(symbol: str, layout: Layout) -> list[str]:
     inputs, outputs = layout.graph.inputs, layout.graph.outputs
     names = [*(f"in{i}" for i in range(len(inputs))), *(f"out{i}" for i in range(len(outputs)))]
     return [
-        f"__attribute__((visibility(\"default\"))) {prototype(symbol, layout)} {{",
+        f'__attribute__((visibility("default"))) {prototype(symbol, layout)} {{',
         f"    const void *const in[] = {{{', '.join(names[: len(inputs)])}}};",
         f"    void *const out[] = {{{', '.join(names[len(inputs) :])}}};",
         f"    return {symbol}_invoke(in, out, batch, scratch);",

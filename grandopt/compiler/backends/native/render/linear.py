@@ -141,7 +141,9 @@ def _dots(
     block = lanes * splits
     body = [f"vf s{n}_{s} = v_set1(0.0f);" for n in range(count) for s in range(splits)]
     paired = whole - whole % block
-    body += loop("k", paired, [line for s in range(splits) for line in step(f"k + {s * lanes}", s, lanes)], block)
+    body += loop(
+        "k", paired, [line for s in range(splits) for line in step(f"k + {s * lanes}", s, lanes)], block
+    )
     for k in range(paired, depth, lanes):
         body += step(str(k), 0, min(lanes, depth - k))
     totals = [" + ".join(f"s{n}_{s}" for s in range(splits)) for n in range(count)]

@@ -24,7 +24,7 @@ EPILOGUE_COST = 6
 
 @dataclass(frozen=True)
 class Extra:
-    """An epilogue operand: its pointer text, and the distance of its rows and columns (0 or 1) in elements."""
+    """An epilogue operand: its pointer text, the distance of its rows and of its columns (0 or 1) in elements."""
 
     pointer: str
     row: int
@@ -67,7 +67,9 @@ class Product:
         half = splits
         while half > 1:
             upper = (half + 1) // 2
-            lines += [f"{_name(r, j, s - upper)} += {_name(r, j, s)};" for s in range(upper, half) for r, j in cells]
+            lines += [
+                f"{_name(r, j, s - upper)} += {_name(r, j, s)};" for s in range(upper, half) for r, j in cells
+            ]
             half = upper
         lines += self._finish(rows, row, column, widths)
         return ["{", *indent(lines), "}"]
@@ -75,14 +77,14 @@ class Product:
     def _column(self, column: str, j: int) -> str:
         return f"{column} + {j * self.level.lanes}"
 
-    def _step(
-        self, rows: int, row: str, column: str, widths: Sequence[int], k: str, split: int
-    ) -> list[str]:
+    def _step(self, rows: int, row: str, column: str, widths: Sequence[int], k: str, split: int) -> list[str]:
         lines = []
         for j, width in enumerate(widths):
             pointer = self.right(k, self._column(column, j))
             short = self.ragged and width < self.level.lanes
-            lines.append(f"const vf w{j} = {f'v_load_n({pointer}, {width})' if short else f'v_load({pointer})'};")
+            lines.append(
+                f"const vf w{j} = {f'v_load_n({pointer}, {width})' if short else f'v_load({pointer})'};"
+            )
         for r in range(rows):
             lines.append(f"const vf b{r} = v_set1({self.left(_plus(row, r), k)});")
             lines += [
@@ -104,7 +106,9 @@ class Product:
     def _looped_finish(self, rows: int, row: str, column: str, widths: Sequence[int]) -> list[str]:
         count, lanes = len(widths), self.level.lanes
         spill = [f"block[{r * count + j}] = {_name(r, j, 0)};" for r in range(rows) for j in range(count)]
-        body = self._result(f"({row} + c / {count})", f"{column} + c % {count} * {lanes}", "block[c]", widths[0])
+        body = self._result(
+            f"({row} + c / {count})", f"{column} + c % {count} * {lanes}", "block[c]", widths[0]
+        )
         return [f"vf block[{rows * count}];", *spill, *loop("c", rows * count, body)]
 
     def _result(self, row: str, column: str, name: str, width: int) -> list[str]:
@@ -140,9 +144,7 @@ def widths_of(columns: int, lanes: int) -> list[int]:
     return [min(lanes, columns - start) for start in range(0, columns, lanes)]
 
 
-def row_blocks(
-    rows: int, most: int, block: Callable[[int, str], list[str]]
-) -> list[str]:
+def row_blocks(rows: int, most: int, block: Callable[[int, str], list[str]]) -> list[str]:
     """Calls of `block(rows, first row)` that cover all rows, `most` at a time."""
     whole = rows - rows % most
     lines: list[str] = []
@@ -154,9 +156,9 @@ def row_blocks(
 
 
 def blocking(rows: int, level: Level) -> tuple[int, int]:
-    """Rows and vectors of a block that fit the level's registers, with one spare per vector and a broadcast."""
+    """Rows and vectors of a block that fit the level's registers, with one per vector and one to spare."""
     if rows == 1:
-        return 1, IN_FLIGHT if level.registers > 16 else IN_FLIGHT
+        return 1, IN_FLIGHT
     if level.registers <= 16:
         return (min(rows, 4), 3) if rows % 6 else (6, 2)
     if rows <= 6:

@@ -38,7 +38,7 @@ def gate_panels(weight: Array, gates: int) -> Array:
 
 @dataclass(frozen=True)
 class _Cell:
-    """Sizes of the recurrence and its texts, which refer to `gate`, `previous`, `cell`, `y`, `w` and `bias`."""
+    """Sizes of the recurrence; its texts refer to `gate`, `previous`, `cell`, `y`, `w` and `bias`."""
 
     kind: CellKind
     hidden: int

@@ -28,7 +28,7 @@ START: dict[ReduceKind, float] = {
 
 @dataclass(frozen=True)
 class _Walk:
-    """The loops of a reduction: over what stays (x and output strides) and over what is reduced (x strides)."""
+    """The loops of a reduction: over what stays (x and output strides) and what is reduced (x strides)."""
 
     op: Reduce
     kept: list[int]
@@ -108,7 +108,11 @@ def _along(walk: _Walk, x: Operand, output: Operand, lanes: int) -> list[str]:
 
     def update(position: str, count: int) -> list[str]:
         pointer = f"{x.name} + {walk.source(kept, last)} + {position}"
-        load = f"v_load({pointer})" if count == lanes else f"v_fill(v_load_n({pointer}, {count}), {count}, {start})"
+        load = (
+            f"v_load({pointer})"
+            if count == lanes
+            else f"v_fill(v_load_n({pointer}, {count}), {count}, {start})"
+        )
         return [f"acc = {VECTOR[kind].format('acc', load)};"]
 
     whole = size - size % lanes

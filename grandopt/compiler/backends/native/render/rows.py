@@ -82,9 +82,7 @@ def softmax_loops(x: Operand, output: Operand, log: bool, lanes: int) -> list[st
     return _over_rows([x, output], output.shape[:-1], body)
 
 
-def normalize_loops(
-    op: Normalize, operands: Sequence[Operand], output: Operand, lanes: int
-) -> list[str]:
+def normalize_loops(op: Normalize, operands: Sequence[Operand], output: Operand, lanes: int) -> list[str]:
     """Two passes for the mean and the variance, one to write; see `Normalize`."""
     size = output.shape[-1]
     extras = operands[3:]
@@ -105,7 +103,10 @@ def normalize_loops(
             load = lambda p, step=1: _load(f"{p} + {position}", count, lanes) if step else f"v_set1(*({p}))"  # noqa: E731
             lines = [
                 f"const vf n = v_fma(({load(x)} - mean) * scale, {load(weight)}, {load(bias)});",
-                *(f"const vf e{i} = {load(p, s)};" for i, (p, s) in enumerate(zip(others, inner, strict=True))),
+                *(
+                    f"const vf e{i} = {load(p, s)};"
+                    for i, (p, s) in enumerate(zip(others, inner, strict=True))
+                ),
             ]
             statements = Statements(["n", *(f"e{i}" for i in range(len(others)))])
             result = "n" if op.epilogue is None else statements.vector(op.epilogue)
