@@ -24,7 +24,7 @@ EPILOGUE_COST = 6
 
 @dataclass(frozen=True)
 class Extra:
-    """An epilogue operand: its pointer text, the distance of its rows and of its columns (0 or 1) in elements."""
+    """An epilogue operand: its pointer, and the distance of its rows and of its columns (0 or 1)."""
 
     pointer: str
     row: int
