@@ -89,7 +89,9 @@ class Attention(nn.Module):
 class Recurrent(nn.Module):
     """An LSTM or GRU, giving all steps, or the last states side by side."""
 
-    def __init__(self, kind: type[nn.LSTM] | type[nn.GRU], width: int, hidden: int, layers: int, both: bool, last: bool):
+    def __init__(
+        self, kind: type[nn.LSTM] | type[nn.GRU], width: int, hidden: int, layers: int, both: bool, last: bool
+    ):
         super().__init__()
         self.cell = kind(width, hidden, num_layers=layers, bidirectional=both, batch_first=True)
         self.last = last
@@ -161,7 +163,7 @@ def _vector_layer(random: np.random.Generator, size: Size, shape: tuple[int, ...
         lambda: nn.Sequential(nn.Dropout(0.2), nn.Softmax(-1)),
         lambda: Apply(lambda x: F.log_softmax(x, -1) * 0.1),
         lambda: Apply(lambda x: torch.cat([x, x.tanh(), x[:, :cut]], dim=1)),
-        lambda: Apply(lambda x: x[:, : cut : 2] if cut > 1 else x),
+        lambda: Apply(lambda x: x[:, :cut:2] if cut > 1 else x),
         lambda: Apply(lambda x: x.flip(-1) + x),
         lambda: Apply(lambda x: torch.stack([x, -x], dim=1)),
         lambda: Apply(lambda x: F.pad(x, (1, 2), value=0.5)),
