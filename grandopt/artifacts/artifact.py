@@ -74,6 +74,11 @@ class Artifact:
         raise ArtifactError(f"{self.path}: has no payload {name!r}; it has {names}")
 
 
+def is_artifact(path: Path) -> bool:
+    """Whether `path` is the folder of an artifact, or its manifest.json, going by names only."""
+    return path.name == MANIFEST_NAME or (path / MANIFEST_NAME).is_file()
+
+
 def read(path: Path) -> Artifact:
     """Open the artifact in the folder `path` (or whose manifest.json `path` is).
 
