@@ -118,13 +118,24 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artif
     content = Content(
         MANIFEST_NAME, encoded.encode(), {stored_name(entry): files[entry.name] for entry in payload}
     )
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; an artifact is a folder, choose another place")
+    check_replaceable(folder)
     try:
         write_folder(folder, content, present=lambda: _files_of(folder))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
     return Artifact(folder, Manifest.model_validate_json(encoded))  # as every later reader will see it
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise OutputError unless `write` may use `folder`: it is missing, empty, or holds an older artifact."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; an artifact is a folder, choose another place")
+    try:
+        occupied = folder.is_dir() and any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be read: {error.strerror}") from error
+    if occupied:
+        _files_of(folder)
 
 
 def stored_name(entry: PayloadFile) -> str:

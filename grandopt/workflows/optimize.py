@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from grandopt.artifacts.artifact import check_replaceable
 from grandopt.config.schema import Job
 from grandopt.errors import OutputError
 from grandopt.measurement.limit import machine_limit
@@ -53,7 +54,7 @@ def optimize_opened(
     now: Callable[[], datetime] = utc_now,
 ) -> Report:
     """Like `optimize_job`, for agents that were opened before."""
-    _check_writable(job.output)
+    _check_writable(job)
     summary = Summary("optimize", job, command, now)
     done: list[AgentReport] = []
     path = job.output / REPORT
@@ -83,9 +84,9 @@ def _waiting(job: Job, opened: Sequence[Opened]) -> list[AgentReport]:
     return [records.not_run(agent.name, reason, config=agent.config, profile=job.profile) for agent in opened]
 
 
-def _check_writable(output: Path) -> None:
+def _check_writable(job: Job) -> None:
     """Raise OutputError now rather than after minutes of work."""
-    for folder in (output / ARTIFACTS, output / REPORT.parent, output / STATE):
+    for folder in (job.output / ARTIFACTS, job.output / REPORT.parent, job.output / STATE):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -95,3 +96,5 @@ def _check_writable(output: Path) -> None:
             raise OutputError(
                 f"{folder}: cannot be written ({reason}); choose another folder with --output"
             ) from error
+    for name in job.agents:
+        check_replaceable(job.output / ARTIFACTS / name)
