@@ -1,1 +1,35 @@
-"""Make small trained agents as fast as the machine allows, and prove that they are still the same."""
+"""Make small trained agents as fast as the machine allows, and prove that they are still the same.
+
+import grandopt
+
+result = grandopt.optimize(model, example_input, name="gate")   # needs torch
+policy = grandopt.load("artifacts/gate")                        # needs only what its engine needs
+action = policy(observation)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from grandopt.errors import GrandoptError
+
+if TYPE_CHECKING:
+    from grandopt.runtime.loader import load
+    from grandopt.workflows.api import Optimized, optimize
+
+__all__ = ["GrandoptError", "Optimized", "load", "optimize"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: an import of torch would cost a serving process a second and 200 MB.
+    match name:
+        case "load":
+            from grandopt.runtime.loader import load
+
+            return load
+        case "optimize" | "Optimized":
+            from grandopt.workflows import api
+
+            return getattr(api, name)
+        case _:
+            raise AttributeError(f"module 'grandopt' has no attribute {name!r}")

@@ -74,6 +74,11 @@ class Artifact:
         raise ArtifactError(f"{self.path}: has no payload {name!r}; it has {names}")
 
 
+def is_artifact(path: Path) -> bool:
+    """Whether `path` is the folder of an artifact, or its manifest.json, going by names only."""
+    return path.name == MANIFEST_NAME or (path / MANIFEST_NAME).is_file()
+
+
 def read(path: Path) -> Artifact:
     """Open the artifact in the folder `path` (or whose manifest.json `path` is).
 
@@ -113,13 +118,24 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artif
     content = Content(
         MANIFEST_NAME, encoded.encode(), {stored_name(entry): files[entry.name] for entry in payload}
     )
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; an artifact is a folder, choose another place")
+    check_replaceable(folder)
     try:
         write_folder(folder, content, present=lambda: _files_of(folder))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
     return Artifact(folder, Manifest.model_validate_json(encoded))  # as every later reader will see it
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise OutputError unless `write` may use `folder`: it is missing, empty, or holds an older artifact."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; an artifact is a folder, choose another place")
+    try:
+        occupied = folder.is_dir() and any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be read: {error.strerror}") from error
+    if occupied:
+        _files_of(folder)
 
 
 def stored_name(entry: PayloadFile) -> str:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from grandopt.cli.benchmark import benchmark
 from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
 from grandopt.cli.doctor import doctor
 from grandopt.cli.exit_codes import ExitCode
@@ -22,6 +23,7 @@ from grandopt.cli.init import init
 from grandopt.cli.inspect import inspect
 from grandopt.cli.optimize import optimize
 from grandopt.cli.report import report
+from grandopt.cli.tune import tune
 from grandopt.errors import GrandoptError, InputError
 
 # Plain help: it looks the same in a pipe, and Rich need not be imported for it.
@@ -33,6 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command()(optimize)
+app.command()(benchmark)
+app.command()(tune)
 app.command()(inspect)
 app.command()(doctor)
 app.command()(init)

@@ -1,4 +1,4 @@
-"""From the options of `optimize`, `benchmark` and `tune` to a resolved job."""
+"""From the options of `optimize`, `benchmark` and `tune` to a resolved job, and from its report to a code."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grandopt.cli.console import complain
+from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.options import parse_inputs, parse_threads, parse_vecnormalize
 from grandopt.errors import ConfigError
 
 if TYPE_CHECKING:
     from grandopt.config.schema import AgentConfig, Job
+    from grandopt.reporting.report import Report
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,19 @@ def _agents(checkpoints: Sequence[Path], reading: Reading) -> dict[str, AgentCon
         )
         for name, path in agent_names(checkpoints).items()
     }
+
+
+def outcome(report: Report, *, strict: bool = False) -> ExitCode:
+    """The exit code for a report, after one line on stderr for each agent that failed.
+
+    With `strict` a missed target is a failed check.
+    """
+    failed = [agent for agent in report.agents if agent.status == "failed"]
+    for agent in failed:
+        complain(f"error: {agent.name}: {agent.reason}")
+    missed = [agent for agent in report.agents if strict and agent.targets.met is False]
+    for agent in missed:
+        complain(f"error: {agent.name}: target missed: {'; '.join(agent.targets.misses)}")
+    if any(agent.error_kind == "input" for agent in failed):
+        return ExitCode.BAD_INPUT
+    return ExitCode.FAILED if failed or missed else ExitCode.DONE

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from grandopt.cli import options
-from grandopt.cli.console import Terminal, complain
+from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
-from grandopt.cli.job import Reading, Settings, job
-
-if TYPE_CHECKING:
-    from grandopt.reporting.report import Report
+from grandopt.cli.job import Reading, Settings, job, outcome
 
 
 def optimize(
@@ -42,7 +39,7 @@ def optimize(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> ExitCode:
-    """Make agents as fast as this machine allows; ship only what was proved equal and measured faster.
+    """Make agents fast; ship only what is proved equal and faster.
 
     Without CHECKPOINT: the agents of ./grandopt.yaml, else the eight built-in reference agents. Writes
     artifacts/AGENT/, reports/optimization_report.json and reports/optimization.log.
@@ -83,17 +80,4 @@ def optimize(
         terminal.show(*candidate_tables(report, terminal.out.width))
     terminal.document(report.model_dump(mode="json"))
     terminal.note(f"report: {described.output / REPORT}")
-    return _exit_code(report, strict=described.strict)
-
-
-def _exit_code(report: Report, *, strict: bool) -> ExitCode:
-    failed = [agent for agent in report.agents if agent.status == "failed"]
-    for agent in failed:
-        complain(f"error: {agent.name}: {agent.reason}")
-    if any(agent.error_kind == "input" for agent in failed):
-        return ExitCode.BAD_INPUT
-    missed = [agent for agent in report.agents if agent.targets.met is False]
-    if strict:
-        for agent in missed:
-            complain(f"error: {agent.name}: target missed: {'; '.join(agent.targets.misses)}")
-    return ExitCode.FAILED if failed or (strict and missed) else ExitCode.DONE
+    return outcome(report, strict=described.strict)

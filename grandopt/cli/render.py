@@ -24,6 +24,7 @@ STYLES = {
     "optimized": "green",
     "chosen": "green",
     "original kept": "cyan",
+    "measured": "",
     "slower": "dim",
     "pruned": "dim",
     "not measured": "dim",
@@ -49,6 +50,32 @@ def candidate_tables(report: Report, width: int) -> list[RenderableType]:
     for agent in report.agents:
         if agent.candidates or agent.refusals:
             parts.extend(_candidates(agent, wide=width >= WIDE_CANDIDATES))
+    return parts
+
+
+def trial_tables(report: Report) -> list[RenderableType]:
+    """One table per agent with every trial of its study, the best first, then its verdict."""
+    parts: list[RenderableType] = []
+    for agent in report.agents:
+        trials = (agent.tuning or {}).get("trials", [])
+        table = _table("trial", "candidate", "state", "threads", "batch", "p50", "obs/s", right=4)
+        for trial in sorted(trials, key=lambda trial: (trial["score"] is None, trial["score"] or 0.0)):
+            choice, figures = trial["choice"], trial["figures"]
+            table.add_row(
+                str(trial["number"]),
+                _plain(choice["candidate"]),
+                trial["state"],
+                str(choice["threads"]),
+                str(choice["batch"]),
+                NOTHING if figures is None else duration(figures["latency_us"]),
+                NOTHING if figures is None else rate(figures["throughput"]),
+            )
+        parts += [Text(), _plain(agent.name, "bold"), table, _plain(agent.reason or "")]
+        parts += [
+            _plain(f"trial {trial['number']}, {trial['choice']['candidate']}: {trial['reason']}", "dim")
+            for trial in trials
+            if trial["reason"]
+        ]
     return parts
 
 

@@ -42,8 +42,9 @@ _FAREWELL_S = 2.0
 class WorkerProcess:
     """A running `grandopt.measurement.worker`; made for one thread count, which its libraries read at start.
 
-    It has the parent's interpreter and `sys.path`, and a session of its own, so that Ctrl-C in a terminal
-    reaches only the parent. It ends when its standard input does, hence also when the parent dies.
+    It has the parent's interpreter and `sys.path` with the current folder added, and a session of its own, so
+    that Ctrl-C in a terminal reaches only the parent. It ends when its standard input does, hence also when
+    the parent dies.
 
     Not thread-safe. Whoever makes it owns it and must `close` or `kill` it. Making one raises
     MeasurementError when the system refuses another process.
@@ -169,7 +170,8 @@ def save_inputs(arrays: Sequence[Array], folder: Path) -> list[str]:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    paths = dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path)
+    # The current folder comes last: the code of a pickled network may lie there, but must not hide a library.
+    paths = dict.fromkeys(str(Path(entry).absolute()) for entry in [*sys.path, ""])
     return {
         **os.environ,
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),

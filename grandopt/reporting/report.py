@@ -34,7 +34,7 @@ __all__ = [
     "write_report",
 ]
 
-AgentStatus = Literal["optimized", "original kept", "failed", "not run"]
+AgentStatus = Literal["optimized", "original kept", "measured", "failed", "not run"]
 CandidateStatus = Literal["chosen", "slower", "refused", "failed", "unavailable", "pruned", "not measured"]
 Kind = Literal["optimize", "benchmark", "tune"]
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
@@ -100,7 +100,10 @@ class Shipped(ReportModel):
 
 
 class AgentReport(ReportModel):
-    """Everything about one agent. `stages` maps each step of the job to its seconds."""
+    """Everything about one agent. `stages` maps each step of the job to its seconds.
+
+    Status "measured" is that of a benchmark or a search, after which nothing is shipped.
+    """
 
     name: str
     status: AgentStatus
@@ -126,7 +129,7 @@ class AgentReport(ReportModel):
     def _evidence(self) -> AgentReport:
         if self.status == "optimized" and (self.shipped is None or self.speedup is None):
             raise ValueError(f"agent {self.name!r} is 'optimized' and needs 'shipped' and 'speedup'")
-        if self.status != "optimized" and not self.reason:
+        if self.status not in ("optimized", "measured") and not self.reason:
             raise ValueError(f"agent {self.name!r} is {self.status!r} and needs a reason")
         if (self.status == "failed") != (self.error_kind is not None):
             raise ValueError(f"agent {self.name!r}: 'error_kind' belongs to status 'failed', and only to it")

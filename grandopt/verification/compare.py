@@ -155,8 +155,7 @@ def float32_agreement(
 def reduced_agreement(oracle: Oracle, results: Sequence[Outputs], limits: Limits) -> list[Agreement]:
     """Agreement on the drawn samples whose margin exceeds the error.
 
-    The error of scores is twice the candidate's own root-mean-square error, one for each of the two scores
-    that are compared. Behind a decision it cannot be seen,
+    The error of scores is the candidate's own largest one. Behind a decision it cannot be seen,
     and is taken to be all that the limits allow: `relative_l2` of the largest score. A continuous
     action may be off by that fraction of its range.
     """
@@ -168,8 +167,7 @@ def reduced_agreement(oracle: Oracle, results: Sequence[Outputs], limits: Limits
             continue
         values, truth = _rows(oracle, oracle.groups[0], output, results)
         if spec.role == "scores":
-            error = 2 * float(np.sqrt(spread(values, truth).squares / truth.size))
-            found.append(of_scores(spec, values, truth, error))
+            found.append(of_scores(spec, values, truth, spread(values, truth).error))
         elif spec.role == "action":
             found.append(of_actions(spec, oracle.contract, values, truth, limits.relative_l2))
     return found

@@ -96,8 +96,9 @@ class Oracle:
         margin = own_margin((*learned, *probes), decided)
         check_own(spreads, margin, 0, specs)
         if reference.precision != "float64":
-            skipped += (f"no float64 reference: {reference.reason}",)
             spreads = rounded_spreads(original, groups, learned, floats, rng)
+        if reference.reason is not None:
+            skipped += (f"no full float64 reference: {reference.reason}",)
             if is_decision(contract):
                 margin = max(margin, rounded_margin(reference, contract, (*learned, *probes), rng))
         return cls(

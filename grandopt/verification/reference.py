@@ -17,11 +17,11 @@ class Reference(Protocol):
 
     @property
     def precision(self) -> str:
-        """What the reference computes in: "float64", or "float32" where the agent allows no more."""
+        """What the outputs are computed in: "float64", or "float32" where the agent allows no more."""
 
     @property
     def reason(self) -> str | None:
-        """Why `precision` is not "float64", in one line; None where it is."""
+        """Why the outputs or the scores are not computed in float64, in one line; None where both are."""
 
     def outputs(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         """The agent's outputs [B, *shape]: floats as float64, integers and booleans as they are."""

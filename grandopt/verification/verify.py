@@ -69,7 +69,7 @@ def _probed(candidate: Executor, oracle: Oracle) -> list[Outputs]:
 def _exceeded(check: OutputCheck) -> str:
     """One line that says by how much a check failed."""
     place = f", worst in {check.case!r}" if check.case else ""
-    times = f"{check.error / check.limit:.3g} times " if check.limit > 0 else ""
+    times = f"{check.error / check.limit:.4g} times " if check.limit > 0 else ""
     match check.norm:
         case "max_abs":
             return (

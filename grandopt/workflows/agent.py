@@ -7,24 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from grandopt.compiler import build
-from grandopt.measurement.cold import cold_start
 from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
-from grandopt.measurement.settings import Settings
-from grandopt.measurement.subject import Subject
-from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import AgentReport, Shipped
 from grandopt.tuning.result import TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.agents import Opened
 from grandopt.workflows.contest import ORIGINAL, Contest, Entry
 from grandopt.workflows.decision import Decision, decide, is_slower
-from grandopt.workflows.rows import candidate_rows
-from grandopt.workflows.run import STATE, Run
+from grandopt.workflows.rows import candidate_rows, measured_figures
+from grandopt.workflows.run import Run, storage_url
 from grandopt.workflows.search import Search, search
 from grandopt.workflows.ship import ship
 from grandopt.workflows.stages import Stages
-from grandopt.workflows.work import Work, work
+from grandopt.workflows.work import work
 
 FINALISTS = 2
 CLOSE = 1.15
@@ -60,7 +56,7 @@ def optimize_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentReport
     with stages.step("measure"):
         finalists = _finalists(contest, found)
         run.tell(name, "measure", ", ".join([ORIGINAL, *(entry.label for entry in finalists)]))
-        measurement = contest.measure(finalists, _release(run, finalists))
+        measurement = contest.measure(finalists, run.release(finalists[0].threads if finalists else 1))
         decision = decide(measurement, finalists)
     with stages.step("ship"):
         kept = _kept(run, contest, decision, measurement)
@@ -77,11 +73,10 @@ def _tell_refusals(run: Run, name: str, refusals: Sequence[str]) -> None:
 
 def _search(run: Run, stages: Stages) -> Search:
     profile = run.job.profile
-    folder = (run.job.output / STATE).absolute()
     return Search(
         trials=profile.trials,
         budget_s=max(1.0, profile.budget_s * SEARCH_SHARE - stages.elapsed()),
-        storage_url=f"sqlite:///{folder / 'studies.db'}",
+        storage_url=storage_url(run.job),
     )
 
 
@@ -105,11 +100,6 @@ def _finalists(contest: Contest, found: TuningResult) -> list[Entry]:
     return [entry for entry in entries if entry.status == "verified"]
 
 
-def _release(run: Run, entries: Sequence[Entry]) -> Settings:
-    threads = entries[0].threads if entries else 1
-    return Settings.release(threads=threads, seed=run.job.seed)
-
-
 def _kept(run: Run, contest: Contest, decision: Decision, measurement: Measurement) -> Kept:
     """The winner; without one the exported original if it is no slower, because it needs no one's code."""
     if decision.winner is not None:
@@ -118,7 +108,7 @@ def _kept(run: Run, contest: Contest, decision: Decision, measurement: Measureme
     if plain.status != "verified":
         return Kept(None, measurement)
     if plain.label not in [subject.label for subject in measurement.subjects]:
-        measurement = contest.measure([plain], _release(run, [plain]))
+        measurement = contest.measure([plain], run.release())
     slower = is_slower(measurement.ratio(ORIGINAL, plain.label))
     return Kept(None if slower else plain, measurement)
 
@@ -127,8 +117,12 @@ def _report(
     run: Run, opened: Opened, contest: Contest, kept: Kept, decision: Decision, limit: MachineLimit
 ) -> AgentReport:
     amount = work(contest.program)
-    before = _figures(contest, kept.measurement, None, limit, amount)
-    after = before if kept.entry is None else _figures(contest, kept.measurement, kept.entry, limit, amount)
+    before = measured_figures(contest, kept.measurement, None, limit, amount)
+    after = (
+        before
+        if kept.entry is None
+        else measured_figures(contest, kept.measurement, kept.entry, limit, amount)
+    )
     artifact = contest.original if kept.entry is None else contest.artifact(kept.entry)
     label = ORIGINAL if kept.entry is None else kept.entry.label
     speedup = None if kept.entry is None else records.ratio(kept.measurement.ratio(ORIGINAL, label))
@@ -162,14 +156,3 @@ def _report(
         verification_reference=contest.oracle.reference_precision,
         **records.subject(contest.program, amount),
     )
-
-
-def _figures(
-    contest: Contest, measurement: Measurement, entry: Entry | None, limit: MachineLimit, amount: Work
-) -> Figures:
-    label = ORIGINAL if entry is None else entry.label
-    artifact = contest.original if entry is None else contest.artifact(entry)
-    subject = Subject(label, artifact.path, trust=True)
-    inputs = [array[:1] for array in contest.observations(1)]
-    cold = cold_start(subject, inputs, threads=measurement.settings.threads)
-    return records.figures(measurement, label, cold=cold, limit=limit, work=amount)

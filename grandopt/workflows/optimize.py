@@ -6,18 +6,21 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from grandopt.artifacts.artifact import check_replaceable
 from grandopt.config.schema import Job
-from grandopt.errors import GrandoptError, InputError, OutputError
+from grandopt.errors import OutputError
 from grandopt.measurement.limit import machine_limit
 from grandopt.reporting.log import RunLog, utc_now
 from grandopt.reporting.report import AgentReport, Report, write_report
 from grandopt.workflows import records
 from grandopt.workflows.agent import optimize_agent
 from grandopt.workflows.agents import Opened, open_agents
+from grandopt.workflows.attempt import attempts
 from grandopt.workflows.events import Event, Listener, silent
-from grandopt.workflows.run import STATE, Run, running
+from grandopt.workflows.run import STATE, running
 from grandopt.workflows.summary import Summary
 
 ARTIFACTS = Path("artifacts")
@@ -51,7 +54,7 @@ def optimize_opened(
     now: Callable[[], datetime] = utc_now,
 ) -> Report:
     """Like `optimize_job`, for agents that were opened before."""
-    _check_writable(job.output)
+    _check_writable(job)
     summary = Summary("optimize", job, command, now)
     done: list[AgentReport] = []
     path = job.output / REPORT
@@ -64,34 +67,16 @@ def optimize_opened(
         try:
             with running(job, job.output / STATE / "store", tell) as run:
                 limit = machine_limit()
-                for agent in opened:
-                    done.append(
-                        _attempt(
-                            run.at(len(done)), agent, lambda run, agent: optimize_agent(run, agent, limit)
-                        )
-                    )
+                for report in attempts(run, opened, partial(optimize_agent, limit=limit)):
+                    done.append(report)
                     write_report(summary.report(done, _waiting(job, opened[len(done) :]), "partial"), path)
         except BaseException:
             # Also for an interrupt or a bug of ours: what was done is worth keeping.
             write_report(summary.report(done, _waiting(job, opened[len(done) :]), "partial"), path)
             raise
-        report = summary.report(done, [], "complete")
-        write_report(report, path)
-        return report
-
-
-def _attempt(run: Run, agent: Opened, work: Callable[[Run, Opened], AgentReport]) -> AgentReport:
-    try:
-        return work(run, agent)
-    except GrandoptError as error:
-        run.tell(agent.name, "failed", str(error), level="error")
-        return records.failed(
-            agent.name,
-            error,
-            bad_input=isinstance(error, InputError),
-            config=agent.config,
-            profile=run.job.profile,
-        )
+        complete = summary.report(done, [], "complete")
+        write_report(complete, path)
+        return complete
 
 
 def _waiting(job: Job, opened: Sequence[Opened]) -> list[AgentReport]:
@@ -99,9 +84,9 @@ def _waiting(job: Job, opened: Sequence[Opened]) -> list[AgentReport]:
     return [records.not_run(agent.name, reason, config=agent.config, profile=job.profile) for agent in opened]
 
 
-def _check_writable(output: Path) -> None:
+def _check_writable(job: Job) -> None:
     """Raise OutputError now rather than after minutes of work."""
-    for folder in (output / ARTIFACTS, output / REPORT.parent, output / STATE):
+    for folder in (job.output / ARTIFACTS, job.output / REPORT.parent, job.output / STATE):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -111,3 +96,5 @@ def _check_writable(output: Path) -> None:
             raise OutputError(
                 f"{folder}: cannot be written ({reason}); choose another folder with --output"
             ) from error
+    for name in job.agents:
+        check_replaceable(job.output / ARTIFACTS / name)

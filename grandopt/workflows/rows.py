@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from grandopt.measurement.cold import cold_start
+from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
+from grandopt.measurement.subject import Subject
+from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import CandidateReport, CandidateStatus
 from grandopt.tuning.result import Trial, TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.contest import ORIGINAL, Contest, Entry
 from grandopt.workflows.decision import Decision
+from grandopt.workflows.work import Work
 
 INFEASIBLE: dict[str, CandidateStatus] = {
     "refused": "refused",
@@ -24,7 +29,9 @@ def candidate_rows(
 
     Figures are those of the final measurement; what did not come that far has its reason.
     """
-    tried = {(trial.choice.candidate, trial.choice.threads): trial for trial in found.trials}
+    # Of several batch sizes the best trial stands for the candidate, so the worst come first.
+    ranked = sorted(found.trials, key=lambda trial: -(trial.score or 0.0))
+    tried = {(trial.choice.candidate, trial.choice.threads): trial for trial in ranked}
     entered = {(entry.candidate.label, entry.threads): entry for entry in contest.entries()}
     seen = {label for label, _ in (*tried, *entered)}
     untried = {(label, 1) for label in contest.candidates if label not in seen}
@@ -36,7 +43,7 @@ def candidate_rows(
         if entry.label in measured:
             rows.append(_measured(entry, measurement, decision))
         else:
-            rows.append(_searched(entry, tried.get(place)))
+            rows.append(_searched(entry, tried.get(place), found.best))
     return tuple(rows)
 
 
@@ -58,7 +65,7 @@ def _behind(measurement: Measurement, decision: Decision, entry: Entry) -> str:
     return f"{rival} is {ratio.value:.2f}× as fast ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
-def _searched(entry: Entry, trial: Trial | None) -> CandidateReport:
+def _searched(entry: Entry, trial: Trial | None, best: Trial | None) -> CandidateReport:
     if entry.status != "verified":
         return records.candidate(entry, status=entry.status, reason=entry.reason)
     if trial is None:
@@ -70,10 +77,24 @@ def _searched(entry: Entry, trial: Trial | None) -> CandidateReport:
         case "pruned":
             return records.candidate(entry, status="pruned", reason=_short(trial))
         case "complete":
-            return records.candidate(entry, status="slower", reason=_short(trial))
+            best_of_all = best is not None and trial.number == best.number
+            status = "chosen" if best_of_all else "slower"
+            return records.candidate(entry, status=status, reason=_short(trial))
 
 
 def _short(trial: Trial) -> str:
     if trial.figures is None:
         return "not in the final"
     return f"p50 {trial.figures.latency_us:.4g} µs in the short measurement of trial {trial.number}"
+
+
+def measured_figures(
+    contest: Contest, measurement: Measurement, entry: Entry | None, limit: MachineLimit, amount: Work
+) -> Figures:
+    """All figures of a candidate, or for None of the original, with those of a fresh process."""
+    label = ORIGINAL if entry is None else entry.label
+    artifact = contest.original if entry is None else contest.artifact(entry)
+    subject = Subject(label, artifact.path, trust=True)
+    inputs = [array[:1] for array in contest.observations(1)]
+    cold = cold_start(subject, inputs, threads=measurement.settings.threads)
+    return records.figures(measurement, label, cold=cold, limit=limit, work=amount)

@@ -10,10 +10,14 @@ from pathlib import Path
 from grandopt.artifacts.store import Store
 from grandopt.config.schema import Job
 from grandopt.measurement.pool import WorkerPool
+from grandopt.measurement.settings import Settings
 from grandopt.workflows.events import Event, Level, Listener
 
 STATE = ".grandopt"
 RELEASE_PROCESSES = 3
+RELEASE_WINDOW_MS = 4.0
+RELEASE_SECONDS = 4.0
+"""Of calls of one subject over all processes: 45 windows of 4 ms each leave an interval of about 1 %."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,16 @@ class Run:
         """Say one line about an agent's step."""
         self.listener(Event(level, agent, step, message, self.done, self.total, remaining_s))
 
+    def release(self, threads: int = 1) -> Settings:
+        """How what decides is measured: three processes, one after the other."""
+        return Settings.release(
+            threads=threads,
+            seed=self.job.seed,
+            window_ms=RELEASE_WINDOW_MS,
+            max_seconds=RELEASE_SECONDS,
+            processes=RELEASE_PROCESSES,
+        )
+
     def at(self, done: int) -> Run:
         """The same run, `done` agents further."""
         return replace(self, done=done)
@@ -46,3 +60,8 @@ def running(job: Job, store: Path, listener: Listener) -> Iterator[Run]:
     """A run whose measuring processes live as long as the block."""
     with WorkerPool(processes=RELEASE_PROCESSES) as pool:
         yield Run(job, Store(store), pool, listener, total=len(job.agents))
+
+
+def storage_url(job: Job) -> str:
+    """The Optuna storage of a job that names none: a SQLite file below its output folder."""
+    return f"sqlite:///{(job.output / STATE / 'studies.db').absolute()}"

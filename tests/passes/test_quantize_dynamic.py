@@ -63,7 +63,7 @@ def test_int8_weights_are_a_quarter_of_the_bytes() -> None:
     before = program(nn.Sequential(nn.Linear(512, 512), nn.ReLU()), (512,))
     after = quantize_dynamic.apply(before)
     layer = after.module[0]
-    weight = layer.weight()
+    weight = layer.layer.weight()
     assert weight.dtype == torch.qint8
     assert weight.element_size() * weight.numel() * 4 == 512 * 512 * 4
 
@@ -133,3 +133,38 @@ def test_a_program_is_not_quantized_twice() -> None:
     once = quantize_dynamic.apply(program(agents.Policy(), (8,)))
     with pytest.raises(UnsupportedError, match="not from int8_dynamic"):
         quantize_dynamic.apply(once)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_rows_that_are_not_finite_come_out_as_nan_and_leave_the_others_alone(bad: float) -> None:
+    before = program(nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4)), (32,))
+    module = quantize_dynamic.apply(before).module
+    clean = torch.rand(3, 32)
+    dirty = clean.clone()
+    dirty[1, 5] = bad
+    with torch.inference_mode():
+        expected, got = module(clean), module(dirty)
+    assert got[1].isnan().all()
+    assert torch.isfinite(got[[0, 2]]).all()
+    # The scale of the activations is that of the whole batch, so other rows may round differently.
+    assert torch.allclose(got[[0, 2]], expected[[0, 2]], atol=0.02)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_sequence_that_is_not_finite_comes_out_as_nan(kind: type[nn.Module], batch_first: bool) -> None:
+    layer = kind(8, 16, 2, batch_first=batch_first, bidirectional=True).eval()
+    guarded = quantize_dynamic.GuardedRecurrent(
+        torch.ao.quantization.quantize_dynamic(nn.Sequential(layer), {kind}, dtype=torch.qint8)[0]
+    )
+    value = torch.rand(3, 5, 8)
+    value[1, 2, 3] = float("nan")
+    with torch.inference_mode():
+        output, state = guarded(value if batch_first else value.transpose(0, 1).contiguous())
+    output = output if batch_first else output.transpose(0, 1)
+    states = state if isinstance(state, tuple) else (state,)
+    assert output[1].isnan().all()
+    assert torch.isfinite(output[[0, 2]]).all()
+    for item in states:
+        assert item[:, 1].isnan().all()
+        assert torch.isfinite(item[:, [0, 2]]).all()

@@ -258,6 +258,13 @@ def test_code_in_an_exported_program_does_not_run(tmp_path: Path, artifact: Arti
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("config", [b"", b"[]", b'{"config": []}', b'{"config": {"w": {}}}'])
+def test_a_broken_index_of_an_exported_program(tmp_path: Path, artifact: Artifact, config: bytes) -> None:
+    members = {"archive/data/weights/model_weights_config.json": config}
+    with pytest.raises(ArtifactError, match="not an exported program"):
+        load(_with_members(artifact, tmp_path / "broken", members))
+
+
 def _with_members(artifact: Artifact, folder: Path, members: dict[str, bytes]) -> Path:
     buffer = io.BytesIO()
     with (

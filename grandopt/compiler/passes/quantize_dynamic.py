@@ -2,12 +2,16 @@
 
 This is torch's dynamic quantization (`torch.ao.quantization.quantize_dynamic`): symmetric int8 weights per
 tensor, eight-bit activations, sums in int32, everything between the layers in float32.
+
+Integers have no NaN and no infinity: torch's kernels turn NaN into ordinary numbers, and refuse a call whose
+values are infinite. Each layer therefore has a guard that keeps such rows out and answers them with NaN.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +22,56 @@ from grandopt.errors import UnsupportedError, first_line
 
 NAME = "quantize_dynamic"
 LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.LSTM, nn.GRU)
+QUANTIZED: tuple[type[nn.Module], ...] = (
+    torch.ao.nn.quantized.dynamic.Linear,
+    torch.ao.nn.quantized.dynamic.LSTM,
+    torch.ao.nn.quantized.dynamic.GRU,
+)
+
+
+class GuardedLinear(nn.Module):
+    """An int8 linear layer whose output is NaN in the rows whose input is not finite."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.train(layer.training)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        # x - x is 0 for a finite x and NaN for any other: one addition marks the rows.
+        return self.layer(_finite(value)) + (value - value).sum(-1, keepdim=True)
+
+
+class GuardedRecurrent(nn.Module):
+    """An int8 LSTM or GRU whose outputs and states are NaN for the sequences that are not finite.
+
+    A sequence with one such step is NaN from its start: the float32 layer's forward direction would still
+    be finite before that step.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.batch_first = bool(layer.batch_first)
+        self.train(layer.training)
+
+    def forward(self, value: torch.Tensor, state: Any = None) -> Any:
+        output, last = self.layer(_finite(value), state)
+        if value.dim() == 2:  # one sequence without a batch dimension
+            mark = (value - value).sum()
+            return output + mark, _marked(last, mark)
+        rest = (1, 2) if self.batch_first else (0, 2)
+        mark = (value - value).sum(rest)
+        over_output = mark[:, None, None] if self.batch_first else mark[None, :, None]
+        return output + over_output, _marked(last, mark[None, :, None])
+
+
+def _finite(value: torch.Tensor) -> torch.Tensor:
+    return torch.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _marked(state: Any, mark: torch.Tensor) -> Any:
+    return tuple(item + mark for item in state) if isinstance(state, tuple) else state + mark
 
 
 def apply(program: Program) -> Program:
@@ -52,6 +106,20 @@ def _quantized(module: nn.Module) -> nn.Module:
         warnings.filterwarnings("ignore", message="torch.ao.quantization", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="torch.quantize_per_tensor", category=UserWarning)
         try:
-            return quantize_dynamic(copy.deepcopy(module), set(LAYERS), dtype=torch.qint8, inplace=True)
+            quantized = quantize_dynamic(copy.deepcopy(module), set(LAYERS), dtype=torch.qint8, inplace=True)
         except FORWARD_ERRORS as error:
             raise UnsupportedError(f"torch cannot make the layers int8: {first_line(error)}") from error
+    return _guarded(quantized)
+
+
+def _guarded(module: nn.Module) -> nn.Module:
+    root = nn.ModuleDict({"network": module})
+    guards: dict[nn.Module, nn.Module] = {}
+    for name, layer in list(root.named_modules(remove_duplicate=False)):
+        # One guard per layer, also for a layer that is known by two names.
+        if layer not in guards and type(layer) in QUANTIZED:
+            linear = type(layer) is QUANTIZED[0]
+            guards[layer] = GuardedLinear(layer) if linear else GuardedRecurrent(layer)
+        if layer in guards:
+            root.set_submodule(name, guards[layer])
+    return root["network"]

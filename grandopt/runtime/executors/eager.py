@@ -109,14 +109,16 @@ def _refuse_pickles(content: bytes, where: str) -> None:
                 and not (item.filename.endswith(_EMPTY_SAMPLE_INPUTS) and item.file_size == 0)
             ]
             configs = [json.loads(archive.read(name)) for name in names if name.endswith("_config.json")]
-    except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError) as error:
+        entries = [entry for config in configs for entry in config["config"].values()]
+        pickled = any(entry["use_pickle"] for entry in entries)
+    except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError, LookupError, TypeError,
+            AttributeError) as error:  # fmt: skip
         raise ArtifactError(
             f"{where}: not an exported program: {first_line(error)}; build it again"
         ) from error
     if len(set(names)) != len(names):
         raise ArtifactError(f"{where}: two members of the archive have one name; it is not opened")
-    entries = [entry for config in configs for entry in config["config"].values()]
-    if bad or any(entry["use_pickle"] for entry in entries):
+    if bad or pickled:
         what = repr(bad[0]) if bad else "a pickled tensor"
         raise ArtifactError(
             f"{where}: holds {what}, which would have to be unpickled; it "

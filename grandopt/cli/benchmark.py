@@ -1,0 +1,77 @@
+"""`grandopt benchmark`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grandopt.cli import options
+from grandopt.cli.console import Terminal
+from grandopt.cli.exit_codes import ExitCode
+from grandopt.cli.job import Reading, Settings, job, outcome
+from grandopt.errors import ConfigError
+
+
+def benchmark(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="ARTIFACT|CHECKPOINT", help="Artifacts to compare, or agents to race."),
+    ] = None,
+    config: options.Config = None,
+    agent: options.Agents = None,
+    profile: options.Profile = None,
+    output: options.Output = None,
+    samples: options.Samples = None,
+    engine: options.Engines = None,
+    precision: options.Precisions = None,
+    threads: options.Threads = None,
+    seed: options.Seed = None,
+    key: options.Key = None,
+    network: options.Network = None,
+    input: options.Inputs = None,
+    vecnormalize: options.VecNormalize = "auto",
+    trust: options.Trust = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> ExitCode:
+    """Measure every engine side by side; nothing is shipped.
+
+    Checkpoints (or, without any, the agents of ./grandopt.yaml or the reference agents) are built with every
+    engine, verified and measured beside the original. Artifacts are measured beside each other.
+
+    \b
+    Example:
+      grandopt benchmark ppo-LunarLander-v2.zip
+      grandopt benchmark artifacts/gate other/artifacts/gate
+    """
+    terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
+    reading = Reading(key, network, input, vecnormalize, trust)
+    settings = Settings(config, profile, agent, engine, precision, threads, seed=seed, output=output)
+
+    from grandopt.artifacts.artifact import is_artifact
+    from grandopt.cli.progress import ProgressDisplay
+    from grandopt.cli.render import candidate_tables
+
+    artifacts = [path for path in paths or [] if is_artifact(path)]
+    if artifacts and len(artifacts) < len(paths or []):
+        raise ConfigError("artifacts and checkpoints cannot be mixed: name only one kind")
+    with ProgressDisplay(terminal) as display:
+        if artifacts:
+            from grandopt.workflows.artifacts import benchmark_artifacts
+
+            described = job([], Reading(), settings)
+            report = benchmark_artifacts(
+                described, artifacts, trust=trust, samples=samples, command=sys.argv, listener=display
+            )
+        else:
+            from grandopt.workflows.benchmark import benchmark_job
+
+            described = job(paths or [], reading, settings)
+            report = benchmark_job(described, samples=samples, command=sys.argv, listener=display)
+    terminal.show(*candidate_tables(report, terminal.out.width))
+    terminal.document(report.model_dump(mode="json"))
+    return outcome(report)

@@ -1,0 +1,97 @@
+"""The Python side of `optimize`: a module in memory becomes a proven artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.config.load import Overrides, resolve
+from grandopt.config.schema import AgentConfig, FileConfig, Job, check_agent_name
+from grandopt.errors import ConfigError, GrandoptError, InputError
+from grandopt.reporting.report import AgentReport, Report
+from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.loader import load
+from grandopt.signature import Signature
+from grandopt.verification.samples import load_samples
+from grandopt.workflows.agents import Opened
+from grandopt.workflows.events import Listener, silent
+from grandopt.workflows.optimize import optimize_opened
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """What `optimize` did to a module: its record, the whole report, and where the artifact lies."""
+
+    agent: AgentReport
+    report: Report
+    path: Path
+
+    def load(self) -> Executor:
+        """The shipped artifact, ready to be called; it was made by this process, so it is trusted."""
+        return load(self.path, trust=True)
+
+
+def optimize(
+    model: torch.nn.Module,
+    example_input: Any,
+    *,
+    name: str = "agent",
+    profile: str | None = None,
+    output: Path | str = ".",
+    samples: Path | str | None = None,
+    engines: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+    threads: int | Literal["auto"] = 1,
+    budget_s: float | None = None,
+    trials: int | None = None,
+    seed: int = 0,
+    resume: bool = True,
+    listener: Listener = silent,
+) -> Optimized:
+    """Optimize one module and write `artifacts/<name>`, the report and the log below `output`.
+
+    `example_input` is one batch (an array or tensor [B, *shape], a tuple of them for several inputs, or a
+    mapping by input name); its values are not used, only names, shapes and dtypes. `samples` names a .npz
+    file of recorded observations. The module itself is not changed.
+
+    Raises an InputError for arguments that do not fit, and GrandoptError with the reason when the agent
+    could not be done; an agent for which nothing was faster is not an error (`agent.status` is "original
+    kept").
+    """
+    try:
+        check_agent_name(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    checkpoint = from_module(name, model, example_input)
+    job = _job(
+        name,
+        Overrides(
+            profile=profile,
+            engines=tuple(engines) if engines else None,
+            precisions=tuple(precisions) if precisions else None,
+            threads=threads,
+            budget_s=budget_s,
+            trials=trials,
+            seed=seed,
+            output=Path(output),
+            resume=resume,
+        ),
+    )
+    recorded = None if samples is None else load_samples(Path(samples), Signature(checkpoint.inputs))
+    opened = Opened(name, job.agents[name], checkpoint, recorded)
+    report = optimize_opened(job, [opened], command=("grandopt.optimize", name), listener=listener)
+    agent = report.agents[0]
+    if agent.shipped is None or agent.shipped.artifact is None:
+        kind = InputError if agent.error_kind == "input" else GrandoptError
+        raise kind(f"{name}: {agent.reason}")
+    return Optimized(agent, report, job.output / agent.shipped.artifact)
+
+
+def _job(name: str, overrides: Overrides) -> Job:
+    # The agent's source is in memory; the path only stands in its configuration.
+    return resolve(FileConfig(), {name: AgentConfig(checkpoint=Path(f"<memory:{name}>"))}, overrides)

@@ -1,0 +1,113 @@
+"""`benchmark` of built artifacts: those that take the same inputs are measured beside the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from grandopt.artifacts.artifact import Artifact, read
+from grandopt.config.schema import Job
+from grandopt.measurement.cold import cold_start
+from grandopt.measurement.measure import measure
+from grandopt.measurement.result import Measurement
+from grandopt.measurement.subject import Subject
+from grandopt.reporting.figures import Figures
+from grandopt.reporting.log import utc_now
+from grandopt.reporting.report import AgentReport, CandidateReport, Report, SourceReport
+from grandopt.runtime.loader import load
+from grandopt.signature import Array, Signature
+from grandopt.verification.inputs import ring
+from grandopt.verification.samples import load_samples
+from grandopt.workflows import records
+from grandopt.workflows.events import Listener, silent
+from grandopt.workflows.run import STATE, Run, running
+from grandopt.workflows.search import threads
+from grandopt.workflows.summary import Summary
+
+Group = list[Artifact]
+
+
+def benchmark_artifacts(
+    job: Job,
+    paths: Sequence[Path],
+    *,
+    trust: bool = False,
+    samples: Path | None = None,
+    command: Sequence[str] = (),
+    listener: Listener = silent,
+    now: Callable[[], datetime] = utc_now,
+) -> Report:
+    """Measure artifacts. One record per group of equal inputs; the first artifact is the group's "original".
+
+    Raises ArtifactError for one that is damaged or does not fit this machine, or that must be unpickled when
+    `trust` was not said, before anything is measured.
+    """
+    artifacts = [read(path) for path in paths]
+    for artifact in artifacts:
+        load(artifact.path, trust=trust).close()
+    summary = Summary("benchmark", job, command, now)
+    with running(job, job.output / STATE / "store", listener) as run:
+        done = [_measured(run, group, trust=trust, samples=samples) for group in _groups(artifacts)]
+    return summary.report(done, [], "complete")
+
+
+def _groups(artifacts: Sequence[Artifact]) -> list[Group]:
+    found: dict[Signature, Group] = {}
+    for artifact in artifacts:
+        inputs = Signature(artifact.manifest.parsed_signature().inputs)
+        found.setdefault(inputs, []).append(artifact)
+    return list(found.values())
+
+
+def _measured(run: Run, group: Group, *, trust: bool, samples: Path | None) -> AgentReport:
+    first = group[0].manifest
+    signature = first.parsed_signature()
+    subjects = [Subject(str(artifact.path), artifact.path, trust=trust) for artifact in group]
+    run.tell(first.name, "measure", ", ".join(subject.label for subject in subjects))
+    recorded = None if samples is None else load_samples(samples, signature)
+    inputs = ring(signature, samples=recorded, seed=run.job.seed)
+    measurement = measure(subjects, inputs, run.release(threads(run)[-1]), run.pool)
+    figures = {subject.label: _figures(measurement, subject, inputs) for subject in subjects}
+    return AgentReport(
+        name=first.name,
+        status="measured",
+        reason=f"compared with {subjects[0].label}",
+        source=SourceReport(
+            format=first.source.format,
+            path=first.source.path,
+            sha256=first.source.sha256,
+            weights=first.source.weights,
+        ),
+        signature=signature.to_json(),
+        contract=asdict(first.parsed_contract()),
+        original=figures[subjects[0].label],
+        candidates=_rows(group, subjects, measurement, figures),
+    )
+
+
+def _rows(
+    group: Group, subjects: Sequence[Subject], measurement: Measurement, figures: dict[str, Figures]
+) -> tuple[CandidateReport, ...]:
+    base = subjects[0].label
+    fastest = min(figures, key=lambda label: figures[label].p50_us)
+    return tuple(
+        CandidateReport(
+            label=subject.label,
+            engine=artifact.manifest.engine,
+            precision=artifact.manifest.precision,
+            options=artifact.manifest.options,
+            threads=measurement.settings.threads,
+            status="chosen" if subject.label == fastest else "slower",
+            figures=figures[subject.label],
+            speedup=records.ratio(measurement.ratio(base, subject.label)),
+        )
+        for artifact, subject in zip(group, subjects, strict=True)
+    )
+
+
+def _figures(measurement: Measurement, subject: Subject, inputs: Sequence[Array]) -> Figures:
+    count = measurement.settings.threads
+    cold = cold_start(subject, [array[:1] for array in inputs], threads=count)
+    return records.figures(measurement, subject.label, cold=cold)
