@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from grandopt.compiler.backends.native.strides import collapse
 
 FEW_OUTPUTS = 4
 LONG_ROW = 48
+SECOND_CACHE = 1 << 20
+"""Weights of more bytes come from a slower cache: the next panel is fetched while this one is used."""
 """With at most FEW_OUTPUTS outputs of at least LONG_ROW inputs, lanes run along the inputs instead."""
 
 
@@ -84,7 +87,9 @@ def _panels(
             epilogue=op.epilogue,
             extras=[Extra(e.pointer + (f" + {column}" if e.column else ""), e.row, e.column) for e in extras],
         )
-        return _columns(product, rows, widths_of(columns, level.lanes))
+        share = -(-depth * width // rows // 16) * 16 if weight.nbytes > SECOND_CACHE and rows > 1 else 0
+        ahead = Ahead(f"{base} + {depth * width}", share)
+        return _columns(product, rows, widths_of(columns, level.lanes), ahead)
 
     full = count // PANEL
     if full:
@@ -96,19 +101,37 @@ def _panels(
     return ["{", *indent(lines), "}"]
 
 
-def _columns(product: Product, rows: int, widths: list[int]) -> list[str]:
+@dataclass(frozen=True)
+class Ahead:
+    """The panel after the one in use: its pointer, and how many floats of it each row fetches."""
+
+    pointer: str
+    share: int
+
+    def fetch(self, rows: int, row: str) -> list[str]:
+        """Ask for the part that falls to `rows` rows from `row`. Beyond the weights' end this does nothing."""
+        if self.share == 0:
+            return []
+        line = f"__builtin_prefetch({self.pointer} + {row} * {self.share} + f, 0, 2);"
+        return loop("f", rows * self.share, [line], 16)
+
+
+def _columns(product: Product, rows: int, widths: list[int], ahead: Ahead) -> list[str]:
     """All rows of one panel, as many vectors at a time as the registers hold."""
     most_rows, most_vectors = blocking(rows, product.level)
     lines: list[str] = []
     for first in range(0, len(widths), most_vectors):
         part = widths[first : first + most_vectors]
         column = str(first * product.level.lanes)
-        lines += row_blocks(rows, most_rows, _block(product, column, part))
+        fetch = ahead if first == 0 else Ahead("", 0)
+        lines += row_blocks(rows, most_rows, _block(product, column, part, fetch))
     return lines
 
 
-def _block(product: Product, column: str, widths: Sequence[int]) -> Callable[[int, str], list[str]]:
-    return lambda rows, row: product.block(rows, row, column, widths)
+def _block(
+    product: Product, column: str, widths: Sequence[int], ahead: Ahead
+) -> Callable[[int, str], list[str]]:
+    return lambda rows, row: [*ahead.fetch(rows, row), *product.block(rows, row, column, widths)]
 
 
 def _dots(

@@ -126,7 +126,10 @@ def recurrent_loops(
     cell = _Cell(op.cell, hidden, level, bool(bias.any()))
     width = GATES[op.cell] * GRANULE * hidden
     whole, rest = divmod(hidden, GRANULE)
-    blocks = loop("b", whole, cell.block(f"w + b * {width}", f"b * {GRANULE}", GRANULE)) if whole else []
+    # Every other step goes backwards: what it used last is still in the nearest cache for the next.
+    turn = [f"const int b = s & 1 ? {whole - 1} - a : a;"]
+    turn += cell.block(f"w + b * {width}", f"b * {GRANULE}", GRANULE)
+    blocks = loop("a", whole, turn) if whole else []
     if rest:
         blocks += cell.block(f"w + {whole * width}", str(whole * GRANULE), rest)
     now = f"({steps - 1} - s)" if op.reverse else "s"
