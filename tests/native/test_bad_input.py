@@ -207,7 +207,7 @@ class TestCompiler:
         )
         script.chmod(0o755)
         monkeypatch.setenv("CC", str(script))
-        with pytest.raises(BuildError, match="agent.c:3: error: out of luck"):
+        with pytest.raises(BuildError, match=r"agent\.c:3: error: out of luck"):
             self._build(tmp_path)
 
     def test_none_at_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,8 @@ FUNCTIONS: dict[str, tuple[Exact, float]] = {
 relative, in units of 2⁻²³."""
 
 SOURCE = """
-#define APPLY(name) __attribute__((visibility("default"))) void apply_##name(const float *x, float *y, int n) \\
+#define EXPORT __attribute__((visibility("default")))
+#define APPLY(name) EXPORT void apply_##name(const float *x, float *y, int n) \\
     { for (int i = 0; i + VL <= n; i += VL) v_store(y + i, v_##name(v_load(x + i))); }
 """
 

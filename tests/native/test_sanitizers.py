@@ -1,0 +1,125 @@
+"""The operator suite under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+Each network becomes a C program whose inputs, outputs and scratch are allocated to the byte, so that a read
+or write beyond them ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from grandopt.compiler.backends.native.build import WEIGHTS_C, Source, render
+from grandopt.compiler.backends.native.form import Value
+from grandopt.compiler.backends.native.levels import LEVELS as ALL_LEVELS
+from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.render.text import C_TYPES
+from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
+from grandopt.compiler.backends.native.translate import translate
+from grandopt.compiler.capture.export import capture
+from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.networks.reference import REFERENCE
+from grandopt.compiler.networks.reference import build as reference
+from tests.native.conftest import LEVELS
+from tests.native.networks import draw
+
+SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+MAIN = """
+#include <stdint.h>
+#include <stdlib.h>
+int {symbol}_invoke(const void *const *in, void *const *out, int64_t batch, void *scratch);
+int main(void) {{
+    for (int64_t batch = 1; batch <= 11; batch += 5) {{
+        const void *in[] = {{{inputs}}};
+        void *out[] = {{{outputs}}};
+        {fill}
+        void *scratch = malloc({scratch} + 1);
+        if ({symbol}_invoke(in, out, batch, scratch) != 0) return 1;
+        if ({symbol}_invoke(in, out, 0, scratch) != 1) return 2;
+        if ({symbol}_invoke(in, out, INT64_MAX, scratch) != 1) return 3;
+        free(scratch);
+        for (unsigned i = 0; i < sizeof in / sizeof *in; ++i) free((void *)in[i]);
+        for (unsigned i = 0; i < sizeof out / sizeof *out; ++i) free(out[i]);
+    }}
+    return 0;
+}}
+"""
+
+
+def _size(value: Value) -> str:
+    return f"batch * {value.elements} * sizeof({C_TYPES[value.dtype]})"
+
+
+def _program(source: Source) -> str:
+    fill = [
+        f"for (int64_t i = 0; i < batch * {value.elements}; ++i) "
+        f"(({C_TYPES[value.dtype]} *)in[{number}])[i] = i % 13 - 6;"
+        for number, value in enumerate(source.graph.inputs)
+    ]
+    return MAIN.format(
+        symbol=source.symbol,
+        inputs=", ".join(f"malloc({_size(value)})" for value in source.graph.inputs),
+        outputs=", ".join(f"malloc({_size(value)})" for value in source.graph.outputs),
+        fill=" ".join(fill),
+        scratch=source.scratch_bytes,
+    )
+
+
+def _check(module: nn.Module, examples: tuple[torch.Tensor, ...], level: str, folder: Path) -> None:
+    exported = capture(from_module("checked", module, examples), 0).exported
+    assert exported is not None
+    levels = [candidate for candidate in ALL_LEVELS if candidate.name == level]
+    source = render(simplify(translate("checked", exported)), levels, 4)
+    (text,) = source.texts.values()
+    (folder / "agent.c").write_text(text)
+    (folder / "weights.bin").write_bytes(source.weights)
+    (folder / "weights.c").write_text(WEIGHTS_C.format(symbol=source.symbol))
+    (folder / "main.c").write_text(_program(source))
+    plain = [flag for flag in FLAGS if flag not in ("-O2", "-fwrapv")]
+    files = ["agent.c", "weights.c", "main.c", "-o", "checked", "-lm"]
+    find_compiler().run([*plain, *SANITIZE, *levels[0].flags, *files], folder)
+    # Leaks are looked for through ptrace, which containers forbid; the program frees what it allocates.
+    environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}
+    done = subprocess.run(
+        [folder / "checked"], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[:3000]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "seed", [3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(200, 260))]
+)
+def test_random_networks_stay_within_their_memory(tmp_path: Path, seed: int, level: str) -> None:
+    network, shape = draw(seed)
+    _check(network, (torch.zeros(2, *shape),), level, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_reference_agents_stay_within_their_memory(tmp_path: Path, name: str, level: str) -> None:
+    shapes = [spec.shape for spec in REFERENCE[name].inputs]
+    _check(reference(name), tuple(torch.zeros(2, *shape) for shape in shapes), level, tmp_path)
+
+
+class Picker(nn.Module):
+    """Embedding rows, one of them out of the table for the inputs of `MAIN`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(13, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.table((x + 6).long()).sum(1).round().to(torch.int64)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_indices_and_whole_numbers_stay_within_their_memory(tmp_path: Path, level: str) -> None:
+    _check(Picker().eval(), (torch.zeros(2, 7),), level, tmp_path)
