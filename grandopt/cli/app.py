@@ -19,6 +19,7 @@ from grandopt.cli.benchmark import benchmark
 from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
 from grandopt.cli.doctor import doctor
 from grandopt.cli.exit_codes import ExitCode
+from grandopt.cli.export import export
 from grandopt.cli.init import init
 from grandopt.cli.inspect import inspect
 from grandopt.cli.optimize import optimize
@@ -38,6 +39,7 @@ app.command()(optimize)
 app.command()(benchmark)
 app.command()(tune)
 app.command()(inspect)
+app.command()(export)
 app.command()(doctor)
 app.command()(init)
 app.add_typer(report, name="report")

@@ -10,6 +10,7 @@ from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.native.binding import compile_binding
 from grandopt.compiler.backends.native.build import compile_libraries, render
 from grandopt.compiler.backends.native.form import Graph, Linear, MatMul, Recurrent, Value
+from grandopt.compiler.backends.native.interface import source_archive
 from grandopt.compiler.backends.native.levels import levels_for
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
@@ -39,13 +40,20 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     graph = simplify(translate(program.name, program.exported))
     _check_boundary(graph, program)
     source = render(graph, levels, options.tile)
-    files = {**compile_libraries(source, compiler), BINDING: compile_binding(compiler)}
+    libraries = compile_libraries(source, compiler)
+    files = {
+        **libraries,
+        BINDING: compile_binding(compiler),
+        "source.zip": source_archive(source, program.signature),
+    }
     return Lowered(
         files=files,
         options={
             **options.model_dump(mode="json"),
             "levels": {level.name: list(level.features) for level in levels},
             "symbol": source.symbol,
+            "weights_offset": libraries[f"agent.{levels[0].name}.so"].find(source.weights),
+            "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
             "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, multiply_adds(graph)))),
             "compiler": compiler.version,

@@ -109,7 +109,7 @@ class Ahead:
     share: int
 
     def fetch(self, rows: int, row: str) -> list[str]:
-        """Ask for the part that falls to `rows` rows from `row`. Beyond the weights' end this does nothing."""
+        """Ask for the part that falls to `rows` rows from `row`; beyond the weights' end nothing happens."""
         if self.share == 0:
             return []
         line = f"__builtin_prefetch({self.pointer} + {row} * {self.share} + f, 0, 2);"

@@ -1,0 +1,49 @@
+"""A native artifact as a folder for hosts that are not Python."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+from grandopt.artifacts.artifact import Artifact, read
+from grandopt.errors import ArtifactError, OutputError
+
+
+def export_c(path: Path, folder: Path) -> tuple[str, ...]:
+    """Write the agent's C source, header, shared objects, examples and Makefile into `folder`.
+
+    `folder` is made if it is missing and must be empty. Returns the names of the files. Raises ArtifactError
+    when the artifact is not a native one or is damaged, OutputError when the folder cannot be written.
+    """
+    artifact = read(path)
+    if artifact.manifest.engine != "native":
+        raise ArtifactError(
+            f"{path}: its engine is {artifact.manifest.engine}; only native artifacts hold C, "
+            f"build one with --engine native"
+        )
+    files = _files(artifact)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise OutputError(f"{folder}: is not empty; choose another folder or empty this one")
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    return tuple(sorted(files))
+
+
+def _files(artifact: Artifact) -> dict[str, bytes]:
+    options = artifact.manifest.options
+    try:
+        libraries = {
+            f"agent.{level}.so": artifact.payload(f"agent.{level}.so") for level in options["levels"]
+        }
+        start, size = options["weights_offset"], options["weights_bytes"]
+        with zipfile.ZipFile(io.BytesIO(artifact.payload("source.zip"))) as archive:
+            source = {Path(name).name: archive.read(name) for name in archive.namelist()}
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{artifact.path}: holds no C source ({error}); build it again") from error
+    first = next(iter(libraries.values()))
+    return {**libraries, **source, "weights.bin": first[start : start + size]}
