@@ -41,7 +41,8 @@ def test_the_distance_to_the_machines_limit_is_that_of_the_larger_part() -> None
 
 
 def test_targets_are_the_agents_own_before_the_profiles() -> None:
-    shipped = records.figures(measurement(original=2000), "original")  # 2 ms, 500 calls a second
+    cold = ColdStart(load_ms=5.0, first_call_ms=1.0, process_ms=900.0, resident_mb=250.0, artifact_bytes=4096)
+    shipped = records.figures(measurement(original=2000), "original", cold=cold)  # 2 ms, 500 calls a second
     own = CONFIG.model_copy(update={"target_latency_ms": 1.0})
     assert records.targets(CONFIG, BASIC, shipped).met is True
     missed = records.targets(own, BASIC, shipped)
@@ -49,6 +50,9 @@ def test_targets_are_the_agents_own_before_the_profiles() -> None:
     (line,) = missed.misses
     assert line.endswith(", wanted 1.00 ms")
     assert records.targets(own, BASIC, None).met is None
+    greedy = records.targets(CONFIG, BASIC, shipped.model_copy(update={"resident_mb": 600.0}))
+    assert greedy.met is False
+    assert "wanted at most 500 MB" in greedy.misses[0]
 
 
 def test_failed_and_not_run_have_their_reasons() -> None:
