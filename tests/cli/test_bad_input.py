@@ -128,6 +128,11 @@ def foreign_files(folder: Path) -> tuple[list[str], str]:
     return [_sb3(folder / "agent.zip").name], "artifacts/agent: holds something else"
 
 
+def file_in_the_place_of_an_artifact(folder: Path) -> tuple[list[str], str]:
+    (folder / "artifacts" / "agent").write_text("mine")
+    return [_sb3(folder / "agent.zip").name], "artifacts/agent: is a file; an artifact is a folder"
+
+
 CASES: list[Case] = [
     missing_file,
     directory,
@@ -146,6 +151,7 @@ CASES: list[Case] = [
     output_that_the_system_refuses,
     pickle_that_runs_code,
     foreign_files,
+    file_in_the_place_of_an_artifact,
 ]
 
 

@@ -87,6 +87,9 @@ def test_a_branch_on_data_is_named_and_the_original_is_shipped(tmp_path: Path) -
     assert traced.status == "failed"
     assert "the trace gives other outputs than the original on" in str(traced.reason)
     assert "not traced" in str(traced.reason)
+    log = (tmp_path / "reports" / "optimization.log").read_text("utf-8").splitlines()
+    assert log[0].endswith(" info - - grandopt.optimize agent")
+    assert any(f"warning agent capture export: {agent.refusals[0].reason}" in line for line in log)
     with pytest.raises(ArtifactError, match="trust=True"):
         load(found.path)
     policy = load(found.path, trust=True)
