@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from grandopt.compiler.backends.native.builder import Builder
-from grandopt.compiler.backends.native.form import Pad, Value
+from grandopt.compiler.backends.native.form import Pad, Permute, Value
 from grandopt.compiler.backends.native.operators.products import add_linear
 from grandopt.compiler.backends.native.operators.registry import Context, as_list, aten
 from grandopt.errors import UnsupportedError
@@ -36,6 +36,7 @@ def convolution(
         raise UnsupportedError("a convolution whose weights are not constants is not covered")
     build, rank = context.build, len(weight.shape) - 2
     kernel = weight.shape[2:]
+    last = _has_channels_last(build, x)
     x = _border(build, x, as_list(padding, rank), 0.0)
     windows = build.window(x, kernel, as_list(stride, rank), as_list(dilation, rank))
     biases = np.zeros(weight.shape[0], np.float32) if bias is None else bias.data
@@ -47,28 +48,43 @@ def convolution(
             build.slice(windows, 1, g * inside, inside),
             weight.data[g * outside : (g + 1) * outside],
             biases[g * outside : (g + 1) * outside],
+            last,
         )
         for g in range(groups)
     ]
     return build.reshape(build.concat(parts, 1), context.shape)
 
 
-def _group(build: Builder, windows: Value, weight: Array, bias: Array) -> Value:
+def _group(build: Builder, windows: Value, weight: Array, bias: Array, channels_last: bool) -> Value:
     """One group as a product of patches [positions, kernel · C] and the weights.
 
-    The channels come last in a patch: products leave them last in memory, so a patch of a deeper layer is
-    made of long contiguous runs.
+    Products leave the channels last in memory: in a patch of a deeper layer they come last, which makes long
+    contiguous runs; in a patch of an input with the channels first, the rows of the kernel do.
     """
     rank = weight.ndim - 2
     positions = tuple(range(2, 2 + rank))
     taps = tuple(range(2 + rank, 2 + 2 * rank))
-    patches = build.permute(windows, (0, *positions, *taps, 1))
+    inside = (*taps, 1) if channels_last else (1, *taps)
+    patches = build.permute(windows, (0, *positions, *inside))
     spatial = tuple(windows.shape[axis] for axis in positions)
     rows = build.reshape(patches, (math.prod(spatial), math.prod(weight.shape[1:])))
-    last = np.moveaxis(weight, 1, -1).reshape(weight.shape[0], -1)
-    product = add_linear(build, rows, build.constant(last), build.constant(bias))
+    flat = np.moveaxis(weight, 1, -1) if channels_last else weight
+    constant = build.constant(flat.reshape(weight.shape[0], -1))
+    product = add_linear(build, rows, constant, build.constant(bias))
     wide = build.reshape(product, (1, *spatial, weight.shape[0]))
     return build.permute(wide, (0, rank + 1, *range(1, rank + 1)))
+
+
+def _has_channels_last(build: Builder, x: Value) -> bool:
+    """Whether x is, but for element-wise ops, borders and pooling, the transposed result of a product."""
+    producers = {value: op for op in build.ops for value in op.outputs}
+    while (op := producers.get(x)) is not None:
+        if isinstance(op, Permute):
+            return True
+        x = next((value for value in op.inputs if value.data is None), x)
+        if x in op.outputs:
+            return False
+    return False
 
 
 def _border(build: Builder, x: Value, padding: Sequence[int], fill: float) -> Value:
