@@ -89,6 +89,7 @@ def candidates(
         Candidate("float32", plain),
         Candidate("float32", TorchScriptOptions()),
         Candidate("float32", NativeOptions()),
+        Candidate("bfloat16", NativeOptions(weights="bfloat16")),
         Candidate("bfloat16", EagerOptions()),
         Candidate("bfloat16", plain),
         Candidate("bfloat16", TorchScriptOptions()),
@@ -115,7 +116,7 @@ def build(program: Program, candidate: Candidate, store: Store, *, threads: int 
     stored = store.get(name)
     if stored is not None:
         return stored
-    shaped = pipeline.run(program, PASSES[candidate.precision])
+    shaped = pipeline.run(program, _passes(candidate))
     exportable = program.exported is not None and candidate.precision != "int8_dynamic"
     if candidate.engine == "torchscript":
         shaped = trace(shaped)
@@ -161,7 +162,7 @@ def key(program: Program, candidate: Candidate, threads: int = 1) -> str:
         "agent": _described(program),
         "precision": candidate.precision,
         "options": candidate.options.model_dump(mode="json"),
-        "passes": PASSES[candidate.precision],
+        "passes": _passes(candidate),
         "threads": threads,
         "compilers": compiler_identity(),
         "machine": architecture(),
@@ -217,6 +218,11 @@ def _lower(program: Program, options: EngineOptions) -> Lowered:
             from grandopt.compiler.backends.native import backend
 
             return backend.lower(program, options)
+
+
+def _passes(candidate: Candidate) -> tuple[str, ...]:
+    """The native engine lowers the precision itself, of the weights alone."""
+    return PASSES["float32" if candidate.engine == "native" else candidate.precision]
 
 
 def _variant(options: EngineOptions) -> tuple[str, ...]:

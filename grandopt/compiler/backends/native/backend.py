@@ -39,7 +39,7 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     levels = levels_for(platform.machine(), options.levels)
     graph = simplify(translate(program.name, program.exported))
     _check_boundary(graph, program)
-    source = render(graph, levels, options.tile)
+    source = render(graph, levels, options.tile, options.weights)
     libraries = compile_libraries(source, compiler)
     files = {
         **libraries,

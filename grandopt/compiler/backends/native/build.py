@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from grandopt.compiler.backends.native.layout import Layout, lay_out
 from grandopt.compiler.backends.native.levels import Level
 from grandopt.compiler.backends.native.memory import Arena, plan
 from grandopt.compiler.backends.native.render.library import library
-from grandopt.compiler.backends.native.render.weights import Weights
+from grandopt.compiler.backends.native.render.weights import Precision, Weights
 from grandopt.compiler.backends.native.toolchain import FLAGS, Compiler
 
 WEIGHTS_C = """\
@@ -45,11 +46,14 @@ class Source:
         return self.arena.size * max(self.tiles)
 
 
-def render(graph: Graph, levels: Sequence[Level], tile: int) -> Source:
-    """C text for every level. `tile` samples are computed together where a batch has as many."""
+def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precision = "float32") -> Source:
+    """C text for every level, the weights of products stored in `precision`.
+
+    `tile` samples are computed together where a batch has as many.
+    """
     layout: Layout = lay_out(graph)
     arena = plan(layout.steps)
-    weights = Weights()
+    weights = Weights(precision)
     tiles = (tile, 1) if tile > 1 else (1,)
     symbol = symbol_of(graph.name)
     texts = {level: library(symbol, layout, arena, level, tiles, weights) for level in levels}
@@ -58,17 +62,20 @@ def render(graph: Graph, levels: Sequence[Level], tile: int) -> Source:
 
 def compile_libraries(source: Source, compiler: Compiler, flags: Sequence[str] = FLAGS) -> dict[str, bytes]:
     """File name → bytes of one shared object per level. Raises BuildError when the compiler fails."""
-    files: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="grandopt-native-") as name:
         folder = Path(name)
         (folder / "weights.bin").write_bytes(source.weights)
         (folder / "weights.c").write_text(WEIGHTS_C.format(symbol=source.symbol), encoding="utf-8")
-        for level, text in source.texts.items():
+
+        def compiled(item: tuple[Level, str]) -> tuple[str, bytes]:
+            level, text = item
             c, so = f"agent.{level.name}.c", f"agent.{level.name}.so"
             (folder / c).write_text(text, encoding="utf-8")
             compiler.run([*flags, *level.flags, "-shared", c, "weights.c", "-o", so, "-lm"], folder)
-            files[so] = (folder / so).read_bytes()
-    return files
+            return so, (folder / so).read_bytes()
+
+        with ThreadPoolExecutor(max_workers=len(source.texts)) as pool:  # each waits for its own compiler
+            return dict(pool.map(compiled, source.texts.items()))
 
 
 def symbol_of(name: str) -> str:

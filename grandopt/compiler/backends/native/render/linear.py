@@ -70,8 +70,11 @@ def _panels(
 ) -> list[str]:
     weight, bias = constants
     count, depth = weight.shape
+    paired = weights.precision == "bfloat16"
+    ctype, words = ("uint32_t", -(-depth // 2)) if paired else ("float", depth)
+    packed = weights.pointer(panels(weight, weights.precision))
     lines = [
-        f"const float *const w = (const float *)({weights.pointer(panels(weight))});",
+        f"const {ctype} *const w = (const {ctype} *)({packed});",
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
     ]
 
@@ -85,19 +88,20 @@ def _panels(
             start=lambda inside: f"v_load(bias + {column} + {inside})",
             output=lambda row, inside: f"{y[0]} + {row} * {y[1]} + {column} + {inside}",
             epilogue=op.epilogue,
+            paired=paired,
             extras=[Extra(e.pointer + (f" + {column}" if e.column else ""), e.row, e.column) for e in extras],
         )
-        share = -(-depth * width // rows // 16) * 16 if weight.nbytes > SECOND_CACHE and rows > 1 else 0
-        ahead = Ahead(f"{base} + {depth * width}", share)
+        share = -(-words * width // rows // 16) * 16 if weight.nbytes > SECOND_CACHE and rows > 1 else 0
+        ahead = Ahead(f"{base} + {words * width}", share)
         return _columns(product, rows, widths_of(columns, level.lanes), ahead)
 
     full = count // PANEL
     if full:
-        lines += loop("p", full, panel(f"w + p * {depth * PANEL}", f"p * {PANEL}", PANEL, PANEL))
+        lines += loop("p", full, panel(f"w + p * {words * PANEL}", f"p * {PANEL}", PANEL, PANEL))
     rest = count % PANEL
     if rest:
         width = -(-rest // GRANULE) * GRANULE
-        lines += panel(f"w + {full * depth * PANEL}", str(full * PANEL), width, rest)
+        lines += panel(f"w + {full * words * PANEL}", str(full * PANEL), width, rest)
     return ["{", *indent(lines), "}"]
 
 

@@ -49,21 +49,26 @@ class Product:
     epilogue: Expression | None = None
     extras: Sequence[Extra] = ()
     ragged: bool = False
+    paired: bool = False
+    """The right-hand side is bfloat16, two steps of k to a word: `right` is given the number of the pair."""
 
     def block(self, rows: int, row: str, column: str, widths: Sequence[int]) -> list[str]:
         """`rows` rows from `row`, one vector per width from `column`; a width counts its valid lanes."""
         cells = [(r, j) for r in range(rows) for j in range(len(widths))]
-        splits = max(1, min(IN_FLIGHT // len(cells), 8, self.depth))
+        turns = self.depth // 2 if self.paired else self.depth
+        splits = max(1, min(IN_FLIGHT // len(cells), 8, turns))
         lines = [
             f"vf {_name(r, j, s)} = {self.start(self._column(column, j)) if s == 0 else 'v_set1(0.0f)'};"
             for s in range(splits)
             for r, j in cells
         ]
         steps = [line for s in range(splits) for line in self._step(rows, row, column, widths, f"k + {s}", s)]
-        whole = self.depth - self.depth % splits
+        whole = turns - turns % splits
         lines += loop("k", whole, steps, splits)
-        for s in range(self.depth - whole):
+        for s in range(turns - whole):
             lines += self._step(rows, row, column, widths, str(whole + s), s)
+        if self.paired and self.depth % 2:
+            lines += self._pair(rows, row, column, widths, str(turns), 0, ("even",))
         half = splits
         while half > 1:
             upper = (half + 1) // 2
@@ -78,6 +83,8 @@ class Product:
         return f"{column} + {j * self.level.lanes}"
 
     def _step(self, rows: int, row: str, column: str, widths: Sequence[int], k: str, split: int) -> list[str]:
+        if self.paired:
+            return self._pair(rows, row, column, widths, k, split, ("even", "odd"))
         lines = []
         for j, width in enumerate(widths):
             pointer = self.right(k, self._column(column, j))
@@ -90,6 +97,30 @@ class Product:
             lines += [
                 f"{_name(r, j, split)} = v_fma(b{r}, w{j}, {_name(r, j, split)});" for j in range(len(widths))
             ]
+        return ["{", *indent(lines), "}"]
+
+    def _pair(
+        self,
+        rows: int,
+        row: str,
+        column: str,
+        widths: Sequence[int],
+        k: str,
+        split: int,
+        halves: Sequence[str],
+    ) -> list[str]:
+        lines = []
+        for number, half in enumerate(halves):
+            for j in range(len(widths)):
+                pointer = self.right(k, self._column(column, j))
+                lines.append(f"const vf {half}{j} = v_bf16_{half}({pointer});")
+            for r in range(rows):
+                factor = f"v_set1({self.left(_plus(row, r), f'2 * ({k}) + {number}')})"
+                lines.append(f"const vf {half}_b{r} = {factor};")
+                lines += [
+                    f"{_name(r, j, split)} = v_fma({half}_b{r}, {half}{j}, {_name(r, j, split)});"
+                    for j in range(len(widths))
+                ]
         return ["{", *indent(lines), "}"]
 
     def _finish(self, rows: int, row: str, column: str, widths: Sequence[int]) -> list[str]:

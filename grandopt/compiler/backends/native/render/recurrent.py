@@ -17,14 +17,17 @@ from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.operands import Operand
 from grandopt.compiler.backends.native.render.products import IN_FLIGHT
 from grandopt.compiler.backends.native.render.text import indent, loop
-from grandopt.compiler.backends.native.render.weights import GRANULE, Weights, padded
+from grandopt.compiler.backends.native.render.weights import GRANULE, Precision, Weights, padded, paired
 from grandopt.signature import Array
 
 GATES: dict[CellKind, int] = {"lstm": 4, "gru": 3}
 
 
-def gate_panels(weight: Array, gates: int) -> Array:
-    """[gates · H, H] as blocks [H, gates · GRANULE], one per GRANULE units; missing units are zero."""
+def gate_panels(weight: Array, gates: int, precision: Precision) -> Array:
+    """[gates · H, H] as blocks [H, gates · GRANULE], one per GRANULE units; missing units are zero.
+
+    In bfloat16 two rows share 32-bit words, see `weights.paired`.
+    """
     hidden = weight.shape[1]
     blocks = []
     for start in range(0, hidden, GRANULE):
@@ -32,7 +35,8 @@ def gate_panels(weight: Array, gates: int) -> Array:
         for gate in range(gates):
             part = weight[gate * hidden + start : gate * hidden + min(start + GRANULE, hidden)]
             block[:, gate, : part.shape[0]] = part.T
-        blocks.append(block.reshape(-1))
+        flat = block.reshape(1, hidden, gates * GRANULE)
+        blocks.append(flat.reshape(-1) if precision == "float32" else paired(flat, gates * GRANULE))
     return np.concatenate(blocks)
 
 
@@ -44,6 +48,8 @@ class _Cell:
     hidden: int
     level: Level
     biased: bool
+    paired: bool
+    """The weights are bfloat16, two steps of k to a word."""
 
     @property
     def vectors(self) -> int:
@@ -54,17 +60,20 @@ class _Cell:
         """New state of `units` hidden units from `unit`, with the block's weights."""
         gates = GATES[self.kind]
         columns = [(g, v) for g in range(gates) for v in range(self.vectors) if v * self.level.lanes < units]
-        splits = max(1, min(IN_FLIGHT // len(columns), self.hidden))
+        turns = self.hidden // 2 if self.paired else self.hidden
+        splits = max(1, min(IN_FLIGHT // len(columns), turns))
         lines = [
             f"vf {_name(g, v, s)} = {self._start(g, v, unit, units) if s == 0 else 'v_set1(0.0f)'};"
             for s in range(splits)
             for g, v in columns
         ]
-        whole = self.hidden - self.hidden % splits
+        whole = turns - turns % splits
         body = [line for s in range(splits) for line in self._step(weights, f"(k + {s})", s, columns)]
         lines += loop("k", whole, body, splits)
-        for s in range(self.hidden - whole):
+        for s in range(turns - whole):
             lines += self._step(weights, str(whole + s), s, columns)
+        if self.paired and self.hidden % 2:
+            lines += self._half(weights, str(turns), 0, columns, "even")
         lines += [f"{_name(g, v, 0)} += {_name(g, v, s)};" for s in range(1, splits) for g, v in columns]
         for v in range(self.vectors):
             valid = min(self.level.lanes, units - v * self.level.lanes)
@@ -73,11 +82,25 @@ class _Cell:
         return ["{", *indent(lines), "}"]
 
     def _step(self, weights: str, k: str, split: int, columns: Sequence[tuple[int, int]]) -> list[str]:
+        if self.paired:
+            return [line for half in ("even", "odd") for line in self._half(weights, k, split, columns, half)]
         width = GATES[self.kind] * GRANULE
         lines = [f"const vf x = v_set1(previous[{k}]);"]
         for g, v in columns:
             pointer = f"{weights} + {k} * {width} + {g * GRANULE + v * self.level.lanes}"
             lines.append(f"{_name(g, v, split)} = v_fma(x, v_load({pointer}), {_name(g, v, split)});")
+        return ["{", *indent(lines), "}"]
+
+    def _half(
+        self, weights: str, k: str, split: int, columns: Sequence[tuple[int, int]], half: str
+    ) -> list[str]:
+        """One of the two steps that the words of pair `k` hold."""
+        width = GATES[self.kind] * GRANULE
+        lines = [f"const vf x = v_set1(previous[2 * {k} + {int(half == 'odd')}]);"]
+        for g, v in columns:
+            pointer = f"{weights} + {k} * {width} + {g * GRANULE + v * self.level.lanes}"
+            name = _name(g, v, split)
+            lines.append(f"{name} = v_fma(x, v_bf16_{half}({pointer}), {name});")
         return ["{", *indent(lines), "}"]
 
     def _start(self, gate: int, vector: int, unit: str, units: int) -> str:
@@ -123,8 +146,11 @@ def recurrent_loops(
     weight, bias = op.inputs[1].data, op.inputs[2].data
     assert weight is not None
     assert bias is not None
-    cell = _Cell(op.cell, hidden, level, bool(bias.any()))
-    width = GATES[op.cell] * GRANULE * hidden
+    pairs = weights.precision == "bfloat16"
+    cell = _Cell(op.cell, hidden, level, bool(bias.any()), pairs)
+    width = GATES[op.cell] * GRANULE * (-(-hidden // 2) if pairs else hidden)
+    ctype = "uint32_t" if pairs else "float"
+    packed = gate_panels(weight, GATES[op.cell], weights.precision)
     whole, rest = divmod(hidden, GRANULE)
     # Every other step goes backwards: what it used last is still in the nearest cache for the next.
     turn = [f"const int b = s & 1 ? {whole - 1} - a : a;"]
@@ -150,7 +176,7 @@ def recurrent_loops(
         f"memcpy({lasts[0].name} + t * {lasts[0].strides[0]}, {row}, {hidden} * sizeof(float));",
     ]
     return [
-        f"const float *const w = (const float *)({weights.pointer(gate_panels(weight, GATES[op.cell]))});",
+        f"const {ctype} *const w = (const {ctype} *)({weights.pointer(packed)});",
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
         "(void)bias;",
         *loop("t", sequence.shape[0], sample),

@@ -18,6 +18,13 @@ INLINE void v_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
 INLINE vf v_load_n(const float *p, int n) { return _mm512_maskz_loadu_ps(LANES_BELOW(n), p); }
 INLINE void v_store_n(float *p, vf v, int n) { _mm512_mask_storeu_ps(p, LANES_BELOW(n), v); }
 INLINE vf v_fill(vf v, int n, float x) { return _mm512_mask_blend_ps(LANES_BELOW(n), _mm512_set1_ps(x), v); }
+/* VL words of two bfloat16 each: the lower halves, the upper halves. */
+INLINE vf v_bf16_even(const uint32_t *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+INLINE vf v_bf16_odd(const uint32_t *p) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)));
+}
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 INLINE vf v_abs(vf a) { return _mm512_abs_ps(a); }
@@ -57,6 +64,13 @@ INLINE vf v_load_n(const float *p, int n) { return _mm256_maskload_ps(p, lanes_b
 INLINE void v_store_n(float *p, vf v, int n) { _mm256_maskstore_ps(p, lanes_below(n), v); }
 INLINE vf v_fill(vf v, int n, float x) {
     return _mm256_blendv_ps(_mm256_set1_ps(x), v, _mm256_castsi256_ps(lanes_below(n)));
+}
+INLINE vf v_bf16_even(const uint32_t *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)p), 16));
+}
+INLINE vf v_bf16_odd(const uint32_t *p) {
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), _mm256_set1_epi32(-65536)));
 }
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
@@ -111,6 +125,8 @@ INLINE void v_store(float *p, vf v) { memcpy(p, &v, sizeof v); }
 INLINE vf v_load_n(const float *p, int n) { vf v = {0}; memcpy(&v, p, 4u * (unsigned)n); return v; }
 INLINE void v_store_n(float *p, vf v, int n) { memcpy(p, &v, 4u * (unsigned)n); }
 INLINE vf v_fill(vf v, int n, float x) { for (int i = n; i < VL; ++i) v[i] = x; return v; }
+INLINE vf v_bf16_even(const uint32_t *p) { vm w; memcpy(&w, p, sizeof w); return (vf)(w << 16); }
+INLINE vf v_bf16_odd(const uint32_t *p) { vm w; memcpy(&w, p, sizeof w); return (vf)(w & -65536); }
 INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
 INLINE vf v_select(vm m, vf a, vf b) { return (vf)(((vm)a & m) | ((vm)b & ~m)); }
 INLINE vf v_abs(vf a) { return (vf)((vm)a & 0x7fffffff); }

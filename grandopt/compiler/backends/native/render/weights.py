@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 import numpy as np
 
 from grandopt.compiler.backends.native.memory import ALIGNMENT
 from grandopt.signature import Array
+
+Precision = Literal["float32", "bfloat16"]
+"""How the weights of products are stored; all arithmetic is float32."""
 
 PANEL = 64
 """Columns of a weight panel: 4 AVX-512, 8 AVX2 or 16 NEON registers."""
@@ -18,7 +22,8 @@ GRANULE = 16
 class Weights:
     """Grows while code is rendered; C text refers to arrays by their offset."""
 
-    def __init__(self) -> None:
+    def __init__(self, precision: Precision = "float32") -> None:
+        self.precision = precision
         self._offsets: dict[tuple[str, bytes], int] = {}
         self._blocks: list[bytes] = []
         self._size = 0
@@ -39,8 +44,11 @@ class Weights:
         return b"".join(self._blocks) or bytes(ALIGNMENT)
 
 
-def panels(weight: Array) -> Array:
-    """[N, K] as panels of PANEL columns, each [K, columns], one after another; missing columns are zero."""
+def panels(weight: Array, precision: Precision = "float32") -> Array:
+    """[N, K] as panels of PANEL columns, each [K, columns], one after another; missing columns are zero.
+
+    In bfloat16 two rows share 32-bit words, see `paired`.
+    """
     count, depth = weight.shape
     blocks = []
     for start in range(0, count, PANEL):
@@ -48,8 +56,23 @@ def panels(weight: Array) -> Array:
         width = min(PANEL, -(-part.shape[0] // GRANULE) * GRANULE)
         block = np.zeros((depth, width), weight.dtype)
         block[:, : part.shape[0]] = part.T
-        blocks.append(block.reshape(-1))
+        blocks.append(block.reshape(-1) if precision == "float32" else paired(block[np.newaxis], width))
     return np.concatenate(blocks)
+
+
+def paired(blocks: Array, columns: int) -> Array:
+    """Blocks [depth, columns] of float32 as bfloat16, rounded to nearest even, two rows to a 32-bit word.
+
+    `blocks` holds one block after another as `[blocks, depth, columns]`; the row of an even index is in the
+    lower half. An odd depth is filled up with zeros.
+    """
+    count, depth, _ = blocks.shape
+    even = np.zeros((count, depth + depth % 2, columns), np.float32)
+    even[:, :depth] = blocks
+    bits = even.view(np.uint32)
+    rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint32)
+    rounded = np.where(np.isnan(even), np.uint32(0x7FC0), rounded)
+    return (rounded[:, 0::2] | (rounded[:, 1::2] << 16)).reshape(-1)
 
 
 def padded(vector: Array, multiple: int = PANEL) -> Array:
