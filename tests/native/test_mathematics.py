@@ -17,7 +17,9 @@ from grandopt.compiler.backends.native.levels import Level, levels_for
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.signature import Array
 
+FUSED = ("-mfma",) if architecture() == "x86_64" else ()  # NEON has fused multiply-adds, plain SSE has not
 LEVELS = [level for level in levels_for(architecture()) if cpu_features().issuperset(level.features)]
+LEVELS.append(Level("generic", architecture(), 4, 32, (), FUSED))  # what other architectures are given
 SMALLEST = np.float64(np.finfo(np.float32).tiny)
 
 Exact = Callable[[torch.Tensor], torch.Tensor]

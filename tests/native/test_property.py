@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from grandopt.artifacts.machine import architecture
+from grandopt.compiler.backends.native import levels
 from grandopt.config.schema import NativeOptions
 from tests.native.conftest import LEVELS, Make
 from tests.native.networks import draw
 
+FUSED = ("-mfma",) if architecture() == "x86_64" else ()  # NEON has fused multiply-adds, plain SSE has not
+GENERIC = levels.Level("generic", architecture(), 4, 32, (), FUSED)
 QUICK, ALL = 24, 320
 
 
@@ -33,6 +37,24 @@ def test_a_random_network_is_as_exact_as_torch(native: Make, seed: int) -> None:
         with torch.no_grad():
             wanted, close = exact(torch.from_numpy(inputs).double()), network(torch.from_numpy(inputs))
         _compare(got, wanted, close)
+
+
+@pytest.mark.parametrize(
+    "seed", [0, 3, 5, 11, 14, *(pytest.param(s, marks=pytest.mark.slow) for s in range(60))]
+)
+def test_the_compilers_own_vectors_are_as_exact(
+    native: Make, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The text that other architectures get, with four lanes, compiled for this one."""
+    monkeypatch.setattr(levels, "LEVELS", (*levels.LEVELS, GENERIC))
+    network, shape = draw(seed)
+    options = NativeOptions(levels=("generic",), tile=4)
+    executor = native(network, torch.zeros(2, *shape), name=f"generic{seed}", options=options)
+    exact = copy.deepcopy(network).double()
+    inputs = np.random.default_rng(seed).standard_normal((5, *shape)).astype(np.float32)
+    with torch.no_grad():
+        wanted, close = exact(torch.from_numpy(inputs).double()), network(torch.from_numpy(inputs))
+    _compare(executor(inputs), wanted, close)
 
 
 def _compare(got: object, wanted: object, close: object) -> None:

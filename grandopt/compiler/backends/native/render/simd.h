@@ -1,5 +1,6 @@
 /* Vectors of VL float32 lanes over AVX-512, AVX2 with FMA, or the compiler's generic vectors (NEON and
  * others). VL is defined above: 16, 8 or any power of two. A count n of lanes is always a constant.
+ * All levels have fused multiply-adds, which `mathematics.h` relies on; generic vectors are contracted to them.
  * `vf` holds floats, `vm` a mask of the same number of lanes. Comparisons are false on NaN but v_ne. */
 #include <math.h>
 #include <stdint.h>
