@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from grandopt.compiler.program import Program
@@ -66,7 +65,7 @@ def onnx_graph(program: Program, engine: str) -> bytes:
 def confirm(program: Program, run: Callable[[Sequence[Array]], Sequence[Array]]) -> None:
     """Raise BuildError unless `run` gives the signature's shapes and dtypes, for batches of 1 and 2."""
     for batch in (1, 2):
-        outputs = run([np.array(value[:batch]) for value in program.example])
+        outputs = run([value[:batch].numpy().copy() for value in program.example])
         declared = [(spec.dtype, [batch, *spec.shape]) for spec in program.signature.outputs]
         given = [(str(output.dtype), list(output.shape)) for output in outputs]
         if given != declared:

@@ -45,7 +45,9 @@ def lower(program: Program, options: OpenVinoOptions) -> Lowered:
     with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
         path = Path(folder) / engine.GRAPH
         try:
-            openvino.save_model(core.read_model(graph), path, compress_to_fp16=False)
+            model = core.read_model(graph)
+            keep_nan(model)
+            openvino.save_model(model, path, compress_to_fp16=False)
             files = {engine.GRAPH: path.read_bytes(), engine.WEIGHTS: path.with_suffix(".bin").read_bytes()}
             model = core.read_model(*files.values())
             compiled = core.compile_model(model, engine.DEVICE, engine.settings(options.model_dump(), 1))
@@ -55,6 +57,21 @@ def lower(program: Program, options: OpenVinoOptions) -> Lowered:
     return Lowered(
         files=files, options=options.model_dump(), requires={"openvino": metadata.version("openvino")}
     )
+
+
+def keep_nan(model: Any) -> None:
+    """Write ReLU as `x < 0 ? 0 : x` in an OpenVINO model: its own kernel makes 0 of NaN."""
+    from openvino import opset13 as opset
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Relu":
+            value = node.input_value(0)
+            zero = opset.convert_like(opset.constant(0.0, dtype="float32"), value)
+            kept = opset.select(opset.less(value, zero), zero, value)
+            kept.output(0).get_tensor().set_names(node.output(0).get_tensor().get_names())
+            for target in node.output(0).get_target_inputs():
+                target.replace_source_output(kept.output(0))
+    model.validate_nodes_and_infer_types()
 
 
 def require_bfloat16(capabilities: Any) -> None:

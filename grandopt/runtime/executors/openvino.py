@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import openvino
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
 from grandopt.runtime.executors.bound import Binding, BoundExecutor
+from grandopt.runtime.executors.options import option
 from grandopt.signature import Array
 
 GRAPH = "graph.xml"
@@ -27,10 +28,15 @@ def load(artifact: Artifact, threads: int) -> OpenVinoExecutor:
 
     Nothing is cached on disk. Raises ArtifactError when OpenVINO cannot compile the payload.
     """
+    chosen = {
+        "inference_precision": option(artifact, "inference_precision", ("f32", "bf16")),
+        "snippets": option(artifact, "snippets", (True, False)),
+    }
+    single = option(artifact, "single", (True, False))
     graph, weights = artifact.payload(GRAPH), artifact.payload(WEIGHTS)
     try:
         model = openvino.Core().read_model(graph, weights)
-        return OpenVinoExecutor(artifact, model, settings(artifact.manifest.options, threads))
+        return OpenVinoExecutor(artifact, model, settings(chosen, threads), single=single)
     except ERRORS as error:
         raise ArtifactError(
             f"{artifact.path / GRAPH}: OpenVINO {openvino.__version__} cannot load it: {first_line(error)}; "
@@ -38,8 +44,8 @@ def load(artifact: Artifact, threads: int) -> OpenVinoExecutor:
         ) from error
 
 
-def settings(options: Any, threads: int) -> dict[str, Any]:
-    """The properties of the CPU plugin for the options of a manifest."""
+def settings(options: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """The properties of the CPU plugin for `inference_precision` and `snippets` of the options."""
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -56,25 +62,32 @@ class OpenVinoExecutor(BoundExecutor):
     A compiled graph is shared by all calls; each call has an inference request of its own.
     """
 
-    def __init__(self, artifact: Artifact, model: openvino.Model, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, artifact: Artifact, model: openvino.Model, settings: dict[str, Any], *, single: bool
+    ) -> None:
         manifest = artifact.manifest
-        super().__init__(manifest.parsed_signature(), manifest.parsed_contract(), ERRORS)
+        super().__init__(
+            manifest.parsed_signature(),
+            manifest.parsed_contract(),
+            ERRORS,
+            keep_nan=manifest.precision != "float32",
+        )
         self._model, self._settings = model, settings
         self._lock = threading.Lock()
         self._requests: list[Any] = []
-        self._any_batch: Any = None
-        self._one = self._compiled_for_one() if manifest.options["single"] else self._compiled()
+        self._dynamic: Any = None
+        self._one = self._compiled_for_one() if single else self._compiled()
 
     def _bind(self) -> Binding:
-        inputs, outputs = self._empty()
+        inputs, outputs = self._memory()
         request = self._one.create_infer_request()
         for index, array in enumerate(inputs):
             request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
         for index, array in enumerate(outputs):
             request.set_output_tensor(index, openvino.Tensor(array, shared_memory=True))
-        return Binding(inputs, outputs, _call(request))
+        return self._binding(inputs, outputs, _call(request))
 
-    def _run_batch(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    def _any_batch(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         try:
             request = self._requests.pop()
         except IndexError:
@@ -92,9 +105,9 @@ class OpenVinoExecutor(BoundExecutor):
 
     def _compiled(self) -> Any:
         with self._lock:
-            if self._any_batch is None:
-                self._any_batch = openvino.Core().compile_model(self._model, DEVICE, self._settings)
-            return self._any_batch
+            if self._dynamic is None:
+                self._dynamic = openvino.Core().compile_model(self._model, DEVICE, self._settings)
+            return self._dynamic
 
     def _compiled_for_one(self) -> Any:
         model = self._model.clone()
