@@ -39,6 +39,8 @@ GEMM: dict[str, dict[str, Any]] = {
     "autotune": {"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP,ATEN"},
 }
 
+COMPILER_ERRORS = (exc.InvalidCxxCompiler, exc.CppCompileError, exc.InductorError, *FORWARD_ERRORS)
+
 LOOPS: dict[str, Any] = {"post_grad_fusion_options": {"decompose_mm_pass": {}}}
 """Products of one row become plain loops, which fuse with what is around them. Not together with freezing,
 which makes calls of oneDNN of them before."""
@@ -58,7 +60,10 @@ def lower(program: Program, options: InductorOptions, threads: int = 1) -> Lower
             f"{program.name}: writes to its own {state[0]!r} at each call; an artifact, which several "
             f"threads may call at once, keeps no state"
         )
-    level, features = target()
+    try:
+        level, features = target()
+    except COMPILER_ERRORS as error:
+        raise BuildError(f"{program.name}: AOTInductor failed: {_reason(error)}") from error
     common = {"cpp.threads": threads, "cpp.march": level, **_SETTINGS}
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
         folder = Path(name)
@@ -122,10 +127,10 @@ def _compiled(
                 package_path=str(package),
                 inductor_configs=settings,
             )
-    except (exc.InvalidCxxCompiler, exc.CppCompileError, exc.InductorError, *FORWARD_ERRORS) as error:
+    except COMPILER_ERRORS as error:
         raise BuildError(f"{program.name}: AOTInductor failed: {_reason(error)}") from error
     with zipfile.ZipFile(package) as archive:
-        # Beside the library the package holds the generated source, with the names of this machine's folders.
+        # Beside the library the package holds the generated source, of several times its size.
         libraries = [name for name in archive.namelist() if name.endswith(".so")]
         if len(libraries) != 1:
             raise BuildError(f"{program.name}: AOTInductor made {len(libraries)} libraries, expected one")
