@@ -20,10 +20,10 @@ from torch._inductor.cpu_vec_isa import pick_vec_isa
 
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.compiler.backends.base import Lowered
-from grandopt.compiler.backends.calling import conventions
+from grandopt.compiler.backends.calling import conventions, stateless
 from grandopt.compiler.program import FORWARD_ERRORS, Program
 from grandopt.config.schema import InductorOptions
-from grandopt.errors import BuildError, UnsupportedError, first_line
+from grandopt.errors import BuildError, first_line
 from grandopt.runtime.executors.inductor import LIBRARY, SINGLE, by_batch, library_forward
 
 LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
@@ -52,14 +52,7 @@ def lower(program: Program, options: InductorOptions, threads: int = 1) -> Lower
     The kernels use `threads` threads. Raises UnsupportedError when there is no exported program or it keeps
     state between calls, BuildError with the compiler's first error when the toolchain is missing or fails.
     """
-    if program.exported is None:
-        raise UnsupportedError(f"{program.name}: not exported: {program.refusal('export')}")
-    state = sorted(program.exported.graph_signature.buffers_to_mutate.values())
-    if state:
-        raise UnsupportedError(
-            f"{program.name}: writes to its own {state[0]!r} at each call; an artifact, which several "
-            f"threads may call at once, keeps no state"
-        )
+    exported = stateless(program)
     try:
         level, features = target()
     except COMPILER_ERRORS as error:
@@ -67,12 +60,12 @@ def lower(program: Program, options: InductorOptions, threads: int = 1) -> Lower
     common = {"cpp.threads": threads, "cpp.march": level, **_SETTINGS}
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
         folder = Path(name)
-        library = _compiled(program, program.exported, folder / LIBRARY, common | GEMM[options.gemm])
+        library = _compiled(program, exported, folder / LIBRARY, common | GEMM[options.gemm])
         files = {LIBRARY: library.read_bytes()}
         outputs = len(program.signature.outputs)
         forward = library_forward(str(library), outputs)
         if options.single:
-            one = _compiled(program, _for_one(program), folder / SINGLE, common | LOOPS)
+            one = _compiled(program, _for_one(program, exported), folder / SINGLE, common | LOOPS)
             files[SINGLE] = one.read_bytes()
             forward = by_batch(library_forward(str(one), outputs), forward)
         calling = conventions(program, torch.nn.Module(), forward)
@@ -138,11 +131,10 @@ def _compiled(
     return path
 
 
-def _for_one(program: Program) -> torch.export.ExportedProgram:
-    assert program.exported is not None
+def _for_one(program: Program, exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     example = tuple(value[:1].clone() for value in program.example)
     with torch.no_grad():
-        return torch.export.export(program.exported.module(check_guards=False), example)
+        return torch.export.export(exported.module(check_guards=False), example)
 
 
 def _reason(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from grandopt.compiler.backends.calling import stateless
 from grandopt.compiler.program import Program
 from grandopt.errors import BuildError, EngineUnavailableError, UnsupportedError, first_line
 from grandopt.signature import Array
@@ -30,7 +31,7 @@ def onnx_graph(program: Program, engine: str) -> bytes:
     EngineUnavailableError when the exporter's packages are not installed, UnsupportedError (naming the
     operator) when the program has no such form, BuildError when the exporter failed.
     """
-    exported = _stateless(program)
+    exported = stateless(program)
     size = sum(value.nbytes for value in exported.state_dict.values())
     if size > LARGEST:
         raise UnsupportedError(
@@ -72,19 +73,6 @@ def confirm(program: Program, run: Callable[[Sequence[Array]], Sequence[Array]])
             raise BuildError(
                 f"{program.name}: the built program gives {given}, its signature says {declared}"
             )
-
-
-def _stateless(program: Program) -> torch.export.ExportedProgram:
-    if program.exported is None:
-        raise UnsupportedError(f"{program.name}: not exported: {program.refusal('export')}")
-    signature = program.exported.graph_signature
-    state = sorted(signature.buffers_to_mutate.values())
-    if state:
-        raise UnsupportedError(
-            f"{program.name}: writes to its own {state[0]!r} at each call; an artifact, which several "
-            f"threads may call at once, keeps no state"
-        )
-    return program.exported
 
 
 def _translated(program: Program, error: Exception) -> UnsupportedError | BuildError:
