@@ -27,6 +27,7 @@ from grandopt.verification.oracle import Oracle
 from grandopt.verification.result import Verification
 from grandopt.verification.verify import verify
 from grandopt.workflows.agents import Opened
+from grandopt.workflows.events import Level
 from grandopt.workflows.run import Run
 
 ORIGINAL = "original"
@@ -93,7 +94,8 @@ class Contest:
             entry = self._entries[place] = self._enter(candidate, threads)
             if entry.status != "verified":
                 line = f"{entry.label} {entry.status}: {entry.reason}"
-                self._run.tell(self.program.name, "verify", line, level="warning")
+                level: Level = "warning" if entry.status == "failed" else "info"
+                self._run.tell(self.program.name, "verify", line, level=level)
         return self._entries[place]
 
     def _enter(self, candidate: Candidate, threads: int) -> Entry:
