@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,21 +20,22 @@ from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.artifacts.manifest import Manifest
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.base import Lowered
+from grandopt.compiler.candidates import Candidate, candidates
 from grandopt.compiler.capture.export import capture, export
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.cost import flop, parameters
-from grandopt.compiler.identity import compiler_identity, graph_digest, weights_digest
+from grandopt.compiler.identity import (
+    arrays_digest,
+    compiler_identity,
+    engine_identity,
+    graph_digest,
+    weights_digest,
+)
 from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
-from grandopt.config.schema import (
-    EagerOptions,
-    EngineName,
-    EngineOptions,
-    NativeOptions,
-    Precision,
-    TorchScriptOptions,
-)
+from grandopt.config.schema import EagerOptions, EngineOptions, OnnxRuntimeOptions, TorchScriptOptions
 from grandopt.errors import UnsupportedError
+from grandopt.signature import Array
 
 __all__ = [
     "Candidate",
@@ -48,83 +49,36 @@ __all__ = [
     "weights_digest",
 ]
 
-PASSES: dict[Precision, tuple[str, ...]] = {
-    "float32": ("fold_batchnorm", "remove_identity"),
-    "int8_dynamic": ("fold_batchnorm", "remove_identity", "quantize_dynamic"),
-    "bfloat16": ("fold_batchnorm", "remove_identity", "bfloat16"),
-}
-"""Folding comes first: afterwards there are fewer layers to remove and to convert."""
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to build an agent: an engine with its options, at a precision."""
-
-    precision: Precision
-    options: EngineOptions
-
-    @property
-    def engine(self) -> EngineName:
-        """The engine's name."""
-        return self.options.engine
-
-    @property
-    def label(self) -> str:
-        """Engine, precision, and what departs from the engine's defaults: "torchscript/float32/no-ofi"."""
-        return "/".join((self.engine, self.precision, *_variant(self.options)))
-
-
-def candidates(
-    program: Program, engines: Collection[EngineName], precisions: Collection[Precision]
-) -> tuple[Candidate, ...]:
-    """The candidates of a program among the admitted engines and precisions, the plainest first.
-
-    Left out is what cannot come to be for this program: TorchScript archives hold no layers of which another
-    precision could be made, and quantized layers cannot be exported. Whether the others can be built, `build`
-    finds out.
-    """
-    plain = TorchScriptOptions(optimize_for_inference=False)
-    listed = (
-        Candidate("float32", EagerOptions()),
-        Candidate("float32", plain),
-        Candidate("float32", TorchScriptOptions()),
-        Candidate("float32", NativeOptions()),
-        Candidate("bfloat16", NativeOptions(weights="bfloat16")),
-        Candidate("bfloat16", EagerOptions()),
-        Candidate("bfloat16", plain),
-        Candidate("bfloat16", TorchScriptOptions()),
-        Candidate("int8_dynamic", plain),
-        Candidate("int8_dynamic", TorchScriptOptions()),
-    )
-    archive = isinstance(program.module, torch.jit.ScriptModule)
-    return tuple(
-        candidate
-        for candidate in listed
-        if candidate.engine in engines
-        and candidate.precision in precisions
-        and not (archive and candidate.precision != "float32")
-    )
-
-
-def build(program: Program, candidate: Candidate, store: Store, *, threads: int = 1) -> Artifact:
+def build(
+    program: Program,
+    candidate: Candidate,
+    store: Store,
+    *,
+    threads: int = 1,
+    calibration: Sequence[Array] | None = None,
+) -> Artifact:
     """The artifact of a captured program as this candidate, from the store if it was built before.
 
+    `calibration` holds recorded samples, one array [n, *shape] per input; static quantization needs them.
     Raises UnsupportedError when a pass or the engine cannot take the program, PassError when a pass broke it,
     BuildError when the engine failed, OutputError when the store cannot be written.
     """
-    name = key(program, candidate, threads)
+    if not _calibrated(candidate):
+        calibration = None
+    name = key(program, candidate, threads, calibration)
     stored = store.get(name)
     if stored is not None:
         return stored
-    shaped = pipeline.run(program, _passes(candidate))
-    exportable = program.exported is not None and candidate.precision != "int8_dynamic"
+    shaped = pipeline.run(program, candidate.passes)
+    exportable = program.exported is not None and shaped.precision != "int8_dynamic"
     if candidate.engine == "torchscript":
         shaped = trace(shaped)
     if exportable and shaped.exported is None and shaped.traced is None:
         shaped = export(shaped)
         if candidate.engine == "torchscript":  # it admits more with an export to be checked against
             shaped = trace(shaped)
-    return _put(store, name, shaped, candidate, threads)
+    return _put(store, name, shaped, candidate, threads, calibration)
 
 
 def original(program: Program, store: Store, *, threads: int = 1) -> Artifact:
@@ -150,11 +104,14 @@ def original(program: Program, store: Store, *, threads: int = 1) -> Artifact:
         return _as_it_is(noted, Candidate(program.precision, EagerOptions()), store, threads)
 
 
-def key(program: Program, candidate: Candidate, threads: int = 1) -> str:
+def key(
+    program: Program, candidate: Candidate, threads: int = 1, calibration: Sequence[Array] | None = None
+) -> str:
     """SHA-256 (hex) over everything that changes the built artifact.
 
     That is the graph and its weights, signature and contract, name and source (they are in the manifest),
-    candidate, passes and threads, the compilers with their versions, and this machine's CPU features.
+    candidate, passes and threads, samples of the calibration, the compilers with their versions, and this
+    machine's CPU features.
     """
     parts = {
         "graph": graph_digest(program),
@@ -162,9 +119,10 @@ def key(program: Program, candidate: Candidate, threads: int = 1) -> str:
         "agent": _described(program),
         "precision": candidate.precision,
         "options": candidate.options.model_dump(mode="json"),
-        "passes": _passes(candidate),
+        "passes": candidate.passes,
         "threads": threads,
-        "compilers": compiler_identity(),
+        "calibration": None if calibration is None else arrays_digest(calibration),
+        "compilers": {**compiler_identity(), **engine_identity(candidate.engine)},
         "machine": architecture(),
         "cpu_features": sorted(cpu_features()),
     }
@@ -176,8 +134,15 @@ def _as_it_is(program: Program, candidate: Candidate, store: Store, threads: int
     return store.get(name) or _put(store, name, program, candidate, threads)
 
 
-def _put(store: Store, name: str, program: Program, candidate: Candidate, threads: int) -> Artifact:
-    lowered = _lower(program, candidate.options)
+def _put(
+    store: Store,
+    name: str,
+    program: Program,
+    candidate: Candidate,
+    threads: int,
+    calibration: Sequence[Array] | None = None,
+) -> Artifact:
+    lowered = _lower(program, candidate.options, threads, calibration)
     manifest = Manifest(
         **_described(program),
         engine=candidate.engine,
@@ -204,7 +169,16 @@ def _described(program: Program) -> dict[str, Any]:
     }
 
 
-def _lower(program: Program, options: EngineOptions) -> Lowered:
+def _calibrated(candidate: Candidate) -> bool:
+    return isinstance(candidate.options, OnnxRuntimeOptions) and candidate.options.quantization == "static"
+
+
+def _lower(
+    program: Program,
+    options: EngineOptions,
+    threads: int = 1,
+    calibration: Sequence[Array] | None = None,
+) -> Lowered:
     match options.engine:
         case "eager":
             from grandopt.compiler.backends import eager
@@ -218,21 +192,15 @@ def _lower(program: Program, options: EngineOptions) -> Lowered:
             from grandopt.compiler.backends.native import backend
 
             return backend.lower(program, options)
+        case "inductor":
+            from grandopt.compiler.backends import inductor
 
+            return inductor.lower(program, options, threads)
+        case "onnxruntime":
+            from grandopt.compiler.backends import onnxruntime
 
-def _passes(candidate: Candidate) -> tuple[str, ...]:
-    """The native engine lowers the precision itself, of the weights alone."""
-    return PASSES["float32" if candidate.engine == "native" else candidate.precision]
+            return onnxruntime.lower(program, options, calibration)
+        case "openvino":
+            from grandopt.compiler.backends import openvino
 
-
-def _variant(options: EngineOptions) -> tuple[str, ...]:
-    match options:
-        case EagerOptions(form="module"):
-            return ("module",)
-        case TorchScriptOptions(form="archive"):
-            return ("archive",)
-        case TorchScriptOptions():
-            unfrozen = () if options.freeze else ("unfrozen",)
-            return (*unfrozen, *(() if options.optimize_for_inference else ("no-ofi",)))
-        case _:
-            return ()
+            return openvino.lower(program, options)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import os
 import pickle
 import re
+import shlex
+import subprocess
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -19,6 +22,8 @@ import cloudpickle
 import torch
 
 from grandopt.compiler.program import Program
+from grandopt.config.schema import EngineName
+from grandopt.signature import Array
 
 _MANGLE = re.compile(rb"___torch_mangle_\d+\.?")
 _PICKLE_ERRORS = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, RecursionError)
@@ -66,6 +71,42 @@ def compiler_identity() -> dict[str, str]:
         "grandopt": metadata.version("grandopt"),
         "code": code,
     }
+
+
+def engine_identity(engine: EngineName) -> dict[str, str]:
+    """What an engine's builds go through beside `compiler_identity`: libraries with versions, "" for one that
+    is not installed, and the C++ compiler as it calls itself."""
+    libraries = {
+        "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
+        "openvino": ("openvino", "onnx", "onnxscript"),
+    }.get(engine, ())
+    found = {library: _version(library) for library in libraries}
+    return {**found, **({"cxx": _cxx(os.environ.get("CXX", "g++"))} if engine == "inductor" else {})}
+
+
+def arrays_digest(arrays: Iterable[Array]) -> str:
+    """SHA-256 (hex) over dtypes, shapes and values."""
+    return _digest(
+        part for array in arrays for part in (f"{array.dtype} {array.shape}".encode(), array.tobytes())
+    )
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+@lru_cache(maxsize=4)
+def _cxx(command: str) -> str:
+    try:
+        answer = subprocess.run(
+            [*shlex.split(command), "--version"], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout
 
 
 def _digest(parts: Iterable[bytes]) -> str:

@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-EngineName = Literal["eager", "torchscript", "native"]
-Precision = Literal["float32", "bfloat16", "int8_dynamic"]
+EngineName = Literal["eager", "torchscript", "native", "inductor", "onnxruntime", "openvino"]
+Precision = Literal["float32", "bfloat16", "int8_dynamic", "int8_static"]
 ProfileName = Literal["basic", "standard", "aggressive", "maximum"]
 Goal = Literal["latency", "throughput", "memory", "balanced"]
 RuntimePart = Literal["cache", "memory", "async", "adaptive"]
 BoundValue = float | list[float] | None
 
-ENGINES: tuple[EngineName, ...] = ("eager", "torchscript", "native")
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8_dynamic")
+ENGINES: tuple[EngineName, ...] = ("eager", "torchscript", "native", "inductor", "onnxruntime", "openvino")
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8_dynamic", "int8_static")
 
 
 class Model(BaseModel):
@@ -52,7 +52,55 @@ class NativeOptions(Model):
     levels: tuple[str, ...] = ()
 
 
-EngineOptions = Annotated[EagerOptions | TorchScriptOptions | NativeOptions, Field(discriminator="engine")]
+class InductorOptions(Model):
+    """Options of AOTInductor: the exported program compiled to a shared library.
+
+    `gemm` says who multiplies matrices: "library" (the one torch links, such as MKL), "templates" (Inductor's
+    C++ templates, compiled for the shapes of the agent), or "autotune" (per product the faster of templates
+    and oneDNN, tried out at build time, which takes seconds for each). The last two freeze the weights:
+    they are packed and folded at build time. `single` adds a second library for batches of 1 alone.
+    """
+
+    engine: Literal["inductor"] = "inductor"
+    gemm: Literal["library", "templates", "autotune"] = "templates"
+    single: bool = False
+
+
+class OnnxRuntimeOptions(Model):
+    """Options of the ONNX Runtime engine.
+
+    `quantization` is ONNX Runtime's own: "dynamic" measures the activations at each call, "static" has
+    measured them on samples at build time. `spinning` lets its threads wait for work with their eyes open.
+    """
+
+    engine: Literal["onnxruntime"] = "onnxruntime"
+    quantization: Literal["none", "dynamic", "static"] = "none"
+    spinning: bool = False
+
+
+class OpenVinoOptions(Model):
+    """Options of the OpenVINO engine.
+
+    `inference_precision` is the type its kernels may compute in. `single` compiles the graph for batches of
+    1 when the artifact is loaded, and for other batches at the first of them. `snippets` lets OpenVINO
+    generate kernels for chains of operators.
+    """
+
+    engine: Literal["openvino"] = "openvino"
+    inference_precision: Literal["f32", "bf16"] = "f32"
+    single: bool = True
+    snippets: bool = True
+
+
+EngineOptions = Annotated[
+    EagerOptions
+    | TorchScriptOptions
+    | NativeOptions
+    | InductorOptions
+    | OnnxRuntimeOptions
+    | OpenVinoOptions,
+    Field(discriminator="engine"),
+]
 
 
 class InputConfig(Model):

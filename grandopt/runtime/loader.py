@@ -95,6 +95,18 @@ def _executor(artifact: Artifact, threads: int) -> Executor:
             from grandopt.runtime.executors import native
 
             return native.load(artifact, threads)
+        case "inductor":
+            from grandopt.runtime.executors import inductor
+
+            return inductor.load(artifact, threads)
+        case "onnxruntime":
+            from grandopt.runtime.executors import onnxruntime
+
+            return onnxruntime.load(artifact, threads)
+        case "openvino":
+            from grandopt.runtime.executors import openvino
+
+            return openvino.load(artifact, threads)
         case other:
             raise ArtifactError(
                 f"{artifact.path}: its engine {other!r} is unknown to this grandopt; install the one that "

@@ -13,14 +13,27 @@ from grandopt.artifacts.machine import architecture
 from grandopt.artifacts.store import Store
 from grandopt.compiler import build as building
 from grandopt.compiler.build import Candidate, build, candidates, key, original
+from grandopt.compiler.candidates import LIST
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.compiler.program import Program
-from grandopt.config.schema import ENGINES, PRECISIONS, EagerOptions, EngineOptions, TorchScriptOptions
+from grandopt.config.schema import (
+    ENGINES,
+    PRECISIONS,
+    EagerOptions,
+    EngineName,
+    EngineOptions,
+    InductorOptions,
+    OnnxRuntimeOptions,
+    OpenVinoOptions,
+    TorchScriptOptions,
+)
 from grandopt.errors import BuildError, UnsupportedError
 from grandopt.runtime.loader import load
 from tests.small_agents import Branching, Pair, Policy, draw, expected, program
+
+INTERPRETERS: tuple[EngineName, ...] = ("eager", "torchscript")
 
 
 @pytest.fixture
@@ -28,9 +41,9 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def _labels(of: Program, *precisions: str) -> list[str]:
+def _labels(of: Program, *precisions: str, engines: tuple[EngineName, ...] = INTERPRETERS) -> list[str]:
     chosen = [name for name in PRECISIONS if name in precisions]
-    return [candidate.label for candidate in candidates(of, ENGINES, chosen)]
+    return [candidate.label for candidate in candidates(of, engines, chosen)]
 
 
 def _archive(of: Program) -> Program:
@@ -53,6 +66,35 @@ def test_candidates_read_from_plain_to_reduced() -> None:
     assert _labels(_archive(of), *PRECISIONS) == float32
 
 
+def test_candidates_of_the_compiled_engines() -> None:
+    of = program(Policy)
+    usual = _labels(of, *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
+    assert usual == [
+        "inductor/float32",
+        "inductor/float32/library",
+        "onnxruntime/float32",
+        "openvino/float32",
+        "openvino/float32/no-snippets",
+        "inductor/bfloat16",
+        "openvino/bfloat16",
+        "onnxruntime/int8_dynamic",
+        "onnxruntime/int8_static",
+    ]
+    assert _labels(_archive(of), *PRECISIONS, engines=("inductor", "onnxruntime", "openvino")) == [
+        label for label in usual if label != "inductor/bfloat16"
+    ]
+    every = [item.label for item in candidates(of, ENGINES, PRECISIONS, every=True)]
+    assert len(set(every)) == len(every) == len(LIST)
+    assert {"inductor/float32/autotune", "inductor/float32/library/single"} < set(every)
+    assert all(item.reason for item in LIST)
+
+
+def test_engines_with_precisions_of_their_own_get_float32_programs() -> None:
+    for candidate in candidates(program(Policy), ("onnxruntime", "openvino"), PRECISIONS, every=True):
+        assert candidate.passes == ("fold_batchnorm", "remove_identity")
+    assert Candidate("bfloat16", InductorOptions()).passes[-1] == "bfloat16"
+
+
 def test_labels_tell_all_variants_apart() -> None:
     variants: list[EngineOptions] = [EagerOptions(form=form) for form in ("module", "exported")]
     variants += [
@@ -62,6 +104,17 @@ def test_labels_tell_all_variants_apart() -> None:
         for optimize in (True, False)
     ]
     variants.append(TorchScriptOptions(form="archive", freeze=False, optimize_for_inference=False))
+    variants += [
+        InductorOptions(gemm=gemm, single=single)
+        for gemm in ("library", "templates", "autotune")
+        for single in (True, False)
+    ]
+    variants += [OnnxRuntimeOptions(spinning=spinning) for spinning in (True, False)]
+    variants += [
+        OpenVinoOptions(single=single, snippets=snippets)
+        for single in (True, False)
+        for snippets in (True, False)
+    ]
     labels = {Candidate("float32", options).label for options in variants}
     assert len(labels) == len(variants)
     assert "torchscript/float32/unfrozen/no-ofi" in labels
@@ -288,7 +341,7 @@ def test_real_frozen_archives(shared_checkpoints: Path, store: Store, name: str)
     inputs = draw(of, 3)
     want = expected(of, inputs)
     artifacts = [original(of, store)]
-    artifacts += [build(of, candidate, store) for candidate in candidates(of, ENGINES, PRECISIONS)]
+    artifacts += [build(of, candidate, store) for candidate in candidates(of, INTERPRETERS, PRECISIONS)]
     assert len(artifacts) == 4
     for artifact in artifacts:
         for got, output in zip(load(artifact.path).run(inputs), want, strict=True):

@@ -15,7 +15,15 @@ from torch import nn
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
 from grandopt.compiler.program import Program
-from grandopt.config.schema import EagerOptions, EngineOptions, NativeOptions, TorchScriptOptions
+from grandopt.config.schema import (
+    EagerOptions,
+    EngineOptions,
+    InductorOptions,
+    NativeOptions,
+    OnnxRuntimeOptions,
+    OpenVinoOptions,
+    TorchScriptOptions,
+)
 from grandopt.errors import SignatureError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
@@ -30,13 +38,24 @@ OPTIONS: dict[str, EngineOptions] = {
     "native": NativeOptions(),
     "native-v3": NativeOptions(levels=("x86-64-v3",), tile=1),
     "torchscript-unfrozen": TorchScriptOptions(freeze=False, optimize_for_inference=False),
+    "inductor": InductorOptions(gemm="library"),
+    "inductor-templates": InductorOptions(),
+    "inductor-single": InductorOptions(gemm="library", single=True),
+    "onnxruntime": OnnxRuntimeOptions(),
+    "openvino": OpenVinoOptions(),
+    "openvino-any-batch": OpenVinoOptions(single=False),
 }
-KINDS = ("fake", "module", "archive", *OPTIONS)
+SLOW = ("inductor-templates", "inductor-single")
+"""Kinds of which each network takes a C++ compiler ten seconds or more."""
+
+KINDS = ("fake", "module", "archive", *(kind for kind in OPTIONS if kind not in SLOW))
+PARAMETERS = (*KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW))
+LIBRARIES = {"onnxruntime": ("onnxruntime", "onnxscript"), "openvino": ("openvino", "onnxscript")}
 
 Make = Callable[[type[nn.Module]], Executor]
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=PARAMETERS)
 def make(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Makes the executor of a network, once per network and engine."""
     store = Store(tmp_path_factory.mktemp("store"))
@@ -60,6 +79,8 @@ def _executor(kind: str, of: Program, store: Store) -> Executor:
             archive = torch.jit.trace(of.module, of.example, check_trace=False)
             return load(original(of.but(module=archive), store).path)
         case _:
+            for library in LIBRARIES.get(OPTIONS[kind].engine, ()):
+                pytest.importorskip(library, reason=f"skipped: {library} is not installed")
             return load(build(of, Candidate("float32", OPTIONS[kind]), store).path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -47,6 +49,21 @@ def conventions(program: Program, module: torch.nn.Module, forward: Forward) -> 
         "copied_inputs": copied_inputs,
         "copied_outputs": sorted(copied_outputs),
     }
+
+
+def stateless(program: Program) -> torch.export.ExportedProgram:
+    """The exported program, for an engine that would compile its state away.
+
+    Raises UnsupportedError with the reason when there is none, or when a call leaves a trace in it.
+    """
+    if program.exported is None:
+        raise UnsupportedError(f"{program.name}: not exported: {program.refusal('export')}")
+    with warnings.catch_warnings():
+        # torch 2.13 copies its own description of the arguments in a way that it deprecates itself.
+        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`", FutureWarning)
+        module = copy.deepcopy(program.exported).module(check_guards=False)
+    conventions(program, module, module)
+    return program.exported
 
 
 def _state(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -16,7 +16,8 @@ from torch.fx.graph import CodeGen
 
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
-from grandopt.runtime.executors.tensor import Forward, TensorExecutor, executor, option
+from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.tensor import Forward, TensorExecutor, executor
 
 EXPORTED = "program.pt2"
 MODULE = "module.pkl"

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from grandopt.artifacts.artifact import Artifact
-from grandopt.errors import ArtifactError, EngineError, first_line
+from grandopt.errors import EngineError, first_line
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.executors.options import option
 from grandopt.signature import Array, Contract, Signature
 
 Forward = Callable[..., Any]
@@ -119,17 +120,6 @@ def owning(forward: Forward, copied: Collection[int], *, single: bool) -> Forwar
         )
 
     return cloned
-
-
-def option(artifact: Artifact, name: str, allowed: Collection[Any]) -> Any:
-    """An option of the manifest; raises ArtifactError when it is missing or not one of `allowed`."""
-    value = artifact.manifest.options.get(name)
-    if value not in allowed:
-        raise ArtifactError(
-            f"{artifact.path}: option {name!r} is {value!r}, must be one of "
-            f"{', '.join(map(repr, allowed))}; build the artifact again"
-        )
-    return value
 
 
 def _first_of(forward: Forward) -> Forward:

@@ -9,7 +9,8 @@ import torch
 
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
-from grandopt.runtime.executors.tensor import TensorExecutor, executor, option
+from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.tensor import TensorExecutor, executor
 
 PROGRAM = "program.pt"
 

@@ -1,0 +1,169 @@
+"""The AOTInductor engine: the exported program compiled to C++ and from there to a shared library."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._inductor import exc
+from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+from grandopt.artifacts.machine import architecture, cpu_features
+from grandopt.compiler.backends.base import Lowered
+from grandopt.compiler.backends.calling import conventions, stateless
+from grandopt.compiler.program import FORWARD_ERRORS, Program
+from grandopt.config.schema import InductorOptions
+from grandopt.errors import BuildError, first_line
+from grandopt.runtime.executors.inductor import LIBRARY, SINGLE, by_batch, library_forward
+
+LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("x86-64-v4", frozenset(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])),
+    ("x86-64-v3", frozenset(["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"])),
+    ("x86-64-v2", frozenset(["cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"])),
+)
+"""The x86-64 psABI's levels from high to low, each with what it adds to the next, as the kernel names it."""
+
+GEMM: dict[str, dict[str, Any]] = {
+    "library": {},
+    "templates": {"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP"},
+    "autotune": {"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP,ATEN"},
+}
+
+COMPILER_ERRORS = (exc.InvalidCxxCompiler, exc.CppCompileError, exc.InductorError, *FORWARD_ERRORS)
+
+LOOPS: dict[str, Any] = {"post_grad_fusion_options": {"decompose_mm_pass": {}}}
+"""Products of one row become plain loops, which fuse with what is around them. Not together with freezing,
+which makes calls of oneDNN of them before."""
+
+
+def lower(program: Program, options: InductorOptions, threads: int = 1) -> Lowered:
+    """The program as `library.so`, for any batch, and `single.so`, for batches of 1, if the options say so.
+
+    The kernels use `threads` threads. Raises UnsupportedError when there is no exported program or it keeps
+    state between calls, BuildError with the compiler's first error when the toolchain is missing or fails.
+    """
+    exported = stateless(program)
+    try:
+        level, features = target()
+    except COMPILER_ERRORS as error:
+        raise BuildError(f"{program.name}: AOTInductor failed: {_reason(error)}") from error
+    common = {"cpp.threads": threads, "cpp.march": level, **_SETTINGS}
+    with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
+        folder = Path(name)
+        library = _compiled(program, exported, folder / LIBRARY, common | GEMM[options.gemm])
+        files = {LIBRARY: library.read_bytes()}
+        outputs = len(program.signature.outputs)
+        forward = library_forward(str(library), outputs)
+        if options.single:
+            one = _compiled(program, _for_one(program, exported), folder / SINGLE, common | LOOPS)
+            files[SINGLE] = one.read_bytes()
+            forward = by_batch(library_forward(str(one), outputs), forward)
+        calling = conventions(program, torch.nn.Module(), forward)
+    return Lowered(
+        files=files,
+        options={**options.model_dump(), **calling},
+        requires={"torch": metadata.version("torch")},
+        cpu_features=features,
+    )
+
+
+def target() -> tuple[str | None, tuple[str, ...]]:
+    """What the compiler is told to make code for (None: its own idea of this machine), and the CPU features
+    that such code needs, among those that this machine has.
+
+    On x86-64 that is the highest level that the machine has, and the vector extensions Inductor adds to it.
+    """
+    present = cpu_features()
+    if architecture() != "x86_64":
+        return None, tuple(sorted(present))
+    level, needed = "x86-64", frozenset[str]()
+    for name, added in reversed(LEVELS):
+        if not added <= present:
+            break
+        level, needed = name, needed | added
+    # Compilers and the kernel write some of the names differently: amx-tile and amx_tile.
+    flags = {_plain(flag.removeprefix("-m")) for flag in str(pick_vec_isa().build_arch_flags()).split()}
+    return level, tuple(sorted(needed | {name for name in present if _plain(name) in flags}))
+
+
+_SETTINGS: dict[str, Any] = {
+    "aot_inductor.enable_line_tables": False,
+    "aot_inductor.enable_frame_pointer": False,
+    "max_autotune_report_choices_stats": False,
+    "autotune_num_choices_displayed": 0,
+    "compile_threads": 1,  # no pool of processes that outlives the build
+}
+
+_FIRST_ERROR = re.compile(r"^.*?\b(?:fatal )?error: (.+)$", re.MULTILINE)
+
+
+def _compiled(
+    program: Program, exported: torch.export.ExportedProgram, path: Path, settings: dict[str, Any]
+) -> Path:
+    """The shared library of an exported program, written to `path`."""
+    package = path.with_suffix(".pt2")
+    try:
+        with _quiet(), torch.no_grad():
+            torch._inductor.aoti_compile_and_package(
+                # A copy, because the compiler changes the graph that it is given.
+                copy.deepcopy(exported),
+                package_path=str(package),
+                inductor_configs=settings,
+            )
+    except COMPILER_ERRORS as error:
+        raise BuildError(f"{program.name}: AOTInductor failed: {_reason(error)}") from error
+    with zipfile.ZipFile(package) as archive:
+        # Beside the library the package holds the generated source, of several times its size.
+        libraries = [name for name in archive.namelist() if name.endswith(".so")]
+        if len(libraries) != 1:
+            raise BuildError(f"{program.name}: AOTInductor made {len(libraries)} libraries, expected one")
+        path.write_bytes(archive.read(libraries[0]))
+    return path
+
+
+def _for_one(program: Program, exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    example = tuple(value[:1].clone() for value in program.example)
+    with torch.no_grad():
+        return torch.export.export(exported.module(check_guards=False), example)
+
+
+def _reason(error: BaseException) -> str:
+    """The compiler's first error line if there is one, wherever in the chain of exceptions it is told."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, exc.InvalidCxxCompiler):
+            return f"no C++ compiler: {first_line(link)}; install g++ or set CXX"
+        output = getattr(link, "output", None) or str(link)
+        found = _FIRST_ERROR.search(output)
+        if found is not None:
+            return f"the C++ compiler says: {found[1]}"
+        link = link.__cause__ or link.__context__
+    return first_line(error)
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").replace(".", "")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the compiler warns of concerns its authors; what fails, it raises."""
+    logger = logging.getLogger("torch._inductor")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,97 @@
+"""The OpenVINO engine: the ONNX graph read by OpenVINO and saved as its own format.
+
+`openvino.Core.read_model` is used and not `openvino.convert_model`, which reports its use to its makers
+and turns a recurrent layer into one node per time step.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from grandopt.compiler.backends.base import Lowered
+from grandopt.compiler.backends.onnx_graph import confirm, onnx_graph
+from grandopt.compiler.program import Program
+from grandopt.config.schema import OpenVinoOptions
+from grandopt.errors import BuildError, EngineUnavailableError, UnsupportedError, first_line
+
+NAME = "openvino"
+
+_UNKNOWN = re.compile(r"No conversion rule found for operations: ([\w.:]+)")
+
+
+def lower(program: Program, options: OpenVinoOptions) -> Lowered:
+    """The program as OpenVINO's `graph.xml` and `graph.bin`, with a dynamic batch and float32 weights.
+
+    Raises EngineUnavailableError when OpenVINO or the ONNX exporter is not installed, UnsupportedError
+    (naming the operator) when one of them cannot take the program or the processor has no bfloat16,
+    BuildError when OpenVINO fails.
+    """
+    try:
+        import openvino
+
+        from grandopt.runtime.executors import openvino as engine
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"{first_line(error)}: the engine is not installed; pip install 'grandopt[openvino]'"
+        ) from error
+    core = openvino.Core()
+    if options.inference_precision == "bf16":
+        require_bfloat16(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    graph = onnx_graph(program, NAME)
+    with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
+        path = Path(folder) / engine.GRAPH
+        try:
+            model = core.read_model(graph)
+            keep_nan(model)
+            openvino.save_model(model, path, compress_to_fp16=False)
+            files = {engine.GRAPH: path.read_bytes(), engine.WEIGHTS: path.with_suffix(".bin").read_bytes()}
+            model = core.read_model(*files.values())
+            compiled = core.compile_model(model, engine.DEVICE, engine.settings(options.model_dump(), 1))
+            confirm(program, lambda inputs: list(compiled(list(inputs)).values()))
+        except engine.ERRORS as error:
+            raise _translated(program, error) from error
+    return Lowered(
+        files=files, options=options.model_dump(), requires={"openvino": metadata.version("openvino")}
+    )
+
+
+def keep_nan(model: Any) -> None:
+    """Write ReLU as `x < 0 ? 0 : x` in an OpenVINO model: its own kernel makes 0 of NaN."""
+    from openvino import opset13 as opset
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Relu":
+            value = node.input_value(0)
+            zero = opset.convert_like(opset.constant(0.0, dtype="float32"), value)
+            kept = opset.select(opset.less(value, zero), zero, value)
+            kept.output(0).get_tensor().set_names(node.output(0).get_tensor().get_names())
+            for target in node.output(0).get_target_inputs():
+                target.replace_source_output(kept.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def require_bfloat16(capabilities: Any) -> None:
+    """Raise UnsupportedError unless OpenVINO says that it computes in bfloat16 on this processor."""
+    if "BF16" not in capabilities:
+        raise UnsupportedError(
+            f"OpenVINO has no bfloat16 arithmetic on this processor (it offers {', '.join(capabilities)})"
+        )
+
+
+def _translated(program: Program, error: Exception) -> UnsupportedError | BuildError:
+    """OpenVINO's pages of text as one line, with the operator if that is what it cannot read."""
+    unknown = _UNKNOWN.search(str(error))
+    if unknown is not None:
+        return UnsupportedError(f"{program.name}: OpenVINO has no form of the operator {unknown[1]}")
+    return BuildError(f"{program.name}: OpenVINO failed: {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """The last line that says something: the first ones name places in OpenVINO's own source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '", "While "))]
+    return told[-1] if told else first_line(error)

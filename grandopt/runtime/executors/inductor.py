@@ -1,0 +1,110 @@
+"""The AOTInductor engine: a shared library that torch's compiler made of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from grandopt.artifacts.artifact import Artifact
+from grandopt.errors import ArtifactError, first_line
+from grandopt.runtime.executors.bound import Binding, BoundExecutor
+from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.tensor import CALL_ERRORS, Forward, executor, owning
+from grandopt.signature import Array
+
+LIBRARY = "library.so"
+SINGLE = "single.so"
+"""The library for batches of 1 alone, where there is one."""
+
+_InferenceMode = torch._C._InferenceMode
+
+
+def load(artifact: Artifact, threads: int) -> InductorExecutor:
+    """The executor of an AOTInductor artifact; no compiler is needed.
+
+    The caller has made sure that this processor has the features that the library was compiled for: opening
+    a library runs code of it. `threads` becomes the number of threads of torch's operators in this whole
+    process; kernels of the library itself keep the number that they were built for. Raises ArtifactError
+    when the library cannot be opened.
+    """
+    torch.set_num_threads(threads)
+    library = _opened(artifact, LIBRARY)
+    single = _opened(artifact, SINGLE) if option(artifact, "single", (True, False)) else library
+    return InductorExecutor(artifact, single, library)
+
+
+class InductorExecutor(BoundExecutor):
+    """An agent in a library that gives new tensors at each call.
+
+    `single` takes batches of 1, `library` the others. The library is reached through the runner inside what
+    `torch._inductor.aoti_load_package` gives, without that wrapper, which parses a description of the
+    arguments at each call. Calls are made in inference mode: outside it, every operator that the library
+    leaves to torch costs microseconds more.
+    """
+
+    def __init__(self, artifact: Artifact, single: Forward, library: Forward) -> None:
+        manifest = artifact.manifest
+        super().__init__(manifest.parsed_signature(), manifest.parsed_contract(), CALL_ERRORS)
+        copied = manifest.options.get("copied_outputs", ())
+        self._single = owning(single, copied, single=len(self._outputs) == 1)
+        self._batch = executor(artifact, library)
+
+    def _bind(self) -> Binding:
+        arrays, _ = self._memory()
+        tensors = [torch.from_numpy(array) for array in arrays]
+        forward, one_to_one = self._single, len(arrays) == len(self._outputs) == 1
+        first = arrays[0]
+        several = len(self._outputs) > 1
+
+        def run(given: Sequence[Array]) -> tuple[Array, ...]:
+            for bound, array in zip(arrays, given, strict=True):
+                bound[...] = array
+            with _InferenceMode(True):
+                outputs = forward(*tensors)
+                return tuple([output.numpy() for output in (outputs if several else (outputs,))])
+
+        def run_one_to_one(given: Sequence[Array]) -> tuple[Array, ...]:
+            first[...] = given[0]
+            with _InferenceMode(True):
+                return (forward(*tensors).numpy(),)
+
+        chosen = run_one_to_one if one_to_one else run
+
+        def run_into(given: Sequence[Array], targets: Sequence[Array]) -> None:
+            for target, output in zip(targets, chosen(given), strict=True):
+                np.copyto(target, output)
+
+        return Binding(chosen, run_into)
+
+    def _any_batch(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        return self._batch.run(inputs)
+
+
+def library_forward(path: str, outputs: int) -> Forward:
+    """The library at `path` as a function of one tensor per input that gives its output or a list of them."""
+    run: Any = torch._C._aoti.AOTIModelContainerRunnerCpu(path, 1).run
+    if outputs == 1:
+        return lambda *inputs: run(inputs)[0]
+    return lambda *inputs: run(inputs)
+
+
+def by_batch(single: Forward, others: Forward) -> Forward:
+    """`single` for batches of 1 and `others` for the rest."""
+
+    def forward(*inputs: torch.Tensor) -> Any:
+        return single(*inputs) if len(inputs[0]) == 1 else others(*inputs)
+
+    return forward
+
+
+def _opened(artifact: Artifact, name: str) -> Forward:
+    path = artifact.payload_path(name)
+    try:
+        return library_forward(str(path), len(artifact.manifest.parsed_signature().outputs))
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{path}: torch {torch.__version__} cannot open it: {first_line(error)}; build it again"
+        ) from error

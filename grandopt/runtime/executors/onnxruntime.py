@@ -1,0 +1,98 @@
+"""The ONNX Runtime engine: an optimised graph run by ONNX Runtime's own kernels; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from grandopt.artifacts.artifact import Artifact
+from grandopt.errors import ArtifactError, first_line
+from grandopt.runtime.executors.bound import Binding, BoundExecutor
+from grandopt.runtime.executors.options import option
+from grandopt.signature import Array
+
+MODEL = "model.onnx"
+PROVIDERS = ("CPUExecutionProvider",)
+
+ERRORS: tuple[type[Exception], ...] = (
+    state.EPFail,
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NotImplemented,
+    state.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+"""What ONNX Runtime raises; its own classes have no common base."""
+
+
+def load(artifact: Artifact, threads: int) -> OnnxRuntimeExecutor:
+    """The executor of an ONNX Runtime artifact, with `threads` threads of its own per call.
+
+    Raises ArtifactError when ONNX Runtime cannot load the payload.
+    """
+    content = artifact.payload(MODEL)
+    layout = option(artifact, "layout_at_load", (True, False))
+    spinning = option(artifact, "spinning", (True, False))
+    try:
+        session = onnxruntime.InferenceSession(
+            content,
+            session_options(threads, layout=layout, spinning=spinning),
+            providers=PROVIDERS,
+        )
+    except ERRORS as error:
+        raise ArtifactError(
+            f"{artifact.path / MODEL}: ONNX Runtime {onnxruntime.__version__} cannot load it: "
+            f"{first_line(error)}; build it again"
+        ) from error
+    return OnnxRuntimeExecutor(artifact, session)
+
+
+def session_options(threads: int, *, layout: bool, spinning: bool) -> onnxruntime.SessionOptions:
+    """The options of a session for a graph that was optimised when it was built.
+
+    `layout` does what is left: to arrange convolutions for this processor's vectors.
+    """
+    level = onnxruntime.GraphOptimizationLevel
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if layout else level.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # what fails is raised, too
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    return options
+
+
+class OnnxRuntimeExecutor(BoundExecutor):
+    """An agent in one session of ONNX Runtime, which many calls may share."""
+
+    def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+        manifest = artifact.manifest
+        super().__init__(
+            manifest.parsed_signature(),
+            manifest.parsed_contract(),
+            ERRORS,
+            keep_nan=manifest.precision != "float32",
+        )
+        self._session = session
+        self._names = [item.name for item in session.get_inputs()]
+        self._output_names = [item.name for item in session.get_outputs()]
+
+    def _bind(self) -> Binding:
+        inputs, outputs = self._memory()
+        bound = self._session.io_binding()
+        for name, array in zip(self._names, inputs, strict=True):
+            bound.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        for name, array in zip(self._output_names, outputs, strict=True):
+            bound.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+        # The two objects of C++ themselves: their Python wrappers add a tenth to a small agent's time.
+        run, io = self._session._sess.run_with_iobinding, bound._iobinding
+        return self._binding(inputs, outputs, lambda: run(io, None))
+
+    def _any_batch(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        return tuple(self._session.run(self._output_names, dict(zip(self._names, inputs, strict=True))))
