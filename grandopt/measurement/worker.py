@@ -29,11 +29,16 @@ from grandopt.signature import Array
 
 def main() -> None:
     """Answer jobs until standard input ends."""
+    serve(answer)
+
+
+def serve(reply: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    """Answer jobs with `reply` until standard input ends; see `process.py` for the other side."""
     requests, answers = _claim_pipes()
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests, jobs), daemon=True).start()
     while True:
-        answers.write(json.dumps(answer(json.loads(jobs.get()))).encode() + b"\n")
+        answers.write(json.dumps(reply(json.loads(jobs.get()))).encode() + b"\n")
         answers.flush()
 
 

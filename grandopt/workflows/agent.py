@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from grandopt.compiler import build
 from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
 from grandopt.reporting.report import AgentReport, Shipped
 from grandopt.tuning.result import TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.agents import Opened
-from grandopt.workflows.contest import ORIGINAL, Contest, Entry
+from grandopt.workflows.capture import captured
+from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision, decide, is_slower
+from grandopt.workflows.entry import Entry
 from grandopt.workflows.rows import candidate_rows, measured_figures
 from grandopt.workflows.run import Run, storage_url
-from grandopt.workflows.search import Search, search
+from grandopt.workflows.search import Search, build_all, search
 from grandopt.workflows.ship import ship
 from grandopt.workflows.stages import Stages
 from grandopt.workflows.work import work
@@ -25,8 +26,9 @@ from grandopt.workflows.work import work
 FINALISTS = 2
 CLOSE = 1.15
 """Candidates within this factor of the fastest are too close to call in a short measurement."""
+BUILD_SHARE = 0.5
 SEARCH_SHARE = 0.75
-"""Share of an agent's time budget that the search may use; the rest is for the final measurement."""
+"""Shares of an agent's time budget by the end of which building and searching stop."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,20 @@ def optimize_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentReport
     stages, name = Stages(), opened.name
     with stages.step("capture"):
         run.tell(name, "capture", f"{opened.checkpoint.source.format} checkpoint")
-        program = build.capture(opened.checkpoint, run.job.seed)
+        program = captured(opened.checkpoint, run.store, run.job.seed)
         _tell_refusals(run, program.name, [f"{item.stage}: {item.reason}" for item in program.refusals])
     with stages.step("reference"):
         run.tell(name, "reference", "the original in float64")
         contest = Contest(run, opened, program)
+    with stages.step("build"):
+        build_all(run, contest, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
     with stages.step("search"):
         found = search(run, contest, _search(run, stages))
     with stages.step("measure"):
         finalists = _finalists(contest, found)
         run.tell(name, "measure", ", ".join([ORIGINAL, *(entry.label for entry in finalists)]))
         measurement = contest.measure(finalists, run.release(finalists[0].threads if finalists else 1))
-        decision = decide(measurement, finalists)
+        decision = _proven(contest, measurement, finalists)
     with stages.step("ship"):
         kept = _kept(run, contest, decision, measurement)
         report = _report(run, opened, contest, kept, decision, limit)
@@ -77,6 +81,7 @@ def _search(run: Run, stages: Stages) -> Search:
         trials=profile.trials,
         budget_s=max(1.0, profile.budget_s * SEARCH_SHARE - stages.elapsed()),
         storage_url=storage_url(run.job),
+        together=True,
     )
 
 
@@ -98,6 +103,19 @@ def _finalists(contest: Contest, found: TuningResult) -> list[Entry]:
     trials.sort(key=lambda trial: trial.score or 0.0)
     entries = [contest.entry(trial.choice.candidate, threads) for trial in trials[:FINALISTS]]
     return [entry for entry in entries if entry.status == "verified"]
+
+
+def _proven(contest: Contest, measurement: Measurement, finalists: Sequence[Entry]) -> Decision:
+    """The decision, its winner verified once more in this very run."""
+    left = list(finalists)
+    while True:
+        decision = decide(measurement, left)
+        if decision.winner is None:
+            return decision
+        again = contest.verified_again(decision.winner)
+        if again.status == "verified":
+            return replace(decision, winner=again)
+        left.remove(decision.winner)
 
 
 def _kept(run: Run, contest: Contest, decision: Decision, measurement: Measurement) -> Kept:

@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from grandopt.compiler import build
 from grandopt.config.schema import Job
 from grandopt.measurement.limit import MachineLimit, machine_limit
 from grandopt.reporting.log import utc_now
@@ -16,12 +15,13 @@ from grandopt.tuning.result import TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.agents import Opened, open_agents
 from grandopt.workflows.attempt import attempts
+from grandopt.workflows.capture import captured
 from grandopt.workflows.contest import Contest
 from grandopt.workflows.decision import decide
 from grandopt.workflows.events import Listener, silent
 from grandopt.workflows.rows import candidate_rows, measured_figures
 from grandopt.workflows.run import STATE, Run, running
-from grandopt.workflows.search import threads
+from grandopt.workflows.search import build_all, threads
 from grandopt.workflows.stages import Stages
 from grandopt.workflows.summary import Summary
 from grandopt.workflows.work import work
@@ -53,14 +53,14 @@ def benchmark_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentRepor
     stages, name = Stages(), opened.name
     with stages.step("capture"):
         run.tell(name, "capture", f"{opened.checkpoint.source.format} checkpoint")
-        program = build.capture(opened.checkpoint, run.job.seed)
+        program = captured(opened.checkpoint, run.store, run.job.seed)
     with stages.step("reference"):
         run.tell(name, "reference", "the original in float64")
         contest = Contest(run, opened, program)
     count = threads(run)[-1]
     with stages.step("build"):
-        entries = [contest.entry(label, count) for label in contest.candidates]
-        ready = [entry for entry in entries if entry.status == "verified"]
+        build_all(run, contest, run.job.profile.budget_s, [count])
+        ready = [entry for entry in contest.entries() if entry.status == "verified"]
     with stages.step("measure"):
         run.tell(name, "measure", f"the original and {len(ready)} candidates")
         measurement = contest.measure(ready, run.release(count))

@@ -19,7 +19,7 @@ from grandopt.reporting.report import (
     TargetsReport,
 )
 from grandopt.reporting.verdict import target_misses
-from grandopt.workflows.contest import Entry
+from grandopt.workflows.entry import Entry
 from grandopt.workflows.work import Work
 
 

@@ -10,8 +10,9 @@ from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import CandidateReport, CandidateStatus
 from grandopt.tuning.result import Trial, TuningResult
 from grandopt.workflows import records
-from grandopt.workflows.contest import ORIGINAL, Contest, Entry
+from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision
+from grandopt.workflows.entry import BUDGET_USED, Entry
 from grandopt.workflows.work import Work
 
 INFEASIBLE: dict[str, CandidateStatus] = {
@@ -69,7 +70,7 @@ def _searched(entry: Entry, trial: Trial | None, best: Trial | None) -> Candidat
     if entry.status != "verified":
         return records.candidate(entry, status=entry.status, reason=entry.reason)
     if trial is None:
-        return records.candidate(entry, status="not measured", reason="the time budget was used up")
+        return records.candidate(entry, status="not measured", reason=BUDGET_USED)
     match trial.state:
         case "infeasible":
             status, _, reason = (trial.reason or "failed").partition(": ")

@@ -30,7 +30,9 @@ def capture(checkpoint: Checkpoint, seed: int = 0) -> Program:
     return export(_observed(checkpoint, seed), seed, given=checkpoint.exported)
 
 
-def recapture(checkpoint: Checkpoint, exported: torch.export.ExportedProgram, seed: int = 0) -> Program | None:
+def recapture(
+    checkpoint: Checkpoint, exported: torch.export.ExportedProgram, seed: int = 0
+) -> Program | None:
     """The checkpoint as a program whose export is known from an earlier capture of the same network.
 
     It was checked thoroughly when it was made; here one probe finds out whether code that the network calls
