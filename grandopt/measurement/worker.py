@@ -48,6 +48,8 @@ def answer(job: Mapping[str, Any]) -> dict[str, Any]:
         match job["kind"]:
             case "measure":
                 return _measure(job)
+            case "curve":
+                return _curve(job)
             case "cold":
                 return _cold(job)
             case "limit":
@@ -125,6 +127,16 @@ def _written(run: Run, folder: Path, place: int) -> dict[str, Any]:
         "cpu_ns": run.cpu_ns,
         "cpu_calls": run.cpu_calls,
     }
+
+
+def _curve(job: Mapping[str, Any]) -> dict[str, Any]:
+    from grandopt.measurement.batches import curve
+
+    ring = _arrays(job["ring"])
+    with ExitStack() as stack:
+        first = slices(ring, 1)[:1]
+        opened = [_open(job, subject, first, job["threads"], stack) for subject in job["subjects"]]
+        return {"subjects": curve([run.call for run in opened], ring, dict(job), timer_overhead_ns())}
 
 
 def _cold(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
-from grandopt.reporting.report import AgentReport, Shipped
+from grandopt.reporting.report import AgentReport, CurveReport, Shipped
 from grandopt.tuning.result import TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.agents import Opened
+from grandopt.workflows.batches import batch_curves
 from grandopt.workflows.capture import captured
 from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision, decide, is_slower
@@ -62,12 +63,16 @@ def optimize_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentReport
         run.tell(name, "measure", ", ".join([ORIGINAL, *(entry.label for entry in finalists)]))
         measurement = contest.measure(finalists, run.release(finalists[0].threads if finalists else 1))
         decision = _proven(contest, measurement, finalists)
-    with stages.step("ship"):
+    with stages.step("batches"):
         kept = _kept(run, contest, decision, measurement)
-        report = _report(run, opened, contest, kept, decision, limit)
+        curves = batch_curves(run, contest, _best_two(kept, finalists, measurement))
+    with stages.step("ship"):
+        report = _report(run, opened, contest, kept, decision, limit, curves)
         rows = candidate_rows(contest, found, measurement, decision)
     run.tell(name, "done", report.status if report.reason is None else f"{report.status}: {report.reason}")
-    return report.model_copy(update={"candidates": rows, "tuning": found.to_json(), "stages": stages.seconds})
+    return report.model_copy(
+        update={"candidates": rows, "curves": curves, "tuning": found.to_json(), "stages": stages.seconds}
+    )
 
 
 def _tell_refusals(run: Run, name: str, refusals: Sequence[str]) -> None:
@@ -131,15 +136,30 @@ def _kept(run: Run, contest: Contest, decision: Decision, measurement: Measureme
     return Kept(None if slower else plain, measurement)
 
 
+def _best_two(kept: Kept, finalists: Sequence[Entry], measurement: Measurement) -> list[Entry | None]:
+    """What is shipped (None is the original), and the fastest of the other finalists."""
+    label = ORIGINAL if kept.entry is None else kept.entry.label
+    measured = {subject.label for subject in measurement.subjects}
+    others = [entry for entry in finalists if entry.label != label and entry.label in measured]
+    others.sort(key=lambda entry: measurement.summary(entry.label).p50_us)
+    return [kept.entry, *others[:1]]
+
+
 def _report(
-    run: Run, opened: Opened, contest: Contest, kept: Kept, decision: Decision, limit: MachineLimit
+    run: Run,
+    opened: Opened,
+    contest: Contest,
+    kept: Kept,
+    decision: Decision,
+    limit: MachineLimit,
+    curves: tuple[CurveReport, ...],
 ) -> AgentReport:
     amount = work(contest.program)
-    before = measured_figures(contest, kept.measurement, None, limit, amount)
+    before = measured_figures(run, contest, kept.measurement, None, limit, amount)
     after = (
         before
         if kept.entry is None
-        else measured_figures(contest, kept.measurement, kept.entry, limit, amount)
+        else measured_figures(run, contest, kept.measurement, kept.entry, limit, amount)
     )
     artifact = contest.original if kept.entry is None else contest.artifact(kept.entry)
     label = ORIGINAL if kept.entry is None else kept.entry.label
@@ -150,6 +170,7 @@ def _report(
         "verification": None
         if kept.entry is None or kept.entry.verification is None
         else kept.entry.verification.to_json(),
+        "batches": next((item.model_dump(mode="json") for item in curves if item.label == label), None),
     }
     place = f"artifacts/{opened.name}"
     written = ship(artifact, run.job.output / place, opened.name, evidence)

@@ -66,7 +66,7 @@ def benchmark_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentRepor
         measurement = contest.measure(ready, run.release(count))
         decision = decide(measurement, ready)
         amount = work(program)
-        before = measured_figures(contest, measurement, None, limit, amount)
+        before = measured_figures(run, contest, measurement, None, limit, amount)
     untried = TuningResult((), None, "latency", "exhausted")
     shown = records.targets(opened.config, run.job.profile, None)
     return AgentReport(

@@ -58,12 +58,12 @@ class Builders:
         places: Sequence[Place],
         store: Store,
         deadline: float,
-        on_change: Callable[[Sequence[Place], Sequence[Outcome]], None],
+        on_begin: Callable[[Sequence[Place], Sequence[Outcome]], None],
     ) -> list[Outcome]:
         """Build candidates of the agent handed over in `folder`, in order, until `deadline` (monotonic).
 
         One that is not begun or not ready by then is "not measured". Returns when no build runs any more.
-        `on_change(running, done)` is called, from the calling thread, when something began or ended.
+        `on_begin(running, done)` is called, from the calling thread, whenever a build begins.
         """
         batch = _Batch(deque(places), deadline)
         threads = [
@@ -85,7 +85,7 @@ class Builders:
                     done.append(news)
                 else:
                     running.append(news)
-                on_change(running, done)
+                    on_begin(running, done)
         except BaseException:
             batch.waiting.clear()
             self.close()  # the threads see their processes die, and end

@@ -159,9 +159,8 @@ class Contest:
     def _tell_builds(
         self, total: int, deadline: float, running: Sequence[Place], done: Sequence[Outcome]
     ) -> None:
-        if running:
-            names = ", ".join(placed(*place) for place in running)
-            self._tell("build", f"{len(done)} of {total} built; {names}", deadline - time.monotonic())
+        names = ", ".join(placed(*place) for place in running)
+        self._tell("build", f"{names} ({len(done)} of {total} done)", deadline - time.monotonic())
 
     def _tell(self, step: str, message: str, left: float | None = None, level: Level = "info") -> None:
         self._run.tell(self.program.name, step, message, level=level, remaining_s=left)
@@ -177,6 +176,11 @@ class Contest:
         if entry.artifact is None:
             raise MeasurementError(f"{entry.label} was not built and cannot be measured: {entry.reason}")
         return entry.artifact
+
+    @property
+    def samples(self) -> tuple[Array, ...] | None:
+        """The observations that the user recorded."""
+        return self._opened.samples
 
     def observations(self, batch: int) -> tuple[Array, ...]:
         """The ring of distinct inputs that measuring rotates through."""

@@ -6,11 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
-import grandopt
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler import build
@@ -25,6 +22,7 @@ from grandopt.signature import Array
 from grandopt.verification.oracle import Oracle
 from grandopt.verification.result import Verification
 from grandopt.verification.verify import verify
+from grandopt.workflows.code import code_digest
 
 EntryStatus = Literal["verified", "refused", "failed", "unavailable", "not measured"]
 
@@ -86,7 +84,7 @@ def enter(agent: Contestant, candidate: Candidate, store: Store, threads: int) -
 
 
 def known(agent: Contestant, candidate: Candidate, store: Store, threads: int) -> Entry | None:
-    """The candidate as an earlier run left it in the store: built, and verified in the same way; else None."""
+    """The candidate as an earlier run built it and verified it in the same way, from the store; else None."""
     artifact = store.get(build.key(agent.program, candidate, threads))
     if artifact is None:
         return None
@@ -115,7 +113,7 @@ def _verdict_key(agent: Contestant, candidate: Candidate, artifact: Artifact) ->
         agent.limits.model_dump(),
         agent.questions,
         compiler_identity(),
-        _verifying_code(),
+        code_digest(VERIFYING),
         environment().identity,
         libraries(),
     ]
@@ -131,15 +129,4 @@ def asked(oracle: Oracle) -> str:
             digest.update(f"{array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
     digest.update(repr((oracle.spreads, oracle.margin_yardstick, oracle.groups)).encode())
-    return digest.hexdigest()
-
-
-@lru_cache(maxsize=1)
-def _verifying_code() -> str:
-    package = Path(grandopt.__file__).parent
-    digest = hashlib.sha256()
-    for part in VERIFYING:
-        path = package / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
     return digest.hexdigest()
