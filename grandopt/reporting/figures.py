@@ -111,6 +111,47 @@ class CurveReport(ReportModel):
     measured: str | None = None
 
 
+class OperatorRow(ReportModel):
+    """An operator's own time in one call, under a profiler; `share` is of all operators.
+
+    `layer` is its place in the original network, null where the engine no longer knows it.
+    """
+
+    operator: str
+    layer: str | None
+    calls: Amount
+    us: Amount
+    share: Amount
+
+
+class LayerTime(ReportModel):
+    """The time of a layer's operators in one call; the layer "" is the network itself."""
+
+    layer: str
+    us: Amount
+    share: Amount
+
+
+class OperatorReport(ReportModel):
+    """Where the time of one call goes.
+
+    `call_us` is the median without a profiler. `engine_us` is that of an agent that only copies 8 floats,
+    through the same engine: what the engine spends on itself; `engine_reason` says why it is null. `reason`
+    says why there are no operators.
+    """
+
+    label: str
+    engine: str
+    call_us: Amount | None = None
+    operators: tuple[OperatorRow, ...] = ()
+    layers: tuple[LayerTime, ...] = ()
+    engine_us: Amount | None = None
+    engine_share: Amount | None = None
+    engine_reason: str | None = None
+    fused: tuple[str, ...] = ()
+    reason: str | None = None
+
+
 class RatioReport(ReportModel):
     """A paired speed-up (original ÷ candidate, so above 1 is faster) with its bootstrap interval."""
 

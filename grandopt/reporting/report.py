@@ -23,6 +23,9 @@ from grandopt.reporting.figures import (
     Count,
     CurveReport,
     Figures,
+    LayerTime,
+    OperatorReport,
+    OperatorRow,
     PlainDict,
     RatioReport,
     ReportModel,
@@ -36,6 +39,9 @@ __all__ = [
     "CandidateReport",
     "CurveReport",
     "Figures",
+    "LayerTime",
+    "OperatorReport",
+    "OperatorRow",
     "RatioReport",
     "RefusalReport",
     "Report",
@@ -135,6 +141,7 @@ class AgentReport(ReportModel):
     candidates: tuple[CandidateReport, ...] = ()
     refusals: tuple[RefusalReport, ...] = ()
     curves: tuple[CurveReport, ...] = ()
+    operators: tuple[OperatorReport, ...] = ()
     verification_reference: str | None = None
     tuning: PlainDict | None = None
     stages: dict[str, Amount] = Field(default_factory=dict)

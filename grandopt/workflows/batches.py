@@ -21,6 +21,11 @@ MAX_SECONDS = 4.0
 """For all batch sizes and both candidates together."""
 
 
+def _steady(data: dict[str, Any]) -> bool:
+    """Whether no other work disturbed: a curve with an unstable point is measured again next time."""
+    return all(point["stable"] for curve in data["curves"] for point in curve["points"])
+
+
 def batch_curves(run: Run, contest: Contest, entries: Sequence[Entry | None]) -> tuple[CurveReport, ...]:
     """The curves of candidates (None is the original), measured side by side at the first one's threads.
 
@@ -45,7 +50,9 @@ def batch_curves(run: Run, contest: Contest, entries: Sequence[Entry | None]) ->
         return {"curves": [asdict(curve) for curve in found]}
 
     try:
-        data = once(run, "curves", artifacts, [threads, BATCHES, MAX_SECONDS, run.job.seed], measured)
+        data = once(
+            run, "curves", artifacts, [threads, BATCHES, MAX_SECONDS, run.job.seed], measured, _steady
+        )
     except MeasurementError as error:
         return tuple(
             CurveReport(label=label, threads=threads, points=(), reason=str(error)) for label in labels

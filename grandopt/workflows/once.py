@@ -23,11 +23,17 @@ MEASURING = ("measurement", "runtime", "signature.py")
 
 
 def once(
-    run: Run, what: str, artifacts: Sequence[Artifact], settings: Any, measure: Callable[[], dict[str, Any]]
+    run: Run,
+    what: str,
+    artifacts: Sequence[Artifact],
+    settings: Any,
+    measure: Callable[[], dict[str, Any]],
+    worth_keeping: Callable[[dict[str, Any]], bool] = lambda data: True,
 ) -> dict[str, Any]:
     """The result of `measure` as plain data, with the moment in "measured": kept from an earlier run or new.
 
-    A kept one is of the same artifacts, settings, machine, libraries and code.
+    A kept one is of the same artifacts, settings, machine, libraries and code. A new one for which
+    `worth_keeping` is False is given, but not kept.
     """
     parts = [
         what,
@@ -45,5 +51,6 @@ def once(
         return data
     moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     data = {**measure(), "measured": moment}
-    run.store.put_note(key, json.dumps(data).encode())
+    if worth_keeping(data):
+        run.store.put_note(key, json.dumps(data).encode())
     return data

@@ -18,7 +18,7 @@ from grandopt.workflows.events import Event, Level, Listener
 STATE = ".grandopt"
 RELEASE_PROCESSES = 3
 RELEASE_WINDOW_MS = 4.0
-RELEASE_SECONDS = 4.0
+RELEASE_SECONDS = 3.0
 """Of calls of one subject over all processes: 45 windows of 4 ms each leave an interval of about 1 %."""
 
 
