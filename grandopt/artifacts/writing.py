@@ -90,9 +90,9 @@ def _replace(folder: Path, content: Content, present: Callable[[], Collection[st
             if _UNFINISHED_FILE.fullmatch(path.name):
                 path.unlink()
         for name, data in content.files.items():
-            _write_file_atomically(folder / name, data)
+            write_file_atomically(folder / name, data)
         _sync_folder(folder)
-        _write_file_atomically(folder / content.head_name, content.head)
+        write_file_atomically(folder / content.head_name, content.head)
         _sync_folder(folder)
         for path in folder.iterdir():
             kept = path.name == content.head_name or path.name in content.files
@@ -138,7 +138,8 @@ def _write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _write_file_atomically(path: Path, content: bytes) -> None:
+def write_file_atomically(path: Path, content: bytes) -> None:
+    """Write one file so that `path` always holds the old content or the new, whole."""
     unfinished = path.parent / f".{secrets.token_hex(8)}.unfinished"
     try:
         _write_file(unfinished, content)

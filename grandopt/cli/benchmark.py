@@ -28,6 +28,11 @@ def benchmark(
     engine: options.Engines = None,
     precision: options.Precisions = None,
     threads: options.Threads = None,
+    budget: options.Budget = None,
+    operators: Annotated[
+        bool,
+        typer.Option("--operators", help="Also show where the time of the original and the fastest goes."),
+    ] = False,
     seed: options.Seed = None,
     key: options.Key = None,
     network: options.Network = None,
@@ -45,20 +50,23 @@ def benchmark(
 
     \b
     Example:
-      grandopt benchmark ppo-LunarLander-v2.zip
+      grandopt benchmark ppo-LunarLander-v2.zip --operators
       grandopt benchmark artifacts/gate other/artifacts/gate
     """
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     reading = Reading(key, network, input, vecnormalize, trust)
-    settings = Settings(config, profile, agent, engine, precision, threads, seed=seed, output=output)
+    settings = Settings(config, profile, agent, engine, precision, threads, budget, seed=seed, output=output)
 
     from grandopt.artifacts.artifact import is_artifact
     from grandopt.cli.progress import ProgressDisplay
     from grandopt.cli.render import candidate_tables
+    from grandopt.cli.render_operators import operator_tables
 
     artifacts = [path for path in paths or [] if is_artifact(path)]
     if artifacts and len(artifacts) < len(paths or []):
         raise ConfigError("artifacts and checkpoints cannot be mixed: name only one kind")
+    if artifacts and operators:
+        raise ConfigError("--operators compares an agent with its original: name checkpoints, not artifacts")
     with ProgressDisplay(terminal) as display:
         if artifacts:
             from grandopt.workflows.artifacts import benchmark_artifacts
@@ -71,7 +79,10 @@ def benchmark(
             from grandopt.workflows.benchmark import benchmark_job
 
             described = job(paths or [], reading, settings)
-            report = benchmark_job(described, samples=samples, command=sys.argv, listener=display)
+            report = benchmark_job(
+                described, samples=samples, operators=operators, command=sys.argv, listener=display
+            )
     terminal.show(*candidate_tables(report, terminal.out.width))
+    terminal.show(*operator_tables(report))
     terminal.document(report.model_dump(mode="json"))
     return outcome(report)

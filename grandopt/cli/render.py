@@ -159,7 +159,7 @@ def _notes(report: Report) -> list[RenderableType]:
 
 def _candidates(agent: AgentReport, *, wide: bool) -> list[RenderableType]:
     columns = ["candidate", "status", "p50", "p99", "speed-up"]
-    table = _table(*columns, *(["QPS", "memory", "size"] if wide else []), right=6 if wide else 3)
+    table = _table(*columns, *(["QPS", "cpu s/M", "memory", "size"] if wide else []), right=7 if wide else 3)
     if agent.original is not None:
         table.add_row(*_candidate_row("original", "", agent.original, "", wide=wide))
     for candidate in agent.candidates:
@@ -180,7 +180,7 @@ def _candidate_row(label: str, status: str, figures: Figures | None, gain: str, 
     row = [_plain(label), _plain(status, STYLES.get(status, "")), *(_cell(figures, cell) for cell in cells)]
     row.append(_plain(gain))
     if wide:
-        row += [_cell(figures, cell) for cell in (_qps, _memory, _bytes)]
+        row += [_cell(figures, cell) for cell in (_qps, _cpu, _memory, _bytes)]
     return row
 
 
@@ -228,6 +228,11 @@ def _p99(figures: Figures) -> str:
 
 def _qps(figures: Figures) -> str:
     return NOTHING if figures.qps is None else rate(figures.qps)
+
+
+def _cpu(figures: Figures) -> str:
+    """Core-seconds per million calls, spinning threads included."""
+    return NOTHING if figures.cpu_s_per_million is None else f"{figures.cpu_s_per_million:.3g}"
 
 
 def _memory(figures: Figures) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import json
 import os
 import pickle
 import re
@@ -12,7 +13,7 @@ import shlex
 import subprocess
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +24,7 @@ import torch
 
 from grandopt.compiler.program import Program
 from grandopt.config.schema import EngineName
-from grandopt.signature import Array
+from grandopt.signature import Array, TensorSpec
 
 _MANGLE = re.compile(rb"___torch_mangle_\d+\.?")
 _PICKLE_ERRORS = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, RecursionError)
@@ -47,6 +48,8 @@ def graph_digest(program: Program) -> str:
     the source and the pickled module, because attributes of its own may steer it. A network that can be
     neither exported nor pickled is told apart by its source and what it prints.
     """
+    if program.identity is not None:
+        return program.identity
     module = program.module
     if isinstance(module, torch.jit.ScriptModule):
         return _digest(_archive_parts(module))
@@ -58,6 +61,23 @@ def graph_digest(program: Program) -> str:
     else:
         parts.append(_pickled(module))
     return _digest(parts)
+
+
+def module_digest(module: torch.nn.Module, inputs: Sequence[TensorSpec]) -> str | None:
+    """SHA-256 (hex) over a network before it is captured: what its capture depends on.
+
+    That is the source files of its classes, its weights, attributes and inputs, and the compilers. None where
+    the attributes cannot be told because the module cannot be pickled. Code in other files is not in it.
+    """
+    described = [repr(tuple(inputs)).encode(), json.dumps(compiler_identity()).encode()]
+    if isinstance(module, torch.jit.ScriptModule):
+        return _digest([*described, *_archive_parts(module)])
+    pickled = _pickled(module)
+    if not pickled:
+        return None
+    files = sorted({file for file in map(_source_file, {type(child) for child in module.modules()}) if file})
+    sources = [file.read_bytes() for file in files]
+    return _digest([*described, *_source_parts(module), *sources, weights_digest(module).encode(), pickled])
 
 
 @lru_cache(maxsize=1)
@@ -138,11 +158,30 @@ def _source_parts(module: torch.nn.Module) -> Iterator[bytes]:
     yield repr(module).encode()
 
 
-def _pickled(module: torch.nn.Module) -> bytes:
+def _source_file(kind: type) -> Path | None:
+    if kind.__module__.partition(".")[0] == "torch":
+        return None
     try:
-        return cloudpickle.dumps(module)
+        path = Path(inspect.getfile(kind))
+    except (OSError, TypeError):
+        return None
+    return path if path.is_file() else None
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Pickles tensors as their contents alone: torch's own way has an address of memory in it."""
+
+    def persistent_id(self, obj: Any) -> str | None:
+        return _digest(_tensor_parts([("", obj)])) if isinstance(obj, torch.Tensor) else None
+
+
+def _pickled(module: torch.nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        _Pickler(buffer).dump(module)
     except _PICKLE_ERRORS:
         return b""
+    return buffer.getvalue()
 
 
 def _archive_parts(module: torch.jit.ScriptModule) -> Iterator[bytes]:

@@ -40,7 +40,8 @@ class Program:
     in calling order, a tensor or tuple of tensors out. `exported` is the same as a `torch.export` program
     with a dynamic batch, `traced` as TorchScript; None where that capture was refused (then `refusals`
     says why). `scores`, for agents whose output is a decision, computes the scores before it. `example`
-    holds one valid input per declared input, batch 2.
+    holds one valid input per declared input, batch 2. `identity` is its digest where that was taken already
+    (see `identity.graph_digest`), so that it need not be taken once per candidate.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Program:
     precision: Precision = "float32"
     passes: tuple[str, ...] = ()
     refusals: tuple[Refusal, ...] = field(default=())
+    identity: str | None = None
 
     def refusal(self, stage: str) -> str:
         """Why the stage ("export", "trace") could not be done; says so when it was not tried."""
@@ -62,12 +64,12 @@ class Program:
         return reasons[-1] if reasons else f"the stage {stage!r} was not run"
 
     def but(self, **changes: Any) -> Program:
-        """A copy with the given fields replaced."""
-        return replace(self, **changes)
+        """A copy with the given fields replaced; it has no `identity` but a given one."""
+        return replace(self, **{"identity": None, **changes})
 
     def after(self, name: str, **changes: Any) -> Program:
         """A copy with the given fields replaced and the pass `name` recorded."""
-        return replace(self, passes=(*self.passes, name), **changes)
+        return self.but(passes=(*self.passes, name), **changes)
 
 
 def evaluate(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from grandopt.config.agents import REFERENCE_AGENTS
 from grandopt.config.profiles import DEFAULT_PROFILE, PROFILES
 from grandopt.config.schema import (
+    STORE_LIMIT_MB,
     AgentConfig,
     EngineName,
     FileConfig,
@@ -132,6 +133,7 @@ def resolve(file: FileConfig, agents: dict[str, AgentConfig], overrides: Overrid
         output=overrides.output or file.output or Path(),
         strict=strict,
         resume=overrides.resume,
+        store_limit_mb=file.store_limit_mb or STORE_LIMIT_MB,
     )
 
 

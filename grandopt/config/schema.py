@@ -17,6 +17,9 @@ BoundValue = float | list[float] | None
 ENGINES: tuple[EngineName, ...] = ("eager", "torchscript", "native", "inductor", "onnxruntime", "openvino")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8_dynamic", "int8_static")
 
+STORE_LIMIT_MB = 2000.0
+"""What the store of built artifacts may take on disk by default, in MB (10^6 bytes)."""
+
 
 class Model(BaseModel):
     """Base of all configuration models: frozen, and an unknown field is an error."""
@@ -177,6 +180,7 @@ class FileConfig(Model):
     seed: int | None = Field(default=None, ge=0)
     output: Path | None = None
     strict: bool | None = None
+    store_limit_mb: float | None = Field(default=None, gt=0)
 
     @field_validator("agents")
     @classmethod
@@ -196,6 +200,7 @@ class Job(Model):
     output: Path = Path()
     strict: bool = False
     resume: bool = True
+    store_limit_mb: float = Field(default=STORE_LIMIT_MB, gt=0)
 
 
 def check_agent_name(name: str) -> str:

@@ -40,7 +40,9 @@ _FAREWELL_S = 2.0
 
 
 class WorkerProcess:
-    """A running `grandopt.measurement.worker`; made for one thread count, which its libraries read at start.
+    """A running worker; made for one thread count, which its libraries read at start.
+
+    `module` is run with `python -m` and answers jobs (see `worker.serve`).
 
     It has the parent's interpreter and `sys.path` with the current folder added, and a session of its own, so
     that Ctrl-C in a terminal reaches only the parent. It ends when its standard input does, hence also when
@@ -50,13 +52,13 @@ class WorkerProcess:
     MeasurementError when the system refuses another process.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, module: str = "grandopt.measurement.worker") -> None:
         self._expired = False
         with contextlib.ExitStack() as files:
             self._stderr = files.enter_context(tempfile.TemporaryFile())
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "grandopt.measurement.worker"],
+                    [sys.executable, "-P", "-m", module],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._stderr,
@@ -105,12 +107,8 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it now, with the processes that it started. Calling it twice is allowed."""
-        if self._process.poll() is None:
-            if hasattr(os, "killpg"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+        if self._process.returncode is None:
+            self._kill_group()
             self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -120,7 +118,22 @@ class WorkerProcess:
 
     def _expire(self) -> None:
         self._expired = True
-        self._process.kill()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        """Kill it and what it started. Its process id must not have been given back yet."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+
+    def _ended(self) -> int:
+        """Wait for its end and return its exit code; a compiler that it left running ends, too."""
+        if hasattr(os, "waitid") and self._process.returncode is None:
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            self._kill_group()
+        return self._process.wait()
 
     def _exchange(self, job: Mapping[str, Any]) -> bytes:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -133,7 +146,7 @@ class WorkerProcess:
 
     def _parse(self, line: bytes, timeout_s: float) -> dict[str, Any]:
         if not line.endswith(b"\n"):
-            code = self._process.wait()
+            code = self._ended()
             if self._expired:
                 raise MeasurementError(
                     f"the worker process did not answer within {timeout_s:g} s{self._last()}"

@@ -16,24 +16,30 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from grandopt.errors import GrandoptError, MeasurementError
-from grandopt.measurement.sampling import Batch, Run, sample, slices, timer_overhead_ns
+from grandopt.errors import GrandoptError, MeasurementError, UnsupportedError
+from grandopt.measurement.sampling import Batch, Run, sample, slices, time_calls, timer_overhead_ns
 from grandopt.measurement.settings import Settings
 from grandopt.signature import Array
 
 
 def main() -> None:
     """Answer jobs until standard input ends."""
+    serve(answer)
+
+
+def serve(reply: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+    """Answer jobs with `reply` until standard input ends; see `process.py` for the other side."""
     requests, answers = _claim_pipes()
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests, jobs), daemon=True).start()
     while True:
-        answers.write(json.dumps(answer(json.loads(jobs.get()))).encode() + b"\n")
+        answers.write(json.dumps(reply(json.loads(jobs.get()))).encode() + b"\n")
         answers.flush()
 
 
@@ -43,6 +49,10 @@ def answer(job: Mapping[str, Any]) -> dict[str, Any]:
         match job["kind"]:
             case "measure":
                 return _measure(job)
+            case "curve":
+                return _curve(job)
+            case "operators":
+                return _operators(job)
             case "cold":
                 return _cold(job)
             case "limit":
@@ -95,7 +105,7 @@ def _open(
     clock = time.perf_counter_ns
     try:
         start = clock()
-        executor = _callable(job["loader"])(Path(subject["path"]), trust=subject["trust"], threads=threads)
+        executor = _loaded(job, subject, threads)
         loaded = clock()
         stack.callback(executor.close)
         executor.run(batches[0])
@@ -104,6 +114,10 @@ def _open(
         raise MeasurementError(f"{subject['label']}: {error}") from error
     feed = itertools.islice(itertools.cycle(batches), 1, None)
     return Run(executor.run, feed, load_ns=loaded - start, first_call_ns=called - loaded)
+
+
+def _loaded(job: Mapping[str, Any], subject: Mapping[str, Any], threads: int) -> Any:
+    return _callable(job["loader"])(Path(subject["path"]), trust=subject["trust"], threads=threads)
 
 
 def _written(run: Run, folder: Path, place: int) -> dict[str, Any]:
@@ -120,6 +134,31 @@ def _written(run: Run, folder: Path, place: int) -> dict[str, Any]:
         "cpu_ns": run.cpu_ns,
         "cpu_calls": run.cpu_calls,
     }
+
+
+def _curve(job: Mapping[str, Any]) -> dict[str, Any]:
+    from grandopt.measurement.batches import curve
+
+    ring = _arrays(job["ring"])
+    with ExitStack() as stack:
+        first = slices(ring, 1)[:1]
+        opened = [_open(job, subject, first, job["threads"], stack) for subject in job["subjects"]]
+        return {"subjects": curve([run.call for run in opened], ring, dict(job), timer_overhead_ns())}
+
+
+def _operators(job: Mapping[str, Any]) -> dict[str, Any]:
+    batches = slices(_arrays(job["ring"]), 1)
+    deadline = time.perf_counter_ns() + job["seconds"] / 2 * 1e9
+    with ExitStack() as stack:
+        executor = _loaded(job, job["subject"], job["threads"])
+        stack.callback(executor.close)
+        times = time_calls(executor.run, batches, deadline)
+        result = {"call_ns": float(np.median(times[len(times) // 2 :])), "operators": [], "reason": None}
+        try:
+            found = executor.operators(batches[: len(times)])
+        except UnsupportedError as error:
+            return result | {"reason": str(error)}
+        return result | {"operators": [asdict(item) for item in found]}
 
 
 def _cold(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,8 +47,9 @@ class Figures(ReportModel):
     `unavailable` gives the reason for every percentile that is null. `calls_to_stable`, `load_ms`,
     `first_call_ms` and `process_ms` (start of a process to its first result) are the cold figures.
     `cpu_s_per_million` is core-seconds per million calls, spinning threads included. `resident_mb` is the
-    resident set of a fresh process in MB (10^6 bytes). `limit_us` is the least that this machine could need,
-    and `limit_factor` the median as a multiple of it.
+    resident set of a fresh process in MB (10^6 bytes); `cold_measured` says when the figures of a fresh
+    process were taken, which may be an earlier run on this machine. `limit_us` is the least that this
+    machine could need, and `limit_factor` the median as a multiple of it.
     """
 
     p50_us: Amount
@@ -67,6 +68,7 @@ class Figures(ReportModel):
     first_call_ms: Amount | None = None
     process_ms: Amount | None = None
     resident_mb: Amount | None = None
+    cold_measured: str | None = None
     artifact_bytes: Count | None = None
     timer_overhead_ns: Amount | None = None
     limit_us: Amount | None = None
@@ -78,6 +80,76 @@ class Figures(ReportModel):
             if getattr(self, name) is None and name not in self.unavailable:
                 raise ValueError(f"{name} is null, so 'unavailable' must hold the reason under {name!r}")
         return self
+
+
+class BatchPoint(ReportModel):
+    """One batch size: the median latency of a call, and observations per second."""
+
+    batch: Threads
+    p50_us: Amount
+    throughput: Amount
+    calls: Count
+    stable: bool
+
+
+class CurveReport(ReportModel):
+    """Latency over the batch size n of one candidate, and the line `per_observation_us` · n + `fixed_us`.
+
+    `fit` says how the line was found and `worst` is the largest distance of a point from it, as a fraction;
+    all three are null for fewer than three points. `reason` says why batch sizes are missing. `measured` is
+    the moment, which may be in an earlier run on this machine.
+    """
+
+    label: str
+    threads: Threads
+    points: tuple[BatchPoint, ...]
+    per_observation_us: float | None = None
+    fixed_us: float | None = None
+    worst: Amount | None = None
+    fit: str | None = None
+    reason: str | None = None
+    measured: str | None = None
+
+
+class OperatorRow(ReportModel):
+    """An operator's own time in one call, under a profiler; `share` is of all operators.
+
+    `layer` is its place in the original network, null where the engine no longer knows it.
+    """
+
+    operator: str
+    layer: str | None
+    calls: Amount
+    us: Amount
+    share: Amount
+
+
+class LayerTime(ReportModel):
+    """The time of a layer's operators in one call; the layer "" is the network itself."""
+
+    layer: str
+    us: Amount
+    share: Amount
+
+
+class OperatorReport(ReportModel):
+    """Where the time of one call goes.
+
+    `call_us` is the median without a profiler. `engine_us` is that of an agent that only copies 8 floats,
+    through the same engine: what the engine spends on itself; `engine_reason` says why it is null. `reason`
+    says why there are no operators.
+    """
+
+    label: str
+    engine: str
+    call_us: Amount | None = None
+    operators: tuple[OperatorRow, ...] = ()
+    layers: tuple[LayerTime, ...] = ()
+    engine_us: Amount | None = None
+    engine_share: Amount | None = None
+    engine_reason: str | None = None
+    fused: tuple[str, ...] = ()
+    reason: str | None = None
 
 
 class RatioReport(ReportModel):

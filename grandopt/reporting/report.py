@@ -17,13 +17,31 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from grandopt.errors import OutputError, ReportError
-from grandopt.reporting.figures import Amount, Count, Figures, PlainDict, RatioReport, ReportModel, Threads
+from grandopt.reporting.figures import (
+    Amount,
+    BatchPoint,
+    Count,
+    CurveReport,
+    Figures,
+    LayerTime,
+    OperatorReport,
+    OperatorRow,
+    PlainDict,
+    RatioReport,
+    ReportModel,
+    Threads,
+)
 
 __all__ = [
     "REPORT_VERSION",
     "AgentReport",
+    "BatchPoint",
     "CandidateReport",
+    "CurveReport",
     "Figures",
+    "LayerTime",
+    "OperatorReport",
+    "OperatorRow",
     "RatioReport",
     "RefusalReport",
     "Report",
@@ -101,7 +119,8 @@ class Shipped(ReportModel):
 
 
 class AgentReport(ReportModel):
-    """Everything about one agent. `stages` maps each step of the job to its seconds.
+    """Everything about one agent. `stages` maps each step of the job to its seconds; `curves` holds those of
+    the winner and the runner-up.
 
     Status "measured" is that of a benchmark or a search, after which nothing is shipped.
     """
@@ -122,6 +141,8 @@ class AgentReport(ReportModel):
     speedup: RatioReport | None = None
     candidates: tuple[CandidateReport, ...] = ()
     refusals: tuple[RefusalReport, ...] = ()
+    curves: tuple[CurveReport, ...] = ()
+    operators: tuple[OperatorReport, ...] = ()
     verification_reference: str | None = None
     tuning: PlainDict | None = None
     stages: dict[str, Amount] = Field(default_factory=dict)

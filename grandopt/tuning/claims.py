@@ -9,7 +9,7 @@ dead, so that nobody waits for it forever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,10 +48,13 @@ class Entry:
         return lives is None and self.age_s > UNSEEN_S
 
 
-def free(space: Space, entries: Iterable[Entry]) -> list[Choice]:
-    """The choices that nobody has evaluated or is working on, in the order of the space."""
+def free(space: Space, entries: Iterable[Entry], without: Collection[Choice] = frozenset()) -> list[Choice]:
+    """The choices that nobody has evaluated or is working on, in the order of the space.
+
+    Those in `without` cannot be evaluated now and are not offered.
+    """
     taken = {entry.choice for entry in entries if not entry.abandoned}
-    return [choice for choice in space if choice not in taken]
+    return [choice for choice in space if choice not in taken and choice not in without]
 
 
 def claim(number: int, choice: Choice, entries: Iterable[Entry]) -> Claim:

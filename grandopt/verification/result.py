@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -59,6 +60,18 @@ class Verification:
         """Plain data for a manifest or a report; a number that is not finite becomes None."""
         data: dict[str, Any] = _plain(asdict(self))
         return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verification:
+        """The inverse of `to_json`; an error that was not finite comes back as NaN.
+
+        Raises KeyError, TypeError or ValueError for other data.
+        """
+        outputs = tuple(
+            OutputCheck(**{**item, "error": math.nan if item["error"] is None else item["error"]})
+            for item in data["outputs"]
+        )
+        return cls(**{**data, "outputs": outputs, "skipped": tuple(data["skipped"])})
 
 
 def _plain(value: Any) -> Any:

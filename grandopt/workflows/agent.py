@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from grandopt.compiler import build
 from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
-from grandopt.reporting.report import AgentReport, Shipped
+from grandopt.reporting.report import AgentReport, CurveReport, Shipped
 from grandopt.tuning.result import TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.agents import Opened
-from grandopt.workflows.contest import ORIGINAL, Contest, Entry
+from grandopt.workflows.batches import batch_curves
+from grandopt.workflows.capture import captured
+from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision, decide, is_slower
+from grandopt.workflows.entry import Entry
 from grandopt.workflows.rows import candidate_rows, measured_figures
 from grandopt.workflows.run import Run, storage_url
-from grandopt.workflows.search import Search, search
+from grandopt.workflows.search import Search, build_all, search
 from grandopt.workflows.ship import ship
 from grandopt.workflows.stages import Stages
 from grandopt.workflows.work import work
@@ -25,8 +27,9 @@ from grandopt.workflows.work import work
 FINALISTS = 2
 CLOSE = 1.15
 """Candidates within this factor of the fastest are too close to call in a short measurement."""
+BUILD_SHARE = 0.5
 SEARCH_SHARE = 0.75
-"""Share of an agent's time budget that the search may use; the rest is for the final measurement."""
+"""Shares of an agent's time budget by the end of which building and searching stop."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +49,30 @@ def optimize_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentReport
     stages, name = Stages(), opened.name
     with stages.step("capture"):
         run.tell(name, "capture", f"{opened.checkpoint.source.format} checkpoint")
-        program = build.capture(opened.checkpoint, run.job.seed)
+        program = captured(opened.checkpoint, run.store, run.job.seed)
         _tell_refusals(run, program.name, [f"{item.stage}: {item.reason}" for item in program.refusals])
     with stages.step("reference"):
         run.tell(name, "reference", "the original in float64")
         contest = Contest(run, opened, program)
+    with stages.step("build"):
+        build_all(run, contest, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
     with stages.step("search"):
         found = search(run, contest, _search(run, stages))
     with stages.step("measure"):
         finalists = _finalists(contest, found)
         run.tell(name, "measure", ", ".join([ORIGINAL, *(entry.label for entry in finalists)]))
         measurement = contest.measure(finalists, run.release(finalists[0].threads if finalists else 1))
-        decision = decide(measurement, finalists)
-    with stages.step("ship"):
+        decision = _proven(contest, measurement, finalists)
+    with stages.step("batches"):
         kept = _kept(run, contest, decision, measurement)
-        report = _report(run, opened, contest, kept, decision, limit)
+        curves = batch_curves(run, contest, _best_two(kept, finalists, measurement))
+    with stages.step("ship"):
+        report = _report(run, opened, contest, kept, decision, limit, curves)
         rows = candidate_rows(contest, found, measurement, decision)
     run.tell(name, "done", report.status if report.reason is None else f"{report.status}: {report.reason}")
-    return report.model_copy(update={"candidates": rows, "tuning": found.to_json(), "stages": stages.seconds})
+    return report.model_copy(
+        update={"candidates": rows, "curves": curves, "tuning": found.to_json(), "stages": stages.seconds}
+    )
 
 
 def _tell_refusals(run: Run, name: str, refusals: Sequence[str]) -> None:
@@ -77,6 +86,7 @@ def _search(run: Run, stages: Stages) -> Search:
         trials=profile.trials,
         budget_s=max(1.0, profile.budget_s * SEARCH_SHARE - stages.elapsed()),
         storage_url=storage_url(run.job),
+        together=True,
     )
 
 
@@ -100,6 +110,19 @@ def _finalists(contest: Contest, found: TuningResult) -> list[Entry]:
     return [entry for entry in entries if entry.status == "verified"]
 
 
+def _proven(contest: Contest, measurement: Measurement, finalists: Sequence[Entry]) -> Decision:
+    """The decision, its winner verified once more in this very run."""
+    left = list(finalists)
+    while True:
+        decision = decide(measurement, left)
+        if decision.winner is None:
+            return decision
+        again = contest.verified_again(decision.winner)
+        if again.status == "verified":
+            return replace(decision, winner=again)
+        left.remove(decision.winner)
+
+
 def _kept(run: Run, contest: Contest, decision: Decision, measurement: Measurement) -> Kept:
     """The winner; without one the exported original if it is no slower, because it needs no one's code."""
     if decision.winner is not None:
@@ -113,15 +136,30 @@ def _kept(run: Run, contest: Contest, decision: Decision, measurement: Measureme
     return Kept(None if slower else plain, measurement)
 
 
+def _best_two(kept: Kept, finalists: Sequence[Entry], measurement: Measurement) -> list[Entry | None]:
+    """What is shipped (None is the original), and the fastest of the other finalists."""
+    label = ORIGINAL if kept.entry is None else kept.entry.label
+    measured = {subject.label for subject in measurement.subjects}
+    others = [entry for entry in finalists if entry.label != label and entry.label in measured]
+    others.sort(key=lambda entry: measurement.summary(entry.label).p50_us)
+    return [kept.entry, *others[:1]]
+
+
 def _report(
-    run: Run, opened: Opened, contest: Contest, kept: Kept, decision: Decision, limit: MachineLimit
+    run: Run,
+    opened: Opened,
+    contest: Contest,
+    kept: Kept,
+    decision: Decision,
+    limit: MachineLimit,
+    curves: tuple[CurveReport, ...],
 ) -> AgentReport:
     amount = work(contest.program)
-    before = measured_figures(contest, kept.measurement, None, limit, amount)
+    before = measured_figures(run, contest, kept.measurement, None, limit, amount)
     after = (
         before
         if kept.entry is None
-        else measured_figures(contest, kept.measurement, kept.entry, limit, amount)
+        else measured_figures(run, contest, kept.measurement, kept.entry, limit, amount)
     )
     artifact = contest.original if kept.entry is None else contest.artifact(kept.entry)
     label = ORIGINAL if kept.entry is None else kept.entry.label
@@ -132,6 +170,7 @@ def _report(
         "verification": None
         if kept.entry is None or kept.entry.verification is None
         else kept.entry.verification.to_json(),
+        "batches": next((item.model_dump(mode="json") for item in curves if item.label == label), None),
     }
     place = f"artifacts/{opened.name}"
     written = ship(artifact, run.job.output / place, opened.name, evidence)

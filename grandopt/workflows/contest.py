@@ -6,16 +6,20 @@ agent, stays in the contest with its reason, so that the report can show it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact
 from grandopt.compiler import build
 from grandopt.compiler.backends.float64 import reference
 from grandopt.compiler.build import Candidate
+from grandopt.compiler.identity import compiler_identity, graph_digest
 from grandopt.compiler.program import Program
 from grandopt.config.schema import EagerOptions
-from grandopt.errors import EngineError, EngineUnavailableError, MeasurementError, PassError
+from grandopt.errors import BuildError, MeasurementError
 from grandopt.measurement.measure import measure
 from grandopt.measurement.result import Measurement
 from grandopt.measurement.settings import Settings
@@ -24,33 +28,16 @@ from grandopt.runtime.loader import load
 from grandopt.signature import Array
 from grandopt.verification.inputs import cases, ring
 from grandopt.verification.oracle import Oracle
-from grandopt.verification.result import Verification
-from grandopt.verification.verify import verify
 from grandopt.workflows.agents import Opened
+from grandopt.workflows.builders import Outcome, Place
+from grandopt.workflows.entry import BUDGET_USED, Contestant, Entry, asked, enter, known, placed
 from grandopt.workflows.events import Level
+from grandopt.workflows.handover import hand_over
+from grandopt.workflows.known_answers import KnownAnswers
 from grandopt.workflows.run import Run
 
 ORIGINAL = "original"
 RING = 256
-
-EntryStatus = Literal["verified", "refused", "failed", "unavailable"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A candidate at a thread count, after building and verifying."""
-
-    candidate: Candidate
-    threads: int
-    status: EntryStatus
-    reason: str | None = None
-    artifact: Artifact | None = None
-    verification: Verification | None = None
-
-    @property
-    def label(self) -> str:
-        """Name in tables and in the study: the candidate's, with the threads where they are not 1."""
-        return self.candidate.label if self.threads == 1 else f"{self.candidate.label}@{self.threads}"
 
 
 class Contest:
@@ -65,57 +52,122 @@ class Contest:
         }
         self._run = run
         self._opened = opened
-        self._entries: dict[tuple[str, int], Entry] = {}
+        self._entries: dict[Place, Entry] = {}
         self._rings: dict[int, tuple[Array, ...]] = {}
+        identity = [graph_digest(program), *compiler_identity().values()]
+        answers = KnownAnswers(partial(reference, program), run.store, identity)
         executor = load(self.original.path, trust=True)
         self.oracle = Oracle.prepare(
-            reference(program),
+            answers,
             executor,
             cases(program.signature, samples=opened.samples, seed=run.job.seed),
             program.contract,
             seed=run.job.seed,
         )
+        answers.keep()
+        self._contestant = Contestant(
+            program,
+            self.oracle,
+            self.candidates,
+            run.job.profile.limits,
+            asked(self.oracle),
+            opened.samples,
+        )
+
+    def build(self, places: Sequence[Place], deadline: float) -> None:
+        """Enter these candidates, in order, in parallel build processes, until `deadline` (monotonic).
+
+        What the store has, built and verified, is taken from there. An agent that cannot be handed to
+        another process is built in this one, one candidate after the other.
+        """
+        missing = []
+        for place in places:
+            entry = known(self._contestant, self.candidates[place[0]], self._run.store, place[1])
+            if entry is None:
+                missing.append(place)
+            else:
+                self._enter(place, entry)
+        if not missing:
+            return
+        with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
+            try:
+                hand_over(self._contestant, Path(name))
+            except BuildError as error:
+                self._tell("build", f"built in this process: {error}", level="warning")
+                self._build_here(missing, deadline)
+                return
+            news = partial(self._tell_builds, len(missing), deadline)
+            for outcome in self._run.builders.build(Path(name), missing, self._run.store, deadline, news):
+                self._enter(outcome.place, self._ended(outcome))
 
     def entry(self, label: str, threads: int = 1) -> Entry:
-        """The built and verified candidate `label`; built on the first call only."""
-        return self._entered(self.candidates[label], threads)
+        """The built and verified candidate `label`; built here and now on the first call."""
+        place = (label, threads)
+        if place not in self._entries:
+            self._tell("build", placed(label, threads))
+            self._enter(place, self._entered(self.candidates[label], threads))
+        return self._entries[place]
 
     def plain(self) -> Entry:
         """The original as an exported program, which runs without the code that defined it."""
-        return self._entered(Candidate("float32", EagerOptions()), 1)
+        candidate = Candidate("float32", EagerOptions())
+        place = (candidate.label, 1)
+        if place not in self._entries:
+            self._enter(place, self._entered(candidate, 1))
+        return self._entries[place]
 
     def entries(self) -> list[Entry]:
         """All candidates entered so far, in the order of entering."""
         return list(self._entries.values())
 
-    def _entered(self, candidate: Candidate, threads: int) -> Entry:
-        place = (candidate.label, threads)
-        if place not in self._entries:
-            entry = self._entries[place] = self._enter(candidate, threads)
-            if entry.status != "verified":
-                line = f"{entry.label} {entry.status}: {entry.reason}"
-                level: Level = "warning" if entry.status == "failed" else "info"
-                self._run.tell(self.program.name, "verify", line, level=level)
-        return self._entries[place]
+    def verified_again(self, entry: Entry) -> Entry:
+        """The entry after another verification, for what is shipped: a kept verdict is not enough there."""
+        again = enter(self._contestant, entry.candidate, self._run.store, entry.threads)
+        self._enter((entry.candidate.label, entry.threads), again)
+        return again
 
-    def _enter(self, candidate: Candidate, threads: int) -> Entry:
-        self._run.tell(self.program.name, "build", candidate.label)
-        try:
-            artifact = build.build(self.program, candidate, self._run.store, threads=threads)
-            executor = load(artifact.path, trust=True)
-        except EngineUnavailableError as error:
-            return Entry(candidate, threads, "unavailable", str(error))
-        except (EngineError, PassError) as error:
-            return Entry(candidate, threads, "failed", str(error))
-        try:
-            verdict = verify(
-                executor, self.oracle, precision=candidate.precision, limits=self._run.job.profile.limits
+    def _entered(self, candidate: Candidate, threads: int) -> Entry:
+        store = self._run.store
+        return known(self._contestant, candidate, store, threads) or enter(
+            self._contestant, candidate, store, threads
+        )
+
+    def _enter(self, place: Place, entry: Entry) -> None:
+        self._entries[place] = entry
+        if entry.status != "verified":
+            self._tell(
+                "verify",
+                f"{entry.label} {entry.status}: {entry.reason}",
+                level="warning" if entry.status == "failed" else "info",
             )
-        finally:
-            executor.close()
-        if not verdict.passed:
-            return Entry(candidate, threads, "refused", verdict.reason, artifact, verdict)
-        return Entry(candidate, threads, "verified", None, artifact, verdict)
+
+    def _build_here(self, places: Sequence[Place], deadline: float) -> None:
+        for label, threads in places:
+            if time.monotonic() < deadline:
+                self.entry(label, threads)
+            else:
+                late = Entry(self.candidates[label], threads, "not measured", BUDGET_USED)
+                self._enter((label, threads), late)
+
+    def _ended(self, outcome: Outcome) -> Entry:
+        label, threads = outcome.place
+        candidate = self.candidates[label]
+        if outcome.status in ("verified", "refused"):
+            entry = known(self._contestant, candidate, self._run.store, threads)
+            if entry is not None:
+                return entry
+            lost = "its artifact is no longer in the store, or not under the key it was built for"
+            return Entry(candidate, threads, "failed", lost)
+        return Entry(candidate, threads, outcome.status, outcome.reason)
+
+    def _tell_builds(
+        self, total: int, deadline: float, running: Sequence[Place], done: Sequence[Outcome]
+    ) -> None:
+        names = ", ".join(placed(*place) for place in running)
+        self._tell("build", f"{names} ({len(done)} of {total} done)", deadline - time.monotonic())
+
+    def _tell(self, step: str, message: str, left: float | None = None, level: Level = "info") -> None:
+        self._run.tell(self.program.name, step, message, level=level, remaining_s=left)
 
     def measure(self, entries: list[Entry], settings: Settings) -> Measurement:
         """The original and the given candidates, interleaved in the same worker processes."""
@@ -128,6 +180,11 @@ class Contest:
         if entry.artifact is None:
             raise MeasurementError(f"{entry.label} was not built and cannot be measured: {entry.reason}")
         return entry.artifact
+
+    @property
+    def samples(self) -> tuple[Array, ...] | None:
+        """The observations that the user recorded."""
+        return self._opened.samples
 
     def observations(self, batch: int) -> tuple[Array, ...]:
         """The ring of distinct inputs that measuring rotates through."""

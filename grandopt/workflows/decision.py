@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grandopt.measurement.result import Measurement, Ratio
-from grandopt.workflows.contest import ORIGINAL, Entry
+from grandopt.workflows.contest import ORIGINAL
+from grandopt.workflows.entry import Entry
 
 
 @dataclass(frozen=True)

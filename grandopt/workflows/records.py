@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from grandopt.compiler.program import Program
 from grandopt.config.schema import AgentConfig, Profile
 from grandopt.measurement.cold import ColdStart
+from grandopt.measurement.curve import FIT
 from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement, Ratio
 from grandopt.reporting.figures import Figures, RatioReport
 from grandopt.reporting.report import (
     AgentReport,
+    BatchPoint,
     CandidateReport,
+    CurveReport,
     RefusalReport,
     SourceReport,
     TargetsReport,
 )
 from grandopt.reporting.verdict import target_misses
-from grandopt.workflows.contest import Entry
+from grandopt.workflows.entry import Entry
 from grandopt.workflows.work import Work
 
 
@@ -28,6 +32,7 @@ def figures(
     label: str,
     *,
     cold: ColdStart | None = None,
+    cold_measured: str | None = None,
     limit: MachineLimit | None = None,
     work: Work | None = None,
 ) -> Figures:
@@ -54,6 +59,7 @@ def figures(
         process_ms=None if cold is None else cold.process_ms,
         resident_mb=None if cold is None else cold.resident_mb,
         artifact_bytes=None if cold is None else cold.artifact_bytes,
+        cold_measured=cold_measured,
         limit_us=limit_us,
         limit_factor=None if not limit_us else summary.p50_us / limit_us,
     )
@@ -74,6 +80,20 @@ def candidate(entry: Entry, **fields: Any) -> CandidateReport:
         threads=entry.threads,
         verification=None if entry.verification is None else entry.verification.to_json(),
         **fields,
+    )
+
+
+def curve(data: Mapping[str, Any], label: str, threads: int, measured: str) -> CurveReport:
+    """One curve of `once`, as `asdict(Curve)` and JSON left it."""
+    line = data["line"] or {}
+    return CurveReport(
+        label=label,
+        threads=threads,
+        points=tuple(BatchPoint(**point) for point in data["points"]),
+        fit=FIT if line else None,
+        reason=data["reason"],
+        measured=measured,
+        **line,
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from grandopt.measurement.cold import cold_start
+from dataclasses import asdict
+from typing import Any
+
+from grandopt.measurement.cold import ColdStart, cold_start
 from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
 from grandopt.measurement.subject import Subject
@@ -10,8 +13,11 @@ from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import CandidateReport, CandidateStatus
 from grandopt.tuning.result import Trial, TuningResult
 from grandopt.workflows import records
-from grandopt.workflows.contest import ORIGINAL, Contest, Entry
+from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision
+from grandopt.workflows.entry import BUDGET_USED, Entry
+from grandopt.workflows.once import once
+from grandopt.workflows.run import Run
 from grandopt.workflows.work import Work
 
 INFEASIBLE: dict[str, CandidateStatus] = {
@@ -69,7 +75,7 @@ def _searched(entry: Entry, trial: Trial | None, best: Trial | None) -> Candidat
     if entry.status != "verified":
         return records.candidate(entry, status=entry.status, reason=entry.reason)
     if trial is None:
-        return records.candidate(entry, status="not measured", reason="the time budget was used up")
+        return records.candidate(entry, status="not measured", reason=BUDGET_USED)
     match trial.state:
         case "infeasible":
             status, _, reason = (trial.reason or "failed").partition(": ")
@@ -89,12 +95,25 @@ def _short(trial: Trial) -> str:
 
 
 def measured_figures(
-    contest: Contest, measurement: Measurement, entry: Entry | None, limit: MachineLimit, amount: Work
+    run: Run,
+    contest: Contest,
+    measurement: Measurement,
+    entry: Entry | None,
+    limit: MachineLimit,
+    amount: Work,
 ) -> Figures:
     """All figures of a candidate, or for None of the original, with those of a fresh process."""
     label = ORIGINAL if entry is None else entry.label
     artifact = contest.original if entry is None else contest.artifact(entry)
     subject = Subject(label, artifact.path, trust=True)
     inputs = [array[:1] for array in contest.observations(1)]
-    cold = cold_start(subject, inputs, threads=measurement.settings.threads)
-    return records.figures(measurement, label, cold=cold, limit=limit, work=amount)
+    threads = measurement.settings.threads
+
+    def measured() -> dict[str, Any]:
+        run.tell(contest.program.name, "start", f"{label} in a fresh process")
+        return asdict(cold_start(subject, inputs, threads=threads))
+
+    data = once(run, "cold", [artifact], [threads, run.job.seed], measured)
+    moment = data.pop("measured")
+    cold = ColdStart(**data)
+    return records.figures(measurement, label, cold=cold, cold_measured=moment, limit=limit, work=amount)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grandopt.artifacts.store import Store
 from grandopt.config.schema import Job
+from grandopt.measurement.environment import available_cores
 from grandopt.measurement.pool import WorkerPool
 from grandopt.measurement.settings import Settings
+from grandopt.workflows.builders import Builders
 from grandopt.workflows.events import Event, Level, Listener
 
 STATE = ".grandopt"
 RELEASE_PROCESSES = 3
 RELEASE_WINDOW_MS = 4.0
-RELEASE_SECONDS = 4.0
+RELEASE_SECONDS = 3.0
 """Of calls of one subject over all processes: 45 windows of 4 ms each leave an interval of about 1 %."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A job, the places it writes to, its measuring processes, and who listens.
+    """A job, the places it writes to, its measuring and its building processes, and who listens.
 
     `done` and `total` count the agents, for the listener's progress display.
     """
@@ -30,6 +32,7 @@ class Run:
     job: Job
     store: Store
     pool: WorkerPool
+    builders: Builders
     listener: Listener
     done: int = 0
     total: int = 0
@@ -57,9 +60,13 @@ class Run:
 
 @contextmanager
 def running(job: Job, store: Path, listener: Listener) -> Iterator[Run]:
-    """A run whose measuring processes live as long as the block."""
-    with WorkerPool(processes=RELEASE_PROCESSES) as pool:
-        yield Run(job, Store(store), pool, listener, total=len(job.agents))
+    """A run whose processes live, and whose entries in the store are in use, as long as the block."""
+    with (
+        WorkerPool(processes=RELEASE_PROCESSES) as pool,
+        Builders(available_cores()) as builders,
+        closing(Store(store, int(job.store_limit_mb * 1e6))) as kept,
+    ):
+        yield Run(job, kept, pool, builders, listener, total=len(job.agents))
 
 
 def storage_url(job: Job) -> str:

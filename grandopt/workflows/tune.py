@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from grandopt.compiler import build
 from grandopt.config.schema import Goal, Job
 from grandopt.errors import TuningError
 from grandopt.measurement.settings import Settings
@@ -18,12 +17,13 @@ from grandopt.tuning.result import Trial
 from grandopt.workflows import records
 from grandopt.workflows.agents import Opened, open_agents
 from grandopt.workflows.attempt import attempts
+from grandopt.workflows.capture import captured
 from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision
 from grandopt.workflows.events import Listener, silent
 from grandopt.workflows.rows import candidate_rows
 from grandopt.workflows.run import STATE, Run, running, storage_url
-from grandopt.workflows.search import Search, search
+from grandopt.workflows.search import Search, build_all, search
 from grandopt.workflows.stages import Stages
 from grandopt.workflows.summary import Summary
 from grandopt.workflows.work import work
@@ -35,6 +35,9 @@ BATCHES: dict[Goal, tuple[int, ...]] = {
     "balanced": (1, 8, 32, 128),
 }
 """Batch sizes worth trying for a goal: latency is that of the next decision, so it is taken at batch 1."""
+
+BUILD_SHARE = 0.5
+"""Share of an agent's time budget by the end of which building stops."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,17 @@ def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
     stages, name = Stages(), opened.name
     with stages.step("capture"):
         run.tell(name, "capture", f"{opened.checkpoint.source.format} checkpoint")
-        program = build.capture(opened.checkpoint, run.job.seed)
+        program = captured(opened.checkpoint, run.store, run.job.seed)
     with stages.step("reference"):
         run.tell(name, "reference", "the original in float64")
         contest = Contest(run, opened, program)
+    with stages.step("build"):
+        build_all(run, contest, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
     with stages.step("search"):
         wanted = Search(
             goal=wish.goal,
             trials=run.job.profile.trials,
-            budget_s=run.job.profile.budget_s,
+            budget_s=max(1.0, run.job.profile.budget_s - stages.elapsed()),
             storage_url=wish.storage or storage_url(run.job),
             batches=BATCHES[wish.goal],
         )

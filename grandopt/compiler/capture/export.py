@@ -10,7 +10,7 @@ import torch
 from torch._export.verifier import SpecViolationError
 
 from grandopt.compiler.capture.agreement import disagreement
-from grandopt.compiler.capture.inputs import draw, probes
+from grandopt.compiler.capture.inputs import Probe, draw, probes
 from grandopt.compiler.capture.quiet import quiet
 from grandopt.compiler.capture.reason import export_reason
 from grandopt.compiler.capture.signature import EXAMPLE_BATCH, observe
@@ -27,17 +27,21 @@ def capture(checkpoint: Checkpoint, seed: int = 0) -> Program:
     Raises SignatureError when the network does not run on its declared inputs, CaptureError when it does
     not treat the batch as networks must (see `signature.observe`).
     """
-    example = draw(checkpoint.inputs, EXAMPLE_BATCH, seed)
-    program = Program(
-        name=checkpoint.name,
-        signature=observe(checkpoint, example),
-        contract=checkpoint.contract,
-        source=checkpoint.source,
-        module=checkpoint.module,
-        example=example,
-        scores=checkpoint.scores,
-    )
-    return export(program, seed, given=checkpoint.exported)
+    return export(_observed(checkpoint, seed), seed, given=checkpoint.exported)
+
+
+def recapture(
+    checkpoint: Checkpoint, exported: torch.export.ExportedProgram, seed: int = 0
+) -> Program | None:
+    """The checkpoint as a program whose export is known from an earlier capture of the same network.
+
+    It was checked thoroughly when it was made; here one probe finds out whether code that the network calls
+    has changed since, and then the result is None. Raises like `capture`.
+    """
+    program = _observed(checkpoint, seed)
+    probe = Probe("a batch of 3", draw(checkpoint.inputs, 3, seed + 1))
+    found = disagreement(program.module, exported.module(), [probe])
+    return program.but(exported=exported) if found is None else None
 
 
 def export(program: Program, seed: int = 0, given: torch.export.ExportedProgram | None = None) -> Program:
@@ -54,6 +58,19 @@ def export(program: Program, seed: int = 0, given: torch.export.ExportedProgram 
     if reason is None:
         return program.but(exported=exported, refusals=refusals)
     return program.but(exported=None, refusals=(*refusals, Refusal(STAGE, reason)))
+
+
+def _observed(checkpoint: Checkpoint, seed: int) -> Program:
+    example = draw(checkpoint.inputs, EXAMPLE_BATCH, seed)
+    return Program(
+        name=checkpoint.name,
+        signature=observe(checkpoint, example),
+        contract=checkpoint.contract,
+        source=checkpoint.source,
+        module=checkpoint.module,
+        example=example,
+        scores=checkpoint.scores,
+    )
 
 
 def _attempt(program: Program) -> tuple[torch.export.ExportedProgram | None, str | None]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from grandopt.errors import SignatureError
+from grandopt.errors import SignatureError, UnsupportedError
+from grandopt.runtime.executors.operators import OperatorTime
 from grandopt.signature import Array, Contract, Signature
 
 
@@ -72,6 +73,13 @@ class Executor(ABC):
             torch = sys.modules["torch"]
             results = tuple(torch.as_tensor(result) for result in results)
         return results[0] if len(results) == 1 else results
+
+    def operators(self, batches: Sequence[Sequence[Array]]) -> list[OperatorTime]:
+        """Where the time of a call goes, the slowest operator first; averages over one call per batch.
+
+        Raises UnsupportedError where the engine gives no times per operator. Not for use beside other calls.
+        """
+        raise UnsupportedError(f"{type(self).__name__} gives no times per operator")
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Give back what the engine holds. Calling it twice is allowed; calling `run` afterwards is not."""

@@ -15,6 +15,7 @@ import torch
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import EngineError, first_line
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.executors.operators import OperatorTime
 from grandopt.runtime.executors.options import option
 from grandopt.signature import Array, Contract, Signature
 
@@ -40,6 +41,13 @@ class TensorExecutor(Executor):
         super().__init__(signature, contract)
         self._forward = forward
         self._single = len(signature.outputs) == 1
+        self.payload: Any = forward
+        """What `forward` was made of, where its layers can be told apart."""
+
+    def operators(self, batches: Sequence[Sequence[Array]]) -> list[OperatorTime]:
+        from grandopt.runtime.executors.profiled import operators  # the profiler is rarely needed
+
+        return operators(self.run, self.payload, batches)
 
     def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         try:
@@ -89,16 +97,18 @@ def executor(artifact: Artifact, forward: Forward) -> TensorExecutor:
     outputs that share memory with an input, a weight or each other.
     """
     signature, contract = artifact.manifest.parsed_signature(), artifact.manifest.parsed_contract()
-    single = len(signature.outputs) == 1
+    single, payload = len(signature.outputs) == 1, forward
     if option(artifact, "returns", ("tensor", "tuple")) == "tuple" and single:
         forward = _first_of(forward)
     if option(artifact, "copied_inputs", (True, False)):
         forward = sparing(forward)
     forward = owning(forward, artifact.manifest.options.get("copied_outputs", ()), single=single)
-    if len(signature.inputs) > 1:
-        return TensorExecutor(signature, contract, forward)
-    kind = OneToOneExecutor if single else OneInputExecutor
-    return kind(signature, contract, forward)
+    kind = TensorExecutor
+    if len(signature.inputs) == 1:
+        kind = OneToOneExecutor if single else OneInputExecutor
+    made = kind(signature, contract, forward)
+    made.payload = payload
+    return made
 
 
 def sparing(forward: Forward) -> Forward:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,9 @@ class UnseenSampler(BaseSampler):
     tried least often is drawn, so that each is tried before any is tried again.
     """
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, without: Collection[Choice] = frozenset()) -> None:
         self._space = space
+        self._without = without
         self._rng = np.random.default_rng(seed)
         with no_experimental_warnings():
             self._tpe = TPESampler(
@@ -45,7 +47,7 @@ class UnseenSampler(BaseSampler):
     ) -> dict[str, Any]:
         entries = [entry for entry in entries_of(study) if entry.number != trial.number]
         # None are free when another process took the last one just now; the claim will find that out.
-        choices = free(self._space, entries) or list(self._space)
+        choices = free(self._space, entries, self._without) or list(self._space)
         varied = {name: values for name, values in search_space.items() if not values.single()}
         proposed = self._tpe.sample_relative(study, trial, varied)
         if proposed:

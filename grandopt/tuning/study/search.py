@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -44,6 +44,8 @@ def run(
     seed: int,
     reference: Figures | None = None,
     resume: bool = True,
+    without: Collection[Choice] = frozenset(),
+    rival: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> TuningResult:
@@ -57,7 +59,9 @@ def run(
     it already holds are reused, and count: the search stops when the study has `trials` of them, when
     `budget_s` seconds (of `clock`) have passed before a new one starts, or when the space is exhausted.
     With `resume=False` an existing study of that name is deleted first. `reference` holds the figures of
-    the original, which the goal "balanced" needs. `on_trial` hears of each trial that this call evaluates.
+    the original, which the goal "balanced" needs. Choices in `without` are left alone this time. `rival` is
+    the best score of a first measurement that all choices took part in: short scores are held against it,
+    too. `on_trial` hears of each trial that this call evaluates.
 
     Raises TuningError when the storage cannot be used, or holds a study of that name for another space or
     goal. Any other exception of `evaluate`, KeyboardInterrupt included, passes through; what was done until
@@ -67,7 +71,9 @@ def run(
         raise TuningError("the goal 'balanced' compares with the original: its figures are needed")
     start = clock()
     with quiet_logging(), opened(storage_url) as storage:
-        session = _Session(_study(storage, study_name, space, goal, seed, resume), space, clock)
+        study = _study(storage, study_name, space, goal, resume)
+        _seed(study, space, seed, without)
+        session = _Session(study, space, clock, without, rival)
         done: set[int] = set()
         while True:
             stopped = session.stopped(trials) or ("budget" if clock() - start >= budget_s else None)
@@ -87,15 +93,24 @@ _UNIT = Figures(1.0, 1.0, 1.0, 1.0)  # no goal but "balanced" looks at the refer
 class _Session:
     """One process at work on a study."""
 
-    def __init__(self, study: optuna.Study, space: Space, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: Space,
+        clock: Callable[[], float],
+        without: Collection[Choice],
+        rival: float | None,
+    ) -> None:
         self._study = study
         self._space = space
         self._clock = clock
+        self._without = without
+        self._rival = rival
 
     def stopped(self, trials: int) -> Stop | None:
         """Whether there is nothing more to start, counting what other processes are working on."""
         entries = entries_of(self._study)
-        if not free(self._space, entries):
+        if not free(self._space, entries, self._without):
             return "exhausted"
         return "trials" if sum(not entry.abandoned for entry in entries) >= trials else None
 
@@ -106,7 +121,7 @@ class _Session:
             for entry in entries:
                 if entry.abandoned:
                     self._study.tell(entry.number, state=TrialState.FAIL, skip_if_finished=True)
-            if not free(self._space, entries):
+            if not free(self._space, entries, self._without):
                 return None
             trial = self._study.ask()
             with self._given_back(trial):
@@ -127,14 +142,9 @@ class _Session:
         self, trial: optuna.Trial, choice: Choice, evaluate: Evaluate, goal: Goal, reference: Figures
     ) -> Trial:
         """Evaluate a claimed choice and store what came out."""
-        best = min(
-            (
-                known.score
-                for known in self._finished()
-                if known.state == "complete" and known.score is not None
-            ),
-            default=None,
-        )
+        complete = [known.score for known in self._finished() if known.state == "complete"]
+        rivals = [score for score in (*complete, self._rival) if score is not None]
+        best = min(rivals, default=None)
         pruned = False
 
         def prune(value: float) -> bool:
@@ -202,7 +212,17 @@ class _Session:
                 self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def _study(storage: RDBStorage, name: str, space: Space, goal: Goal, seed: int, resume: bool) -> optuna.Study:
+def finished(storage_url: str, study_name: str) -> tuple[Trial, ...]:
+    """The evaluated trials of a study; none where there is no such study. Raises TuningError as `run`."""
+    with quiet_logging(), opened(storage_url) as storage:
+        if study_name not in optuna.get_all_study_names(storage):
+            return ()
+        study = optuna.load_study(study_name=study_name, storage=storage)
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        return tuple(trial_of(frozen) for frozen in study.get_trials(deepcopy=False, states=states))
+
+
+def _study(storage: RDBStorage, name: str, space: Space, goal: Goal, resume: bool) -> optuna.Study:
     if not resume:
         with suppress(KeyError):  # there is none to delete
             optuna.delete_study(study_name=name, storage=storage)
@@ -215,8 +235,13 @@ def _study(storage: RDBStorage, name: str, space: Space, goal: Goal, seed: int, 
             f"study {name!r} was made for another search (it has {made_for or 'trials of its own'}, this is "
             f"{wanted}); start it anew without resuming, or take another name"
         )
-    study.set_user_attr("grandopt", wanted)
-    # Mixed with the number of trials, so that a resumed run does not draw the same choices again.
-    mixed = int(np.random.SeedSequence([seed, held]).generate_state(1)[0])
-    study.sampler = UnseenSampler(space, mixed)
+    if made_for is None:
+        study.set_user_attr("grandopt", wanted)
     return study
+
+
+def _seed(study: optuna.Study, space: Space, seed: int, without: Collection[Choice]) -> None:
+    # Mixed with the number of trials, so that a resumed run does not draw the same choices again.
+    held = len(study.get_trials(deepcopy=False))
+    mixed = int(np.random.SeedSequence([seed, held]).generate_state(1)[0])
+    study.sampler = UnseenSampler(space, mixed, without)

@@ -1,0 +1,122 @@
+"""Where the time goes: operators, layers, and the engine itself, for the original and the winner."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+
+from grandopt.artifacts.artifact import Artifact
+from grandopt.compiler import build
+from grandopt.compiler.build import Candidate
+from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.networks.null_agent import INPUTS, NullAgent
+from grandopt.compiler.program import Program
+from grandopt.errors import EngineError, GrandoptError, MeasurementError
+from grandopt.measurement.measure import measure
+from grandopt.measurement.operators import OperatorProfile, profiled
+from grandopt.measurement.settings import Settings
+from grandopt.measurement.subject import Subject
+from grandopt.reporting.figures import LayerTime, OperatorReport, OperatorRow
+from grandopt.runtime.executors.operators import OperatorTime
+from grandopt.verification.inputs import ring
+from grandopt.workflows.capture import captured
+from grandopt.workflows.contest import ORIGINAL, Contest
+from grandopt.workflows.entry import Entry
+from grandopt.workflows.run import Run
+
+FUSED = (
+    "fused",
+    "TensorExprGroup",
+    "addmm",
+    "prepacked",
+    "_transformer_encoder_layer_fwd",
+    "_native_multi_head_attention",
+    "scaled_dot_product",
+    "mkldnn_",
+    "onednn",
+)
+"""Parts of the names of operators that do the work of several."""
+
+
+def operator_reports(run: Run, contest: Contest, winner: Entry | None) -> tuple[OperatorReport, ...]:
+    """The original's profile and, where there is one, the winner's."""
+    entries = [None] if winner is None else [None, winner]
+    return tuple(_report(run, contest, entry) for entry in entries)
+
+
+def _report(run: Run, contest: Contest, entry: Entry | None) -> OperatorReport:
+    label = ORIGINAL if entry is None else entry.label
+    artifact = contest.original if entry is None else contest.artifact(entry)
+    threads = 1 if entry is None else entry.threads
+    run.tell(contest.program.name, "operators", label)
+    try:
+        subject = Subject(label, artifact.path, trust=True)
+        found = profiled(subject, contest.observations(1), run.pool, threads=threads)
+    except MeasurementError as error:
+        return OperatorReport(label=label, engine=artifact.manifest.engine, reason=str(error))
+    null_us, null_reason = _null(run, entry, threads)
+    rows = _rows(found)
+    return OperatorReport(
+        label=label,
+        engine=artifact.manifest.engine,
+        call_us=found.call_us,
+        operators=rows,
+        layers=_layers(found.operators),
+        engine_us=null_us,
+        engine_share=None if null_us is None else null_us / found.call_us,
+        engine_reason=null_reason,
+        fused=_fused(artifact, found.operators),
+        reason=found.reason,
+    )
+
+
+def _rows(found: OperatorProfile) -> tuple[OperatorRow, ...]:
+    total = sum(item.us for item in found.operators) or 1.0
+    return tuple(
+        OperatorRow(operator=item.name, layer=item.layer, calls=item.calls, us=item.us, share=item.us / total)
+        for item in found.operators
+    )
+
+
+def _layers(operators: Sequence[OperatorTime]) -> tuple[LayerTime, ...]:
+    """Time per layer, the slowest first; nothing where the engine does not know layers."""
+    spent: defaultdict[str, float] = defaultdict(float)
+    for item in operators:
+        if item.layer is not None:
+            spent[item.layer] += item.us
+    total = sum(spent.values()) or 1.0
+    ordered = sorted(spent.items(), key=lambda pair: -pair[1])
+    return tuple(LayerTime(layer=layer, us=us, share=us / total) for layer, us in ordered)
+
+
+def _fused(artifact: Artifact, operators: Sequence[OperatorTime]) -> tuple[str, ...]:
+    """The passes that joined layers, and the operators that do the work of several."""
+    passes = [f"pass {name}" for name in artifact.manifest.passes if name.startswith("fold")]
+    names = dict.fromkeys(item.name for item in operators if any(part in item.name for part in FUSED))
+    return (*passes, *names)
+
+
+def _null(run: Run, entry: Entry | None, threads: int) -> tuple[float | None, str | None]:
+    """Median µs of a call that does nothing, through the same engine; or None and the reason."""
+    try:
+        with torch.random.fork_rng():
+            checkpoint = from_module("null_agent", NullAgent(), torch.zeros(1, INPUTS))
+        program = captured(checkpoint, run.store, run.job.seed)
+        artifact = build.original(program, run.store) if entry is None else _built(run, program, entry)
+        inputs = ring(program.signature, seed=run.job.seed)
+        settings = Settings.quick(threads=threads, seed=run.job.seed)
+        measurement = measure([Subject("null", artifact.path, trust=True)], inputs, settings, run.pool)
+        return measurement.summary("null").p50_us, None
+    except GrandoptError as error:
+        return None, f"the null agent could not be measured: {error}"
+
+
+def _built(run: Run, program: Program, entry: Entry) -> Artifact:
+    """The null agent in the entry's engine; in float32 where there is nothing to reduce the precision of."""
+    try:
+        return build.build(program, entry.candidate, run.store, threads=entry.threads)
+    except EngineError:
+        plain = Candidate("float32", entry.candidate.options)
+        return build.build(program, plain, run.store, threads=entry.threads)
