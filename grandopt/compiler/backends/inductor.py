@@ -116,7 +116,7 @@ def _compiled(
         with _quiet(), torch.no_grad():
             torch._inductor.aoti_compile_and_package(
                 # A copy, because the compiler changes the graph that it is given.
-                copy.deepcopy(exported),
+                _with_example(program, exported),
                 package_path=str(package),
                 inductor_configs=settings,
             )
@@ -129,6 +129,14 @@ def _compiled(
             raise BuildError(f"{program.name}: AOTInductor made {len(libraries)} libraries, expected one")
         path.write_bytes(archive.read(libraries[0]))
     return path
+
+
+def _with_example(program: Program, exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """A copy for the compiler to change. It asks for an example, which a program from a file may lack."""
+    twin = copy.deepcopy(exported)
+    if twin.example_inputs is None:
+        twin.example_inputs = (program.example, {})
+    return twin
 
 
 def _for_one(program: Program, exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
