@@ -234,5 +234,8 @@ def _variant(options: EngineOptions) -> tuple[str, ...]:
         case TorchScriptOptions():
             unfrozen = () if options.freeze else ("unfrozen",)
             return (*unfrozen, *(() if options.optimize_for_inference else ("no-ofi",)))
+        case NativeOptions():
+            tile = () if options.tile == 8 else (f"tile{options.tile}",)
+            return (*tile, *options.levels)
         case _:
             return ()

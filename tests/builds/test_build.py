@@ -17,7 +17,14 @@ from grandopt.compiler.capture.export import capture
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.compiler.program import Program
-from grandopt.config.schema import ENGINES, PRECISIONS, EagerOptions, EngineOptions, TorchScriptOptions
+from grandopt.config.schema import (
+    ENGINES,
+    PRECISIONS,
+    EagerOptions,
+    EngineOptions,
+    NativeOptions,
+    TorchScriptOptions,
+)
 from grandopt.errors import BuildError, UnsupportedError
 from grandopt.runtime.loader import load
 from tests.small_agents import Branching, Pair, Policy, draw, expected, program
@@ -39,10 +46,11 @@ def _archive(of: Program) -> Program:
 
 def test_candidates_read_from_plain_to_reduced() -> None:
     of = program(Policy)
-    float32 = ["eager/float32", "torchscript/float32/no-ofi", "torchscript/float32"]
+    float32 = ["eager/float32", "torchscript/float32/no-ofi", "torchscript/float32", "native/float32"]
     assert _labels(of, "float32") == float32
     assert _labels(of, *PRECISIONS) == [
         *float32,
+        "native/bfloat16",
         "eager/bfloat16",
         "torchscript/bfloat16/no-ofi",
         "torchscript/bfloat16",
@@ -61,6 +69,7 @@ def test_labels_tell_all_variants_apart() -> None:
         for freeze in (True, False)
         for optimize in (True, False)
     ]
+    variants += [NativeOptions(), NativeOptions(tile=1), NativeOptions(levels=("x86-64-v3",))]
     variants.append(TorchScriptOptions(form="archive", freeze=False, optimize_for_inference=False))
     labels = {Candidate("float32", options).label for options in variants}
     assert len(labels) == len(variants)
@@ -289,7 +298,7 @@ def test_real_frozen_archives(shared_checkpoints: Path, store: Store, name: str)
     want = expected(of, inputs)
     artifacts = [original(of, store)]
     artifacts += [build(of, candidate, store) for candidate in candidates(of, ENGINES, PRECISIONS)]
-    assert len(artifacts) == 4
+    assert len(artifacts) == 5
     for artifact in artifacts:
         for got, output in zip(load(artifact.path).run(inputs), want, strict=True):
             np.testing.assert_allclose(got, output, rtol=1e-4, atol=1e-5)
