@@ -155,6 +155,7 @@ def key(program: Program, candidate: Candidate, threads: int = 1) -> str:
 
     That is the graph and its weights, signature and contract, name and source (they are in the manifest),
     candidate, passes and threads, the compilers with their versions, and this machine's CPU features.
+    Raises EngineUnavailableError for the native engine where there is no C compiler.
     """
     parts = {
         "graph": graph_digest(program),
@@ -164,7 +165,7 @@ def key(program: Program, candidate: Candidate, threads: int = 1) -> str:
         "options": candidate.options.model_dump(mode="json"),
         "passes": _passes(candidate),
         "threads": threads,
-        "compilers": compiler_identity(),
+        "compilers": compiler_identity() | _engine_identity(candidate),
         "machine": architecture(),
         "cpu_features": sorted(cpu_features()),
     }
@@ -223,6 +224,15 @@ def _lower(program: Program, options: EngineOptions) -> Lowered:
 def _passes(candidate: Candidate) -> tuple[str, ...]:
     """The native engine lowers the precision itself, of the weights alone."""
     return PASSES["float32" if candidate.engine == "native" else candidate.precision]
+
+
+def _engine_identity(candidate: Candidate) -> dict[str, str]:
+    """What an engine's builds go through beyond torch and grandopt's Python code."""
+    if candidate.engine != "native":
+        return {}
+    from grandopt.compiler.backends.native import backend
+
+    return backend.identity()
 
 
 def _variant(options: EngineOptions) -> tuple[str, ...]:
