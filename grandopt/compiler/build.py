@@ -33,8 +33,14 @@ from grandopt.compiler.identity import (
 )
 from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
-from grandopt.config.schema import EagerOptions, EngineOptions, OnnxRuntimeOptions, TorchScriptOptions
-from grandopt.errors import UnsupportedError
+from grandopt.config.schema import (
+    EagerOptions,
+    EngineName,
+    EngineOptions,
+    OnnxRuntimeOptions,
+    TorchScriptOptions,
+)
+from grandopt.errors import EngineUnavailableError, UnsupportedError
 from grandopt.signature import Array
 
 __all__ = [
@@ -122,7 +128,11 @@ def key(
         "passes": candidate.passes,
         "threads": threads,
         "calibration": None if calibration is None else arrays_digest(calibration),
-        "compilers": {**compiler_identity(), **engine_identity(candidate.engine)},
+        "compilers": {
+            **compiler_identity(),
+            **engine_identity(candidate.engine),
+            **_toolchain_identity(candidate.engine),
+        },
         "machine": architecture(),
         "cpu_features": sorted(cpu_features()),
     }
@@ -204,3 +214,18 @@ def _lower(
             from grandopt.compiler.backends import openvino
 
             return openvino.lower(program, options)
+
+
+def _toolchain_identity(engine: EngineName) -> dict[str, str]:
+    """The C compiler and C sources that the native engine's builds go through; empty for the others.
+
+    Without a C compiler the build will say so; until then the key says that there was none.
+    """
+    if engine != "native":
+        return {}
+    from grandopt.compiler.backends.native import backend
+
+    try:
+        return backend.identity()
+    except EngineUnavailableError as error:
+        return {"c_compiler": str(error)}

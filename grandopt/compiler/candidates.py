@@ -144,6 +144,9 @@ def _variant(options: EngineOptions) -> tuple[str, ...]:
         case TorchScriptOptions():
             unfrozen = () if options.freeze else ("unfrozen",)
             return (*unfrozen, *(() if options.optimize_for_inference else ("no-ofi",)))
+        case NativeOptions():
+            tile = () if options.tile == 8 else (f"tile{options.tile}",)
+            return (*tile, *options.levels)
         case InductorOptions():
             gemm = () if options.gemm == "templates" else (options.gemm,)
             return (*gemm, *(("single",) if options.single else ()))

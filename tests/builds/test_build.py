@@ -25,6 +25,7 @@ from grandopt.config.schema import (
     EngineName,
     EngineOptions,
     InductorOptions,
+    NativeOptions,
     OnnxRuntimeOptions,
     OpenVinoOptions,
     TorchScriptOptions,
@@ -52,10 +53,11 @@ def _archive(of: Program) -> Program:
 
 def test_candidates_read_from_plain_to_reduced() -> None:
     of = program(Policy)
-    float32 = ["eager/float32", "torchscript/float32/no-ofi", "torchscript/float32"]
+    float32 = ["eager/float32", "torchscript/float32/no-ofi", "torchscript/float32", "native/float32"]
     assert _labels(of, "float32") == float32
     assert _labels(of, *PRECISIONS) == [
         *float32,
+        "native/bfloat16",
         "eager/bfloat16",
         "torchscript/bfloat16/no-ofi",
         "torchscript/bfloat16",
@@ -103,6 +105,7 @@ def test_labels_tell_all_variants_apart() -> None:
         for freeze in (True, False)
         for optimize in (True, False)
     ]
+    variants += [NativeOptions(), NativeOptions(tile=1), NativeOptions(levels=("x86-64-v3",))]
     variants.append(TorchScriptOptions(form="archive", freeze=False, optimize_for_inference=False))
     variants += [
         InductorOptions(gemm=gemm, single=single)

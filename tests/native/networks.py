@@ -111,7 +111,8 @@ ACTIVATIONS: tuple[Layer, ...] = (
     lambda x: x.abs().add(1e-3).sqrt(), lambda x: 1.0 / (1.5 + x.abs()), lambda x: x.abs().add(0.2).rsqrt(),
     lambda x: torch.where(x > 0.1, x * 2, x - 1), lambda x: x.clamp(min=-0.3),
     lambda x: torch.minimum(x, x * 0.5),
-    lambda x: (x > 0).float() + (x <= -0.2) * 0.5, lambda x: x.pow(3) * 0.1, lambda x: torch.log1p(x.abs()),
+    lambda x: (x > 0).to(x.dtype) + (x <= -0.2) * 0.5, lambda x: x.pow(3) * 0.1,
+    lambda x: torch.log1p(x.abs()),
     lambda x: x - x.mean(-1, keepdim=True), lambda x: x / (x.norm(dim=-1, keepdim=True) + 1.0),
     lambda x: torch.expm1(x * 0.3), lambda x: torch.round(x * 4) / 4, lambda x: torch.floor(x * 0.7) + x,
 )  # fmt: skip

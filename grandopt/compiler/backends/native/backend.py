@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
 from collections.abc import Sequence
+from importlib import resources
 
 from grandopt.compiler.backends.base import Lowered
-from grandopt.compiler.backends.native.binding import compile_binding
+from grandopt.compiler.backends.native.binding import binding_source, compile_binding
 from grandopt.compiler.backends.native.build import compile_libraries, render
 from grandopt.compiler.backends.native.form import Graph, Linear, MatMul, Recurrent, Value
 from grandopt.compiler.backends.native.interface import source_archive
@@ -61,6 +63,18 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
         },
         cpu_features=tuple(sorted(set.intersection(*(set(level.features) for level in levels)))),
     )
+
+
+def identity() -> dict[str, str]:
+    """The C compiler and the C sources that every build goes through, for the keys of stored builds.
+
+    Raises EngineUnavailableError without a C compiler.
+    """
+    compiler = find_compiler()
+    headers = resources.files("grandopt.compiler.backends.native.render")
+    texts = [headers.joinpath(name).read_bytes() for name in ("simd.h", "mathematics.h")]
+    digest = hashlib.sha256(b"".join([*texts, binding_source().encode()])).hexdigest()
+    return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}
 
 
 def multiply_adds(graph: Graph) -> int:

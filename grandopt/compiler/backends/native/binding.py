@@ -16,6 +16,12 @@ from grandopt.errors import EngineUnavailableError
 FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 
 
+def binding_source() -> str:
+    """The C text of the binding."""
+    folder = resources.files("grandopt.runtime.executors")
+    return folder.joinpath("native_binding.c").read_text(encoding="utf-8")
+
+
 @functools.cache
 def compile_binding(compiler: Compiler) -> bytes:
     """The extension module as bytes, the same for all agents; it works with CPython 3.11 and later.
@@ -28,10 +34,9 @@ def compile_binding(compiler: Compiler) -> bytes:
         raise EngineUnavailableError(
             f"Python.h not found in {headers}: install the C headers of this Python (Debian: python3-dev)"
         )
-    source = resources.files("grandopt.runtime.executors").joinpath("native_binding.c")
     with tempfile.TemporaryDirectory(prefix="grandopt-binding-") as name:
         folder = Path(name)
-        (folder / "binding.c").write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        (folder / "binding.c").write_text(binding_source(), encoding="utf-8")
         includes = [f"-I{headers}", f"-I{np.get_include()}"]
         compiler.run([*FLAGS, *includes, "binding.c", "-o", "binding.so", "-ldl"], folder)
         return (folder / "binding.so").read_bytes()

@@ -93,7 +93,7 @@ INLINE vf v_erfcx(vf a) {
 }
 /* exp(−k·a²), the rounding of a² made good */
 INLINE vf v_exp_square(vf a, float k) {
-    vf high = a * a, low = v_fma(a, a, -high);
+    vf high = a * a, low = v_fused(a, a, -high);
     vf y = v_exp(high * v_set1(-k));
     return v_fma(y, low * v_set1(-k), y);
 }

@@ -1,6 +1,5 @@
 /* Vectors of VL float32 lanes over AVX-512, AVX2 with FMA, or the compiler's generic vectors (NEON and
  * others). VL is defined above: 16, 8 or any power of two. A count n of lanes is always a constant.
- * All levels have fused multiply-adds, which `mathematics.h` relies on; generic vectors are contracted to them.
  * `vf` holds floats, `vm` a mask of the same number of lanes. Comparisons are false on NaN but v_ne. */
 #include <math.h>
 #include <stdint.h>
@@ -27,6 +26,7 @@ INLINE vf v_bf16_odd(const uint32_t *p) {
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(-65536)));
 }
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE vf v_fused(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); } /* certainly one rounding */
 INLINE vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
 INLINE vf v_abs(vf a) { return _mm512_abs_ps(a); }
 INLINE vf v_round(vf a) { return _mm512_roundscale_ps(a, 0); }
@@ -74,6 +74,7 @@ INLINE vf v_bf16_odd(const uint32_t *p) {
         _mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), _mm256_set1_epi32(-65536)));
 }
 INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE vf v_fused(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
 INLINE vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 INLINE vf v_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -128,7 +129,11 @@ INLINE void v_store_n(float *p, vf v, int n) { memcpy(p, &v, 4u * (unsigned)n); 
 INLINE vf v_fill(vf v, int n, float x) { for (int i = n; i < VL; ++i) v[i] = x; return v; }
 INLINE vf v_bf16_even(const uint32_t *p) { vm w; memcpy(&w, p, sizeof w); return (vf)(w << 16); }
 INLINE vf v_bf16_odd(const uint32_t *p) { vm w; memcpy(&w, p, sizeof w); return (vf)(w & -65536); }
-INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; }
+INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; } /* one rounding or two, as the compiler likes */
+INLINE vf v_fused(vf a, vf b, vf c) {
+    for (int i = 0; i < VL; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return c;
+}
 INLINE vf v_select(vm m, vf a, vf b) { return (vf)(((vm)a & m) | ((vm)b & ~m)); }
 INLINE vf v_abs(vf a) { return (vf)((vm)a & 0x7fffffff); }
 INLINE vf v_sqrt(vf a) { for (int i = 0; i < VL; ++i) a[i] = sqrtf(a[i]); return a; }
