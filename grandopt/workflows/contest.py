@@ -101,7 +101,13 @@ class Contest:
     def _enter(self, candidate: Candidate, threads: int) -> Entry:
         self._run.tell(self.program.name, "build", candidate.label)
         try:
-            artifact = build.build(self.program, candidate, self._run.store, threads=threads)
+            artifact = build.build(
+                self.program,
+                candidate,
+                self._run.store,
+                threads=threads,
+                calibration=self._opened.samples,
+            )
             executor = load(artifact.path, trust=True)
         except EngineUnavailableError as error:
             return Entry(candidate, threads, "unavailable", str(error))
