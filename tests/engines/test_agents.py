@@ -35,11 +35,14 @@ CASES = [
         if isinstance(options, InductorOptions)
     ),
 ]
+LARGE = ("structure_embedder", "tactical_embedder")
 ZIPS = ("a2c-Hopper-v3", "dqn-CartPole-v1", "ppo-LunarLander-v2", "sac-Pendulum-v1", "tqc-PandaReach-v1")
 
 
 @pytest.mark.parametrize("options", CASES)
-@pytest.mark.parametrize("name", REFERENCE_AGENTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in REFERENCE_AGENTS]
+)
 def test_reference_agents(store: Store, name: str, options: EngineOptions) -> None:
     need(options.engine)
     of = agent(name)

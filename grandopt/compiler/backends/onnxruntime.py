@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+
 from grandopt.artifacts.machine import cpu_features
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.onnx_graph import confirm, onnx_graph
@@ -26,6 +28,9 @@ EXTRA = "onnx"
 WIDE_SUMS = frozenset({"avx_vnni", "avx512_vnni", "asimddp"})
 """Features whose int8 products are summed in 32 bits. Without one the sum of two products can overflow 16
 bits, and ONNX Runtime advises weights of 7 bits (`reduce_range`)."""
+
+CALIBRATED = 256
+"""Samples that static quantization looks at, at most: it keeps all values inside the network of each."""
 
 _UNKNOWN = re.compile(r"No Op registered for (\S+)|Could not find an implementation for (\w+)")
 
@@ -127,14 +132,19 @@ def _quantized(
 
 
 def _reader(names: Sequence[str], calibration: Sequence[Array]) -> object:
-    """The samples one by one, as ONNX Runtime's calibration asks for them."""
+    """Samples one by one, as ONNX Runtime's calibration asks for them: finite ones, spread over all."""
     from onnxruntime.quantization import CalibrationDataReader
+
+    rows = np.flatnonzero(
+        np.all([np.isfinite(array).reshape(len(array), -1).all(axis=1) for array in calibration], axis=0)
+    )
+    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), CALIBRATED), dtype=np.int64)]
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self._feeds: Iterator[dict[str, Array]] = iter(
                 {name: array[row : row + 1] for name, array in zip(names, calibration, strict=True)}
-                for row in range(len(calibration[0]))
+                for row in chosen
             )
 
         def get_next(self) -> dict[str, Array] | None:
