@@ -43,7 +43,7 @@ def benchmark(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> ExitCode:
-    """Measure every engine side by side, in one run; nothing is shipped.
+    """Measure every engine side by side; nothing is shipped.
 
     Checkpoints (or, without any, the agents of ./grandopt.yaml or the reference agents) are built with every
     engine, verified and measured beside the original. Artifacts are measured beside each other.

@@ -115,8 +115,11 @@ def _agents(checkpoints: Sequence[Path], reading: Reading) -> dict[str, AgentCon
 def outcome(report: Report, *, strict: bool = False) -> ExitCode:
     """The exit code for a report, after one line on stderr for each agent that failed.
 
-    With `strict` a missed target is a failed check.
+    With `strict` a missed target is a failed check, and an unsteady measurement of an agent that met its
+    targets is inconclusive.
     """
+    from grandopt.reporting.verdict import is_unsteady
+
     failed = [agent for agent in report.agents if agent.status == "failed"]
     for agent in failed:
         complain(f"error: {agent.name}: {agent.reason}")
@@ -125,4 +128,10 @@ def outcome(report: Report, *, strict: bool = False) -> ExitCode:
         complain(f"error: {agent.name}: target missed: {'; '.join(agent.targets.misses)}")
     if any(agent.error_kind == "input" for agent in failed):
         return ExitCode.BAD_INPUT
-    return ExitCode.FAILED if failed or missed else ExitCode.DONE
+    if failed or missed:
+        return ExitCode.FAILED
+    unsteady = [agent.name for agent in report.agents if strict and is_unsteady(agent)]
+    if unsteady:
+        complain(f"inconclusive: the measurement was unstable for {', '.join(unsteady)}; run again when idle")
+        return ExitCode.INCONCLUSIVE
+    return ExitCode.DONE

@@ -39,7 +39,7 @@ def optimize(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> ExitCode:
-    """Make agents as fast as this machine allows; ship only what was proved equal and measured faster.
+    """Make agents fast; ship only what is proved equal and faster.
 
     Without CHECKPOINT: the agents of ./grandopt.yaml, else the eight built-in reference agents. Writes
     artifacts/AGENT/, reports/optimization_report.json and reports/optimization.log.

@@ -55,7 +55,7 @@ def tune(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> ExitCode:
-    """Search engines, precisions, threads and batch sizes for the best choice; nothing is shipped.
+    """Search engines, precisions, threads and batch sizes.
 
     The trials are kept: a second call goes on where the first stopped, and `grandopt optimize` uses those
     that were made for latency.

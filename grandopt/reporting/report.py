@@ -72,6 +72,7 @@ class TargetsReport(ReportModel):
 
     latency_ms: float | None = Field(default=None, gt=0)
     throughput: float | None = Field(default=None, gt=0)
+    memory_mb: float | None = Field(default=None, gt=0)
     met: bool | None = None
     misses: tuple[str, ...] = ()
 

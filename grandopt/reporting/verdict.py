@@ -76,16 +76,23 @@ def remarks(agent: AgentReport) -> list[str]:
     notes = (
         [f"{'target' if len(misses) == 1 else 'targets'} missed: {' and '.join(misses)}"] if misses else []
     )
-    measured = [agent.original, agent.shipped.figures if agent.shipped is not None else None]
-    if any(figures is not None and figures.stable is False for figures in measured):
+    if is_unsteady(agent):
         notes.append("measurement unstable")
     return notes
 
 
-def target_misses(figures: Figures, latency_ms: float | None, throughput: float | None) -> tuple[str, ...]:
-    """One line for each target that the figures miss: the median latency, and the calls per second.
+def is_unsteady(agent: AgentReport) -> bool:
+    """Whether the speed of the original or of the shipped artifact was not steady while it was measured."""
+    measured = [agent.original, agent.shipped.figures if agent.shipped is not None else None]
+    return any(figures is not None and figures.stable is False for figures in measured)
 
-    A throughput target whose figure was not measured is reported as missed, with that reason.
+
+def target_misses(
+    figures: Figures, latency_ms: float | None, throughput: float | None, memory_mb: float | None = None
+) -> tuple[str, ...]:
+    """One line for each target that the figures miss: median latency, calls per second, resident memory.
+
+    A target whose figure was not measured is reported as missed, with that reason.
     """
     misses = []
     if latency_ms is not None and figures.p50_us > latency_ms * 1e3:
@@ -94,6 +101,10 @@ def target_misses(figures: Figures, latency_ms: float | None, throughput: float 
         misses.append(f"throughput not measured, wanted {rate(throughput)}/s")
     elif throughput is not None and figures.qps is not None and figures.qps < throughput:
         misses.append(f"throughput {rate(figures.qps)}/s, wanted {rate(throughput)}/s")
+    if memory_mb is not None and figures.resident_mb is None:
+        misses.append(f"memory not measured, wanted at most {size(memory_mb * 1e6)}")
+    elif memory_mb is not None and figures.resident_mb is not None and figures.resident_mb > memory_mb:
+        misses.append(f"memory {size(figures.resident_mb * 1e6)}, wanted at most {size(memory_mb * 1e6)}")
     return tuple(misses)
 
 

@@ -12,7 +12,7 @@ import torch
 from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.config.load import Overrides, resolve
 from grandopt.config.schema import AgentConfig, FileConfig, Job, check_agent_name
-from grandopt.errors import ConfigError, GrandoptError
+from grandopt.errors import ConfigError, GrandoptError, InputError
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
@@ -87,7 +87,8 @@ def optimize(
     report = optimize_opened(job, [opened], command=("grandopt.optimize", name), listener=listener)
     agent = report.agents[0]
     if agent.shipped is None or agent.shipped.artifact is None:
-        raise GrandoptError(f"{name}: {agent.reason}")
+        kind = InputError if agent.error_kind == "input" else GrandoptError
+        raise kind(f"{name}: {agent.reason}")
     return Optimized(agent, report, job.output / agent.shipped.artifact)
 
 

@@ -135,7 +135,8 @@ class Contest:
     def _enter(self, place: Place, entry: Entry) -> None:
         self._entries[place] = entry
         if entry.status != "verified":
-            self._tell("verify", f"{entry.label} {entry.status}: {entry.reason}", level="warning")
+            level: Level = "warning" if entry.status == "failed" else "info"
+            self._tell("verify", f"{entry.label} {entry.status}: {entry.reason}", level=level)
 
     def _build_here(self, places: Sequence[Place], deadline: float) -> None:
         for label, threads in places:

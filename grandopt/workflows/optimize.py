@@ -58,7 +58,7 @@ def optimize_opened(
     summary = Summary("optimize", job, command, now)
     done: list[AgentReport] = []
     path = job.output / REPORT
-    with RunLog(job.output / LOG, f"grandopt {' '.join(command)}".rstrip(), now) as log:
+    with RunLog(job.output / LOG, " ".join(summary.command) or "grandopt", now) as log:
 
         def tell(event: Event) -> None:
             log.write(event.level, event.agent, event.step, event.message)

@@ -117,10 +117,13 @@ def targets(config: AgentConfig, profile: Profile, shipped: Figures | None) -> T
     """The agent's own targets, else the profile's, and whether the shipped artifact meets them."""
     latency = config.target_latency_ms or profile.target_latency_ms
     throughput = config.target_throughput or profile.target_throughput
+    memory = profile.memory_limit_mb
     if shipped is None:
-        return TargetsReport(latency_ms=latency, throughput=throughput)
-    misses = target_misses(shipped, latency, throughput)
-    return TargetsReport(latency_ms=latency, throughput=throughput, met=not misses, misses=misses)
+        return TargetsReport(latency_ms=latency, throughput=throughput, memory_mb=memory)
+    misses = target_misses(shipped, latency, throughput, memory)
+    return TargetsReport(
+        latency_ms=latency, throughput=throughput, memory_mb=memory, met=not misses, misses=misses
+    )
 
 
 def failed(

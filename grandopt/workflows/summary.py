@@ -16,12 +16,15 @@ from grandopt.reporting.report import AgentReport, Kind, Report
 
 
 class Summary:
-    """Made when a run begins; `report` puts its frame around the agents' records."""
+    """Made when a run begins; `report` puts its frame around the agents' records.
+
+    `command` is what was called, with the program's name instead of its path.
+    """
 
     def __init__(self, kind: Kind, job: Job, command: Sequence[str], now: Callable[[], datetime]) -> None:
         self._kind: Kind = kind
         self._job = job
-        self._command = (Path(command[0]).name, *command[1:]) if command else ()
+        self.command = (Path(command[0]).name, *command[1:]) if command else ()
         self._now = now
         self._started = now()
         self._begin = time.monotonic()
@@ -37,7 +40,7 @@ class Summary:
         return Report(
             kind=self._kind,
             status=status,
-            command=self._command,
+            command=self.command,
             started=_moment(self._started),
             finished=_moment(self._now()),
             duration_s=time.monotonic() - self._begin,

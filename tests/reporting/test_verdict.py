@@ -79,6 +79,13 @@ def test_target_misses() -> None:
     )
     assert target_misses(figures(1500.0), None, None) == ()
     assert target_misses(figures(1.0, qps=None), None, 10) == ("throughput not measured, wanted 10/s",)
+    assert target_misses(figures(1.0, resident_mb=250.0), None, None, 500) == ()
+    assert target_misses(figures(1.0, resident_mb=900.0), None, None, 500) == (
+        "memory 900 MB, wanted at most 500 MB",
+    )
+    assert target_misses(figures(1.0, resident_mb=None), None, None, 500) == (
+        "memory not measured, wanted at most 500 MB",
+    )
 
 
 def test_counts() -> None:

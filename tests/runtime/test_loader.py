@@ -276,9 +276,10 @@ def _with_members(artifact: Artifact, folder: Path, members: dict[str, bytes]) -
     return write(folder, artifact.manifest, {"program.pt2": buffer.getvalue()}).path
 
 
-def test_what_torch_cannot_compute_is_an_engine_error(store: Store) -> None:
-    """A quantized layer finds no scale for NaN; it must say so, not answer."""
-    executor = load(build(program(Policy), Candidate("int8_dynamic", TorchScriptOptions()), store).path)
-    with pytest.raises(EngineError, match=r"could not run the agent on float32 \[2, 8\]: .*min should be"):
-        executor.run([np.full((2, 8), np.nan, np.float32)])
+def test_what_torch_cannot_compute_is_an_engine_error(artifact: Artifact) -> None:
+    """`run` leaves checking to its caller; what torch then refuses must name the call, in one line."""
+    executor = load(artifact.path)
+    with pytest.raises(EngineError, match=r"could not run the agent on float32 \[2, 9\]: ") as caught:
+        executor.run([np.zeros((2, 9), np.float32)])
+    assert "\n" not in str(caught.value)
     executor.run(draw(program(Policy), 2))

@@ -1,7 +1,8 @@
-"""Keeping Optuna from talking to the user."""
+"""Keeping Optuna and its database from talking to the user."""
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,17 @@ import optuna
 
 @contextmanager
 def quiet_logging() -> Iterator[None]:
-    """Only errors of Optuna's own logger, within the block."""
+    """Only errors of Optuna's own logger, and none of the connection pool's, within the block."""
     before = optuna.logging.get_verbosity()
+    # An interrupt that arrives while a connection is being closed is logged with its traceback and raised.
+    pool = logging.getLogger("sqlalchemy.pool")
+    level = pool.level
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    pool.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
+        pool.setLevel(level)
         optuna.logging.set_verbosity(before)
 
 

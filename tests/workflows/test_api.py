@@ -1,0 +1,99 @@
+"""From Python: a module in memory becomes an artifact that answers like it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import grandopt
+from grandopt.errors import CheckpointError, ConfigError, InputError, SamplesError, SignatureError
+
+
+def network() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(12, 32), nn.Tanh(), nn.Dropout(0.5), nn.Linear(32, 4))
+
+
+@pytest.fixture(scope="module")
+def optimized(tmp_path_factory: pytest.TempPathFactory) -> grandopt.Optimized:
+    output = tmp_path_factory.mktemp("api")
+    return grandopt.optimize(network(), torch.zeros(1, 12), name="gate", profile="basic", output=output)
+
+
+def test_the_artifact_answers_like_the_module_in_eval_mode(optimized: grandopt.Optimized) -> None:
+    observations = torch.randn(5, 12)
+    with torch.inference_mode():
+        expected = network().eval()(observations).numpy()
+    policy = grandopt.load(optimized.path, trust=True)
+    np.testing.assert_allclose(policy(observations.numpy()), expected, atol=1e-6)
+    one = policy(observations[0])
+    assert isinstance(one, torch.Tensor)
+    np.testing.assert_allclose(one.numpy(), expected[0], atol=1e-6)
+
+
+def test_the_record_and_the_files_agree(optimized: grandopt.Optimized) -> None:
+    assert optimized.agent.status in ("optimized", "original kept")
+    assert optimized.path == Path(optimized.path.parents[1] / "artifacts" / "gate")
+    assert optimized.report.status == "complete"
+    assert optimized.agent.source is not None
+    assert optimized.agent.source.weights == "memory"
+    assert optimized.agent.parameters == 12 * 32 + 32 + 32 * 4 + 4
+    manifest = optimized.load().signature
+    assert manifest.inputs[0].shape == (12,)
+
+
+def test_the_callers_module_stays_as_it_is(tmp_path: Path) -> None:
+    model = network().train()
+    before = copy.deepcopy(model.state_dict())
+    grandopt.optimize(model, np.zeros((2, 12), np.float32), profile="basic", output=tmp_path, budget_s=1)
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_a_module_of_main_that_no_file_defines_can_be_measured(tmp_path: Path) -> None:
+    class Local(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            return torch.relu(self.layer(value))
+
+    result = grandopt.optimize(Local(), torch.zeros(1, 3), profile="basic", output=tmp_path, budget_s=5)
+    assert result.agent.original is not None
+    assert result.load()(np.zeros(3, np.float32)).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"model": "not a module"}, CheckpointError, "expected a torch.nn.Module, got str"),
+        ({"example_input": np.float32(1)}, SignatureError, "needs a batch dimension"),
+        ({"example_input": ()}, SignatureError, "holds no input"),
+        ({"example_input": torch.zeros(1, 11)}, InputError, "11"),
+        ({"name": "../gate"}, ConfigError, "agent name '../gate' may hold only"),
+        ({"profile": "fast"}, ConfigError, "unknown profile 'fast'"),
+        ({"samples": "none.npz"}, SamplesError, "none.npz"),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(
+    tmp_path: Path, changes: dict[str, object], error: type[Exception], words: str
+) -> None:
+    arguments = {
+        "model": network(),
+        "example_input": torch.zeros(1, 12),
+        "name": "gate",
+        "profile": "basic",
+        "output": tmp_path,
+        **changes,
+    }
+    with pytest.raises(error, match=words) as caught:
+        grandopt.optimize(**arguments)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "artifacts").exists() or not list((tmp_path / "artifacts").iterdir())

@@ -1,0 +1,63 @@
+"""The search without trials: every choice once, in order, until the time is used up."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+from grandopt.tuning.objective import Figures
+from grandopt.tuning.result import Infeasible, Prune, TuningResult
+from grandopt.tuning.space import Choice, Space
+from grandopt.workflows.search import Evaluation, Search, _in_order
+
+
+class Known:
+    """Answers with known latencies; what has none is infeasible."""
+
+    def __init__(self, latencies: dict[str, float], seconds: float = 0.0) -> None:
+        self.latencies = latencies
+        self.seconds = seconds
+        self.asked: list[str] = []
+
+    def __call__(self, choice: Choice, prune: Prune) -> Figures:
+        self.asked.append(choice.candidate)
+        time.sleep(self.seconds)
+        assert not prune(1e9)
+        if choice.candidate not in self.latencies:
+            raise Infeasible("refused: output 'q': error 2 is 20 times the limit 0.1")
+        latency = self.latencies[choice.candidate]
+        return Figures(latency_us=latency, p99_us=None, throughput=1e6 / latency, memory_mb=1.0)
+
+    def score(self, figures: Figures) -> float:
+        return figures.latency_us
+
+
+def _search(known: Known, budget_s: float = 60.0) -> TuningResult:
+    return _in_order(Space(("a", "b", "c")), cast("Evaluation", known), Search(budget_s=budget_s))
+
+
+def test_every_choice_is_tried_once_and_the_best_is_named() -> None:
+    known = Known({"a": 30.0, "c": 20.0})
+    found = _search(known)
+    assert known.asked == ["a", "b", "c"]
+    assert [(trial.choice.candidate, trial.state, trial.score) for trial in found.trials] == [
+        ("a", "complete", 30.0),
+        ("b", "infeasible", None),
+        ("c", "complete", 20.0),
+    ]
+    assert found.trials[1].reason == "refused: output 'q': error 2 is 20 times the limit 0.1"
+    assert found.best is found.trials[2]
+    assert (found.stopped_by, found.reused) == ("exhausted", 0)
+
+
+def test_the_budget_ends_the_search() -> None:
+    known = Known({"a": 30.0, "b": 20.0, "c": 10.0}, seconds=0.05)
+    found = _search(known, budget_s=0.01)
+    assert known.asked == ["a"]
+    assert (found.stopped_by, found.best) == ("budget", found.trials[0])
+
+
+def test_without_a_usable_choice_there_is_no_best() -> None:
+    found = _search(Known({}))
+    assert found.best is None
+    assert {trial.state for trial in found.trials} == {"infeasible"}
