@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 
+LONGEST = 60
+"""Characters of a message that a live line has room for."""
+
 
 class ProgressDisplay:
     """A listener of a job's events. Use it as a context manager, so that the terminal is left in order.
 
-    On a terminal one live line shows agent, step and what is left of the time budget, and only warnings and
-    errors stay above it. Elsewhere every event is a line. Debug events are shown with `verbose` only; with
-    `quiet` only errors are.
+    On a terminal one live line shows agent, step, what is being built or measured, and what is left of the
+    time budget; only warnings and errors stay above it. Elsewhere every event is a line. Debug events are
+    shown with `verbose` only; with `quiet` only errors are.
     """
 
     def __init__(self, terminal: Terminal) -> None:
@@ -73,7 +76,9 @@ class ProgressDisplay:
 
 def _live(event: Event) -> str:
     left = "" if event.remaining_s is None else f" · {max(0.0, event.remaining_s):.0f} s left"
-    return one_line(f"{event.agent or 'all agents'} · {event.step}{left}")
+    what = one_line(event.message)
+    what = what if len(what) <= LONGEST else f"{what[: LONGEST - 1]}…"
+    return one_line(f"{event.agent or 'all agents'} · {event.step}{left}") + (f" · {what}" if what else "")
 
 
 def _line(event: Event) -> str:

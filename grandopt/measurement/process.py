@@ -48,7 +48,7 @@ class WorkerProcess:
     that Ctrl-C in a terminal reaches only the parent. It ends when its standard input does, hence also when
     the parent dies.
 
-    Not thread-safe. Whoever makes it owns it and must `close` or `kill` it. Making one raises
+    Not thread-safe but for `stop`. Whoever makes it owns it and must `close` or `kill` it. Making one raises
     MeasurementError when the system refuses another process.
     """
 
@@ -115,6 +115,11 @@ class WorkerProcess:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
         self._files.close()
+
+    def stop(self) -> None:
+        """End the process, from any thread: whoever waits for its answer learns it, and cleans up."""
+        if self._process.returncode is None:
+            self._kill_group()
 
     def _expire(self) -> None:
         self._expired = True

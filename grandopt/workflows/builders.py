@@ -88,7 +88,12 @@ class Builders:
                     on_begin(running, done)
         except BaseException:
             batch.waiting.clear()
-            self.close()  # the threads see their processes die, and end
+            while any(thread.is_alive() for thread in threads):
+                for worker in list(self._workers.values()):
+                    worker.stop()
+                for thread in threads:
+                    thread.join(0.05)
+            self.close()
             raise
         left = [Outcome(place, "not measured", BUDGET_USED, 0.0) for place in batch.waiting]
         return [*done, *left]

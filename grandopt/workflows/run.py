@@ -7,6 +7,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from grandopt.artifacts.store import Store
 from grandopt.config.schema import Job
 from grandopt.measurement.environment import available_cores
@@ -62,11 +64,23 @@ class Run:
 def running(job: Job, store: Path, listener: Listener) -> Iterator[Run]:
     """A run whose processes live, and whose entries in the store are in use, as long as the block."""
     with (
+        _granted_threads(),
         WorkerPool(processes=RELEASE_PROCESSES) as pool,
         Builders(available_cores()) as builders,
         closing(Store(store, int(job.store_limit_mb * 1e6))) as kept,
     ):
         yield Run(job, kept, pool, builders, listener, total=len(job.agents))
+
+
+@contextmanager
+def _granted_threads() -> Iterator[None]:
+    """Within the block torch uses no more threads than the cgroup grants; by itself it counts the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, available_cores()))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def storage_url(job: Job) -> str:

@@ -20,11 +20,11 @@ EVENTS = [
 ]
 
 
-def said(terminal: Terminal, *, interactive: bool) -> str:
+def said(terminal: Terminal, *, interactive: bool, events: list[Event] = EVENTS) -> str:
     stream = io.StringIO()
-    terminal.err = Console(file=stream, force_terminal=interactive, width=80, markup=False)
+    terminal.err = Console(file=stream, force_terminal=interactive, width=160, markup=False)
     with ProgressDisplay(terminal) as display:
-        for event in EVENTS:
+        for event in events:
             display(event)
     return stream.getvalue()
 
@@ -55,3 +55,8 @@ def test_a_terminal_has_a_live_line_and_keeps_warnings() -> None:
     assert "3 candidates" not in text
     assert "1/2" in text
     assert text.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in text  # the cursor is shown again
+
+
+def test_the_live_line_says_what_is_measured_and_what_is_left() -> None:
+    text = said(Terminal(), interactive=True, events=EVENTS[:3])
+    assert "gate · measure · 42 s left · 3 candidates" in text

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -27,7 +28,10 @@ def operators(run: Run, payload: Any, batches: Sequence[Sequence[Array]]) -> lis
     `payload` is what the engine calls. Of a network its layers are known by their names, of an exported graph
     from what it remembers of them; TorchScript does not tell.
     """
-    with _layers_of(payload) as layered:
+    owner = getattr(payload, "__self__", payload)
+    if isinstance(owner, GraphModule):
+        run = _Layered(owner).call
+    with _layers_of(owner) as layered:
         for inputs in batches[:2]:  # the first calls compile or choose kernels
             run(inputs)
         with profile(activities=[ProfilerActivity.CPU]) as recorded:
@@ -55,25 +59,22 @@ def _layer(event: Any) -> str:
 
 
 @contextmanager
-def _layers_of(payload: Any) -> Iterator[bool]:
-    """Within the block the layers of `payload` name themselves to the profiler; whether they can."""
-    owner = getattr(payload, "__self__", payload)
-    if isinstance(owner, GraphModule):
-        changed: list[torch.nn.Module] = [owner]
-        owner.__dict__["forward"] = _Layered(owner).run
-    elif isinstance(owner, torch.nn.Module) and not isinstance(owner, torch.jit.ScriptModule):
-        # Not hooks: torch's fused attention is switched off by them.
-        changed = [child for name, child in owner.named_modules() if name]
-        for name, child in owner.named_modules():
-            if name:
-                child.__dict__["forward"] = _named(child.forward, name)
-    else:
+def _layers_of(owner: Any) -> Iterator[bool]:
+    """Within the block the layers of a network name themselves to the profiler; whether they can."""
+    if isinstance(owner, GraphModule):  # its interpreter does
+        yield True
+        return
+    if not isinstance(owner, torch.nn.Module) or isinstance(owner, torch.jit.ScriptModule):
         yield False
         return
+    # Not hooks: torch's fused attention is switched off by them.
+    changed = {name: child for name, child in owner.named_modules() if name}
+    for name, child in changed.items():
+        child.__dict__["forward"] = _named(child.forward, name)
     try:
         yield True
     finally:
-        for module in changed:
+        for module in changed.values():
             module.__dict__.pop("forward", None)
 
 
@@ -88,6 +89,10 @@ def _named(forward: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 class _Layered(Interpreter):
     """Runs a graph with each operator inside the layer that it came from."""
+
+    def call(self, inputs: Sequence[Array]) -> None:
+        with torch.inference_mode():
+            self.run(*[torch.from_numpy(np.array(array)) for array in inputs])
 
     def run_node(self, n: Node) -> Any:
         stack = n.meta.get("nn_module_stack") or {}

@@ -1,0 +1,88 @@
+"""Candidates are built in other processes, verified, and found again."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NoReturn
+
+import torch
+
+from grandopt.workflows.capture import captured
+from grandopt.workflows.contest import Contest
+from grandopt.workflows.events import Event
+from grandopt.workflows.run import Run
+from tests.small_agents import Policy
+from tests.workflows.conftest import MakeRun, opened
+
+PLACES = [("torchscript/float32", 1), ("torchscript/float32/no-ofi", 1)]
+
+
+class Stubborn(Policy):
+    """A network that no other process can be given."""
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("holds a device that cannot be pickled")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stubborn:
+        return self
+
+
+def contest(run: Run, kind: type[torch.nn.Module] = Policy) -> Contest:
+    agent = opened(kind)
+    return Contest(run, agent, captured(agent.checkpoint, run.store))
+
+
+def said(events: list[Event], step: str) -> list[str]:
+    return [event.message for event in events if event.step == step]
+
+
+def built(run: Run, kind: type[torch.nn.Module] = Policy, seconds: float = 60.0) -> Contest:
+    made = contest(run, kind)
+    made.build(PLACES, time.monotonic() + seconds)
+    return made
+
+
+def test_a_second_run_builds_and_verifies_nothing(make_run: MakeRun) -> None:
+    first: list[Event] = []
+    with make_run(first) as run:
+        entries = built(run).entries()
+        assert [entry.status for entry in entries] == ["verified", "verified"]
+        assert all(entry.verification is not None and entry.verification.passed for entry in entries)
+        assert len(said(first, "build")) == 2
+    again: list[Event] = []
+    with make_run(again) as run:
+        second = built(run).entries()
+        assert said(again, "build") == []
+        assert second == entries
+        assert contest(run).verified_again(second[0]).verification == entries[0].verification
+
+
+def test_a_damaged_entry_is_built_again(make_run: MakeRun) -> None:
+    events: list[Event] = []
+    with make_run(events) as run:
+        artifact = built(run).entries()[0].artifact
+        assert artifact is not None
+        artifact.payload_path("program.pt").write_bytes(b"?")
+        events.clear()
+        entry = built(run).entry("torchscript/float32")
+        assert entry.status == "verified"
+        assert len(said(events, "build")) == 1
+        assert entry.artifact is not None
+        entry.artifact.payloads()
+
+
+def test_without_time_nothing_is_built_and_the_row_says_why(make_run: MakeRun) -> None:
+    with make_run([]) as run:
+        entries = built(run, seconds=-1.0).entries()
+        assert {(entry.status, entry.reason) for entry in entries} == {
+            ("not measured", "the time budget was used up")
+        }
+
+
+def test_what_cannot_be_handed_over_is_built_here(make_run: MakeRun) -> None:
+    events: list[Event] = []
+    with make_run(events) as run:
+        entries = built(run, Stubborn).entries()
+        assert [entry.status for entry in entries] == ["verified", "verified"]
+        assert any("cannot be handed to a build process" in line for line in said(events, "build"))
+        assert not [event for event in events if "of 2 done" in event.message], "no build process was asked"
