@@ -38,7 +38,7 @@ PROFILES: dict[ProfileName, Profile] = {
     "aggressive": Profile(
         name="aggressive",
         engines=ENGINES,
-        precisions=("float32", "int8_dynamic", "bfloat16"),
+        precisions=("float32", "int8_dynamic", "bfloat16", "int8_static"),
         runtime_parts=("cache", "memory", "async", "adaptive"),
         trials=40,
         budget_s=60,

@@ -48,7 +48,12 @@ class Contest:
         self.original = build.original(program, run.store)
         self.candidates = {
             candidate.label: candidate
-            for candidate in build.candidates(program, run.job.profile.engines, run.job.profile.precisions)
+            for candidate in build.candidates(
+                program,
+                run.job.profile.engines,
+                run.job.profile.precisions,
+                every=run.job.profile.name == "maximum",
+            )
         }
         self._run = run
         self._opened = opened
