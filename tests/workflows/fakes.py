@@ -8,7 +8,7 @@ from grandopt.compiler.build import Candidate
 from grandopt.config.schema import EagerOptions, TorchScriptOptions
 from grandopt.measurement.result import Measurement, ProcessSamples, SubjectSamples
 from grandopt.measurement.settings import Settings
-from grandopt.workflows.contest import Entry, EntryStatus
+from grandopt.workflows.entry import Entry, EntryStatus
 
 EAGER = Candidate("float32", EagerOptions())
 SCRIPT = Candidate("float32", TorchScriptOptions())
