@@ -65,7 +65,7 @@ def optimize_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentReport
         decision = _proven(contest, measurement, finalists)
     with stages.step("batches"):
         kept = _kept(run, contest, decision, measurement)
-        curves = batch_curves(run, contest, _best_two(kept, finalists, measurement))
+        curves = batch_curves(run, contest, _best_two(contest, kept, found))
     with stages.step("ship"):
         report = _report(run, opened, contest, kept, decision, limit, curves)
         rows = candidate_rows(contest, found, measurement, decision)
@@ -136,13 +136,15 @@ def _kept(run: Run, contest: Contest, decision: Decision, measurement: Measureme
     return Kept(None if slower else plain, measurement)
 
 
-def _best_two(kept: Kept, finalists: Sequence[Entry], measurement: Measurement) -> list[Entry | None]:
-    """What is shipped (None is the original), and the fastest of the other finalists."""
+def _best_two(contest: Contest, kept: Kept, found: TuningResult) -> list[Entry | None]:
+    """What is shipped (None is the original), and the fastest other candidate of the search."""
     label = ORIGINAL if kept.entry is None else kept.entry.label
-    measured = {subject.label for subject in measurement.subjects}
-    others = [entry for entry in finalists if entry.label != label and entry.label in measured]
-    others.sort(key=lambda entry: measurement.summary(entry.label).p50_us)
-    return [kept.entry, *others[:1]]
+    complete = [trial for trial in found.trials if trial.state == "complete"]
+    for trial in sorted(complete, key=lambda trial: trial.score or 0.0):
+        entry = contest.entry(trial.choice.candidate, trial.choice.threads)
+        if entry.label != label and entry.status == "verified":
+            return [kept.entry, entry]
+    return [kept.entry]
 
 
 def _report(

@@ -1,12 +1,24 @@
-"""What parts of grandopt itself a kept result depends on."""
+"""What code a kept result depends on: parts of grandopt itself, and the libraries of an engine."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import grandopt
+from grandopt.artifacts.artifact import Artifact
+from grandopt.measurement.environment import libraries
+
+ALWAYS = ("grandopt", "numpy", "torch")
+"""Libraries that every comparison with an original goes through."""
+
+
+def library_versions(artifacts: Sequence[Artifact]) -> dict[str, str]:
+    """The installed versions of the libraries that these artifacts run with, and of those always used."""
+    needed = {*ALWAYS, *(name for artifact in artifacts for name in artifact.manifest.requires)}
+    return {name: version for name, version in libraries().items() if name in needed}
 
 
 @lru_cache(maxsize=8)

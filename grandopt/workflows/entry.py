@@ -16,13 +16,13 @@ from grandopt.compiler.identity import compiler_identity, graph_digest
 from grandopt.compiler.program import Program
 from grandopt.config.schema import Limits
 from grandopt.errors import ArtifactError, EngineError, EngineUnavailableError, PassError
-from grandopt.measurement.environment import environment, libraries
+from grandopt.measurement.environment import environment
 from grandopt.runtime.loader import load
 from grandopt.signature import Array
 from grandopt.verification.oracle import Oracle
 from grandopt.verification.result import Verification
 from grandopt.verification.verify import verify
-from grandopt.workflows.code import code_digest
+from grandopt.workflows.code import code_digest, library_versions
 
 EntryStatus = Literal["verified", "refused", "failed", "unavailable", "not measured"]
 
@@ -115,7 +115,7 @@ def _verdict_key(agent: Contestant, candidate: Candidate, artifact: Artifact) ->
         compiler_identity(),
         code_digest(VERIFYING),
         environment().identity,
-        libraries(),
+        library_versions([artifact]),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from grandopt.artifacts.artifact import Artifact
-from grandopt.measurement.environment import environment, libraries
-from grandopt.workflows.code import code_digest
+from grandopt.measurement.environment import environment
+from grandopt.workflows.code import code_digest, library_versions
 from grandopt.workflows.run import Run
 
 MEASURING = ("measurement", "runtime", "signature.py")
@@ -40,7 +40,7 @@ def once(
         [artifact.manifest.digest for artifact in artifacts],
         settings,
         environment().identity,
-        libraries(),
+        library_versions(artifacts),
         platform.python_version(),
         code_digest(MEASURING),
     ]

@@ -19,7 +19,7 @@ from grandopt.errors import TuningError
 from grandopt.tuning.objective import Figures
 from grandopt.tuning.result import Infeasible, Prune, Trial, TuningResult
 from grandopt.tuning.space import Choice, Space
-from grandopt.tuning.study import run
+from grandopt.tuning.study import finished, run
 from tests.tuning.worker import SPACE as SHARED
 
 LATENCY = {"a": 10.0, "b": 3.0, "c": 50.0}
@@ -308,3 +308,42 @@ def test_a_killed_process_leaves_a_study_that_resumes(url: str, tmp_path: Path) 
     lines = second.read_text().splitlines()
     assert len(lines) == len(set(lines)) == SHARED.size
     assert " ".join(interrupted) in lines
+
+
+def test_choices_that_cannot_be_taken_now_are_left_for_later(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    space = Space(("a", "b"))
+    seen: list[str] = []
+
+    def evaluate(choice: Choice, prune: Prune) -> Figures:
+        seen.append(choice.candidate)
+        return Figures(1.0, None, 1.0, 1.0)
+
+    shared = {
+        "goal": "latency",
+        "trials": 9,
+        "budget_s": 60.0,
+        "storage_url": url,
+        "study_name": "s",
+        "seed": 0,
+    }
+    first = run(space, evaluate, without={Choice("b", 1, 1)}, **shared)  # type: ignore[arg-type]
+    assert (seen, first.stopped_by) == (["a"], "exhausted")
+    assert [trial.choice.candidate for trial in finished(url, "s")] == ["a"]
+    assert finished(url, "another") == ()
+    run(space, evaluate, **shared)  # type: ignore[arg-type]
+    assert seen == ["a", "b"]
+
+
+def test_a_short_score_is_held_against_the_rival(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+
+    def evaluate(choice: Choice, prune: Prune) -> Figures:
+        assert prune(3.0)
+        return Figures(3.0, None, 1.0, 1.0)
+
+    result = run(
+        Space(("a",)), evaluate, goal="latency", trials=9, budget_s=60.0, storage_url=url, study_name="s",
+        seed=0, rival=1.0,
+    )  # fmt: skip
+    assert [trial.state for trial in result.trials] == ["pruned"]
