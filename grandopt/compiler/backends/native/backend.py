@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import resources
 
 from grandopt.compiler.backends.base import Lowered
-from grandopt.compiler.backends.native.binding import binding_source, compile_binding
+from grandopt.compiler.backends.native.binding import binding_sources, compile_binding
 from grandopt.compiler.backends.native.build import compile_libraries, render
 from grandopt.compiler.backends.native.form import Graph, Linear, MatMul, Recurrent, Value
 from grandopt.compiler.backends.native.interface import source_archive
@@ -73,7 +73,8 @@ def identity() -> dict[str, str]:
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
     texts = [headers.joinpath(name).read_bytes() for name in ("simd.h", "mathematics.h")]
-    digest = hashlib.sha256(b"".join([*texts, binding_source().encode()])).hexdigest()
+    texts += [text.encode() for text in binding_sources().values()]
+    digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}
 
 

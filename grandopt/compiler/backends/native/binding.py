@@ -16,10 +16,13 @@ from grandopt.errors import EngineUnavailableError
 FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 
 
-def binding_source() -> str:
-    """The C text of the binding."""
+SOURCES = ("native_arguments.h", "native_binding.c")
+
+
+def binding_sources() -> dict[str, str]:
+    """The C files of the binding by name."""
     folder = resources.files("grandopt.runtime.executors")
-    return folder.joinpath("native_binding.c").read_text(encoding="utf-8")
+    return {name: folder.joinpath(name).read_text(encoding="utf-8") for name in SOURCES}
 
 
 @functools.cache
@@ -36,7 +39,8 @@ def compile_binding(compiler: Compiler) -> bytes:
         )
     with tempfile.TemporaryDirectory(prefix="grandopt-binding-") as name:
         folder = Path(name)
-        (folder / "binding.c").write_text(binding_source(), encoding="utf-8")
+        for file, text in binding_sources().items():
+            (folder / file).write_text(text, encoding="utf-8")
         includes = [f"-I{headers}", f"-I{np.get_include()}"]
-        compiler.run([*FLAGS, *includes, "binding.c", "-o", "binding.so", "-ldl"], folder)
+        compiler.run([*FLAGS, *includes, SOURCES[-1], "-o", "binding.so", "-ldl"], folder)
         return (folder / "binding.so").read_bytes()

@@ -18,6 +18,7 @@ from grandopt.compiler.backends.native.batch import BatchTracker, at_one, check_
 from grandopt.compiler.backends.native.builder import Builder
 from grandopt.compiler.backends.native.form import Graph, Value
 from grandopt.compiler.backends.native.operators import (  # noqa: F401 - importing registers the translators
+    activations,
     convolution,
     creation,
     elementwise,

@@ -100,7 +100,9 @@ def normalize_loops(op: Normalize, operands: Sequence[Operand], output: Operand,
             return [f"const vf d = {valid};", "square = v_fma(d, d, square);"]
 
         def finish(position: str, count: int) -> list[str]:
-            load = lambda p, step=1: _load(f"{p} + {position}", count, lanes) if step else f"v_set1(*({p}))"  # noqa: E731
+            def load(pointer: str, step: int = 1) -> str:
+                return _load(f"{pointer} + {position}", count, lanes) if step else f"v_set1(*({pointer}))"
+
             lines = [
                 f"const vf n = v_fma(({load(x)} - mean) * scale, {load(weight)}, {load(bias)});",
                 *(

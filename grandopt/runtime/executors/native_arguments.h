@@ -1,0 +1,150 @@
+/* The arguments of a call: which tensors an agent has, and the memory that is checked and taken for them.
+ * Part of `native_binding.c`, which alone includes it.
+ */
+#define Py_LIMITED_API 0x030b0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
+#include <numpy/arrayobject.h>
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_TENSORS = 64, MOST_AXES = 15, ALIGNMENT = 64 };
+
+typedef int (*entry_point)(const void *const *in, void *const *out, int64_t batch, void *scratch);
+
+typedef struct { /* one input or output */
+    PyArray_Descr *descr;
+    char kind;     /* 'f', 'i', 'u' or '?', see kind_of */
+    int axes;      /* of one sample */
+    npy_intp shape[MOST_AXES];
+    Py_ssize_t item, bytes; /* of one element, of one sample */
+} Tensor;
+
+typedef struct { /* the memory of one tensor during a call */
+    char *data;
+    int64_t batch; /* -1: given without a batch */
+    bool held;     /* whether `buffer` must be released */
+    Py_buffer buffer;
+} Memory;
+
+typedef struct {
+    PyObject_HEAD
+    void *library;
+    entry_point invoke;
+    int inputs, outputs;
+    Tensor *tensors;        /* inputs, then outputs */
+    int64_t release_batch;  /* batches from here on run without the GIL */
+    size_t scratch_bytes;
+    void **blocks;          /* scratch that no call uses; guarded by the GIL */
+    size_t count, capacity;
+    PyObject *explain;      /* (position, given or None, reason) -> raises */
+} Agent;
+
+/* ---- memory of the arguments -------------------------------------------------------------------------- */
+
+static char kind_of(const char *format) {
+    if (format == NULL) return 'u'; /* the protocol's default: unsigned bytes */
+    if (*format == '@' || *format == '=' || *format == '<') ++format;
+    if (*format == '\0' || format[1] != '\0') return 0;
+    if (strchr("bhilqn", *format)) return 'i';
+    if (strchr("BHILQN", *format)) return 'u';
+    if (strchr("efd", *format)) return 'f';
+    return *format == '?' ? '?' : 0;
+}
+
+static bool refuse(const Agent *self, int position, PyObject *given, const char *reason) {
+    bool expected = PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_TypeError) ||
+                    PyErr_ExceptionMatches(PyExc_ValueError); /* NumPy's for a read-only array */
+    if (PyErr_Occurred() != NULL && !expected) return false; /* such as MemoryError: goes on as it is */
+    PyErr_Clear();
+    PyObject *result = PyObject_CallFunction(self->explain, "iOs", position, given, reason);
+    if (result != NULL) {
+        Py_DECREF(result);
+        PyErr_SetString(PyExc_SystemError, "explain did not raise");
+    }
+    return false;
+}
+
+static bool same_shape(const Tensor *tensor, int axes, const npy_intp *shape, int64_t *batch) {
+    int lead = axes - tensor->axes;
+    if (lead != 0 && lead != 1) return false;
+    for (int i = 0; i < tensor->axes; ++i) {
+        if (shape[lead + i] != tensor->shape[i]) return false;
+    }
+    *batch = lead ? (int64_t)shape[0] : -1;
+    return true;
+}
+
+/* Anything with the buffer protocol. The buffer is held, so that the memory stays where it is. */
+static bool take_buffer(const Agent *self, int position, PyObject *given, bool written, Memory *memory) {
+    const Tensor *tensor = &self->tensors[position];
+    int flags = PyBUF_ND | PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(given, &memory->buffer, flags) != 0) {
+        return refuse(self, position, given, "layout");
+    }
+    memory->held = true;
+    const Py_buffer *b = &memory->buffer;
+    if (b->itemsize != tensor->item || kind_of(b->format) != tensor->kind) {
+        return refuse(self, position, given, "dtype");
+    }
+    npy_intp shape[MOST_AXES + 1];
+    if (b->ndim > MOST_AXES + 1) return refuse(self, position, given, "shape");
+    for (int i = 0; i < b->ndim; ++i) shape[i] = (npy_intp)b->shape[i];
+    if (!same_shape(tensor, b->ndim, shape, &memory->batch)) return refuse(self, position, given, "shape");
+    memory->data = b->buf;
+    return true;
+}
+
+static bool take(const Agent *self, int position, PyObject *given, bool written, Memory *memory) {
+    const Tensor *tensor = &self->tensors[position];
+    memory->held = false;
+    if (PyArray_CheckExact(given)) {
+        PyArrayObject *array = (PyArrayObject *)given;
+        int needed = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | (written ? NPY_ARRAY_WRITEABLE : 0);
+        if (PyArray_DESCR(array) == tensor->descr && PyArray_CHKFLAGS(array, needed)) {
+            if (!same_shape(tensor, PyArray_NDIM(array), PyArray_DIMS(array), &memory->batch)) {
+                return refuse(self, position, given, "shape");
+            }
+            memory->data = PyArray_DATA(array);
+            return true;
+        }
+    }
+    if (!take_buffer(self, position, given, written, memory)) return false;
+    if ((uintptr_t)memory->data % (size_t)tensor->item != 0) return refuse(self, position, given, "alignment");
+    return true;
+}
+
+static void drop(Memory *memories, int count) {
+    for (int i = 0; i < count; ++i) {
+        if (memories[i].held) PyBuffer_Release(&memories[i].buffer);
+    }
+}
+
+static bool overlap(const Agent *self, const Memory *memories, int64_t batch, PyObject *const *given) {
+    int total = self->inputs + self->outputs;
+    for (int o = self->inputs; o < total; ++o) {
+        const char *start = memories[o].data, *end = start + batch * self->tensors[o].bytes;
+        for (int i = 0; i < o; ++i) {
+            const char *other = memories[i].data;
+            if (start < other + batch * self->tensors[i].bytes && other < end) {
+                return !refuse(self, o, given[o], "overlap");
+            }
+        }
+    }
+    return false;
+}
+
+/* The number of samples that all memories agree on, or 0 after an exception. */
+static int64_t common_batch(const Agent *self, const Memory *memories, int from, int to, PyObject *const *given) {
+    int64_t batch = memories[0].batch;
+    for (int i = from; i < to; ++i) {
+        if (memories[i].batch == 0) return refuse(self, i, given[i], "empty");
+        if (memories[i].batch != batch) return refuse(self, i, given[i], "batch");
+    }
+    return batch < 0 ? 1 : batch;
+}
