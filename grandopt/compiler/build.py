@@ -70,8 +70,6 @@ def build(
     Raises UnsupportedError when a pass or the engine cannot take the program, PassError when a pass broke it,
     BuildError when the engine failed, OutputError when the store cannot be written.
     """
-    if not _calibrated(candidate):
-        calibration = None
     name = key(program, candidate, threads, calibration)
     stored = store.get(name)
     if stored is not None:
@@ -127,7 +125,7 @@ def key(
         "options": candidate.options.model_dump(mode="json"),
         "passes": candidate.passes,
         "threads": threads,
-        "calibration": None if calibration is None else arrays_digest(calibration),
+        "calibration": _samples_digest(candidate, calibration),
         "compilers": {
             **compiler_identity(),
             **engine_identity(candidate.engine),
@@ -179,8 +177,11 @@ def _described(program: Program) -> dict[str, Any]:
     }
 
 
-def _calibrated(candidate: Candidate) -> bool:
-    return isinstance(candidate.options, OnnxRuntimeOptions) and candidate.options.quantization == "static"
+def _samples_digest(candidate: Candidate, calibration: Sequence[Array] | None) -> str | None:
+    """The samples' part of the key: of all engines' options, only static quantization looks at them."""
+    options = candidate.options
+    static = isinstance(options, OnnxRuntimeOptions) and options.quantization == "static"
+    return arrays_digest(calibration) if static and calibration is not None else None
 
 
 def _lower(

@@ -118,5 +118,6 @@ def _built(run: Run, program: Program, entry: Entry) -> Artifact:
     try:
         return build.build(program, entry.candidate, run.store, threads=entry.threads)
     except EngineError:
-        plain = Candidate("float32", entry.candidate.options)
-        return build.build(program, plain, run.store, threads=entry.threads)
+        # Static quantization has no samples of it, a reduction of the precision no layers.
+        options = type(entry.candidate.options)()
+        return build.build(program, Candidate("float32", options), run.store, threads=entry.threads)

@@ -53,11 +53,10 @@ def _archive(of: Program) -> Program:
 
 def test_candidates_read_from_plain_to_reduced() -> None:
     of = program(Policy)
-    float32 = ["eager/float32", "torchscript/float32/no-ofi", "torchscript/float32", "native/float32"]
+    float32 = ["eager/float32", "torchscript/float32/no-ofi", "torchscript/float32"]
     assert _labels(of, "float32") == float32
     assert _labels(of, *PRECISIONS) == [
         *float32,
-        "native/bfloat16",
         "eager/bfloat16",
         "torchscript/bfloat16/no-ofi",
         "torchscript/bfloat16",
@@ -70,6 +69,7 @@ def test_candidates_read_from_plain_to_reduced() -> None:
 
 def test_candidates_of_the_compiled_engines() -> None:
     of = program(Policy)
+    assert _labels(of, *PRECISIONS, engines=("native",)) == ["native/float32", "native/bfloat16"]
     usual = _labels(of, *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
     assert usual == [
         "inductor/float32",
@@ -349,3 +349,12 @@ def test_real_frozen_archives(shared_checkpoints: Path, store: Store, name: str)
     for artifact in artifacts:
         for got, output in zip(load(artifact.path).run(inputs), want, strict=True):
             np.testing.assert_allclose(got, output, rtol=1e-4, atol=1e-5)
+
+
+def test_recorded_samples_change_only_the_builds_that_look_at_them() -> None:
+    of = program(Policy)
+    samples = draw(of, 4)
+    plain, static = Candidate("float32", TorchScriptOptions()), OnnxRuntimeOptions(quantization="static")
+    assert key(of, plain, calibration=samples) == key(of, plain)
+    calibrated = Candidate("int8_static", static)
+    assert key(of, calibrated, calibration=samples) != key(of, calibrated)

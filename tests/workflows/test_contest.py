@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -40,6 +41,16 @@ def built(run: Run, kind: type[torch.nn.Module] = Policy, seconds: float = 60.0)
     made = contest(run, kind)
     made.build(PLACES, time.monotonic() + seconds)
     return made
+
+
+def test_recorded_samples_reach_the_build_processes_and_the_verdict(make_run: MakeRun) -> None:
+    with make_run([]) as run:
+        agent = opened(Policy)
+        recorded = (torch.randn(300, 8, generator=torch.Generator().manual_seed(1)).numpy(),)
+        agent = replace(agent, samples=recorded)
+        made = Contest(run, agent, captured(agent.checkpoint, run.store))
+        made.build(PLACES, time.monotonic() + 60.0)
+        assert [(entry.status, entry.reason) for entry in made.entries()] == [("verified", None)] * 2
 
 
 def test_a_second_run_builds_and_verifies_nothing(make_run: MakeRun) -> None:

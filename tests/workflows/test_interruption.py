@@ -16,13 +16,14 @@ from tests.workflows import command
 
 PATIENCE_S = 120.0
 TWO_AGENTS = ("--agent", "decision_gate", "--agent", "lvn_embedder")
-SEARCHING = ("optimize", *TWO_AGENTS, "--profile", "standard", "--budget", "12")
+ENGINES = ("--engine", "eager", "--engine", "torchscript", "--engine", "native")
+SEARCHING = ("optimize", *TWO_AGENTS, *ENGINES, "--profile", "standard", "--budget", "20")
 
 
-def _wait_for(path: Path, text: str, process: subprocess.Popen[bytes], times: int = 1) -> None:
-    """Until the process has written `text` so often; fails when it ends before."""
+def _wait_for(path: Path, text: str, process: subprocess.Popen[bytes]) -> None:
+    """Until the process has written `text`; fails when it ends before."""
     end = time.monotonic() + PATIENCE_S
-    while path.read_text(encoding="utf-8").count(text) < times:
+    while text not in path.read_text(encoding="utf-8"):
         assert process.poll() is None, path.read_text(encoding="utf-8")
         assert time.monotonic() < end, path.read_text(encoding="utf-8")
         time.sleep(0.02)
@@ -45,7 +46,7 @@ def _interrupted(folder: Path, *moment: str) -> tuple[int, str]:
 
 
 def test_ctrl_c_leaves_a_partial_report(tmp_path: Path) -> None:
-    code, said = _interrupted(tmp_path, "decision_gate trial: ")
+    code, said = _interrupted(tmp_path, "decision_gate first round: ")
     assert code == 130
     assert said.splitlines()[-1] == "error: interrupted"
     assert "Traceback" not in said
@@ -76,7 +77,7 @@ def test_a_run_killed_at_any_moment_leaves_whole_artifacts_and_goes_on(tmp_path:
     for _ in range(4):
         _kill(tmp_path, after_s=moments.uniform(0.5, 15.0))
     # Once more, surely after some trials were finished.
-    _kill(tmp_path, after_s=moments.uniform(0.0, 2.0), trials=4)
+    _kill(tmp_path, after_s=moments.uniform(0.0, 2.0), moment="decision_gate measure: ")
     result = command.run(tmp_path, *SEARCHING)
     assert result.returncode == 0, result.stderr
     report = command.report(tmp_path)
@@ -88,14 +89,14 @@ def test_a_run_killed_at_any_moment_leaves_whole_artifacts_and_goes_on(tmp_path:
     assert reused[0] > 0
 
 
-def _kill(folder: Path, after_s: float, trials: int = 0) -> None:
-    """Start the run and kill it after so many seconds, counted from its trial number `trials` where given."""
+def _kill(folder: Path, after_s: float, moment: str | None = None) -> None:
+    """Start the run and kill it after so many seconds, counted from its saying `moment` where given."""
     said = folder / "stderr"
     with said.open("wb") as stderr:
         process = command.start(folder, *SEARCHING, stderr=stderr)
         try:
-            if trials:
-                _wait_for(said, " trial: ", process, trials)
+            if moment is not None:
+                _wait_for(said, moment, process)
             time.sleep(after_s)
             workers = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         finally:

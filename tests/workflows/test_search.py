@@ -6,34 +6,37 @@ import time
 from typing import cast
 
 from grandopt.tuning.objective import Figures
-from grandopt.tuning.result import Infeasible, Prune, TuningResult
+from grandopt.tuning.result import Infeasible, TuningResult
 from grandopt.tuning.space import Choice, Space
 from grandopt.workflows.search import Evaluation, Search, _in_order
 
+FAR_BEHIND = 100.0
+
 
 class Known:
-    """Answers with known latencies; what has none is infeasible."""
+    """Answers with known latencies; what has none is infeasible, what is far behind is left after a look."""
 
     def __init__(self, latencies: dict[str, float], seconds: float = 0.0) -> None:
         self.latencies = latencies
         self.seconds = seconds
         self.asked: list[str] = []
 
-    def __call__(self, choice: Choice, prune: Prune) -> Figures:
+    def looked_at(self, choice: Choice) -> tuple[Figures, bool]:
         self.asked.append(choice.candidate)
         time.sleep(self.seconds)
-        assert not prune(1e9)
         if choice.candidate not in self.latencies:
             raise Infeasible("refused: output 'q': error 2 is 20 times the limit 0.1")
         latency = self.latencies[choice.candidate]
-        return Figures(latency_us=latency, p99_us=None, throughput=1e6 / latency, memory_mb=1.0)
+        figures = Figures(latency_us=latency, p99_us=None, throughput=1e6 / latency, memory_mb=1.0)
+        return figures, latency >= FAR_BEHIND
 
     def score(self, figures: Figures) -> float:
         return figures.latency_us
 
 
 def _search(known: Known, budget_s: float = 60.0) -> TuningResult:
-    return _in_order(Space(("a", "b", "c")), cast("Evaluation", known), Search(budget_s=budget_s))
+    choices = list(Space(("a", "b", "c")))
+    return _in_order(choices, cast("Evaluation", known), Search(budget_s=budget_s))
 
 
 def test_every_choice_is_tried_once_and_the_best_is_named() -> None:
@@ -61,3 +64,9 @@ def test_without_a_usable_choice_there_is_no_best() -> None:
     found = _search(Known({}))
     assert found.best is None
     assert {trial.state for trial in found.trials} == {"infeasible"}
+
+
+def test_what_was_left_after_a_look_is_pruned_and_never_the_best() -> None:
+    found = _search(Known({"a": 500.0, "b": 900.0}))
+    assert [trial.state for trial in found.trials] == ["pruned", "pruned", "infeasible"]
+    assert found.best is None

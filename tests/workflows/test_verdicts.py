@@ -75,9 +75,7 @@ def _row(agent: AgentReport, label: str) -> CandidateReport:
 
 def test_a_branch_on_data_is_named_and_the_original_is_shipped(tmp_path: Path) -> None:
     module = _seeded(Branching)
-    found = grandopt.optimize(
-        module, torch.zeros(2, 4), name=NAME, profile="basic", budget_s=1, output=tmp_path
-    )
+    found = grandopt.optimize(module, torch.zeros(2, 4), name=NAME, profile="basic", output=tmp_path)
     (agent,) = command.report(tmp_path).agents
     assert agent == found.agent
     assert (agent.status, agent.reason) == ("original kept", "no candidate passed verification")
@@ -123,7 +121,7 @@ def test_a_planted_wrong_candidate_does_not_pass_verification(tmp_path: Path) ->
     assert (right.status, right.reason) == ("verified", None)
     assert wrong.status == "refused"
     assert "times the limit" in str(wrong.reason)
-    assert [event.message for event in events if event.level == "warning"] == [
+    assert [event.message for event in events if "refused" in event.message] == [
         f"eager/float32 refused: {wrong.reason}"
     ]
 
@@ -132,9 +130,7 @@ def test_a_planted_wrong_candidate_does_not_pass_verification(tmp_path: Path) ->
 def test_a_planted_wrong_candidate_is_in_the_report_and_not_shipped(tmp_path: Path) -> None:
     module = _seeded(Policy)
     _plant(tmp_path, module, _perturbed(module), ("eager",))
-    found = grandopt.optimize(
-        module, torch.zeros(2, 8), name=NAME, profile="basic", budget_s=1, output=tmp_path
-    )
+    found = grandopt.optimize(module, torch.zeros(2, 8), name=NAME, profile="basic", output=tmp_path)
     (agent,) = command.report(tmp_path).agents
     planted = _row(agent, "eager/float32")
     assert planted.status == "refused"
