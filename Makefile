@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PROFILE ?= aggressive
 
-.PHONY: optimize benchmark report test test-slow check format install clean
+.PHONY: optimize benchmark report test test-slow test-stress check format install clean
 
 optimize: $(STAMP)
 	$(BIN)/grandopt optimize --profile $(PROFILE)
@@ -21,6 +21,9 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not stress"
+
+test-stress: $(STAMP)
+	$(BIN)/python -m pytest -m "stress"
 
 check: $(STAMP)
 	$(BIN)/ruff format --check grandopt tests

@@ -49,7 +49,7 @@ SLOW = ("inductor-templates", "inductor-single")
 """Kinds of which each network takes a C++ compiler ten seconds or more."""
 
 KINDS = ("fake", "module", "archive", *(kind for kind in OPTIONS if kind not in SLOW))
-PARAMETERS = (*KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW))
+PARAMETERS = (*KINDS, *(pytest.param(kind, marks=pytest.mark.stress) for kind in SLOW))
 LIBRARIES = {"onnxruntime": ("onnxruntime", "onnxscript"), "openvino": ("openvino", "onnxscript")}
 
 Make = Callable[[type[nn.Module]], Executor]

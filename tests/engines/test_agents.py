@@ -30,7 +30,7 @@ INDUCTOR: tuple[EngineOptions, ...] = (InductorOptions(), InductorOptions(gemm="
 CASES = [
     *(pytest.param(options, id=options.engine) for options in OPTIONS),
     *(
-        pytest.param(options, id=f"inductor-{options.gemm}", marks=pytest.mark.slow)
+        pytest.param(options, id=f"inductor-{options.gemm}", marks=pytest.mark.stress)
         for options in INDUCTOR
         if isinstance(options, InductorOptions)
     ),
@@ -41,7 +41,7 @@ ZIPS = ("a2c-Hopper-v3", "dqn-CartPole-v1", "ppo-LunarLander-v2", "sac-Pendulum-
 
 @pytest.mark.parametrize("options", CASES)
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in REFERENCE_AGENTS]
+    "name", [pytest.param(name, marks=pytest.mark.stress if name in LARGE else ()) for name in REFERENCE_AGENTS]
 )
 def test_reference_agents(store: Store, name: str, options: EngineOptions) -> None:
     need(options.engine)

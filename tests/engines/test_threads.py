@@ -18,7 +18,7 @@ THREADS, CALLS = 8, 10_000
 AGENTS = ("decision_gate", "strategic_system")
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize(
     "options",
     [

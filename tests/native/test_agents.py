@@ -26,7 +26,7 @@ BIG = {"structure_embedder", "tactical_embedder"}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in BIG else []) for name in REFERENCE]
+    "name", [pytest.param(name, marks=pytest.mark.stress if name in BIG else []) for name in REFERENCE]
 )
 def test_reference_agents_are_as_exact_as_torch(native: Make, name: str) -> None:
     network = reference(name)

@@ -103,7 +103,7 @@ def test_error_where_agents_live(library: ctypes.CDLL, name: str) -> None:
     assert worst(name, x, apply(library, name, x)) <= FUNCTIONS[name][1]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_error_over_very_many_floats(library: ctypes.CDLL, name: str) -> None:
     x = every(127)

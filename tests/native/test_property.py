@@ -20,7 +20,7 @@ QUICK, ALL = 24, 320
 
 
 def _seeds() -> list[object]:
-    return [pytest.param(seed, marks=[] if seed < QUICK else pytest.mark.slow) for seed in range(ALL)]
+    return [pytest.param(seed, marks=[] if seed < QUICK else pytest.mark.stress) for seed in range(ALL)]
 
 
 @pytest.mark.parametrize("seed", _seeds())
@@ -40,7 +40,7 @@ def test_a_random_network_is_as_exact_as_torch(native: Make, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 3, 5, 11, 14, *(pytest.param(s, marks=pytest.mark.slow) for s in range(60))]
+    "seed", [0, 3, 5, 11, 14, *(pytest.param(s, marks=pytest.mark.stress) for s in range(60))]
 )
 def test_the_compilers_own_vectors_are_as_exact(
     native: Make, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -94,14 +94,14 @@ def _check(module: nn.Module, examples: tuple[torch.Tensor, ...], level: str, fo
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(
-    "seed", [3, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(200, 260))]
+    "seed", [3, *(pytest.param(seed, marks=pytest.mark.stress) for seed in range(200, 260))]
 )
 def test_random_networks_stay_within_their_memory(tmp_path: Path, seed: int, level: str) -> None:
     network, shape = draw(seed)
     _check(network, (torch.zeros(2, *shape),), level, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", sorted(REFERENCE))
 def test_reference_agents_stay_within_their_memory(tmp_path: Path, name: str, level: str) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from tests.native.conftest import Make
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_eight_threads_agree_over_100000_calls_each(native: Make) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 4))
