@@ -41,7 +41,8 @@ ZIPS = ("a2c-Hopper-v3", "dqn-CartPole-v1", "ppo-LunarLander-v2", "sac-Pendulum-
 
 @pytest.mark.parametrize("options", CASES)
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.stress if name in LARGE else ()) for name in REFERENCE_AGENTS]
+    "name",
+    [pytest.param(name, marks=pytest.mark.stress if name in LARGE else ()) for name in REFERENCE_AGENTS],
 )
 def test_reference_agents(store: Store, name: str, options: EngineOptions) -> None:
     need(options.engine)
