@@ -6,6 +6,8 @@ agent, stays in the contest with its reason, so that the report can show it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -88,6 +90,7 @@ class Contest:
         missing = []
         for place in places:
             entry = known(self._contestant, self.candidates[place[0]], self._run.store, place[1])
+            entry = entry or self._given_up(place)
             if entry is None:
                 missing.append(place)
             else:
@@ -103,7 +106,30 @@ class Contest:
                 return
             news = partial(self._tell_builds, len(missing), deadline)
             for outcome in self._run.builders.build(Path(name), missing, self._run.store, deadline, news):
-                self._enter(outcome.place, self._ended(outcome))
+                entry = self._ended(outcome)
+                self._enter(outcome.place, entry)
+                self._give_up(outcome.place, entry)
+
+    def _give_up(self, place: Place, entry: Entry) -> None:
+        """Note what could not be built within the budget, so that `--resume` does not wait for it again."""
+        if entry.status in ("failed", "not measured"):
+            budget = self._run.job.profile.budget_s
+            note = {"status": entry.status, "reason": entry.reason, "budget_s": budget}
+            self._run.store.put_note(self._attempt(place), json.dumps(note).encode())
+
+    def _given_up(self, place: Place) -> Entry | None:
+        """What an earlier run with at least this budget failed to build; None where it is worth a try."""
+        body = self._run.store.note(self._attempt(place)) if self._run.job.resume else None
+        note = {} if body is None else json.loads(body)
+        if note.get("budget_s", 0) < self._run.job.profile.budget_s:
+            return None
+        reason = f"{note['reason']} (in an earlier run; --no-resume tries again)"
+        return Entry(self.candidates[place[0]], place[1], note["status"], reason)
+
+    def _attempt(self, place: Place) -> str:
+        """The key of a candidate's building, whatever came of it."""
+        key = build.key(self.program, self.candidates[place[0]], place[1], self._opened.samples)
+        return hashlib.sha256(f"attempt {key}".encode()).hexdigest()
 
     def entry(self, label: str, threads: int = 1) -> Entry:
         """The built and verified candidate `label`; built here and now on the first call."""

@@ -98,3 +98,18 @@ def test_what_cannot_be_handed_over_is_built_here(make_run: MakeRun) -> None:
         assert [entry.status for entry in entries] == ["verified", "verified"]
         assert any("cannot be handed to a build process" in line for line in said(events, "build"))
         assert not [event for event in events if "of 2 done" in event.message], "no build process was asked"
+
+
+def test_what_could_not_be_built_in_time_is_not_waited_for_again(make_run: MakeRun) -> None:
+    with make_run([]) as run:
+        late = contest(run)
+        late.build(PLACES, time.monotonic() - 1.0)
+        first = late.entries()
+        assert {entry.status for entry in first} == {"not measured"}
+    again: list[Event] = []
+    with make_run(again) as run:
+        second = contest(run)
+        second.build(PLACES, time.monotonic() + 60.0)
+        assert said(again, "build") == []
+        assert {entry.status for entry in second.entries()} == {"not measured"}
+        assert all("--no-resume tries again" in str(entry.reason) for entry in second.entries())
