@@ -90,11 +90,12 @@ class Contest:
         missing = []
         for place in places:
             entry = known(self._contestant, self.candidates[place[0]], self._run.store, place[1])
-            entry = entry or self._given_up(place)
             if entry is None:
                 missing.append(place)
             else:
                 self._enter(place, entry)
+        if self._entries:  # without any candidate even a build that failed before is worth another try
+            missing = [place for place in missing if not self._skip(place)]
         if not missing:
             return
         with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
@@ -117,14 +118,15 @@ class Contest:
             note = {"status": entry.status, "reason": entry.reason, "budget_s": budget}
             self._run.store.put_note(self._attempt(place), json.dumps(note).encode())
 
-    def _given_up(self, place: Place) -> Entry | None:
-        """What an earlier run with at least this budget failed to build; None where it is worth a try."""
+    def _skip(self, place: Place) -> bool:
+        """Whether an earlier run with at least this budget failed to build it; then it is entered so."""
         body = self._run.store.note(self._attempt(place)) if self._run.job.resume else None
         note = {} if body is None else json.loads(body)
         if note.get("budget_s", 0) < self._run.job.profile.budget_s:
-            return None
+            return False
         reason = f"{note['reason']} (in an earlier run; --no-resume tries again)"
-        return Entry(self.candidates[place[0]], place[1], note["status"], reason)
+        self._enter(place, Entry(self.candidates[place[0]], place[1], note["status"], reason))
+        return True
 
     def _attempt(self, place: Place) -> str:
         """The key of a candidate's building, whatever came of it."""

@@ -154,7 +154,13 @@ def test_where_nothing_is_faster_the_original_is_kept(tmp_path: Path) -> None:
     _plant(tmp_path, module, Delayed(module), ("eager", "torchscript"))
     planted = ("eager", "torchscript")
     found = grandopt.optimize(
-        module, torch.zeros(2, 8), name=NAME, profile="basic", engines=planted, output=tmp_path
+        module,
+        torch.zeros(2, 8),
+        name=NAME,
+        profile="basic",
+        budget_s=60,
+        engines=planted,
+        output=tmp_path,
     )
     (agent,) = command.report(tmp_path).agents
     assert agent.status == "original kept"
