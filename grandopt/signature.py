@@ -61,6 +61,19 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class StateTensor:
+    """One tensor of a recurrent state: what a call gives as `output`, the next call takes as `input`.
+
+    `initial` is its value before the first call: one number for all elements, or one per element in row-major
+    order, the same for every row of a batch.
+    """
+
+    input: str
+    output: str
+    initial: float | tuple[float, ...] = 0.0
+
+
+@dataclass(frozen=True)
 class Contract:
     """What the agent does around its network, and what its action means.
 
@@ -68,6 +81,9 @@ class Contract:
     score, set where it is positive), "continuous" (numbers within `low` … `high`), or "none" (the outputs
     are plain tensors). `normalised` says that observation statistics are folded in, `clip_obs` at which
     normalised value observations are clipped, `squashed` that a tanh bounds the action.
+
+    `state` names the recurrent state, empty for an agent without one. `episode_start` names the input, if
+    there is one, that is 1 where an episode begins and makes the network forget its state there.
     """
 
     action: ActionKind = "none"
@@ -77,6 +93,8 @@ class Contract:
     normalised: bool = False
     clip_obs: float | None = None
     squashed: bool = False
+    state: tuple[StateTensor, ...] = ()
+    episode_start: str | None = None
 
     def margins(self, scores: Array) -> Array:
         """How far each row of `scores` [B, n] is from another decision, in units of the scores: [B]."""
@@ -158,6 +176,40 @@ class Signature:
             f"{', '.join(map(str, spec.shape))}], got {list(array.shape)}"
         )
 
+    def observed(self, contract: Contract) -> tuple[TensorSpec, ...]:
+        """The inputs that are neither recurrent state nor the start of an episode, in calling order."""
+        kept = {tensor.input for tensor in contract.state} | {contract.episode_start}
+        return tuple(spec for spec in self.inputs if spec.name not in kept)
+
+    def check_state(self, contract: Contract) -> None:
+        """Raise SignatureError unless the contract's recurrent state fits the inputs and the outputs."""
+        inputs = {spec.name: spec for spec in self.inputs}
+        outputs = {spec.name: spec for spec in self.outputs}
+        for tensor in contract.state:
+            for side, name, known in (("input", tensor.input, inputs), ("output", tensor.output, outputs)):
+                if name not in known:
+                    raise SignatureError(
+                        f"state {tensor.input!r}: there is no {side} {name!r}; the {side}s are "
+                        f"{', '.join(known)}"
+                    )
+            taken, given = inputs[tensor.input], outputs[tensor.output]
+            if (taken.shape, taken.dtype) != (given.shape, given.dtype):
+                raise SignatureError(
+                    f"state {tensor.input!r}: the input is {taken.dtype} {list(taken.shape)}, the output "
+                    f"{tensor.output!r} is {given.dtype} {list(given.shape)}; a state keeps its shape and dtype"
+                )
+            if isinstance(tensor.initial, tuple) and len(tensor.initial) != taken.elements:
+                raise SignatureError(
+                    f"state {tensor.input!r}: 'initial' holds {len(tensor.initial)} numbers, but shape "
+                    f"{list(taken.shape)} has {taken.elements} elements"
+                )
+        if len({tensor.output for tensor in contract.state}) != len(contract.state):
+            raise SignatureError("two states are fed from one output; each needs an output of its own")
+        if contract.state and not self.observed(contract):
+            raise SignatureError("every input is declared as state; an agent needs an observation, too")
+        if contract.state and len(contract.state) == len(self.outputs):
+            raise SignatureError("every output is declared as state; an agent needs an action, too")
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for a manifest or a report."""
         return {
@@ -175,6 +227,21 @@ class Signature:
             )
         except (KeyError, TypeError) as error:
             raise SignatureError(f"not a signature: {error}") from error
+
+
+def state_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[StateTensor, ...]:
+    """The state of a contract as a manifest holds it; raises SignatureError for other data."""
+    try:
+        return tuple(
+            StateTensor(
+                item["input"],
+                item["output"],
+                tuple(item["initial"]) if isinstance(item["initial"], list) else item["initial"],
+            )
+            for item in data
+        )
+    except (KeyError, TypeError) as error:
+        raise SignatureError(f"not a recurrent state: {error}") from error
 
 
 def _spec(data: Mapping[str, Any]) -> TensorSpec:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from grandopt.signature import Contract, Signature
+from grandopt.signature import Contract, Signature, state_from_json
 
 MANIFEST_VERSION = 1
 
@@ -85,4 +85,4 @@ class Manifest(_Model):
             if fields.get(bound) is not None:
                 # JSON has no infinity: an element without a bound is null there.
                 fields[bound] = tuple(infinite if value is None else value for value in fields[bound])
-        return Contract(**fields)
+        return Contract(**{**fields, "state": state_from_json(fields.get("state", ()))})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +41,9 @@ def optimize(
     example_input: Any,
     *,
     name: str = "agent",
+    state: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] = (),
+    stepwise: bool = False,
     profile: str | None = None,
     output: Path | str = ".",
     samples: Path | str | None = None,
@@ -59,6 +62,13 @@ def optimize(
     mapping by input name); its values are not used, only names, shapes and dtypes. `samples` names a .npz
     file of recorded observations. The module itself is not changed.
 
+    `state` declares a recurrent state: `{"h": "h_next"}` says that the output `h_next` is the input `h` of
+    the next call; `{"h": {"output": "h_next", "initial": 0.0, "batch_axis": 1}}` also says what it begins
+    with, and that the network has the batch in its second dimension, as `nn.LSTM` does. `outputs` names the
+    outputs in order; without it the state is given last. `stepwise` turns a network over sequences
+    [B, T, …] into one that takes a step at a time, where that is the same agent. The artifact's `session()`
+    keeps the state between calls.
+
     Raises an InputError for arguments that do not fit, and GrandoptError with the reason when the agent
     could not be done; an agent for which nothing was faster is not an error (`agent.status` is "original
     kept").
@@ -67,7 +77,7 @@ def optimize(
         check_agent_name(name)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    checkpoint = from_module(name, model, example_input)
+    checkpoint = from_module(name, model, example_input, state=state, outputs=outputs, stepwise=stepwise)
     job = _job(
         name,
         Overrides(

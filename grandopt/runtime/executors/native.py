@@ -36,6 +36,8 @@ class NativeExecutor(Executor):
     outputs that overlap an input or each other. The GIL is released during long calls.
     """
 
+    contiguous = True
+
     def __init__(self, signature: Signature, contract: Contract, make: Callable[[Any], Any]) -> None:
         super().__init__(signature, contract)
         agent = make(_Explain(signature))

@@ -57,7 +57,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     code.
     """
     path = checkpoint_path(agent)
-    fields = ("key", "network", "network_args", "inputs")
+    fields = ("key", "network", "network_args", "inputs", "outputs", "state", "stepwise")
     refuse(agent, path, "an SB3 zip", fields, "which brings its own network and spaces")
     archive = open_archive(path)
     beside = _statistics_path(agent, path)
