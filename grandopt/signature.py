@@ -196,7 +196,7 @@ class Signature:
             if (taken.shape, taken.dtype) != (given.shape, given.dtype):
                 raise SignatureError(
                     f"state {tensor.input!r}: the input is {taken.dtype} {list(taken.shape)}, the output "
-                    f"{tensor.output!r} is {given.dtype} {list(given.shape)}; a state keeps its shape and dtype"
+                    f"{tensor.output!r} is {given.dtype} {list(given.shape)}; a state keeps both"
                 )
             if isinstance(tensor.initial, tuple) and len(tensor.initial) != taken.elements:
                 raise SignatureError(

@@ -14,18 +14,21 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from grandopt.errors import GrandoptError, MeasurementError, UnsupportedError
-from grandopt.measurement.sampling import Batch, Run, sample, slices, time_calls, timer_overhead_ns
+from grandopt.measurement.sampling import Batch, Call, Run, sample, slices, time_calls, timer_overhead_ns
 from grandopt.measurement.settings import Settings
 from grandopt.signature import Array
+
+if TYPE_CHECKING:
+    from grandopt.runtime.executors.base import Executor
 
 
 def main() -> None:
@@ -100,20 +103,37 @@ def _measure(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _open(
-    job: Mapping[str, Any], subject: Mapping[str, Any], batches: list[Batch], threads: int, stack: ExitStack
+    job: Mapping[str, Any],
+    subject: Mapping[str, Any],
+    batches: list[Batch],
+    threads: int,
+    stack: ExitStack,
+    *,
+    steps: bool = True,
 ) -> Run:
+    """A loaded subject after its first call; `steps` says that one with state is stepped by a session."""
     clock = time.perf_counter_ns
     try:
         start = clock()
         executor = _loaded(job, subject, threads)
         loaded = clock()
         stack.callback(executor.close)
-        executor.run(batches[0])
+        call, feed = _steps(executor, batches) if steps else (executor.run, itertools.cycle(batches))
+        call(next(feed))
         called = clock()
     except GrandoptError as error:
         raise MeasurementError(f"{subject['label']}: {error}") from error
-    feed = itertools.islice(itertools.cycle(batches), 1, None)
-    return Run(executor.run, feed, load_ns=loaded - start, first_call_ns=called - loaded)
+    return Run(call, feed, load_ns=loaded - start, first_call_ns=called - loaded)
+
+
+def _steps(executor: Executor, batches: list[Batch]) -> tuple[Call, Iterator[Batch]]:
+    """What users call over and over: the agent, or for one with state a session of it, which feeds itself."""
+    if not executor.contract.state:
+        return executor.run, itertools.cycle(batches)
+    session = executor.session(len(batches[0][0]))
+    names = [spec.name for spec in executor.signature.inputs]
+    places = [names.index(spec.name) for spec in session.observed.inputs]
+    return session.run, itertools.cycle([[batch[place] for place in places] for batch in batches])
 
 
 def _loaded(job: Mapping[str, Any], subject: Mapping[str, Any], threads: int) -> Any:
@@ -142,7 +162,10 @@ def _curve(job: Mapping[str, Any]) -> dict[str, Any]:
     ring = _arrays(job["ring"])
     with ExitStack() as stack:
         first = slices(ring, 1)[:1]
-        opened = [_open(job, subject, first, job["threads"], stack) for subject in job["subjects"]]
+        # A batch of many sessions is one plain call with their states, so that is what its curve shows.
+        opened = [
+            _open(job, subject, first, job["threads"], stack, steps=False) for subject in job["subjects"]
+        ]
         return {"subjects": curve([run.call for run in opened], ring, dict(job), timer_overhead_ns())}
 
 

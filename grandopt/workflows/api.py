@@ -16,7 +16,6 @@ from grandopt.errors import ConfigError, GrandoptError, InputError
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
-from grandopt.signature import Signature
 from grandopt.verification.samples import load_samples
 from grandopt.workflows.agents import Opened
 from grandopt.workflows.events import Listener, silent
@@ -92,7 +91,7 @@ def optimize(
             resume=resume,
         ),
     )
-    recorded = None if samples is None else load_samples(Path(samples), Signature(checkpoint.inputs))
+    recorded = None if samples is None else load_samples(Path(samples), checkpoint.observed)
     opened = Opened(name, job.agents[name], checkpoint, recorded)
     report = optimize_opened(job, [opened], command=("grandopt.optimize", name), listener=listener)
     agent = report.agents[0]

@@ -28,6 +28,8 @@ from grandopt.measurement.settings import Settings
 from grandopt.measurement.subject import Subject
 from grandopt.runtime.loader import load
 from grandopt.signature import Array
+from grandopt.verification.drift import with_episodes
+from grandopt.verification.episodes import episodes, with_states
 from grandopt.verification.inputs import cases, ring
 from grandopt.verification.oracle import Oracle
 from grandopt.workflows.agents import Opened
@@ -64,11 +66,19 @@ class Contest:
         identity = [graph_digest(program), *compiler_identity().values()]
         answers = KnownAnswers(partial(reference, program), run.store, identity)
         executor = load(self.original.path, trust=True)
-        self.oracle = Oracle.prepare(
+        self.samples = None if opened.samples is None else with_states(executor, opened.samples)
+        """The observations that the user recorded, with the states that the agent has at each."""
+        self.oracle = with_episodes(
+            Oracle.prepare(
+                answers,
+                executor,
+                cases(program.signature, samples=self.samples, seed=run.job.seed),
+                program.contract,
+                seed=run.job.seed,
+            ),
             answers,
             executor,
-            cases(program.signature, samples=opened.samples, seed=run.job.seed),
-            program.contract,
+            episodes(program.signature, program.contract, samples=opened.samples, seed=run.job.seed),
             seed=run.job.seed,
         )
         answers.keep()
@@ -78,7 +88,7 @@ class Contest:
             self.candidates,
             run.job.profile.limits,
             asked(self.oracle),
-            opened.samples,
+            self.samples,
         )
 
     def build(self, places: Sequence[Place], deadline: float) -> None:
@@ -130,7 +140,7 @@ class Contest:
 
     def _attempt(self, place: Place) -> str:
         """The key of a candidate's building, whatever came of it."""
-        key = build.key(self.program, self.candidates[place[0]], place[1], self._opened.samples)
+        key = build.key(self.program, self.candidates[place[0]], place[1], self.samples)
         return hashlib.sha256(f"attempt {key}".encode()).hexdigest()
 
     def entry(self, label: str, threads: int = 1) -> Entry:
@@ -211,17 +221,12 @@ class Contest:
             raise MeasurementError(f"{entry.label} was not built and cannot be measured: {entry.reason}")
         return entry.artifact
 
-    @property
-    def samples(self) -> tuple[Array, ...] | None:
-        """The observations that the user recorded."""
-        return self._opened.samples
-
     def observations(self, batch: int) -> tuple[Array, ...]:
         """The ring of distinct inputs that measuring rotates through."""
         if batch not in self._rings:
             self._rings[batch] = ring(
                 self.program.signature,
-                samples=self._opened.samples,
+                samples=self.samples,
                 count=RING,
                 batch=batch,
                 seed=self._run.job.seed,

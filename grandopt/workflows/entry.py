@@ -129,4 +129,6 @@ def asked(oracle: Oracle) -> str:
             digest.update(f"{array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
     digest.update(repr((oracle.spreads, oracle.margin_yardstick, oracle.groups)).encode())
+    if oracle.steps is not None:
+        digest.update(asked(oracle.steps).encode())
     return digest.hexdigest()

@@ -83,7 +83,8 @@ def assembled(
 ) -> Checkpoint:
     """The checkpoint of a module that takes the configured inputs, after one trial call with them.
 
-    Raises SignatureError when its recurrent state is not as configured, and CheckpointError for weights with NaN or inf, or when the trial call fails or returns no tensors.
+    Raises SignatureError when its recurrent state is not as configured, and CheckpointError for weights with
+    NaN or inf, or when the trial call fails or returns no tensors.
     """
     weights.require_sane(network, str(path))
     weights.ready(network)

@@ -133,8 +133,8 @@ def _flattened(checkpoint: Checkpoint, state: Mapping[str, StateConfig]) -> tupl
         return module, len(outputs)
     if checkpoint.exported is not None or isinstance(module, torch.jit.ScriptModule):
         raise SignatureError(
-            "an exported program or a TorchScript archive must take and give its state tensor by tensor, each "
-            "with the batch first; export it so"
+            "an exported program or a TorchScript archive must take and give its state tensor by tensor, "
+            "each with the batch first; export it so"
         )
     return flat, len(outputs)
 
@@ -162,7 +162,7 @@ def _named(count: int, wanted: Sequence[str]) -> tuple[str, ...]:
     usual = [f"output_{place}" for place in range(count)]
     if set(wanted) <= set(usual):
         return tuple(usual)
-    return tuple([*usual[: max(0, count - len(wanted))], *wanted])
+    return (*usual[: max(0, count - len(wanted))], *wanted)
 
 
 def _flat(result: Any) -> Iterator[torch.Tensor]:

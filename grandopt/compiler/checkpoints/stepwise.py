@@ -21,7 +21,7 @@ from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.settings import drawn
 from grandopt.compiler.program import FORWARD_ERRORS, evaluate
 from grandopt.errors import SignatureError, first_line
-from grandopt.signature import StateTensor, TensorSpec
+from grandopt.signature import Bound, StateTensor, TensorSpec
 
 LAYERS = (nn.LSTM, nn.GRU, nn.RNN)
 STREAMS = 3
@@ -89,10 +89,12 @@ def _length(inputs: Sequence[TensorSpec]) -> int:
 
 def _one_step(spec: TensorSpec) -> TensorSpec:
     rest = spec.elements // spec.shape[0]
-    bounds = {side: getattr(spec, side) for side in ("low", "high")}
-    # Bounds per element hold for every step; those of the last stand for all.
-    kept = {side: value[-rest:] if isinstance(value, tuple) else value for side, value in bounds.items()}
-    return replace(spec, shape=spec.shape[1:], **kept)
+
+    def last(bound: Bound) -> Bound:
+        # Bounds per element are those of every step; the last step's stand for all.
+        return bound[-rest:] if isinstance(bound, tuple) else bound
+
+    return replace(spec, shape=spec.shape[1:], low=last(spec.low), high=last(spec.high))
 
 
 def _drawn(checkpoint: Checkpoint, steps: int) -> tuple[torch.Tensor, ...]:

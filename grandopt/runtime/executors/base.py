@@ -14,7 +14,7 @@ from grandopt.runtime.executors.operators import OperatorTime
 from grandopt.signature import Array, Contract, Signature
 
 if TYPE_CHECKING:
-    from grandopt.runtime.session import Session
+    from grandopt.runtime.executors.session import Session
 
 
 class Executor(ABC):
@@ -73,7 +73,7 @@ class Executor(ABC):
 
         It belongs to the calling thread. Raises SignatureError for an agent without state.
         """
-        from grandopt.runtime.session import Session  # most agents have no state
+        from grandopt.runtime.executors.session import Session  # most agents have no state
 
         return Session(self, batch)
 

@@ -120,7 +120,8 @@ class Session:
         chosen = np.asarray(mask)
         if chosen.shape != (self.batch,) or chosen.dtype != np.bool_:
             raise SignatureError(
-                f"the mask of a reset must be booleans [{self.batch}], got {chosen.dtype} {list(chosen.shape)}"
+                f"the mask of a reset must be booleans [{self.batch}], got {chosen.dtype} "
+                f"{list(chosen.shape)}"
             )
         arrays = [self._inputs[place].copy() for place, _ in self._moves]
         for array, initial in zip(arrays, self._initial, strict=True):
@@ -139,7 +140,8 @@ class Session:
     @state.setter
     def state(self, values: Mapping[str, Any]) -> None:
         self._require_thread()
-        arrays, batched = Signature(tuple(self._specs)).prepare(Signature(tuple(self._specs)).order(values))
+        signature = Signature(tuple(self._specs))
+        arrays, batched = signature.prepare(signature.order(values))
         wrong = [array.shape[0] for array in arrays if array.shape[0] != self.batch]
         if wrong:
             given = f"a batch of {wrong[0]}" if batched else "a state without a batch"
