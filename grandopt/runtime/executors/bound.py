@@ -96,6 +96,8 @@ class BoundExecutor(Executor):
     `keep_nan` rows that are not finite are answered with NaN, whatever the engine makes of them.
     """
 
+    contiguous = True
+
     def __init__(
         self,
         signature: Signature,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from threading import get_ident
 from typing import Any
 
@@ -34,28 +35,34 @@ class Session:
         if not isinstance(batch, int) or batch < 1:
             raise SignatureError(f"the batch of a session must be a whole number from 1 on, got {batch!r}")
         signature.check_state(contract)
-        inputs = {spec.name: place for place, spec in enumerate(signature.inputs)}
-        outputs = {spec.name: place for place, spec in enumerate(signature.outputs)}
         self.batch = batch
         self.observed = Signature(signature.observed(contract))
         """The inputs that a call takes."""
-        self._executor = executor
-        self._thread = get_ident()
+        self._step, self._step_into = executor.run, executor.run_into
         self._contiguous = executor.contiguous
-        self._tensors = contract.state
-        self._specs = [signature.inputs[inputs[tensor.input]] for tensor in contract.state]
-        self._places = [inputs[spec.name] for spec in self.observed.inputs]
-        self._moves = [(inputs[tensor.input], outputs[tensor.output]) for tensor in contract.state]
-        moved = {output for _, output in self._moves}
-        self._kept = [place for place in range(len(outputs)) if place not in moved]
-        self._inputs: list[Any] = [None] * len(inputs)
-        self._targets: list[Any] = [None] * len(outputs)
-        if contract.episode_start is not None:
-            start = signature.inputs[inputs[contract.episode_start]]
-            self._inputs[inputs[start.name]] = np.zeros((batch, *start.shape), start.dtype)
+        self._thread = get_ident()
+        inputs = {spec.name: spec for spec in signature.inputs}
+        self._names = [tensor.input for tensor in contract.state]
+        self._specs = [inputs[name] for name in self._names]
         self._initial = [
-            _filled(tensor, spec, batch) for tensor, spec in zip(self._tensors, self._specs, strict=True)
+            _filled(tensor, spec, batch) for tensor, spec in zip(contract.state, self._specs, strict=True)
         ]
+        start = contract.episode_start
+        self._start = () if start is None else (_zeros(inputs[start], batch),)
+        # In a step everything lies observations first (or kept outputs), then the state.
+        taken = [spec.name for spec in self.observed.inputs] + ([] if start is None else [start])
+        moved = [tensor.output for tensor in contract.state]
+        outputs = [spec.name for spec in signature.outputs]
+        kept = [name for name in outputs if name not in moved]
+        self._kept = len(kept)
+        self._into_inputs = _arrangement([*taken, *self._names], list(inputs))
+        self._from_outputs = _arrangement(outputs, [*kept, *moved])
+        self._into_outputs = _arrangement([*kept, *moved], outputs)
+        only = self.observed.inputs[0]
+        self._one = len(self.observed.inputs) == 1
+        self._shape, self._rows, self._dtype = only.shape, (batch, *only.shape), np.dtype(only.dtype)
+        self._state: tuple[Array, ...] = ()
+        self._spare: tuple[Array, ...] = ()
         self.reset()
 
     def __call__(self, *observation: Any) -> Any:
@@ -66,6 +73,16 @@ class Session:
         in, tensors out. One output is returned as it is, several as a tuple. Raises SignatureError for
         observations that do not fit.
         """
+        if self._one and len(observation) == 1:
+            array = observation[0]
+            # What fits already goes in as it is: the checks below take longer than a small agent.
+            if type(array) is np.ndarray and array.dtype is self._dtype and array.flags.c_contiguous:
+                if array.shape == self._rows:
+                    results = self.run((array,))
+                    return results[0] if self._kept == 1 else results
+                if self.batch == 1 and array.shape == self._shape:
+                    results = self.run((array.reshape(self._rows),))
+                    return results[0][0] if self._kept == 1 else tuple([result[0] for result in results])
         arrays, batched, tensors = as_arrays(self.observed, observation)
         if len(arrays[0]) != self.batch:
             raise SignatureError(
@@ -80,17 +97,15 @@ class Session:
         """
         if get_ident() != self._thread:
             self._refuse_thread()
-        inputs = self._inputs
-        for place, array in zip(self._places, observation, strict=True):
-            inputs[place] = array
-        results = self._executor.run(inputs)
-        if self._contiguous:
-            for place, output in self._moves:
-                inputs[place] = results[output]
-        else:
-            for place, output in self._moves:
-                inputs[place] = np.ascontiguousarray(results[output])
-        return tuple([results[place] for place in self._kept])
+        given: tuple[Array, ...] = (*observation, *self._start, *self._state)
+        results = self._step(given if self._into_inputs is None else self._into_inputs(given))
+        if self._from_outputs is not None:
+            results = self._from_outputs(results)
+        state = results[self._kept :]
+        if not self._contiguous:
+            state = tuple([np.ascontiguousarray(array) for array in state])
+        self._state = state
+        return results[: self._kept]
 
     def run_into(self, observation: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Like `run`, but writes into the caller's arrays; nothing is allocated where the engine allows it.
@@ -100,22 +115,21 @@ class Session:
         """
         if get_ident() != self._thread:
             self._refuse_thread()
-        if len(outputs) != len(self._kept):
-            raise SignatureError(f"expected {len(self._kept)} output array(s), got {len(outputs)}")
-        inputs, targets = self._inputs, self._targets
-        for place, array in zip(self._places, observation, strict=True):
-            inputs[place] = array
-        for place, array in zip(self._kept, outputs, strict=True):
-            targets[place] = array
-        self._executor.run_into(inputs, targets)
-        for place, output in self._moves:
-            inputs[place], targets[output] = targets[output], inputs[place]
+        if len(outputs) != self._kept:
+            raise SignatureError(f"expected {self._kept} output array(s), got {len(outputs)}")
+        given: tuple[Array, ...] = (*observation, *self._start, *self._state)
+        targets: tuple[Array, ...] = (*outputs, *self._spare)
+        self._step_into(
+            given if self._into_inputs is None else self._into_inputs(given),
+            targets if self._into_outputs is None else self._into_outputs(targets),
+        )
+        self._state, self._spare = self._spare, self._state
 
     def reset(self, mask: Any = None) -> None:
         """Begin anew: all streams, or those where `mask` (booleans [batch]) is true."""
         self._require_thread()
         if mask is None:
-            self._set([array.copy() for array in self._initial])
+            self._set(array.copy() for array in self._initial)
             return
         chosen = np.asarray(mask)
         if chosen.shape != (self.batch,) or chosen.dtype != np.bool_:
@@ -123,7 +137,7 @@ class Session:
                 f"the mask of a reset must be booleans [{self.batch}], got {chosen.dtype} "
                 f"{list(chosen.shape)}"
             )
-        arrays = [self._inputs[place].copy() for place, _ in self._moves]
+        arrays = [array.copy() for array in self._state]
         for array, initial in zip(arrays, self._initial, strict=True):
             array[chosen] = initial[chosen]
         self._set(arrays)
@@ -132,10 +146,7 @@ class Session:
     def state(self) -> dict[str, Array]:
         """A copy of the state: one array [batch, *shape] per state input, by its name."""
         self._require_thread()
-        return {
-            tensor.input: self._inputs[place].copy()
-            for tensor, (place, _) in zip(self._tensors, self._moves, strict=True)
-        }
+        return {name: array.copy() for name, array in zip(self._names, self._state, strict=True)}
 
     @state.setter
     def state(self, values: Mapping[str, Any]) -> None:
@@ -146,12 +157,12 @@ class Session:
         if wrong:
             given = f"a batch of {wrong[0]}" if batched else "a state without a batch"
             raise SignatureError(f"the session has {self.batch} stream(s), but was given {given}")
-        self._set([array.copy() for array in arrays])
+        self._set(array.copy() for array in arrays)
 
-    def _set(self, arrays: Sequence[Array]) -> None:
-        for (place, output), array in zip(self._moves, arrays, strict=True):
-            self._inputs[place] = array
-            self._targets[output] = np.empty_like(array)
+    def _set(self, arrays: Iterable[Array]) -> None:
+        self._state = tuple(arrays)
+        # Never the caller's arrays, and never twice the same.
+        self._spare = tuple(np.empty_like(array) for array in self._state)
 
     def _require_thread(self) -> None:
         if get_ident() != self._thread:
@@ -168,3 +179,13 @@ def _filled(tensor: StateTensor, spec: TensorSpec, batch: int) -> Array:
     value = np.asarray(tensor.initial, dtype=spec.dtype)
     one = value if value.ndim == 0 else value.reshape(spec.shape)
     return np.ascontiguousarray(np.broadcast_to(one, (batch, *spec.shape)))
+
+
+def _zeros(spec: TensorSpec, batch: int) -> Array:
+    return np.zeros((batch, *spec.shape), spec.dtype)
+
+
+def _arrangement(given: Sequence[str], wanted: Sequence[str]) -> Callable[[Any], tuple[Array, ...]] | None:
+    """What brings values in the order of the names `given` into that of `wanted`; None where they agree."""
+    places = [list(given).index(name) for name in wanted]
+    return None if places == list(range(len(places))) else itemgetter(*places)
