@@ -46,7 +46,7 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     files = {
         **libraries,
         BINDING: compile_binding(compiler),
-        "source.zip": source_archive(source, program.signature),
+        "source.zip": source_archive(source, program.signature, program.contract),
     }
     return Lowered(
         files=files,

@@ -6,12 +6,13 @@ import io
 import zipfile
 from collections.abc import Sequence
 
+from grandopt.compiler.backends.native import stepping
 from grandopt.compiler.backends.native.build import WEIGHTS_C, Source
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.render.gather import INDEX_FAULT
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.toolchain import FLAGS
-from grandopt.signature import Signature
+from grandopt.signature import Contract, Signature
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can hold: equal sources give equal bytes."""
@@ -21,7 +22,7 @@ HEADER = """\
  *
 {tensors}
  *
- * {symbol}_run is reentrant: it allocates nothing and keeps nothing; threads need a scratch each. Inputs and
+{state} * {symbol}_run is reentrant: it allocates nothing and keeps nothing; threads need a scratch each. Inputs and
  * outputs must not overlap. Denormals count as zero within a call; the caller's mode is restored.
  * Returns 0, or 1: batch below 1 or too large; 2: a pointer is NULL; {fault}: an index is outside its table.
  */
@@ -136,14 +137,15 @@ clean:
 """
 
 
-def source_archive(source: Source, signature: Signature) -> bytes:
+def source_archive(source: Source, signature: Signature, contract: Contract) -> bytes:
     """A zip of everything but the weights' bytes, which lie in the shared objects."""
     symbol = source.symbol
+    steps = stepping.tensors(source, signature, contract) if contract.state else None
     files = {
-        f"{symbol}.h": header(source, signature),
+        f"{symbol}.h": header(source, signature, contract),
         "weights.c": WEIGHTS_C.format(symbol=symbol),
-        "example.c": _example_c(source),
-        "example.cpp": _example_cpp(source),
+        "example.c": _example_c(source) if steps is None else stepping.example_c(source, steps),
+        "example.cpp": _example_cpp(source) if steps is None else stepping.example_cpp(source, steps),
         "Makefile": _makefile(source),
         **{f"agent.{level.name}.c": text for level, text in source.texts.items()},
     }
@@ -154,7 +156,7 @@ def source_archive(source: Source, signature: Signature) -> bytes:
     return buffer.getvalue()
 
 
-def header(source: Source, signature: Signature) -> str:
+def header(source: Source, signature: Signature, contract: Contract) -> str:
     """The text of `<symbol>.h`."""
     named = [
         (f"{side}{i}", value, spec.name)
@@ -178,6 +180,7 @@ def header(source: Source, signature: Signature) -> str:
             )
             for name, value, label in named
         ),
+        state=stepping.note(signature, contract),
         scratch=source.scratch_bytes,
         sizes="\n".join(
             f"#define {upper}_{name.upper()}_SIZE {value.elements} /* elements of one sample */"
