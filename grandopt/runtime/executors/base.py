@@ -28,7 +28,7 @@ class Executor(ABC):
     """
 
     contiguous = False
-    """Whether the engine promises that all outputs are C-contiguous."""
+    """Whether the engine promises that all outputs of every batch are C-contiguous."""
 
     def __init__(self, signature: Signature, contract: Contract | None = None) -> None:
         self.signature = signature

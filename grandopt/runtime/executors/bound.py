@@ -96,8 +96,6 @@ class BoundExecutor(Executor):
     `keep_nan` rows that are not finite are answered with NaN, whatever the engine makes of them.
     """
 
-    contiguous = True
-
     def __init__(
         self,
         signature: Signature,

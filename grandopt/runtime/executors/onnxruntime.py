@@ -71,6 +71,8 @@ def session_options(threads: int, *, layout: bool, spinning: bool) -> onnxruntim
 class OnnxRuntimeExecutor(BoundExecutor):
     """An agent in one session of ONNX Runtime, which many calls may share."""
 
+    contiguous = True
+
     def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
         manifest = artifact.manifest
         super().__init__(

@@ -62,6 +62,8 @@ class OpenVinoExecutor(BoundExecutor):
     A compiled graph is shared by all calls; each call has an inference request of its own.
     """
 
+    contiguous = True
+
     def __init__(
         self, artifact: Artifact, model: openvino.Model, settings: dict[str, Any], *, single: bool
     ) -> None:

@@ -20,9 +20,9 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 HEADER = """\
 /* {symbol}: an agent compiled by grandopt. One observation per sample, row-major, the batch first.
  *
-{tensors}
+{tensors}{state}
  *
-{state} * {symbol}_run is reentrant: it allocates nothing and keeps nothing; threads need a scratch each. Inputs and
+ * {symbol}_run is reentrant: it allocates nothing and keeps nothing; threads need a scratch each. Inputs and
  * outputs must not overlap. Denormals count as zero within a call; the caller's mode is restored.
  * Returns 0, or 1: batch below 1 or too large; 2: a pointer is NULL; {fault}: an index is outside its table.
  */

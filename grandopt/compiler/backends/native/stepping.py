@@ -136,7 +136,7 @@ def note(signature: Signature, contract: Contract) -> str:
         lines.append(
             f"in{place} is 1 where an episode begins, which forgets the state of that sample; else 0."
         )
-    return "".join(f" * {line}\n" for line in lines) + " *\n"
+    return "\n *" + "".join(f"\n * {line}" for line in lines)
 
 
 def example_c(source: Source, parts: Tensors) -> str:
