@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -66,7 +67,9 @@ class LstmCellPolicy(nn.Module):
         self.cell = nn.LSTMCell(OBSERVED, HIDDEN)
         self.head = nn.Linear(HIDDEN, ACTIONS)
 
-    def forward(self, obs: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, obs: torch.Tensor, h: torch.Tensor, c: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         h, c = self.cell(obs, (h, c))
         return self.head(h), h, c
 
@@ -163,12 +166,12 @@ def whole(kind: type[nn.Module], observed: Array) -> Array:
     return found.transpose(0, 1).numpy()
 
 
-class _float64:
+@contextmanager
+def _float64() -> Iterator[None]:
     """Layers made inside are float64."""
-
-    def __enter__(self) -> None:
-        self._before = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float64)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_default_dtype(self._before)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

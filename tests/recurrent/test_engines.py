@@ -23,13 +23,25 @@ from tests.recurrent.networks import HIDDEN, KINDS, GruCellPolicy, LstmPolicy, o
 
 STEPS = 60
 CLOSE = {"rtol": 0.0, "atol": 2e-6}
-ENGINES = [
-    pytest.param(BEST, id="native"),
-    pytest.param(EagerOptions(), id="eager"),
-    pytest.param(TorchScriptOptions(), id="torchscript"),
-    pytest.param(OnnxRuntimeOptions(), id="onnxruntime"),
-    pytest.param(OpenVinoOptions(), id="openvino"),
-    pytest.param(InductorOptions(), id="inductor", marks=pytest.mark.slow),
+ENGINES: tuple[EngineOptions, ...] = (
+    BEST,
+    EagerOptions(),
+    TorchScriptOptions(),
+    OnnxRuntimeOptions(),
+    OpenVinoOptions(),
+    InductorOptions(),
+)
+CASES = [
+    pytest.param(
+        kind,
+        options,
+        id=f"{kind.__name__}-{options.engine}",
+        marks=()
+        if options.engine == "native" or (kind is LstmPolicy and options.engine != "inductor")
+        else pytest.mark.slow,
+    )
+    for kind in KINDS
+    for options in ENGINES
 ]
 
 
@@ -38,8 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(tmp_path_factory.mktemp("recurrent"))
 
 
-@pytest.mark.parametrize("options", ENGINES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "options"), CASES)
 def test_steps_equal_the_whole_sequence(store: Store, kind: type[nn.Module], options: EngineOptions) -> None:
     need(options.engine)
     executor = load(build(program(kind), Candidate("float32", options), store).path)

@@ -149,7 +149,7 @@ def test_tensors_mappings_and_other_dtypes_are_taken() -> None:
 def test_what_cannot_be_a_session(executors: list[Executor]) -> None:
     with pytest.raises(SignatureError, match="from 1 on, got 0"):
         executors[0].session(0)
-    with pytest.raises(SignatureError, match="from 1 on, got 1.5"):
+    with pytest.raises(SignatureError, match=r"from 1 on, got 1\.5"):
         executors[0].session(1.5)  # type: ignore[arg-type]
 
 

@@ -40,6 +40,7 @@ class FlatState(torch.nn.Module):
         self.input_axes = tuple(input_axes)
         self.output_axes = tuple(output_axes)
         self.grouped = grouped
+        self.training = network.training  # not by eval(), which programs from files refuse
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """Tensors [B, *shape] in; a tensor, or a flat tuple of tensors, out."""
@@ -116,27 +117,34 @@ def _flattened(checkpoint: Checkpoint, state: Mapping[str, StateConfig]) -> tupl
                 f"state {spec.name!r}: batch_axis {axis} is beyond its {len(spec.shape) + 1} dimension(s)"
             )
     grouped = _grouped(module, inputs, state)
-    flat = FlatState(module, axes, grouped=grouped).eval()
+    if any(axes) or grouped:
+        _require_code(checkpoint)
+    flat = FlatState(module, axes, grouped=grouped)
     example = drawn(inputs, EXAMPLE_BATCH, seed=0)
+    given = [value.movedim(0, axis) for value, axis in zip(example, axes, strict=True)]
     try:
         with torch.no_grad():
-            given = [value.movedim(0, axis) for value, axis in zip(example, axes, strict=True)]
             direct = None if grouped else module(*given)
-            outputs = list(_flat(direct)) if direct is not None else _as_list(flat(*example))
+            outputs = _as_list(flat(*example)) if direct is None else list(_flat(direct))
     except FORWARD_ERRORS as error:
         shapes = ", ".join(
             f"{spec.name} {list(value.shape)}" for spec, value in zip(inputs, given, strict=True)
         )
         raise SignatureError(f"the network does not take {shapes}: {first_line(error)}") from error
-    nested = direct is not None and len(_as_list(direct)) != len(outputs)
-    if not (any(axes) or grouped or nested):
+    if direct is not None and len(_as_list(direct)) != len(outputs):
+        _require_code(checkpoint)
+    elif not any(axes) and not grouped:
         return module, len(outputs)
-    if checkpoint.exported is not None or isinstance(module, torch.jit.ScriptModule):
+    return flat, len(outputs)
+
+
+def _require_code(checkpoint: Checkpoint) -> None:
+    """Raise SignatureError for a network that nothing can be wrapped around."""
+    if checkpoint.exported is not None or isinstance(checkpoint.module, torch.jit.ScriptModule):
         raise SignatureError(
             "an exported program or a TorchScript archive must take and give its state tensor by tensor, "
             "each with the batch first; export it so"
         )
-    return flat, len(outputs)
 
 
 def _grouped(module: torch.nn.Module, inputs: Sequence[TensorSpec], state: Mapping[str, StateConfig]) -> int:
