@@ -32,6 +32,7 @@ from tests.recurrent.networks import (
 from tests.workflows import command
 
 FILE = f"""\
+trials: 1
 agents:
   lstm:
     checkpoint: lstm.pth
@@ -48,12 +49,13 @@ agents:
 """
 
 
+@pytest.mark.slow
 def test_a_recurrent_agent_is_optimized_and_stepped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.fspath(Path(__file__).resolve().parents[2]))
     torch.save(made(LstmPolicy).state_dict(), tmp_path / "lstm.pth")
     np.savez(tmp_path / "samples.npz", obs=observations(100, 1)[:, 0])
     (tmp_path / "grandopt.yaml").write_text(FILE)
-    quickly = ("--engine", "native", "--precision", "float32", "--budget", "10")
+    quickly = ("--engine", "native", "--precision", "float32", "--budget", "120")
     done = command.run(tmp_path, "optimize", *quickly, "-q")
     assert (done.returncode, done.stderr) == (0, "")
     (agent,) = command.report(tmp_path).agents
@@ -82,7 +84,7 @@ def test_a_wrong_state_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
-@pytest.mark.parametrize("kind", [LstmPolicy, GruCellPolicy])
+@pytest.mark.parametrize("kind", [pytest.param(LstmPolicy, marks=pytest.mark.slow), GruCellPolicy])
 def test_the_exported_examples_keep_the_state(tmp_path: Path, kind: type[torch.nn.Module]) -> None:
     of = program(kind)
     if kind is GruCellPolicy:  # one that does not begin with zeros
