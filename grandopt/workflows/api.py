@@ -61,12 +61,9 @@ def optimize(
     mapping by input name); its values are not used, only names, shapes and dtypes. `samples` names a .npz
     file of recorded observations. The module itself is not changed.
 
-    `state` declares a recurrent state: `{"h": "h_next"}` says that the output `h_next` is the input `h` of
-    the next call; `{"h": {"output": "h_next", "initial": 0.0, "batch_axis": 1}}` also says what it begins
-    with, and that the network has the batch in its second dimension, as `nn.LSTM` does. `outputs` names the
-    outputs in order; without it the state is given last. `stepwise` turns a network over sequences
-    [B, T, …] into one that takes a step at a time, where that is the same agent. The artifact's `session()`
-    keeps the state between calls.
+    `state` declares a recurrent state: `{"h": "h_next"}` says that the output `h_next` is the next call's
+    input `h`; `StateConfig` lists what else can be said. `outputs` names the outputs in order (without it the
+    state is given last). `stepwise` makes a network over sequences [B, T, …] take one step at a time.
 
     Raises an InputError for arguments that do not fit, and GrandoptError with the reason when the agent
     could not be done; an agent for which nothing was faster is not an error (`agent.status` is "original
