@@ -31,6 +31,7 @@ NETWORKS = {
     ),
     "attention": (lambda: Attention(8, 2, causal=True), (3, 8)),
     "recurrent": (lambda: Recurrent(nn.LSTM, 5, 18, 1, False, last=True), (4, 5)),
+    "wide": (lambda: Recurrent(nn.LSTM, 40, 64, 1, False, last=True), (18, 40)),
 }
 
 
