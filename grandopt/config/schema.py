@@ -44,9 +44,12 @@ class TorchScriptOptions(Model):
 
 
 class NativeOptions(Model):
-    """Options of the native engine: samples computed together in a batch, how the weights are stored (the
-    arithmetic is float32), and CPU feature levels to build for (empty: all that the architecture knows; a
-    loader takes the most demanding one that the CPU has).
+    """Options of the native engine: samples computed together in a batch, how the weights are stored, and CPU
+    feature levels to build for (empty: all that the architecture knows; a loader takes the most demanding one
+    that the CPU has).
+
+    Products are added up in float32. With weights in bfloat16, a level with tiles for it (AMX) also rounds
+    the inputs of large products to bfloat16; all else is float32.
     """
 
     engine: Literal["native"] = "native"

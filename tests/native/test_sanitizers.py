@@ -19,14 +19,15 @@ from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.levels import LEVELS as ALL_LEVELS
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.render.text import C_TYPES
+from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.compiler.networks.reference import REFERENCE
 from grandopt.compiler.networks.reference import build as reference
-from tests.native.conftest import LEVELS
-from tests.native.networks import draw
+from tests.native.conftest import LEVELS, REDUCED
+from tests.native.networks import Recurrent, draw
 
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -71,11 +72,17 @@ def _program(source: Source) -> str:
     )
 
 
-def _check(module: nn.Module, examples: tuple[torch.Tensor, ...], level: str, folder: Path) -> None:
+def _check(
+    module: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    level: str,
+    folder: Path,
+    precision: Precision = "float32",
+) -> None:
     exported = capture(from_module("checked", module, examples), 0).exported
     assert exported is not None
     levels = [candidate for candidate in ALL_LEVELS if candidate.name == level]
-    source = render(simplify(translate("checked", exported)), levels, 4)
+    source = render(simplify(translate("checked", exported)), levels, 4, precision)
     (text,) = source.texts.values()
     (folder / "agent.c").write_text(text)
     (folder / "weights.bin").write_bytes(source.weights)
@@ -123,3 +130,15 @@ class Picker(nn.Module):
 @pytest.mark.parametrize("level", LEVELS)
 def test_indices_and_whole_numbers_stay_within_their_memory(tmp_path: Path, level: str) -> None:
     _check(Picker().eval(), (torch.zeros(2, 7),), level, tmp_path)
+
+
+@pytest.mark.parametrize("level", REDUCED)
+def test_products_in_bfloat16_stay_within_their_memory(tmp_path: Path, level: str) -> None:
+    torch.manual_seed(0)
+    layers = (
+        nn.Linear(71, 77),
+        nn.GELU(),
+        Recurrent(nn.LSTM, 77, 75, 1, True, last=False),
+        nn.Linear(150, 35),
+    )
+    _check(nn.Sequential(*layers).eval(), (torch.zeros(2, 19, 71),), level, tmp_path, "bfloat16")

@@ -38,7 +38,7 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     if program.exported is None:
         raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
     compiler = find_compiler()
-    levels = levels_for(platform.machine(), options.levels)
+    levels = levels_for(platform.machine(), options.levels, reduced=options.weights != "float32")
     graph = simplify(translate(program.name, program.exported))
     _check_boundary(graph, program)
     source = render(graph, levels, options.tile, options.weights)
@@ -72,7 +72,7 @@ def identity() -> dict[str, str]:
     """
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
-    texts = [headers.joinpath(name).read_bytes() for name in ("simd.h", "mathematics.h")]
+    texts = [headers.joinpath(name).read_bytes() for name in ("simd.h", "mathematics.h", "tiles.h")]
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}

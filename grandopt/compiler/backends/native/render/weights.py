@@ -11,7 +11,7 @@ from grandopt.compiler.backends.native.memory import ALIGNMENT
 from grandopt.signature import Array
 
 Precision = Literal["float32", "bfloat16"]
-"""How the weights of products are stored; all arithmetic is float32."""
+"""How the weights of products are stored; they are added up in float32."""
 
 PANEL = 64
 """Columns of a weight panel: 4 AVX-512, 8 AVX2 or 16 NEON registers."""
@@ -58,6 +58,17 @@ def panels(weight: Array, precision: Precision = "float32") -> Array:
         block[:, : part.shape[0]] = part.T
         blocks.append(block.reshape(-1) if precision == "float32" else paired(block[np.newaxis], width))
     return np.concatenate(blocks)
+
+
+def tile_columns(weight: Array) -> Array:
+    """[N, K] in bfloat16 as the right-hand tiles of products: for each 16 columns, for each 32 rows of
+    [K, N] one tile of 16 words (see `paired`) by 16 columns; what is missing is zero.
+    """
+    count, depth = weight.shape
+    block = np.zeros((-(-count // GRANULE) * GRANULE, -(-depth // 32) * 32), weight.dtype)
+    block[:count, :depth] = weight
+    columns = block.reshape(-1, GRANULE, block.shape[1]).transpose(0, 2, 1)
+    return paired(columns, GRANULE)
 
 
 def paired(blocks: Array, columns: int) -> Array:
