@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from grandopt.errors import SignatureError, UnsupportedError
-from grandopt.runtime.executors.operators import OperatorTime
 from grandopt.signature import Array, Contract, Signature
+
+if TYPE_CHECKING:
+    from grandopt.runtime.executors.operators import OperatorTime
 
 
 class Executor(ABC):
@@ -50,7 +50,7 @@ class Executor(ABC):
                     f"output array must be writeable, {result.dtype} {list(result.shape)}; got "
                     f"{target.dtype} {list(target.shape)}{'' if target.flags.writeable else ', read-only'}"
                 )
-            np.copyto(target, result)
+            target[...] = result
 
     def __call__(self, *observation: Any) -> Any:
         """The agent as a function of one observation or a batch of them.

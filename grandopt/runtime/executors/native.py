@@ -6,7 +6,6 @@ and the binding. Both were built with the artifact; no compiler is needed here.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -101,10 +100,9 @@ def _fitting(artifact: Artifact) -> str:
 
 
 def _binding(artifact: Artifact) -> ModuleType:
-    content = artifact.payload(BINDING)
-    digest = hashlib.sha256(content).hexdigest()
+    path, digest = artifact.payload_path(BINDING), artifact.entry(BINDING).sha256
     if digest not in _bindings:
-        _bindings[digest] = _imported(artifact.payload_path(BINDING))
+        _bindings[digest] = _imported(path)
     return _bindings[digest]
 
 
