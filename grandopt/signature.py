@@ -161,7 +161,10 @@ class Signature:
         arrays: list[Array] = []
         batched: bool | None = None
         for spec, value in zip(self.inputs, values, strict=True):
-            array = np.asarray(value)
+            try:
+                array = np.asarray(value)
+            except (TypeError, ValueError) as error:
+                raise SignatureError(f"{spec.name}: cannot be read as an array: {error}") from error
             this = self._is_batched(spec, array)
             if batched is not None and this != batched:
                 raise SignatureError(f"{spec.name}: give every input with a batch dimension, or none of them")

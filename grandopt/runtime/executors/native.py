@@ -7,7 +7,7 @@ and the binding. Both were built with the artifact; no compiler is needed here.
 from __future__ import annotations
 
 import importlib.machinery
-import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +32,9 @@ class NativeExecutor(Executor):
     Arrays of exactly the declared dtypes and shapes, C-contiguous, are taken without a copy; `run` and
     `run_into` raise SignatureError for all others, a call converts them first where that loses nothing.
     `run_into` takes tuples or lists of arrays or of other buffers, with the batch or without it, and refuses
-    outputs that overlap an input or each other. The GIL is released during long calls.
+    outputs that overlap an input or each other. It needs no NumPy: where the caller passes other buffers,
+    NumPy is never imported. The GIL is released during long calls; the arrays and buffers of a call are kept
+    until it ends, only `ndarray.resize(refcheck=False)` could take an array's memory away meanwhile.
     """
 
     def __init__(self, signature: Signature, contract: Contract, make: Callable[[Any], Any]) -> None:
@@ -66,7 +68,7 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
 
     def make(explain: _Explain) -> Any:
         return binding.Agent(
-            str(library.resolve()),
+            os.fsencode(library.resolve()),
             f"{options['symbol']}_invoke",
             _shapes(signature.inputs),
             _shapes(signature.outputs),
@@ -107,11 +109,11 @@ def _binding(artifact: Artifact) -> ModuleType:
 
 
 def _imported(path: Path) -> ModuleType:
+    # By hand, because `importlib.util` takes longer to import than the rest of loading.
     loader = importlib.machinery.ExtensionFileLoader(MODULE, str(path.resolve()))
-    spec = importlib.util.spec_from_file_location(MODULE, path, loader=loader)
-    assert spec is not None
+    spec = importlib.machinery.ModuleSpec(MODULE, loader, origin=loader.path)
     try:
-        module = importlib.util.module_from_spec(spec)
+        module = loader.create_module(spec)
         loader.exec_module(module)
     except (ImportError, RuntimeError) as error:
         raise ArtifactError(f"{path}: cannot be imported: {error}; build the artifact again") from error
