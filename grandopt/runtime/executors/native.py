@@ -83,7 +83,7 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
         raise ArtifactError(
             f"{artifact.path}: option {error} is missing; build the artifact again"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         raise ArtifactError(f"{library}: cannot be opened: {error}; build the artifact again") from error
 
 
