@@ -12,6 +12,9 @@ from grandopt.compiler.backends.native.render.steps import ARGUMENTS, step_funct
 from grandopt.compiler.backends.native.render.text import C_TYPES, indent
 from grandopt.compiler.backends.native.render.weights import Weights
 
+MISALIGNED = 4
+"""What a call returns for scratch that is not aligned to 64 bytes."""
+
 FLUSH_DENORMALS = """\
 /* Denormals count as zero within a call; the caller's mode comes back at its end. */
 #if defined(__x86_64__)
@@ -100,6 +103,7 @@ def _invoke(symbol: str, layout: Layout, arena: Arena, tiles: tuple[int, ...]) -
             [
                 f"if (batch < 1 || batch > INT64_MAX / {largest}) return 1;",
                 f"if ({missing}{pointers}) return 2;",
+                *([f"if ((uintptr_t)scratch % 64 != 0) return {MISALIGNED};"] if arena.size else []),
                 f"const void *x[{len(inputs)}];",
                 f"void *y[{len(outputs)}];",
                 "memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);",
