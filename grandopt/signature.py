@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from grandopt.errors import SignatureError
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+
+    class _NumPy:
+        """NumPy, imported when something of it is first used: reading a manifest needs none of it."""
+
+        def __getattr__(self, name: str) -> Any:
+            import numpy
+
+            value = getattr(numpy, name)
+            setattr(self, name, value)  # found there from now on, as fast as in the module itself
+            return value
+
+    np = _NumPy()
+
+Array: TypeAlias = "NDArray[Any]"
 Bound = float | tuple[float, ...] | None
 Role = Literal["value", "scores", "action"]
 ActionKind = Literal["none", "argmax", "binary", "continuous"]
@@ -41,13 +56,13 @@ class TensorSpec:
             raise SignatureError(
                 f"{self.name}: dtype {self.dtype!r} is not one of {', '.join(sorted(DTYPES))}"
             )
-        if any(not isinstance(size, int) or size < 1 for size in self.shape):
+        if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in self.shape):
             raise SignatureError(f"{self.name}: shape {list(self.shape)} must hold positive whole numbers")
 
     @property
     def elements(self) -> int:
         """Number of elements of one observation."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def bounds(self) -> tuple[Array, Array]:
         """Lower and upper bound as float64 arrays of `shape`; infinite where nothing was declared."""
@@ -95,6 +110,18 @@ class Contract:
     squashed: bool = False
     state: tuple[StateTensor, ...] = ()
     episode_start: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Contract:
+        """A contract from the plain data of its fields; raises SignatureError when it is none."""
+        _check_choice(data, "action", ActionKind)
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        try:
+            return cls(**given | _bounds(given) | {"state": _state(given.get("state", ()))})
+        except (TypeError, ValueError) as error:
+            raise SignatureError(f"not a contract: {error}") from error
 
     def margins(self, scores: Array) -> Array:
         """How far each row of `scores` [B, n] is from another decision, in units of the scores: [B]."""
@@ -152,7 +179,10 @@ class Signature:
         arrays: list[Array] = []
         batched: bool | None = None
         for spec, value in zip(self.inputs, values, strict=True):
-            array = np.asarray(value)
+            try:
+                array = np.asarray(value)
+            except (TypeError, ValueError) as error:
+                raise SignatureError(f"{spec.name}: cannot be read as an array: {error}") from error
             this = self._is_batched(spec, array)
             if batched is not None and this != batched:
                 raise SignatureError(f"{spec.name}: give every input with a batch dimension, or none of them")
@@ -219,18 +249,17 @@ class Signature:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Signature:
-        """The inverse of `to_json`; raises SignatureError when a field is missing or unknown."""
+        """The inverse of `to_json`; raises SignatureError when a field is missing, unknown or wrong."""
         try:
             return cls(
                 inputs=tuple(_spec(item) for item in data["inputs"]),
                 outputs=tuple(_spec(item) for item in data.get("outputs", ())),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise SignatureError(f"not a signature: {error}") from error
 
 
-def state_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[StateTensor, ...]:
-    """The state of a contract as a manifest holds it; raises SignatureError for other data."""
+def _state(data: Sequence[Mapping[str, Any]]) -> tuple[StateTensor, ...]:
     try:
         return tuple(
             StateTensor(
@@ -245,13 +274,29 @@ def state_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[StateTensor, ...
 
 
 def _spec(data: Mapping[str, Any]) -> TensorSpec:
-    fields = dict(data)
-    fields["shape"] = tuple(fields["shape"])
-    for bound, infinite in (("low", -np.inf), ("high", np.inf)):
-        if isinstance(fields.get(bound), list | tuple):
-            # JSON has no infinity: an element without a bound is null there.
-            fields[bound] = tuple(infinite if value is None else value for value in fields[bound])
-    return TensorSpec(**fields)
+    given = dict(data)
+    given["shape"] = tuple(given["shape"])
+    if not isinstance(given["name"], str):
+        raise SignatureError(f"the name of a tensor must be text, is {given['name']!r}")
+    _check_choice(given, "role", Role)
+    return TensorSpec(**given | _bounds(given))
+
+
+def _bounds(given: Mapping[str, Any]) -> dict[str, Bound]:
+    """`low` and `high` of JSON, which has no infinity: an element without a bound is null there."""
+    bounds: dict[str, Bound] = {}
+    for name, infinite in (("low", -math.inf), ("high", math.inf)):
+        value = given.get(name)
+        if isinstance(value, list | tuple):
+            bounds[name] = tuple(infinite if item is None else float(item) for item in value)
+        elif value is not None:
+            bounds[name] = float(value)
+    return bounds
+
+
+def _check_choice(given: Mapping[str, Any], name: str, choices: Any) -> None:
+    if name in given and given[name] not in get_args(choices):
+        raise SignatureError(f"{name} {given[name]!r} is not one of {', '.join(get_args(choices))}")
 
 
 def _converted(spec: TensorSpec, array: Array) -> Array:

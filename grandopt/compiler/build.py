@@ -103,8 +103,8 @@ def original(program: Program, store: Store, *, threads: int = 1) -> Artifact:
             raise UnsupportedError(
                 f"{error}; and it is not exported either: {program.refusal('export')}"
             ) from error
-        details = {**program.source.details, "original_form": f"exported program, because {error}"}
-        noted = program.but(source=program.source.model_copy(update={"details": details}))
+        form = f"exported program, because {error}"
+        noted = program.but(source=program.source.noting(original_form=form))
         return _as_it_is(noted, Candidate(program.precision, EagerOptions()), store, threads)
 
 
@@ -120,7 +120,7 @@ def key(
     parts = {
         "graph": graph_digest(program),
         "weights": weights_digest(program.module),
-        "agent": _described(program),
+        "agent": {**_described(program), "source": program.source.to_json()},
         "precision": candidate.precision,
         "options": candidate.options.model_dump(mode="json"),
         "passes": candidate.passes,
@@ -153,6 +153,7 @@ def _put(
     lowered = _lower(program, candidate.options, threads, calibration)
     manifest = Manifest(
         **_described(program),
+        source=program.source,
         engine=candidate.engine,
         precision=candidate.precision,
         options=dict(lowered.options),
@@ -173,7 +174,6 @@ def _described(program: Program) -> dict[str, Any]:
         "name": program.name,
         "signature": program.signature.to_json(),
         "contract": asdict(program.contract),
-        "source": program.source.model_dump(mode="json"),
     }
 
 

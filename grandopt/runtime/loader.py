@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
+import sys
 from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, read
@@ -28,7 +27,10 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
         artifact = read(Path(path))
         try:
             check_fit(artifact, trust=trust)
-            artifact.payloads()  # before any engine is imported; the engine checks its own once more
+            if artifact.manifest.engine != "native":
+                # Before the engine is imported. Native artifacts are opened by path, and hold more than one
+                # process uses: their executor checks the two files that it opens.
+                artifact = artifact.holding()
             return _executor(artifact, artifact.manifest.threads if threads is None else threads)
         except ArtifactError:
             if read(Path(path)).manifest == artifact.manifest:
@@ -61,8 +63,10 @@ def check_fit(artifact: Artifact, *, trust: bool = False) -> None:
 def _check_library(path: Path, library: str, built_with: str) -> None:
     """Libraries promise to read their own files within a minor version, and Python its own bytecode."""
     if library == "python":
-        installed = platform.python_version()
+        installed = ".".join(map(str, sys.version_info[:3]))
     else:
+        from importlib import metadata  # costs more than the rest of loading a native artifact
+
         try:
             installed = metadata.version(library)
         except metadata.PackageNotFoundError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -303,7 +304,7 @@ class TestKey:
 
     def test_candidate_threads_name_and_source_change_it(self) -> None:
         of = program(Policy)
-        other = of.but(source=of.source.model_copy(update={"path": "elsewhere"}))
+        other = of.but(source=replace(of.source, path="elsewhere"))
         keys = {
             key(of, self.candidate),
             key(of, self.candidate, threads=2),

@@ -40,10 +40,12 @@ int main(void) {{
         const void *in[] = {{{inputs}}};
         void *out[] = {{{outputs}}};
         {fill}
-        void *scratch = malloc({scratch} + 1);
+        unsigned char *scratch;
+        if (posix_memalign((void **)&scratch, 64, {scratch} + 1) != 0) return 5;
         if ({symbol}_invoke(in, out, batch, scratch) != 0) return 1;
         if ({symbol}_invoke(in, out, 0, scratch) != 1) return 2;
         if ({symbol}_invoke(in, out, INT64_MAX, scratch) != 1) return 3;
+        if ({scratch} > 0 && {symbol}_invoke(in, out, batch, scratch + 1) != 4) return 4;
         free(scratch);
         for (unsigned i = 0; i < sizeof in / sizeof *in; ++i) free((void *)in[i]);
         for (unsigned i = 0; i < sizeof out / sizeof *out; ++i) free(out[i]);

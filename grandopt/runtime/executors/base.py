@@ -7,13 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from grandopt.errors import SignatureError, UnsupportedError
-from grandopt.runtime.executors.operators import OperatorTime
 from grandopt.signature import Array, Contract, Signature
 
 if TYPE_CHECKING:
+    from grandopt.runtime.executors.operators import OperatorTime
     from grandopt.runtime.executors.session import Session
 
 
@@ -56,7 +54,7 @@ class Executor(ABC):
                     f"output array must be writeable, {result.dtype} {list(result.shape)}; got "
                     f"{target.dtype} {list(target.shape)}{'' if target.flags.writeable else ', read-only'}"
                 )
-            np.copyto(target, result)
+            target[...] = result
 
     def __call__(self, *observation: Any) -> Any:
         """The agent as a function of one observation or a batch of them.

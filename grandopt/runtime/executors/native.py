@@ -6,9 +6,8 @@ and the binding. Both were built with the artifact; no compiler is needed here.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
-import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +34,9 @@ class NativeExecutor(Executor):
     Arrays of exactly the declared dtypes and shapes, C-contiguous, are taken without a copy; `run` and
     `run_into` raise SignatureError for all others, a call converts them first where that loses nothing.
     `run_into` takes tuples or lists of arrays or of other buffers, with the batch or without it, and refuses
-    outputs that overlap an input or each other. The GIL is released during long calls.
+    outputs that overlap an input or each other. It needs no NumPy: where the caller passes other buffers,
+    NumPy is never imported. The GIL is released during long calls; the arrays and buffers of a call are kept
+    until it ends, only `ndarray.resize(refcheck=False)` could take an array's memory away meanwhile.
     """
 
     contiguous = True
@@ -71,7 +72,7 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
 
     def make(explain: _Explain) -> Any:
         return binding.Agent(
-            str(library.resolve()),
+            os.fsencode(library.resolve()),
             f"{options['symbol']}_invoke",
             _shapes(signature.inputs),
             _shapes(signature.outputs),
@@ -86,7 +87,7 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
         raise ArtifactError(
             f"{artifact.path}: option {error} is missing; build the artifact again"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         raise ArtifactError(f"{library}: cannot be opened: {error}; build the artifact again") from error
 
 
@@ -107,19 +108,18 @@ def _fitting(artifact: Artifact, permit_tiles: Callable[[], bool]) -> str:
 
 
 def _binding(artifact: Artifact) -> ModuleType:
-    content = artifact.payload(BINDING)
-    digest = hashlib.sha256(content).hexdigest()
+    path, digest = artifact.payload_path(BINDING), artifact.entry(BINDING).sha256
     if digest not in _bindings:
-        _bindings[digest] = _imported(artifact.payload_path(BINDING))
+        _bindings[digest] = _imported(path)
     return _bindings[digest]
 
 
 def _imported(path: Path) -> ModuleType:
+    # By hand, because `importlib.util` takes longer to import than the rest of loading.
     loader = importlib.machinery.ExtensionFileLoader(MODULE, str(path.resolve()))
-    spec = importlib.util.spec_from_file_location(MODULE, path, loader=loader)
-    assert spec is not None
+    spec = importlib.machinery.ModuleSpec(MODULE, loader, origin=loader.path)
     try:
-        module = importlib.util.module_from_spec(spec)
+        module = loader.create_module(spec)
         loader.exec_module(module)
     except (ImportError, RuntimeError) as error:
         raise ArtifactError(f"{path}: cannot be imported: {error}; build the artifact again") from error
@@ -171,7 +171,7 @@ REASONS = {
 def _fault(code: int) -> Exception:
     if code == 3:
         return SignatureError("an index in the inputs lies outside its table")
-    if code == 4:
+    if code == 5:
         return EngineError("the system did not permit this process to use AMX tiles")
     return EngineError(f"the compiled agent refused the call with code {code}")
 

@@ -9,6 +9,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
+from grandopt.runtime.executors.allocator import give_back_freed_memory
 from grandopt.runtime.executors.bound import Binding, BoundExecutor
 from grandopt.runtime.executors.options import option
 from grandopt.signature import Array
@@ -49,7 +50,9 @@ def load(artifact: Artifact, threads: int) -> OnnxRuntimeExecutor:
             f"{artifact.path / MODEL}: ONNX Runtime {onnxruntime.__version__} cannot load it: "
             f"{first_line(error)}; build it again"
         ) from error
-    return OnnxRuntimeExecutor(artifact, session)
+    executor = OnnxRuntimeExecutor(artifact, session)
+    give_back_freed_memory()
+    return executor
 
 
 def session_options(threads: int, *, layout: bool, spinning: bool) -> onnxruntime.SessionOptions:

@@ -44,9 +44,9 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     source = render(graph, levels, options.tile, options.weights)
     libraries = compile_libraries(source, compiler)
     files = {
-        **libraries,
+        **{f"agent.{level}.so": content for level, content in libraries.shared.items()},
         BINDING: compile_binding(compiler),
-        "source.zip": source_archive(source, program.signature, program.contract),
+        "source.zip": source_archive(source, program.signature, program.contract, libraries.static),
     }
     return Lowered(
         files=files,
@@ -54,7 +54,10 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
             **options.model_dump(mode="json"),
             "levels": {level.name: list(level.features) for level in levels},
             "symbol": source.symbol,
-            "weights_offset": libraries[f"agent.{levels[0].name}.so"].find(source.weights),
+            "weights_offset": libraries.shared[levels[0].name].find(source.weights),
+            "static_weights_offsets": {
+                level: content.find(source.weights) for level, content in libraries.static.items()
+            },
             "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
             "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, multiply_adds(graph)))),

@@ -1,4 +1,4 @@
-"""Rendered C → shared objects, one per feature level, and what a caller must know of them."""
+"""Rendered C → libraries, shared and static per feature level, and what a caller must know of them."""
 
 from __future__ import annotations
 
@@ -62,22 +62,38 @@ def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precisio
     return Source(symbol, graph, arena, workspace, tiles, texts, weights.content())
 
 
-def compile_libraries(source: Source, compiler: Compiler, flags: Sequence[str] = FLAGS) -> dict[str, bytes]:
-    """File name → bytes of one shared object per level. Raises BuildError when the compiler fails."""
+@dataclass(frozen=True)
+class Libraries:
+    """The compiled agent, as bytes by the name of the level."""
+
+    shared: dict[str, bytes]
+    static: dict[str, bytes]
+
+
+def compile_libraries(source: Source, compiler: Compiler, flags: Sequence[str] = FLAGS) -> Libraries:
+    """A shared and a static library per level, of the same objects. Raises BuildError when a tool fails."""
     with tempfile.TemporaryDirectory(prefix="grandopt-native-") as name:
         folder = Path(name)
         (folder / "weights.bin").write_bytes(source.weights)
         (folder / "weights.c").write_text(WEIGHTS_C.format(symbol=source.symbol), encoding="utf-8")
+        compiler.run([*flags, "-c", "weights.c", "-o", "weights.o"], folder)
 
-        def compiled(item: tuple[Level, str]) -> tuple[str, bytes]:
+        def compiled(item: tuple[Level, str]) -> tuple[str, bytes, bytes]:
             level, text = item
-            c, so = f"agent.{level.name}.c", f"agent.{level.name}.so"
-            (folder / c).write_text(text, encoding="utf-8")
-            compiler.run([*flags, *level.flags, "-shared", c, "weights.c", "-o", so, "-lm"], folder)
-            return so, (folder / so).read_bytes()
+            stem = f"agent.{level.name}"
+            (folder / f"{stem}.c").write_text(text, encoding="utf-8")
+            objects = [f"{stem}.o", "weights.o"]
+            compiler.run([*flags, *level.flags, "-c", f"{stem}.c", "-o", objects[0]], folder)
+            compiler.run(["-shared", *objects, "-o", f"{stem}.so", "-lm"], folder)
+            compiler.archive(objects, f"{stem}.a", folder)
+            return level.name, (folder / f"{stem}.so").read_bytes(), (folder / f"{stem}.a").read_bytes()
 
         with ThreadPoolExecutor(max_workers=len(source.texts)) as pool:  # each waits for its own compiler
-            return dict(pool.map(compiled, source.texts.items()))
+            done = list(pool.map(compiled, source.texts.items()))
+        return Libraries(
+            shared={level: shared for level, shared, _ in done},
+            static={level: static for level, _, static in done},
+        )
 
 
 def symbol_of(name: str) -> str:

@@ -1,16 +1,16 @@
-"""What a host that is not Python needs: header, examples and Makefile, with the C source in one archive."""
+"""What a host that is not Python needs, in one archive: header, libraries, source, examples, Makefile."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from grandopt.compiler.backends.native import stepping
 from grandopt.compiler.backends.native.build import WEIGHTS_C, Source
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.render.gather import INDEX_FAULT
-from grandopt.compiler.backends.native.render.library import TILES_FAULT
+from grandopt.compiler.backends.native.render.library import MISALIGNED, TILES_FAULT
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.toolchain import FLAGS
 from grandopt.signature import Contract, Signature
@@ -26,6 +26,7 @@ HEADER = """\
  * {symbol}_run is reentrant: it allocates nothing and keeps nothing; threads need a scratch each. Inputs and
  * outputs must not overlap. Denormals count as zero within a call; the caller's mode is restored.
  * Returns 0, or 1: batch below 1 or too large; 2: a pointer is NULL; {fault}: an index is outside its table;
+ * {misaligned}: scratch is not aligned to 64 bytes. Nothing is written after 1, 2 or {misaligned}.
  * {tiles_fault}: the library is one for AMX ("-amx" in its name), and the system, asked when it was loaded,
  * did not permit this process to use the tiles; the library of a lower level works then.
  */
@@ -34,7 +35,7 @@ HEADER = """\
 
 #include <stdint.h>
 
-#define {upper}_SCRATCH_BYTES {scratch} /* whatever the batch; aligned to 64 bytes it is fastest */
+#define {upper}_SCRATCH_BYTES {scratch} /* whatever the batch; must be aligned to 64 bytes */
 {sizes}
 
 #ifdef __cplusplus
@@ -54,16 +55,13 @@ EXAMPLE_C = """\
 #include "{symbol}.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 int main(void) {{
 {declarations}
-    void *scratch = aligned_alloc(64, ({upper}_SCRATCH_BYTES + 64) / 64 * 64);
+    static _Alignas(64) unsigned char scratch[{upper}_SCRATCH_BYTES + 1];
     double number;
-    if (scratch == NULL) return 1;
 {reads}
     int fault = {symbol}_run({arguments}, 1, scratch);
-    free(scratch);
     if (fault != 0) {{
         fprintf(stderr, "{symbol}_run returned %d\\n", fault);
         return 1;
@@ -97,12 +95,12 @@ template <typename T> static void print(const std::vector<T> &values) {{
 
 int main() {{
 {declarations}
-    std::vector<unsigned char> scratch({upper}_SCRATCH_BYTES + 1);
+    alignas(64) static unsigned char scratch[{upper}_SCRATCH_BYTES + 1];
     if ({reads}) {{
         std::cerr << "the observation is too short\\n";
         return 1;
     }}
-    const int fault = {symbol}_run({arguments}, 1, scratch.data());
+    const int fault = {symbol}_run({arguments}, 1, scratch);
     if (fault != 0) {{
         std::cerr << "{symbol}_run returned " << fault << '\\n';
         return 1;
@@ -112,36 +110,51 @@ int main() {{
 """
 
 MAKEFILE = """\
-# Builds the libraries and the examples for one CPU feature level: make LEVEL={levels}
+# Builds the examples, each with the static and with the shared library: make LEVEL={levels}
+# `make libraries` compiles both libraries of that level again, from the C source.
 LEVEL ?= {level}
 CC ?= cc
 CXX ?= c++
 AR ?= ar
 {features}
 CFLAGS = {flags} $(FEATURES_$(LEVEL))
+STATIC = lib{symbol}.$(LEVEL).a
+SHARED = lib{symbol}.$(LEVEL).so
 
-all: lib{symbol}.so lib{symbol}.a example_c example_cpp
+all: example_c example_cpp example_c_shared example_cpp_shared
 
-agent.o: agent.$(LEVEL).c
-\t$(CC) $(CFLAGS) -c $< -o $@
-weights.o: weights.c weights.bin
-\t$(CC) $(CFLAGS) -c $< -o $@
-lib{symbol}.so: agent.o weights.o
-\t$(CC) -shared $^ -o $@ -lm
-lib{symbol}.a: agent.o weights.o
-\t$(AR) rcs $@ $^
-example_c: example.c {symbol}.h lib{symbol}.a
-\t$(CC) -O2 -std=c11 $< lib{symbol}.a -o $@ -lm
-example_cpp: example.cpp {symbol}.h lib{symbol}.a
-\t$(CXX) -O2 -std=c++17 $< lib{symbol}.a -o $@ -lm
+example_c: example.c {symbol}.h $(STATIC)
+\t$(CC) -O2 -std=c11 $< $(STATIC) -o $@ -lm
+example_cpp: example.cpp {symbol}.h $(STATIC)
+\t$(CXX) -O2 -std=c++17 $< $(STATIC) -o $@ -lm
+example_c_shared: example.c {symbol}.h $(SHARED)
+\t$(CC) -O2 -std=c11 $< $(SHARED) -Wl,-rpath,'$$ORIGIN' -o $@
+example_cpp_shared: example.cpp {symbol}.h $(SHARED)
+\t$(CXX) -O2 -std=c++17 $< $(SHARED) -Wl,-rpath,'$$ORIGIN' -o $@
+
+libraries:
+\t$(CC) $(CFLAGS) -c agent.$(LEVEL).c -o agent.o
+\t$(CC) $(CFLAGS) -c weights.c -o weights.o
+\t$(CC) -shared agent.o weights.o -o $(SHARED) -lm
+\trm -f $(STATIC)
+\t$(AR) rcs $(STATIC) agent.o weights.o
 clean:
-\trm -f agent.o weights.o lib{symbol}.so lib{symbol}.a example_c example_cpp
-.PHONY: all clean
+\trm -f agent.o weights.o example_c example_cpp example_c_shared example_cpp_shared
+.PHONY: all libraries clean
 """
 
 
-def source_archive(source: Source, signature: Signature, contract: Contract) -> bytes:
-    """A zip of everything but the weights' bytes, which lie in the shared objects."""
+def source_archive(
+    source: Source, signature: Signature, contract: Contract, static: Mapping[str, bytes]
+) -> bytes:
+    """A zip of everything but the weights' bytes, which lie in the shared objects.
+
+    `static` holds the static libraries by level; where they hold the weights, the zip's have zeros.
+    """
+    hollow = {
+        f"lib{source.symbol}.{level}.a": content.replace(source.weights, bytes(len(source.weights)), 1)
+        for level, content in static.items()
+    }
     symbol = source.symbol
     steps = stepping.tensors(source, signature, contract) if contract.state else None
     files = {
@@ -156,6 +169,8 @@ def source_archive(source: Source, signature: Signature, contract: Contract) -> 
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_DEFLATED)
+        for name, content in hollow.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
@@ -192,6 +207,7 @@ def header(source: Source, signature: Signature, contract: Contract) -> str:
         ),
         parameters=", ".join([*parameters, "int64_t batch", "void *scratch"]),
         fault=INDEX_FAULT,
+        misaligned=MISALIGNED,
     )
 
 

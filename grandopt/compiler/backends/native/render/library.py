@@ -13,8 +13,11 @@ from grandopt.compiler.backends.native.render.text import C_TYPES, indent
 from grandopt.compiler.backends.native.render.weights import Weights
 from grandopt.compiler.backends.native.render.workspace import Workspace
 
-TILES_FAULT = 4
+TILES_FAULT = 5
 """What a call returns when the system did not permit AMX tiles."""
+
+MISALIGNED = 4
+"""What a call returns for scratch that is not aligned to 64 bytes."""
 
 FLUSH_DENORMALS = """\
 /* Denormals count as zero within a call; the caller's mode comes back at its end. */
@@ -111,6 +114,7 @@ def _invoke(symbol: str, layout: Layout, scratch: bool, level: Level, tiles: tup
             [
                 f"if (batch < 1 || batch > INT64_MAX / {largest}) return 1;",
                 f"if ({missing}{pointers}) return 2;",
+                *([f"if ((uintptr_t)scratch % 64 != 0) return {MISALIGNED};"] if scratch else []),
                 *([f"if (!tiles_permitted) return {TILES_FAULT};"] if level.tiles else []),
                 f"const void *x[{len(inputs)}];",
                 f"void *y[{len(outputs)}];",
