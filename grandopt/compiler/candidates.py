@@ -90,8 +90,8 @@ LIST: tuple[Listed, ...] = (
     Listed(Candidate("bfloat16", EagerOptions()), "half the bytes, and AMX or AVX-512 arithmetic"),
     Listed(Candidate("bfloat16", _NO_OFI), "the same in C++"),
     Listed(Candidate("bfloat16", TorchScriptOptions()), "the same, packed"),
-    # AOTInductor is not listed at bfloat16: its AMX code asks the system for no permission to use the tiles,
-    # and ends a process in which torch has not asked before (SIGILL in a fresh one).
+    Listed(Candidate("bfloat16", InductorOptions()), "the same, compiled"),
+    Listed(Candidate("bfloat16", _LIBRARY), "the same, with oneDNN's products", True),
     Listed(Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16")), "the same in OpenVINO"),
     Listed(
         Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16", snippets=False)),

@@ -77,11 +77,13 @@ def test_candidates_of_the_compiled_engines() -> None:
         "onnxruntime/float32",
         "openvino/float32",
         "openvino/float32/no-snippets",
+        "inductor/bfloat16",
         "openvino/bfloat16",
         "onnxruntime/int8_dynamic",
         "onnxruntime/int8_static",
     ]
-    assert _labels(_archive(of), *PRECISIONS, engines=("inductor", "onnxruntime", "openvino")) == usual
+    archived = _labels(_archive(of), *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
+    assert archived == [label for label in usual if label != "inductor/bfloat16"]
     every = [item.label for item in candidates(of, ENGINES, PRECISIONS, every=True)]
     assert len(set(every)) == len(every) == len(LIST)
     assert {"inductor/float32/autotune", "inductor/float32/library/single"} < set(every)
