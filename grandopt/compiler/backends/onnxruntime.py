@@ -19,6 +19,7 @@ import numpy as np
 from grandopt.artifacts.machine import cpu_features
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.onnx_graph import confirm, onnx_graph
+from grandopt.compiler.backends.onnx_recurrent import keep_nan
 from grandopt.compiler.program import Program
 from grandopt.config.schema import OnnxRuntimeOptions
 from grandopt.errors import BuildError, EngineUnavailableError, UnsupportedError, first_line
@@ -64,6 +65,8 @@ def lower(
             if options.quantization != "none":
                 graph = _optimised(graph, folder, extended=False)
                 graph = _quantized(program, graph, options, calibration, folder)
+            else:  # where values are rounded, the executor answers what is not finite with NaN
+                graph = keep_nan(graph)
             graph = _optimised(graph, folder, extended=True)
         layout = bool(_operators(graph) & {"Conv", "FusedConv"})
         session = onnxruntime.InferenceSession(
