@@ -108,7 +108,7 @@ def keep_nan(content: bytes) -> bytes:
 
 
 def _after(node: Any, function: str) -> Iterator[Any]:
-    """What follows a recurrent node, whose outputs it renames: marking, and the last state of each direction."""
+    """What follows a recurrent node, whose outputs it renames: marking, and each direction's last state."""
     from onnx import TensorProto, helper
 
     given = list(node.output) + [""] * (2 - len(node.output))
@@ -131,7 +131,7 @@ def _is_covered(graph: Any, node: Any) -> bool:
     used = {name for other in graph.node for name in other.input} | {item.name for item in graph.output}
     if len(node.output) > 2 and node.output[2] in used:
         return False
-    if "layout" in attributes and attributes["layout"].i != 0 or "activations" in attributes:
+    if attributes.keys() & {"activations", "clip"} or ("layout" in attributes and attributes["layout"].i):
         return False
     return not any(_from_outside(graph, name) for name in node.input[4:])
 

@@ -94,8 +94,8 @@ def known_defect(model: Any) -> str | None:
         joined = product.get_type_name() == "MatMul" and weights.get_type_name() == "Softmax"
         if joined and heads.is_static and heads == steps:
             return (
-                f"OpenVINO 2026.4 mixes up heads and steps in the kernel it generates (snippets) for attention "
-                f"with {heads.get_length()} of each; the variant no-snippets does not"
+                f"OpenVINO 2026.4 mixes up heads and steps in the kernel it generates (snippets) for "
+                f"attention with {heads.get_length()} of each; the variant no-snippets does not"
             )
     return None
 
