@@ -33,6 +33,12 @@ CONVERTED: dict[Precision, tuple[str, ...]] = {
 OWN_PRECISION: frozenset[EngineName] = frozenset({"native", "onnxruntime", "openvino"})
 """Engines that take float32 programs and reduce the precision themselves."""
 
+THREADS_BUILT_IN: frozenset[EngineName] = frozenset({"inductor"})
+"""Engines whose code is generated for a number of threads."""
+
+ON_THE_CALLERS_THREAD: frozenset[EngineName] = frozenset({"native"})
+"""Engines that have no threads of their own: more than one changes nothing."""
+
 
 @dataclass(frozen=True)
 class Candidate:

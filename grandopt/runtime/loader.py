@@ -10,6 +10,7 @@ from grandopt.artifacts.artifact import Artifact, read
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.executors.waiting import sleeping_threads
 
 
 def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -> Executor:
@@ -17,7 +18,8 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
 
     No library but the one of the artifact's engine is imported. `trust` admits a payload that has to be
     unpickled, which runs code from it. `threads` replaces the manifest's number of threads; engines of torch
-    set it for the whole process, so the last loaded artifact decides.
+    set it for the whole process, so the last loaded artifact decides. Between calls threads sleep, unless the
+    artifact was found to be faster otherwise, or torch, imported before, came with threads that do not.
 
     Raises ArtifactError when the artifact is missing, damaged, not trusted, or does not fit this machine,
     this Python or these libraries; the message says which. Raises ConfigError for `threads` below 1.
@@ -29,7 +31,8 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
         try:
             check_fit(artifact, trust=trust)
             artifact.payloads()  # before any engine is imported; the engine checks its own once more
-            return _executor(artifact, artifact.manifest.threads if threads is None else threads)
+            with sleeping_threads():
+                return _executor(artifact, artifact.manifest.threads if threads is None else threads)
         except ArtifactError:
             if read(Path(path)).manifest == artifact.manifest:
                 raise

@@ -122,6 +122,26 @@ def test_labels_tell_all_variants_apart() -> None:
     assert "torchscript/float32/unfrozen/no-ofi" in labels
 
 
+def test_more_threads_are_not_another_build(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = Candidate("float32", TorchScriptOptions())
+    one = build(program(Policy), candidate, store)
+    monkeypatch.setattr(building, "_lower", None)  # whoever builds again now fails
+    two = build(program(Policy), candidate, store, threads=2)
+    assert (one.manifest.threads, two.manifest.threads) == (1, 2)
+    assert two.payloads() == one.payloads()
+    assert build(program(Policy), candidate, store, threads=2).path == two.path
+
+
+def test_code_generated_for_a_number_of_threads_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "_lower", _refused)
+    with pytest.raises(UnsupportedError, match="with 2 threads"):
+        build(program(Policy), Candidate("float32", InductorOptions()), store, threads=2)
+
+
+def _refused(of: Program, options: EngineOptions, threads: int, calibration: object) -> None:
+    raise UnsupportedError(f"{options.engine} with {threads} threads")
+
+
 def test_the_manifest_says_what_was_built(store: Store) -> None:
     of = program(Pair)
     artifact = build(of, Candidate("float32", TorchScriptOptions()), store, threads=2)
