@@ -20,7 +20,13 @@ from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.artifacts.manifest import Manifest
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.base import Lowered
-from grandopt.compiler.candidates import ON_THE_CALLERS_THREAD, THREADS_BUILT_IN, Candidate, candidates
+from grandopt.compiler.candidates import (
+    ON_THE_CALLERS_THREAD,
+    THREADS_BUILT_IN,
+    Candidate,
+    candidates,
+    left_out,
+)
 from grandopt.compiler.capture.export import capture, export
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.cost import flop, parameters
@@ -37,7 +43,6 @@ from grandopt.config.schema import (
     EagerOptions,
     EngineName,
     EngineOptions,
-    OnnxRuntimeOptions,
     TorchScriptOptions,
 )
 from grandopt.errors import EngineUnavailableError, UnsupportedError
@@ -51,6 +56,7 @@ __all__ = [
     "capture",
     "flop",
     "key",
+    "left_out",
     "original",
     "parameters",
     "weights_digest",
@@ -185,9 +191,7 @@ def _described(program: Program) -> dict[str, Any]:
 
 def _samples_digest(candidate: Candidate, calibration: Sequence[Array] | None) -> str | None:
     """The samples' part of the key: of all engines' options, only static quantization looks at them."""
-    options = candidate.options
-    static = isinstance(options, OnnxRuntimeOptions) and options.quantization == "static"
-    return arrays_digest(calibration) if static and calibration is not None else None
+    return arrays_digest(calibration) if candidate.calibrated and calibration is not None else None
 
 
 def _lower(
@@ -220,7 +224,7 @@ def _lower(
         case "openvino":
             from grandopt.compiler.backends import openvino
 
-            return openvino.lower(program, options)
+            return openvino.lower(program, options, calibration)
 
 
 def _toolchain_identity(engine: EngineName) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from grandopt.compiler.program import Program
+from grandopt.compiler.program import Program, Refusal
 from grandopt.config.schema import (
     EagerOptions,
     EngineName,
@@ -56,6 +56,15 @@ class Candidate:
     def label(self) -> str:
         """Engine, precision, and what departs from the engine's defaults: "torchscript/float32/no-ofi"."""
         return "/".join((self.engine, self.precision, *_variant(self.options)))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether building it takes recorded samples."""
+        match self.options:
+            case OnnxRuntimeOptions(quantization="static") | OpenVinoOptions(quantization="static"):
+                return True
+            case _:
+                return False
 
     @property
     def passes(self) -> tuple[str, ...]:
@@ -114,7 +123,14 @@ LIST: tuple[Listed, ...] = (
         Candidate("int8_static", OnnxRuntimeOptions(quantization="static")),
         "activations need not be measured at each call",
     ),
+    Listed(
+        Candidate("int8_static", OpenVinoOptions(quantization="static")),
+        "the same in OpenVINO: the fastest for convolutions, such as the Nature CNN",
+    ),
 )
+
+UNCALIBRATED = "calibration needs recorded observations: --samples FILE.npz, or 'samples' of the agent"
+"""Why candidates that take recorded samples are left out without any, as the report says it."""
 
 
 def candidates(
@@ -123,12 +139,13 @@ def candidates(
     precisions: Collection[Precision],
     *,
     every: bool = False,
+    samples: bool = True,
 ) -> tuple[Candidate, ...]:
     """The candidates of a program among the admitted engines and precisions, in the order of LIST.
 
-    `every` adds those that win rarely. Left out is what cannot come to be for this program: TorchScript
-    archives hold no layers of which a pass could make another precision. Whether the others can be built,
-    `build` finds out.
+    `every` adds those that win rarely, `samples` those that are calibrated on recorded ones. Left out is what
+    cannot come to be for this program: TorchScript archives hold no layers of which a pass could make another
+    precision. Whether the others can be built, `build` finds out.
     """
     archive = isinstance(program.module, torch.jit.ScriptModule)
     return tuple(
@@ -137,8 +154,19 @@ def candidates(
         if candidate.engine in engines
         and candidate.precision in precisions
         and (every or not rarely)
+        and (samples or not candidate.calibrated)
         and not (archive and candidate.passes != PLAIN)
     )
+
+
+def left_out(
+    program: Program, engines: Collection[EngineName], precisions: Collection[Precision]
+) -> tuple[Refusal, ...]:
+    """What takes recorded samples among the candidates of a program that has none: one refusal for each
+    precision."""
+    asked = candidates(program, engines, precisions, every=True)
+    missed = dict.fromkeys(candidate.precision for candidate in asked if candidate.calibrated)
+    return tuple(Refusal(precision, UNCALIBRATED) for precision in missed)
 
 
 def _variant(options: EngineOptions) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from grandopt.artifacts.machine import architecture
 from grandopt.artifacts.store import Store
 from grandopt.compiler import build as building
 from grandopt.compiler.build import Candidate, build, candidates, key, original
-from grandopt.compiler.candidates import LIST
+from grandopt.compiler.candidates import LIST, left_out
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.checkpoints.memory import from_module
@@ -81,6 +81,7 @@ def test_candidates_of_the_compiled_engines() -> None:
         "openvino/bfloat16",
         "onnxruntime/int8_dynamic",
         "onnxruntime/int8_static",
+        "openvino/int8_static",
     ]
     archived = _labels(_archive(of), *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
     assert archived == [label for label in usual if label != "inductor/bfloat16"]
@@ -88,6 +89,16 @@ def test_candidates_of_the_compiled_engines() -> None:
     assert len(set(every)) == len(every) == len(LIST)
     assert {"inductor/float32/autotune", "inductor/float32/library/single"} < set(every)
     assert all(item.reason for item in LIST)
+
+
+def test_without_samples_what_is_calibrated_is_left_out_with_one_reason() -> None:
+    of, engines = program(Policy), ("onnxruntime", "openvino")
+    kept = candidates(of, engines, PRECISIONS, every=True, samples=False)
+    assert {item.precision for item in kept} == {"float32", "bfloat16", "int8_dynamic"}
+    (refusal,) = left_out(of, engines, PRECISIONS)
+    assert refusal.stage == "int8_static"
+    assert refusal.reason.startswith("calibration needs recorded observations: --samples")
+    assert left_out(of, engines, ("float32",)) == left_out(of, ("native",), ("int8_static",)) == ()
 
 
 def test_engines_with_precisions_of_their_own_get_float32_programs() -> None:
