@@ -20,7 +20,13 @@ from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.artifacts.manifest import Manifest
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.base import Lowered
-from grandopt.compiler.candidates import Candidate, candidates
+from grandopt.compiler.candidates import (
+    ON_THE_CALLERS_THREAD,
+    THREADS_BUILT_IN,
+    Candidate,
+    candidates,
+    left_out,
+)
 from grandopt.compiler.capture.export import capture, export
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.cost import flop, parameters
@@ -37,19 +43,20 @@ from grandopt.config.schema import (
     EagerOptions,
     EngineName,
     EngineOptions,
-    OnnxRuntimeOptions,
     TorchScriptOptions,
 )
 from grandopt.errors import EngineUnavailableError, UnsupportedError
 from grandopt.signature import Array
 
 __all__ = [
+    "ON_THE_CALLERS_THREAD",
     "Candidate",
     "build",
     "candidates",
     "capture",
     "flop",
     "key",
+    "left_out",
     "original",
     "parameters",
     "weights_digest",
@@ -67,13 +74,18 @@ def build(
     """The artifact of a captured program as this candidate, from the store if it was built before.
 
     `calibration` holds recorded samples, one array [n, *shape] per input; static quantization needs them.
-    Raises UnsupportedError when a pass or the engine cannot take the program, PassError when a pass broke it,
-    BuildError when the engine failed, OutputError when the store cannot be written.
+    Most engines take their number of threads when they load, so that what was built for one thread becomes
+    the artifact for more of them. Raises UnsupportedError when a pass or the engine cannot take the program,
+    PassError when a pass broke it, BuildError when the engine failed, OutputError when the store cannot be
+    written.
     """
     name = key(program, candidate, threads, calibration)
     stored = store.get(name)
     if stored is not None:
         return stored
+    if threads != 1 and candidate.engine not in THREADS_BUILT_IN:
+        one = build(program, candidate, store, calibration=calibration)
+        return store.put(name, one.manifest.model_copy(update={"threads": threads}), one.payloads())
     shaped = pipeline.run(program, candidate.passes)
     exportable = program.exported is not None and shaped.precision != "int8_dynamic"
     if candidate.engine == "torchscript":
@@ -179,9 +191,7 @@ def _described(program: Program) -> dict[str, Any]:
 
 def _samples_digest(candidate: Candidate, calibration: Sequence[Array] | None) -> str | None:
     """The samples' part of the key: of all engines' options, only static quantization looks at them."""
-    options = candidate.options
-    static = isinstance(options, OnnxRuntimeOptions) and options.quantization == "static"
-    return arrays_digest(calibration) if static and calibration is not None else None
+    return arrays_digest(calibration) if candidate.calibrated and calibration is not None else None
 
 
 def _lower(
@@ -214,7 +224,7 @@ def _lower(
         case "openvino":
             from grandopt.compiler.backends import openvino
 
-            return openvino.lower(program, options)
+            return openvino.lower(program, options, calibration)
 
 
 def _toolchain_identity(engine: EngineName) -> dict[str, str]:

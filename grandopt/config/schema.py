@@ -89,13 +89,15 @@ class OpenVinoOptions(Model):
 
     `inference_precision` is the type its kernels may compute in. `single` compiles the graph for batches of
     1 when the artifact is loaded, and for other batches at the first of them. `snippets` lets OpenVINO
-    generate kernels for chains of operators.
+    generate kernels for chains of operators. `quantization` "static" has measured the activations on samples
+    at build time.
     """
 
     engine: Literal["openvino"] = "openvino"
     inference_precision: Literal["f32", "bf16"] = "f32"
     single: bool = True
     snippets: bool = True
+    quantization: Literal["none", "static"] = "none"
 
 
 EngineOptions = Annotated[

@@ -9,6 +9,7 @@ from grandopt.artifacts.artifact import Artifact, read
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.executors.waiting import sleeping_threads
 
 
 def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -> Executor:
@@ -16,7 +17,8 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
 
     No library but the one of the artifact's engine is imported. `trust` admits a payload that has to be
     unpickled, which runs code from it. `threads` replaces the manifest's number of threads; engines of torch
-    set it for the whole process, so the last loaded artifact decides.
+    set it for the whole process, so the last loaded artifact decides. Between calls threads sleep, unless the
+    artifact was found to be faster otherwise, or torch, imported before, came with threads that do not.
 
     Raises ArtifactError when the artifact is missing, damaged, not trusted, or does not fit this machine,
     this Python or these libraries; the message says which. Raises ConfigError for `threads` below 1.
@@ -31,7 +33,8 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
                 # Before the engine is imported. Native artifacts are opened by path, and hold more than one
                 # process uses: their executor checks the two files that it opens.
                 artifact = artifact.holding()
-            return _executor(artifact, artifact.manifest.threads if threads is None else threads)
+            with sleeping_threads():
+                return _executor(artifact, artifact.manifest.threads if threads is None else threads)
         except ArtifactError:
             if read(Path(path)).manifest == artifact.manifest:
                 raise

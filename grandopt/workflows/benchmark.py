@@ -93,5 +93,5 @@ def benchmark_agent(run: Run, opened: Opened, limit: MachineLimit, *, operators:
         operators=profiles,
         verification_reference=contest.oracle.reference_precision,
         stages=stages.seconds,
-        **records.subject(program, amount),
+        **records.subject(contest.program, amount),
     )

@@ -48,15 +48,17 @@ class Contest:
     """Builds, verifies and measures the candidates of one agent against its original."""
 
     def __init__(self, run: Run, opened: Opened, program: Program) -> None:
-        self.program = program
+        wanted = run.job.profile.engines, run.job.profile.precisions
+        missed = () if opened.samples is not None else build.left_out(program, *wanted)
+        self.program = program.but(identity=program.identity, refusals=(*program.refusals, *missed))
         self.original = build.original(program, run.store)
         self.candidates = {
             candidate.label: candidate
             for candidate in build.candidates(
                 program,
-                run.job.profile.engines,
-                run.job.profile.precisions,
+                *wanted,
                 every=run.job.profile.name == "maximum",
+                samples=opened.samples is not None,
             )
         }
         self._run = run

@@ -100,7 +100,9 @@ def known(agent: Contestant, candidate: Candidate, store: Store, threads: int) -
 
 def _judged(candidate: Candidate, threads: int, artifact: Artifact, verdict: Verification) -> Entry:
     if not verdict.passed:
-        return Entry(candidate, threads, "refused", verdict.reason, artifact, verdict)
+        defect = artifact.manifest.options.get("known_defect")
+        reason = verdict.reason if defect is None else f"{verdict.reason} (known: {defect})"
+        return Entry(candidate, threads, "refused", reason, artifact, verdict)
     return Entry(candidate, threads, "verified", None, artifact, verdict)
 
 

@@ -89,7 +89,13 @@ def build_all(run: Run, contest: Contest, budget_s: float, counts: Sequence[int]
     """
     amount = build.flop(contest.program)
     order = [candidate.label for candidate in likely_first(contest.candidates.values(), amount)]
-    wanted: list[Place] = [(label, count) for count in counts or threads(run) for label in order]
+    tried = counts or threads(run)
+    wanted: list[Place] = [
+        (label, count)
+        for count in tried
+        for label in order
+        if count == tried[0] or contest.candidates[label].engine not in build.ON_THE_CALLERS_THREAD
+    ]
     contest.build(wanted, time.monotonic() + max(1.0, budget_s))
 
 

@@ -103,7 +103,7 @@ def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
         verification_reference=contest.oracle.reference_precision,
         tuning=found.to_json(),
         stages=stages.seconds,
-        **records.subject(program, work(program)),
+        **records.subject(contest.program, work(program)),
     )
 
 
