@@ -29,7 +29,6 @@ from grandopt.compiler.identity import (
     compiler_identity,
     engine_identity,
     graph_digest,
-    weights_digest,
 )
 from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
@@ -52,7 +51,6 @@ __all__ = [
     "key",
     "original",
     "parameters",
-    "weights_digest",
 ]
 
 
@@ -113,13 +111,12 @@ def key(
 ) -> str:
     """SHA-256 (hex) over everything that changes the built artifact.
 
-    That is the graph and its weights, signature and contract, name and source (they are in the manifest),
+    That is the graph with its weights, signature and contract, name and source (they are in the manifest),
     candidate, passes and threads, samples of the calibration, the compilers with their versions, and this
     machine's CPU features.
     """
     parts = {
         "graph": graph_digest(program),
-        "weights": weights_digest(program.module),
         "agent": _described(program),
         "precision": candidate.precision,
         "options": candidate.options.model_dump(mode="json"),

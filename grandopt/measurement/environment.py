@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,18 @@ def governor(cpus: Path = CPUS) -> str | None:
 
 def libraries() -> dict[str, str]:
     """Installed versions of the libraries that can change a figure."""
-    found = {}
+    return dict(_versions())
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = []
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            found.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return tuple(found)
 
 
 def _digest(facts: list[Any]) -> str:

@@ -179,8 +179,7 @@ class Evaluation:
     def _tell(self, step: str, message: str, group: Group) -> None:
         at = "" if group[0] == 1 else f", {group[0]} threads"
         batch = "" if group[1] == 1 else f", batch {group[1]}"
-        remaining = self._end - time.monotonic()
-        self._run.tell(self._contest.program.name, step, f"{message}{at}{batch}", remaining_s=remaining)
+        self._run.tell(self._contest.program.name, step, f"{message}{at}{batch}")
 
 
 def _grouped(choices: Sequence[Choice]) -> Iterator[tuple[Group, list[Choice]]]:

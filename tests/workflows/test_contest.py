@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from grandopt.workflows.builders import Patience
 from grandopt.workflows.capture import captured
 from grandopt.workflows.contest import Contest
 from grandopt.workflows.events import Event
@@ -37,9 +38,14 @@ def said(events: list[Event], step: str) -> list[str]:
     return [event.message for event in events if event.step == step]
 
 
+def for_seconds(seconds: float) -> Patience:
+    end = time.monotonic() + seconds
+    return Patience(end, end)
+
+
 def built(run: Run, kind: type[torch.nn.Module] = Policy, seconds: float = 60.0) -> Contest:
     made = contest(run, kind)
-    made.build(PLACES, time.monotonic() + seconds)
+    made.build(PLACES, for_seconds(seconds))
     return made
 
 
@@ -49,7 +55,7 @@ def test_recorded_samples_reach_the_build_processes_and_the_verdict(make_run: Ma
         recorded = (torch.randn(300, 8, generator=torch.Generator().manual_seed(1)).numpy(),)
         agent = replace(agent, samples=recorded)
         made = Contest(run, agent, captured(agent.checkpoint, run.store))
-        made.build(PLACES, time.monotonic() + 60.0)
+        made.build(PLACES, for_seconds(60.0))
         assert [(entry.status, entry.reason) for entry in made.entries()] == [("verified", None)] * 2
 
 
@@ -103,16 +109,16 @@ def test_what_cannot_be_handed_over_is_built_here(make_run: MakeRun) -> None:
 def test_what_could_not_be_built_in_time_is_waited_for_only_where_nothing_else_was(make_run: MakeRun) -> None:
     with make_run([]) as run:
         late = contest(run)
-        late.build(PLACES, time.monotonic() - 1.0)
+        late.build(PLACES, for_seconds(-1.0))
         assert {entry.status for entry in late.entries()} == {"not measured"}
     with make_run([]) as run:
         alone = contest(run)
-        alone.build(PLACES[:1], time.monotonic() + 60.0)
+        alone.build(PLACES[:1], for_seconds(60.0))
         assert [entry.status for entry in alone.entries()] == ["verified"]
     again: list[Event] = []
     with make_run(again) as run:
         second = contest(run)
-        second.build(PLACES, time.monotonic() + 60.0)
+        second.build(PLACES, for_seconds(60.0))
         assert said(again, "build") == []
         first, other = second.entries()
         assert (first.status, other.status) == ("verified", "not measured")
