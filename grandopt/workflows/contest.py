@@ -216,7 +216,7 @@ class Contest:
 
     def _tell_builds(self, total: int, running: Sequence[Place], done: Sequence[Outcome]) -> None:
         names = ", ".join(placed(*place) for place in running)
-        self._tell("build", f"{names} ({len(done)} of {total} done)")
+        self._tell("build", f"{len(done)} of {total} done, now {names}")
 
     def _tell(self, step: str, message: str, level: Level = "info") -> None:
         self._run.tell(self.program.name, step, message, level=level)
