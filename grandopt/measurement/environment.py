@@ -83,6 +83,15 @@ def available_cores() -> int:
     return affinity() if quota is None else max(1, min(affinity(), math.floor(quota)))
 
 
+def crowded(own: int) -> bool:
+    """Whether others want so much of this machine that time says little about the work done in it.
+
+    That is, whether over the last minute more was ready to run than it has cores, beside `own` busy processes
+    of the caller.
+    """
+    return psutil.getloadavg()[0] > (os.cpu_count() or 1) + own
+
+
 def affinity() -> int:
     """Cores that the scheduler may put this process on."""
     if hasattr(os, "sched_getaffinity"):

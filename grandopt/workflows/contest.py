@@ -21,6 +21,7 @@ from grandopt.compiler.identity import compiler_identity, graph_digest
 from grandopt.compiler.program import Program
 from grandopt.config.schema import EagerOptions
 from grandopt.errors import BuildError, MeasurementError
+from grandopt.measurement.environment import crowded
 from grandopt.measurement.measure import measure
 from grandopt.measurement.result import Measurement
 from grandopt.measurement.settings import Settings
@@ -143,7 +144,7 @@ class Contest:
 
     def _keep_setback(self, outcome: Outcome) -> None:
         budget = self._run.job.profile.budget_s
-        if outcome.status == "not measured":
+        if outcome.status == "not measured" and not crowded(self._run.builders.count):
             self._setbacks.keep(self._key(outcome.place), outcome.status, outcome.reason or "", budget)
         elif outcome.status == "failed" and not outcome.crashed:
             self._setbacks.keep(self._key(outcome.place), outcome.status, outcome.reason or "")

@@ -61,9 +61,9 @@ def finalists(contest: Contest, found: TuningResult) -> list[Entry]:
     chosen: list[Entry] = []
     leader: Trial | None = None
     for trial in ranked(found):
-        if leader is not None and (len(chosen) == FINALISTS or _score(trial) > CLOSE * _score(leader)):
+        if len(chosen) == FINALISTS:
             break
-        if leader is not None and trial.choice.threads != leader.choice.threads:
+        if leader is not None and not _is_close(trial, leader):
             continue
         entry = contest.entry(trial.choice.candidate, trial.choice.threads)
         if entry.status == "verified":
@@ -76,6 +76,14 @@ def ranked(found: TuningResult) -> list[Trial]:
     """The measured trials of a search, the fastest first; those that lost the first look come last."""
     measured = [trial for trial in found.trials if trial.state != "infeasible"]
     return sorted(measured, key=lambda trial: (trial.state == "pruned", _score(trial)))
+
+
+def _is_close(trial: Trial, leader: Trial) -> bool:
+    """Whether a trial may be as fast as the leader, at its thread count."""
+    doubt = 0.0 if trial.figures is None else trial.figures.doubt
+    return trial.choice.threads == leader.choice.threads and _score(trial) * (1 - doubt) <= CLOSE * _score(
+        leader
+    )
 
 
 def _score(trial: Trial) -> float:
