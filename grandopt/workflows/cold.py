@@ -25,7 +25,7 @@ def cold_figures(run: Run, contest: Contest, entry: Entry | None, threads: int) 
     def measured() -> dict[str, Any]:
         run.tell(contest.program.name, "start", f"{label} in a fresh process")
         inputs = [array[:1] for array in contest.observations(1)]
-        return asdict(cold_start(subject, inputs, threads=threads))
+        return asdict(cold_start(subject, inputs, threads=threads, loader=run.pool.loader))
 
     data = once(run, "cold", [artifact], [threads, run.job.seed], measured)
     moment = data.pop("measured")
