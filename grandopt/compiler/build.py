@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -35,7 +35,6 @@ from grandopt.compiler.identity import (
     compiler_identity,
     engine_identity,
     graph_digest,
-    weights_digest,
 )
 from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
@@ -59,7 +58,6 @@ __all__ = [
     "left_out",
     "original",
     "parameters",
-    "weights_digest",
 ]
 
 
@@ -85,7 +83,7 @@ def build(
         return stored
     if threads != 1 and candidate.engine not in THREADS_BUILT_IN:
         one = build(program, candidate, store, calibration=calibration)
-        return store.put(name, one.manifest.model_copy(update={"threads": threads}), one.payloads())
+        return store.put(name, replace(one.manifest, threads=threads), one.payloads())
     shaped = pipeline.run(program, candidate.passes)
     exportable = program.exported is not None and shaped.precision != "int8_dynamic"
     if candidate.engine == "torchscript":
@@ -125,13 +123,12 @@ def key(
 ) -> str:
     """SHA-256 (hex) over everything that changes the built artifact.
 
-    That is the graph and its weights, signature and contract, name and source (they are in the manifest),
+    That is the graph with its weights, signature and contract, name and source (they are in the manifest),
     candidate, passes and threads, samples of the calibration, the compilers with their versions, and this
     machine's CPU features.
     """
     parts = {
         "graph": graph_digest(program),
-        "weights": weights_digest(program.module),
         "agent": {**_described(program), "source": program.source.to_json()},
         "precision": candidate.precision,
         "options": candidate.options.model_dump(mode="json"),

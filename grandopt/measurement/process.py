@@ -81,12 +81,26 @@ class WorkerProcess:
         then; or when it dies, answers something else than a JSON object, or takes longer than `timeout_s`
         seconds: then it is killed. It is killed, too, when the wait is interrupted.
         """
+        self.send(job)
+        return self.answer(timeout_s)
+
+    def send(self, job: Mapping[str, Any]) -> None:
+        """Hand over a job without waiting; `answer` must be called before the next one."""
+        stdin = self._process.stdin
+        if stdin is None:
+            raise MeasurementError("the worker process was started without pipes")
+        with contextlib.suppress(BrokenPipeError):  # it died; whoever waits for its answer learns why
+            stdin.write(json.dumps(job).encode() + b"\n")
+            stdin.flush()
+
+    def answer(self, timeout_s: float) -> dict[str, Any]:
+        """Wait for the answer to the job that was sent; raises as `ask`."""
         timer = threading.Timer(timeout_s, self._expire)
         timer.daemon = True
         timer.start()
         answered = False
         try:
-            answer = self._parse(self._exchange(job), timeout_s)
+            answer = self._parse(self._line(), timeout_s)
             answered = True
         finally:
             timer.cancel()
@@ -140,13 +154,10 @@ class WorkerProcess:
             self._kill_group()
         return self._process.wait()
 
-    def _exchange(self, job: Mapping[str, Any]) -> bytes:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
+    def _line(self) -> bytes:
+        stdout = self._process.stdout
+        if stdout is None:
             raise MeasurementError("the worker process was started without pipes")
-        with contextlib.suppress(BrokenPipeError):  # it died; the read below finds the same, and says why
-            stdin.write(json.dumps(job).encode() + b"\n")
-            stdin.flush()
         return stdout.readline(_LONGEST_ANSWER)
 
     def _parse(self, line: bytes, timeout_s: float) -> dict[str, Any]:

@@ -32,7 +32,7 @@ Batch = Sequence[Array]
 Call = Callable[[Batch], Any]
 
 TIMER_SHARE = 0.01
-WINDOW_LIMIT = 10_000  # calls; bounds the raw samples of agents that take nanoseconds
+WINDOW_LIMIT = 4_000  # calls; for agents that take nanoseconds, whose median more calls do not sharpen
 SETTLING_SHARE = 0.05
 WARMUP_SHARE = 0.5
 MIN_ROUNDS = STABLE_WINDOWS
@@ -137,7 +137,7 @@ def warm_up(run: Run, settings: Settings, budget_ns: float) -> None:
 
 
 def window_size(typical_ns: float, settings: Settings) -> int:
-    """Calls in a window: as many as `window_ms` holds, within `window_calls` and 10,000."""
+    """Calls in a window: as many as `window_ms` holds, within `window_calls` and WINDOW_LIMIT."""
     wanted = math.ceil(settings.window_ms * 1e6 / typical_ns)
     return max(settings.window_calls, min(wanted, WINDOW_LIMIT))
 

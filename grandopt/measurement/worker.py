@@ -50,6 +50,8 @@ def answer(job: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one job; a refusal is {"error": one line}."""
     try:
         match job["kind"]:
+            case "prepare":
+                return _prepare(job)
             case "measure":
                 return _measure(job)
             case "curve":
@@ -86,6 +88,12 @@ def _listen(stream: BinaryIO, jobs: queue.SimpleQueue[bytes]) -> None:
     for line in stream:
         jobs.put(line)
     os._exit(0)
+
+
+def _prepare(job: Mapping[str, Any]) -> dict[str, Any]:
+    for name in job["modules"]:
+        importlib.import_module(name)
+    return {}
 
 
 def _measure(job: Mapping[str, Any]) -> dict[str, Any]:

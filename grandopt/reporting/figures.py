@@ -136,8 +136,8 @@ class OperatorReport(ReportModel):
     """Where the time of one call goes.
 
     `call_us` is the median without a profiler. `engine_us` is that of an agent that only copies 8 floats,
-    through the same engine: what the engine spends on itself; `engine_reason` says why it is null. `reason`
-    says why there are no operators.
+    through the same engine: what the engine spends on itself; `engine_reason` says why it is null, or in what
+    that agent differs. `reason` says why there are no operators.
     """
 
     label: str

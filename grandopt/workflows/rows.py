@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
-from grandopt.measurement.cold import ColdStart, cold_start
 from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
-from grandopt.measurement.subject import Subject
 from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import CandidateReport, CandidateStatus
 from grandopt.tuning.result import Trial, TuningResult
 from grandopt.workflows import records
+from grandopt.workflows.cold import cold_figures
 from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision
 from grandopt.workflows.entry import BUDGET_USED, Entry
-from grandopt.workflows.once import once
 from grandopt.workflows.run import Run
 from grandopt.workflows.work import Work
 
@@ -46,7 +41,7 @@ def candidate_rows(
     for place in sorted({*tried, *entered, *untried}):
         label, threads = place
         entry = entered.get(place) or Entry(contest.candidates[label], threads, "verified")
-        if entry.label in measured:
+        if entry.label in measured and entry.status == "verified":
             rows.append(_measured(entry, measurement, decision))
         else:
             rows.append(_searched(entry, tried.get(place), found.best))
@@ -104,16 +99,5 @@ def measured_figures(
 ) -> Figures:
     """All figures of a candidate, or for None of the original, with those of a fresh process."""
     label = ORIGINAL if entry is None else entry.label
-    artifact = contest.original if entry is None else contest.artifact(entry)
-    subject = Subject(label, artifact.path, trust=True)
-    inputs = [array[:1] for array in contest.observations(1)]
-    threads = measurement.settings.threads
-
-    def measured() -> dict[str, Any]:
-        run.tell(contest.program.name, "start", f"{label} in a fresh process")
-        return asdict(cold_start(subject, inputs, threads=threads))
-
-    data = once(run, "cold", [artifact], [threads, run.job.seed], measured)
-    moment = data.pop("measured")
-    cold = ColdStart(**data)
+    cold, moment = cold_figures(run, contest, entry, measurement.settings.threads)
     return records.figures(measurement, label, cold=cold, cold_measured=moment, limit=limit, work=amount)

@@ -62,12 +62,11 @@ def stepwise(checkpoint: Checkpoint) -> Checkpoint:
     taken = tuple(TensorSpec(state.name, state.shape, state.dtype) for state in states)
     _prove(checkpoint, module, taken, per_step, length)
     proof = f"equal to whole sequences of up to {length} steps in float64"
-    details = {**checkpoint.source.details, "stepwise": proof}
     return replace(
         checkpoint,
         module=module.eval(),
         inputs=(*inputs, *taken),
-        source=checkpoint.source.model_copy(update={"details": details}),
+        source=checkpoint.source.noting(stepwise=proof),
         contract=replace(
             checkpoint.contract,
             state=tuple(StateTensor(state.name, f"{state.name}_next") for state in states),
