@@ -60,7 +60,6 @@ def optimize(
     `example_input` is one batch (an array or tensor [B, *shape], a tuple of them for several inputs, or a
     mapping by input name); its values are not used, only names, shapes and dtypes. `samples` names a .npz
     file of recorded observations. The module itself is not changed.
-
     `state` declares a recurrent state: `{"h": "h_next"}` says that the output `h_next` is the next call's
     input `h`; `StateConfig` lists what else can be said. `outputs` names the outputs in order (without it the
     state is given last). `stepwise` makes a network over sequences [B, T, …] take one step at a time.

@@ -35,6 +35,7 @@ def opened(folder: Path) -> Opened:
     return Opened("policy", AgentConfig(checkpoint=Path("policy")), checkpoint, samples)
 
 
+@pytest.mark.slow
 def test_it_is_built_verified_and_known_again(make_run: MakeRun, tmp_path: Path) -> None:
     events: list[Event] = []
     agent = opened(tmp_path)

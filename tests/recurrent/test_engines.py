@@ -31,14 +31,13 @@ ENGINES: tuple[EngineOptions, ...] = (
     OpenVinoOptions(),
     InductorOptions(),
 )
+QUICK = (LstmPolicy, GruCellPolicy)
 CASES = [
     pytest.param(
         kind,
         options,
         id=f"{kind.__name__}-{options.engine}",
-        marks=()
-        if options.engine == "native" or (kind is LstmPolicy and options.engine != "inductor")
-        else pytest.mark.slow,
+        marks=() if kind in QUICK and options.engine != "inductor" else pytest.mark.slow,
     )
     for kind in KINDS
     for options in ENGINES
