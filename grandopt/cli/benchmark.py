@@ -12,6 +12,7 @@ from grandopt.cli import options
 from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.job import Reading, Settings, job, outcome
+from grandopt.cli.rivals import Batches, Rivals, parse_batches, parse_rivals, split_engines
 from grandopt.errors import ConfigError
 
 
@@ -33,6 +34,11 @@ def benchmark(
         bool,
         typer.Option("--operators", help="Also show where the time of the original and the fastest goes."),
     ] = False,
+    batch: Batches = "32",
+    run_into: Annotated[
+        bool, typer.Option("--run-into", help="Call every engine through run_into instead of run.")
+    ] = False,
+    rival: Rivals = None,
     seed: options.Seed = None,
     key: options.Key = None,
     network: options.Network = None,
@@ -46,20 +52,29 @@ def benchmark(
     """Measure every engine side by side; nothing is shipped.
 
     Checkpoints (or, without any, the agents of ./grandopt.yaml or the reference agents) are built with every
-    engine, verified and measured beside the original. Artifacts are measured beside each other.
+    engine, verified and measured in full beside the original and beside engines that are not shipped:
+    torch.compile, ONNX Runtime's plain run, and ExecuTorch where --rival says where it is. Agents named null
+    and nature_cnn are networks to compare engines with. Artifacts are measured beside each other.
 
     \b
     Example:
       grandopt benchmark ppo-LunarLander-v2.zip --operators
+      grandopt benchmark --agent null --run-into
+      grandopt benchmark --agent nature_cnn --rival executorch=et/bin/python
       grandopt benchmark artifacts/gate other/artifacts/gate
     """
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     reading = Reading(key, network, input, vecnormalize, trust)
-    settings = Settings(config, profile, agent, engine, precision, threads, budget, seed=seed, output=output)
+    engines, rivals = split_engines(engine)
+    settings = Settings(
+        config, profile, agent, engines, precision, threads, budget, seed=seed, output=output, yardsticks=True
+    )
+    pythons, batches = parse_rivals(rival), parse_batches(batch)
 
     from grandopt.artifacts.artifact import is_artifact
     from grandopt.cli.progress import ProgressDisplay
     from grandopt.cli.render import candidate_tables
+    from grandopt.cli.render_benchmark import benchmark_tables
     from grandopt.cli.render_operators import operator_tables
 
     artifacts = [path for path in paths or [] if is_artifact(path)]
@@ -76,13 +91,15 @@ def benchmark(
                 described, artifacts, trust=trust, samples=samples, command=sys.argv, listener=display
             )
         else:
-            from grandopt.workflows.benchmark import benchmark_job
+            from grandopt.workflows.benchmark import Benchmark, benchmark_job
 
             described = job(paths or [], reading, settings)
-            report = benchmark_job(
-                described, samples=samples, operators=operators, command=sys.argv, listener=display
-            )
-    terminal.show(*candidate_tables(report, terminal.out.width))
+            if engines == []:
+                alone = described.profile.model_copy(update={"engines": ()})
+                described = described.model_copy(update={"profile": alone})
+            wanted = Benchmark(batches, run_into, operators, rivals, pythons)
+            report = benchmark_job(described, wanted, samples=samples, command=sys.argv, listener=display)
+    terminal.show(*(candidate_tables(report, terminal.out.width) if artifacts else benchmark_tables(report)))
     terminal.show(*operator_tables(report))
     terminal.document(report.model_dump(mode="json"))
     return outcome(report)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import grandopt
 from grandopt.errors import MeasurementError
 
 OLDEST = (3, 11)
@@ -58,7 +57,7 @@ def interpreter(executable: Path, libraries: Sequence[str] = ()) -> Iterator[Int
         # A copy, because the folder of an installed package holds its neighbours, too: this Python's torch
         # would hide the other's.
         library = Path(name)
-        package = Path(grandopt.__file__).parent
+        package = Path(__file__).parents[1]
         shutil.copytree(package, library / "grandopt", ignore=shutil.ignore_patterns("__pycache__"))
         yield Interpreter(executable, library, versions)
 

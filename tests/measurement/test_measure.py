@@ -185,7 +185,7 @@ def test_batches_overlap_where_the_ring_is_short(tmp_path: Path, pool: WorkerPoo
     settings = Settings(window_ms=1.0, rounds=3, max_seconds=0.2, processes=1, batch=7)
     assert measure([one], ring(256 + 6), settings, pool).ring_samples == 256
     assert measure([one], ring(256, batch=7), settings, pool).ring_samples == 256
-    with pytest.raises(MeasurementError, match="at least 256 distinct samples.* holds 249"):
+    with pytest.raises(MeasurementError, match=r"at least 256 distinct samples.* holds 249"):
         measure([one], ring(255), settings, pool)
 
 

@@ -16,7 +16,7 @@ import torch
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
 
-from grandopt.errors import BuildError, first_line
+from grandopt.errors import BuildError, EngineError, first_line
 from grandopt.runtime.executors.executorch import BATCH, SIGNATURE, SINGLE, ExecuTorchExecutor
 from grandopt.signature import Signature
 
@@ -25,6 +25,7 @@ LARGEST_BATCH = 256
 
 TRIED = (1, 2, 7, LARGEST_BATCH)
 LOWERING_ERRORS = (
+    EngineError,  # of a trial call
     RuntimeError,
     ValueError,
     TypeError,
@@ -69,7 +70,8 @@ def lower(program: Path, signature: Signature, folder: Path) -> str | None:
 def _lowered(module: torch.nn.Module, signature: Signature, batch: int) -> bytes:
     """The program for batches of 1, or for batches from 1 to `batch`."""
     example = tuple(
-        torch.zeros((min(batch, 2), *spec.shape), dtype=getattr(torch, spec.dtype)) for spec in signature.inputs
+        torch.zeros((min(batch, 2), *spec.shape), dtype=getattr(torch, spec.dtype))
+        for spec in signature.inputs
     )
     sizes: Any = None
     if batch > 1:
