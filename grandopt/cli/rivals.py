@@ -13,6 +13,9 @@ from grandopt.errors import ConfigError
 if TYPE_CHECKING:
     from grandopt.config.rivals import RivalName
 
+LARGEST = 4096
+"""Of batch sizes."""
+
 ELSEWHERE = ("executorch",)
 """Rivals that need an environment of their own."""
 
@@ -45,16 +48,11 @@ def parse_rivals(texts: Sequence[str] | None) -> dict[str, Path]:
 
 
 def parse_batches(text: str) -> tuple[int, ...]:
-    """The value of `--batch` without 1, in rising order; raises ConfigError for anything but whole numbers."""
+    """The value of `--batch` without 1, in rising order; raises ConfigError for anything else."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and 1 <= int(part) <= LARGEST for part in parts):
-        raise ConfigError(
-            f"--batch must be whole numbers from 1 to {LARGEST}, such as 32 or 8,64, got {text!r}"
-        )
+        raise ConfigError(f"--batch must be numbers from 1 to {LARGEST}, such as 32 or 8,64, got {text!r}")
     return tuple(sorted({int(part) for part in parts} - {1}))
-
-
-LARGEST = 4096
 
 
 def split_engines(names: Sequence[str] | None) -> tuple[list[str] | None, tuple[RivalName, ...]]:

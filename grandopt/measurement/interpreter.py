@@ -49,7 +49,7 @@ def interpreter(executable: Path, libraries: Sequence[str] = ()) -> Iterator[Int
     versions = _versions(executable, ["numpy", *libraries])
     if tuple(int(part) for part in versions["python"].split(".")[:2]) < OLDEST:
         raise MeasurementError(
-            f"{executable} is Python {versions['python']}; grandopt needs {OLDEST[0]}.{OLDEST[1]} or newer there"
+            f"{executable} is Python {versions['python']}; {OLDEST[0]}.{OLDEST[1]} or newer is needed there"
         )
     if "numpy" not in versions:
         raise MeasurementError(f"{executable} has no numpy; install it there")

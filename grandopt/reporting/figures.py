@@ -170,7 +170,7 @@ class BatchFigures(ReportModel):
 
 
 class LeadReport(ReportModel):
-    """How many times as fast `label`, the fastest of `engine`, is as `rival_label`, the fastest of all others.
+    """How many times as fast `label`, the fastest of `engine`, is as `rival_label`, the fastest of the others.
 
     `precision` says what took part: builds at float32 alone, or all that verification admitted ("any").
     """
@@ -185,7 +185,7 @@ class LeadReport(ReportModel):
 
 
 class MeanLeadReport(ReportModel):
-    """The geometric mean of an engine's leads over so many agents, and the least and the largest of them."""
+    """The geometric mean of an engine's leads over so many agents, and the ends of their range."""
 
     precision: Literal["float32", "any"]
     batch: Threads = 1

@@ -1,4 +1,4 @@
-"""`benchmark`: every candidate and every rival of an agent beside its original in one run; nothing is shipped."""
+"""`benchmark`: every candidate and rival of an agent beside its original in one run; nothing is shipped."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _names(run: Run, wanted: Benchmark) -> tuple[RivalName, ...]:
 
 @contextmanager
 def _executorch(wanted: Benchmark) -> Iterator[Interpreter | None]:
-    """The interpreter that has ExecuTorch: the named one, else this one if it does; None where there is none."""
+    """The interpreter that has ExecuTorch: the named one, else this one if it does, else None."""
     named = (wanted.pythons or {}).get("executorch")
     if "executorch" not in wanted.rivals or (named is None and find_spec("executorch") is None):
         yield None

@@ -1,4 +1,4 @@
-"""Where each contender of a benchmark stands: its figures, how far behind the fastest it is, and who leads."""
+"""Where each contender of a benchmark stands: figures, how far behind the fastest it is, and who leads."""
 
 from __future__ import annotations
 

@@ -35,8 +35,9 @@ module, and every call is made in inference mode."""
 def load(artifact: Artifact, threads: int, variant: Variant = "default") -> CompiledExecutor:
     """The network of an original's artifact, to be compiled at its first call.
 
-    "default" is `torch.compile(module)` as its documentation shows it. "freezing" has the weights as constants
-    and guards on the inputs alone; "templates" has matrix products from Inductor's C++ templates as well.
+    "default" is `torch.compile(module)` as its documentation shows it. "freezing" has the weights as
+    constants and guards on the inputs alone; "templates" has matrix products from Inductor's C++ templates
+    as well.
     `threads` becomes the number of threads of torch's operators in this whole process. The caller has made
     sure that a payload to be unpickled is trusted. Raises ArtifactError for an artifact without a Python
     module, and when it cannot be loaded.
