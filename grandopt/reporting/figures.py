@@ -170,7 +170,7 @@ class BatchFigures(ReportModel):
 
 
 class LeadReport(ReportModel):
-    """How many times as fast `label`, the fastest of `engine`, is as `rival_label`, the fastest of the others.
+    """How many times as fast `label`, the fastest of `engine`, is as `rival_label`, the fastest other.
 
     `precision` says what took part: builds at float32 alone, or all that verification admitted ("any").
     """

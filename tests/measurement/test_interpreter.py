@@ -1,4 +1,4 @@
-"""Measuring in several interpreters at once: here the same Python, in processes that see a copy of grandopt."""
+"""Measuring in several interpreters at once: here the same Python, which sees a copy of grandopt."""
 
 from __future__ import annotations
 
@@ -127,8 +127,7 @@ def test_what_the_parent_cannot_see_is_checked_there(tmp_path: Path, kind: str, 
     executor = RemoteExecutor(replace(subject(tmp_path, "one", kind), loader=LOADER), SIGNATURE)
     try:
         with pytest.raises(MeasurementError, match=complaint):
-            for _ in range(3):
-                executor.run(ring())
+            [executor.run(ring()) for _ in range(3)]
     finally:
         executor.close()
 
