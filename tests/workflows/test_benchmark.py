@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema
@@ -22,6 +23,7 @@ def benchmark(folder: Path, *args: str) -> Report:
     return Report.model_validate_json(done.stdout, strict=True)
 
 
+@pytest.mark.slow
 def test_the_null_agent_shows_what_a_call_costs(tmp_path: Path) -> None:
     args = ("--agent", "null", "--run-into", "--batch", "1", "--precision", "float32")
     report = benchmark(tmp_path, *args, "--engine", "eager", "--engine", "native", "--engine", "executorch")
@@ -59,6 +61,20 @@ def test_every_engine_and_rival_is_verified_and_measured_in_full(tmp_path: Path)
         assert [item.batch for item in row.batches] == [8]
     assert not [row for row in agent.candidates if row.status == "pruned"]
     assert {(lead.precision, lead.batch) for lead in agent.leads} >= {("float32", 1), ("float32", 8)}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("GRANDOPT_RIVAL" not in os.environ, reason="GRANDOPT_RIVAL names no ExecuTorch")
+def test_executorch_is_verified_and_measured_in_its_own_environment(tmp_path: Path) -> None:
+    args = ("--agent", "decision_gate", "--batch", "8", "--engine", "onnxruntime", "--engine", "executorch")
+    (agent,) = benchmark(tmp_path, *args, "--precision", "float32").agents
+    row = next(row for row in agent.candidates if row.label == "executorch/float32")
+    assert row.status == "slower", row.reason
+    assert row.verification is not None
+    assert row.verification["passed"] is True
+    assert row.options["batch"] == "dynamic"
+    assert row.options["executorch"]
+    assert [item.batch for item in row.batches] == [8]
 
 
 def test_an_interpreter_without_executorch_is_refused_before_any_work(tmp_path: Path) -> None:
