@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from grandopt.compiler.program import Program
 from grandopt.config.schema import OnnxRuntimeOptions, TorchScriptOptions
 from grandopt.errors import ArtifactError
 from grandopt.runtime import alternatives
+from grandopt.runtime.executors.base import Executor
 from tests.small_agents import Pair, Policy, draw, expected, program
 
-COMPILED = (
+Load = Callable[..., Executor]
+COMPILED: tuple[Load, ...] = (
     alternatives.torch_compile,
     alternatives.torch_compile_freezing,
     alternatives.torch_compile_templates,
@@ -32,22 +35,20 @@ def original(agent: Program, folder: Path) -> Artifact:
     return build.original(agent, Store(folder / "store"))
 
 
-@pytest.mark.slow  # a C++ compiler runs for each variant and batch size
-@pytest.mark.parametrize("network", [Policy, Pair])
-def test_torch_compile_answers_like_the_original(network: type[nn.Module], tmp_path: Path) -> None:
-    artifact = original(program(network), tmp_path)
-    for load in COMPILED:
-        executor = load(artifact.path, trust=True, threads=1)
-        for batch in (1, 5, 9, 1, 2):
-            inputs = draw(program(network), batch, seed=batch)
-            results = executor.run(inputs)
-            for result, wanted in zip(results, expected(program(network), inputs), strict=True):
-                np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-6)
-        first = executor.run(inputs)
-        kept = [output.copy() for output in first]
-        executor.run([np.zeros_like(array) for array in inputs])
-        for output, copy in zip(first, kept, strict=True):
-            np.testing.assert_array_equal(output, copy)
+@pytest.mark.slow  # a C++ compiler runs for each batch size
+@pytest.mark.parametrize("load", COMPILED)
+def test_torch_compile_answers_like_the_original(load: Load, tmp_path: Path) -> None:
+    executor = load(original(program(Pair), tmp_path).path, trust=True, threads=1)
+    for batch in (1, 5, 9, 1):
+        inputs = draw(program(Pair), batch, seed=batch)
+        results = executor.run(inputs)
+        for result, wanted in zip(results, expected(program(Pair), inputs), strict=True):
+            np.testing.assert_allclose(result, wanted, rtol=1e-5, atol=1e-6)
+    first = executor.run(inputs)
+    kept = [output.copy() for output in first]
+    executor.run([np.zeros_like(array) for array in inputs])
+    for output, copy in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(output, copy)
 
 
 def test_torch_compile_needs_trust_as_the_original_does(tmp_path: Path) -> None:
