@@ -22,7 +22,7 @@ from grandopt.workflows.run import Run, storage_url
 from grandopt.workflows.search import Search, build_all, search
 from grandopt.workflows.ship import ship
 from grandopt.workflows.stages import Stages
-from grandopt.workflows.work import work
+from grandopt.workflows.work import Work, work
 
 FINALISTS = 2
 CLOSE = 1.15
@@ -67,8 +67,9 @@ def optimize_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentReport
         kept = _kept(run, contest, decision, measurement)
         curves = batch_curves(run, contest, _best_two(contest, kept, found))
     with stages.step("ship"):
-        report = _report(run, opened, contest, kept, decision, limit, curves)
-        rows = candidate_rows(contest, found, measurement, decision)
+        amount = work(program)
+        report = _report(run, opened, contest, kept, decision, limit, amount, curves)
+        rows = candidate_rows(contest, found, measurement, decision, amount.limit_us(limit))
     run.tell(name, "done", report.status if report.reason is None else f"{report.status}: {report.reason}")
     return report.model_copy(
         update={"candidates": rows, "curves": curves, "tuning": found.to_json(), "stages": stages.seconds}
@@ -154,14 +155,15 @@ def _report(
     kept: Kept,
     decision: Decision,
     limit: MachineLimit,
+    amount: Work,
     curves: tuple[CurveReport, ...],
 ) -> AgentReport:
-    amount = work(contest.program)
-    before = measured_figures(run, contest, kept.measurement, None, limit, amount)
+    limit_us = amount.limit_us(limit)
+    before = measured_figures(run, contest, kept.measurement, None, limit_us)
     after = (
         before
         if kept.entry is None
-        else measured_figures(run, contest, kept.measurement, kept.entry, limit, amount)
+        else measured_figures(run, contest, kept.measurement, kept.entry, limit_us)
     )
     artifact = contest.original if kept.entry is None else contest.artifact(kept.entry)
     label = ORIGINAL if kept.entry is None else kept.entry.label

@@ -78,7 +78,8 @@ def benchmark_agent(run: Run, opened: Opened, limit: MachineLimit, *, operators:
         measurement = contest.measure(ready, run.release(count))
         decision = decide(measurement, ready)
         amount = work(program)
-        before = measured_figures(run, contest, measurement, None, limit, amount)
+        limit_us = amount.limit_us(limit)
+        before = measured_figures(run, contest, measurement, None, limit_us)
     with stages.step("operators"):
         profiles = operator_reports(run, contest, decision.winner) if operators else ()
     shown = records.targets(opened.config, run.job.profile, None)
@@ -89,7 +90,7 @@ def benchmark_agent(run: Run, opened: Opened, limit: MachineLimit, *, operators:
         targets=shown,
         original=before,
         speedup=None if decision.ratio is None else records.ratio(decision.ratio),
-        candidates=candidate_rows(contest, found, measurement, decision),
+        candidates=candidate_rows(contest, found, measurement, decision, limit_us),
         operators=profiles,
         verification_reference=contest.oracle.reference_precision,
         stages=stages.seconds,

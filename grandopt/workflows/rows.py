@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from grandopt.measurement.cold import ColdStart, cold_start
-from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
 from grandopt.measurement.subject import Subject
 from grandopt.reporting.figures import Figures
@@ -18,7 +17,6 @@ from grandopt.workflows.decision import Decision
 from grandopt.workflows.entry import BUDGET_USED, Entry
 from grandopt.workflows.once import once
 from grandopt.workflows.run import Run
-from grandopt.workflows.work import Work
 
 INFEASIBLE: dict[str, CandidateStatus] = {
     "refused": "refused",
@@ -29,11 +27,16 @@ INFEASIBLE: dict[str, CandidateStatus] = {
 
 
 def candidate_rows(
-    contest: Contest, found: TuningResult, measurement: Measurement, decision: Decision
+    contest: Contest,
+    found: TuningResult,
+    measurement: Measurement,
+    decision: Decision,
+    limit_us: float | None = None,
 ) -> tuple[CandidateReport, ...]:
     """A row for every candidate that there was, tried or not, by label and threads.
 
-    Figures are those of the final measurement; what did not come that far has its reason.
+    Figures are those of the final measurement, with their distance to the machine's limit for the agent where
+    that is given; what did not come that far has its reason.
     """
     # Of several batch sizes the best trial stands for the candidate, so the worst come first.
     ranked = sorted(found.trials, key=lambda trial: -(trial.score or 0.0))
@@ -47,19 +50,21 @@ def candidate_rows(
         label, threads = place
         entry = entered.get(place) or Entry(contest.candidates[label], threads, "verified")
         if entry.label in measured:
-            rows.append(_measured(entry, measurement, decision))
+            rows.append(_measured(entry, measurement, decision, limit_us))
         else:
             rows.append(_searched(entry, tried.get(place), found.best))
     return tuple(rows)
 
 
-def _measured(entry: Entry, measurement: Measurement, decision: Decision) -> CandidateReport:
+def _measured(
+    entry: Entry, measurement: Measurement, decision: Decision, limit_us: float | None
+) -> CandidateReport:
     speedup = measurement.ratio(ORIGINAL, entry.label)
     chosen = decision.winner is not None and decision.winner.label == entry.label
     return records.candidate(
         entry,
         status="chosen" if chosen else "slower",
-        figures=records.figures(measurement, entry.label),
+        figures=records.figures(measurement, entry.label, limit_us=limit_us),
         speedup=records.ratio(speedup),
         reason=None if chosen else _behind(measurement, decision, entry),
     )
@@ -99,8 +104,7 @@ def measured_figures(
     contest: Contest,
     measurement: Measurement,
     entry: Entry | None,
-    limit: MachineLimit,
-    amount: Work,
+    limit_us: float,
 ) -> Figures:
     """All figures of a candidate, or for None of the original, with those of a fresh process."""
     label = ORIGINAL if entry is None else entry.label
@@ -116,4 +120,4 @@ def measured_figures(
     data = once(run, "cold", [artifact], [threads, run.job.seed], measured)
     moment = data.pop("measured")
     cold = ColdStart(**data)
-    return records.figures(measurement, label, cold=cold, cold_measured=moment, limit=limit, work=amount)
+    return records.figures(measurement, label, cold=cold, cold_measured=moment, limit_us=limit_us)
