@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from grandopt.compiler.backends.native.form import Graph
+from grandopt.compiler.backends.native.form import Graph, Linear, Recurrent
 from grandopt.compiler.backends.native.layout import Layout, lay_out
 from grandopt.compiler.backends.native.levels import Level
 from grandopt.compiler.backends.native.memory import Arena, plan
@@ -53,11 +53,17 @@ def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precisio
     """
     layout: Layout = lay_out(graph)
     arena = plan(layout.steps)
-    weights = Weights(precision)
+    weights = Weights(precision, _weight_bytes(graph))
     tiles = (tile, 1) if tile > 1 else (1,)
     symbol = symbol_of(graph.name)
     texts = {level: library(symbol, layout, arena, level, tiles, weights) for level in levels}
     return Source(symbol, graph, arena, tiles, texts, weights.content())
+
+
+def _weight_bytes(graph: Graph) -> int:
+    """Bytes of the float32 weights of all products and recurrences."""
+    products = (op for op in graph.ops if isinstance(op, (Linear, Recurrent)))
+    return sum(4 * value.elements for value in {op.inputs[1] for op in products})
 
 
 def compile_libraries(source: Source, compiler: Compiler, flags: Sequence[str] = FLAGS) -> dict[str, bytes]:
