@@ -58,8 +58,8 @@ class Weights:
             return "", 0
         own = self._offset(array)
         start = max(self._asked, own + used)
-        room = max(array.nbytes, min(macs // MACS_PER_BYTE, SECOND_CACHE))
-        end = min(start + macs // MACS_PER_BYTE, own + room, self._total)
+        room = own + array.nbytes + SECOND_CACHE
+        end = min(start + macs // MACS_PER_BYTE, room, self._total)
         self._asked = max(start, end)
         return f"weights + {start}", max(0, end - start)
 
