@@ -19,7 +19,7 @@ from grandopt.workflows.run import Run, storage_url
 from grandopt.workflows.search import Search, build_all, search
 from grandopt.workflows.ship import ship
 from grandopt.workflows.stages import Stages
-from grandopt.workflows.work import work
+from grandopt.workflows.work import Work, work
 
 BUILD_SHARE = 0.5
 SEARCH_SHARE = 0.75
@@ -43,8 +43,9 @@ def optimize_agent(run: Run, opened: Opened, limit: MachineLimit) -> AgentReport
     with stages.step("batches"):
         curves = batch_curves(run, contest, _best_two(contest, outcome, found))
     with stages.step("ship"):
-        report = _report(run, opened, contest, outcome, limit, curves)
-        rows = candidate_rows(contest, found, outcome.measurement, outcome.decision)
+        amount = work(contest.program)
+        report = _report(run, opened, contest, outcome, limit, amount, curves)
+        rows = candidate_rows(contest, found, outcome.measurement, outcome.decision, amount.limit_us(limit))
     run.tell(name, "done", report.status if report.reason is None else f"{report.status}: {report.reason}")
     return report.model_copy(
         update={"candidates": rows, "curves": curves, "tuning": found.to_json(), "stages": stages.seconds}
@@ -78,14 +79,15 @@ def _report(
     contest: Contest,
     outcome: Final,
     limit: MachineLimit,
+    amount: Work,
     curves: tuple[CurveReport, ...],
 ) -> AgentReport:
-    amount = work(contest.program)
-    before = measured_figures(run, contest, outcome.measurement, None, limit, amount)
+    limit_us = amount.limit_us(limit)
+    before = measured_figures(run, contest, outcome.measurement, None, limit_us)
     after = (
         before
         if outcome.kept is None
-        else measured_figures(run, contest, outcome.measurement, outcome.kept, limit, amount)
+        else measured_figures(run, contest, outcome.measurement, outcome.kept, limit_us)
     )
     artifact = contest.original if outcome.kept is None else contest.artifact(outcome.kept)
     label = ORIGINAL if outcome.kept is None else outcome.kept.label

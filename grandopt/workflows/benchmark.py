@@ -110,7 +110,7 @@ def benchmark_agent(
         status="measured",
         reason=decision.reason,
         targets=records.targets(opened.config, run.job.profile, None),
-        original=measured_figures(run, contest, standing.single, None, limit, standing.work),
+        original=measured_figures(run, contest, standing.single, None, standing.limit_us),
         original_behind=standing.behind(ORIGINAL),
         original_batches=standing.batches(ORIGINAL),
         speedup=None if decision.ratio is None else records.ratio(decision.ratio),
@@ -138,7 +138,8 @@ def _measured(
     left = [subject for subject in subjects if subject.label not in broken]
     for batch in wanted.batches:
         measurements[batch], _ = side_by_side(run, contest, left, replace(settings, batch=batch))
-    return Standing(contenders, measurements, broken, limit, work(contest.program))
+    amount = work(contest.program)
+    return Standing(contenders, measurements, broken, amount.limit_us(limit), amount)
 
 
 def _names(run: Run, wanted: Benchmark) -> tuple[RivalName, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
 from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import CandidateReport, CandidateStatus
@@ -13,7 +12,6 @@ from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision
 from grandopt.workflows.entry import BUDGET_USED, Entry
 from grandopt.workflows.run import Run
-from grandopt.workflows.work import Work
 
 INFEASIBLE: dict[str, CandidateStatus] = {
     "refused": "refused",
@@ -24,11 +22,16 @@ INFEASIBLE: dict[str, CandidateStatus] = {
 
 
 def candidate_rows(
-    contest: Contest, found: TuningResult, measurement: Measurement, decision: Decision
+    contest: Contest,
+    found: TuningResult,
+    measurement: Measurement,
+    decision: Decision,
+    limit_us: float | None = None,
 ) -> tuple[CandidateReport, ...]:
     """A row for every candidate that there was, tried or not, by label and threads.
 
-    Figures are those of the final measurement; what did not come that far has its reason.
+    Figures are those of the final measurement, with their distance to the machine's limit for the agent where
+    that is given; what did not come that far has its reason.
     """
     # Of several batch sizes the best trial stands for the candidate, so the worst come first.
     ranked = sorted(found.trials, key=lambda trial: -(trial.score or 0.0))
@@ -42,19 +45,21 @@ def candidate_rows(
         label, threads = place
         entry = entered.get(place) or Entry(contest.candidates[label], threads, "verified")
         if entry.label in measured and entry.status == "verified":
-            rows.append(_measured(entry, measurement, decision))
+            rows.append(_measured(entry, measurement, decision, limit_us))
         else:
             rows.append(_searched(entry, tried.get(place), found.best))
     return tuple(rows)
 
 
-def _measured(entry: Entry, measurement: Measurement, decision: Decision) -> CandidateReport:
+def _measured(
+    entry: Entry, measurement: Measurement, decision: Decision, limit_us: float | None
+) -> CandidateReport:
     speedup = measurement.ratio(ORIGINAL, entry.label)
     chosen = decision.winner is not None and decision.winner.label == entry.label
     return records.candidate(
         entry,
         status="chosen" if chosen else "slower",
-        figures=records.figures(measurement, entry.label),
+        figures=records.figures(measurement, entry.label, limit_us=limit_us),
         speedup=records.ratio(speedup),
         reason=None if chosen else _behind(measurement, decision, entry),
     )
@@ -94,10 +99,9 @@ def measured_figures(
     contest: Contest,
     measurement: Measurement,
     entry: Entry | None,
-    limit: MachineLimit,
-    amount: Work,
+    limit_us: float,
 ) -> Figures:
     """All figures of a candidate, or for None of the original, with those of a fresh process."""
     label = ORIGINAL if entry is None else entry.label
     cold, moment = cold_figures(run, contest, entry, measurement.settings.threads)
-    return records.figures(measurement, label, cold=cold, cold_measured=moment, limit=limit, work=amount)
+    return records.figures(measurement, label, cold=cold, cold_measured=moment, limit_us=limit_us)

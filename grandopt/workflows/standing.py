@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
 from grandopt.reporting.figures import BatchFigures, Figures, LeadReport, MeanLeadReport, RatioReport
 from grandopt.reporting.report import AgentReport, CandidateReport
@@ -27,7 +26,7 @@ class Standing:
     contenders: tuple[Contender, ...]
     measurements: Mapping[int, Measurement]
     broken: Mapping[str, str]
-    limit: MachineLimit
+    limit_us: float
     work: Work
 
     @property
@@ -119,7 +118,7 @@ class Standing:
         return item.row(status=item.status, reason=item.reason)
 
     def _figures(self, label: str) -> Figures:
-        return records.figures(self.single, label, limit=self.limit, work=self.work)
+        return records.figures(self.single, label, limit_us=self.limit_us)
 
 
 def mean_leads(agents: Sequence[AgentReport]) -> tuple[MeanLeadReport, ...]:

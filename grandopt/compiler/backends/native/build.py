@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from grandopt.compiler.backends.native.form import Graph
+from grandopt.compiler.backends.native.form import Graph, Linear, Recurrent
 from grandopt.compiler.backends.native.layout import Layout, lay_out
 from grandopt.compiler.backends.native.levels import Level
 from grandopt.compiler.backends.native.memory import Arena, plan
@@ -55,11 +55,17 @@ def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precisio
     """
     layout: Layout = lay_out(graph)
     arena = plan(layout.steps)
-    weights, workspace = Weights(precision), Workspace()
+    weights, workspace = Weights(precision, _weight_bytes(graph)), Workspace()
     tiles = (tile, 1) if tile > 1 else (1,)
     symbol = symbol_of(graph.name)
     texts = {level: library(symbol, layout, arena, level, tiles, weights, workspace) for level in levels}
     return Source(symbol, graph, arena, workspace, tiles, texts, weights.content())
+
+
+def _weight_bytes(graph: Graph) -> int:
+    """Bytes of the float32 weights of all products and recurrences."""
+    products = (op for op in graph.ops if isinstance(op, (Linear, Recurrent)))
+    return sum(4 * value.elements for value in {op.inputs[1] for op in products})
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def _resource(name: str) -> str:
 def _forward(layout: Layout, around: Surroundings, level: Level) -> list[str]:
     lines: list[str] = []
     calls: list[str] = []
+    around.weights.rewind()
     for position, step in enumerate(layout.steps):
         name = f"step{position}_{around.tile}"
         lines += [*step_function(name, step, around, level), ""]
