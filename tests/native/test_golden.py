@@ -14,6 +14,7 @@ from torch import nn
 from grandopt.compiler.backends.native.build import render
 from grandopt.compiler.backends.native.levels import LEVELS
 from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.memory import from_module
@@ -40,7 +41,8 @@ def generated(name: str, level: str) -> str:
     exported = capture(from_module(name, make().eval(), (torch.zeros(2, *shape),)), 0).exported
     assert exported is not None
     levels = [candidate for candidate in LEVELS if candidate.name == level]
-    (text,) = render(simplify(translate(name, exported)), levels, 1).texts.values()
+    precision: Precision = "bfloat16" if levels[0].reduced else "float32"
+    (text,) = render(simplify(translate(name, exported)), levels, 1, precision).texts.values()
     return text.partition(f"#define weights {name}_weights\n")[2].lstrip("\n")
 
 
