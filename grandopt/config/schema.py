@@ -44,14 +44,17 @@ class TorchScriptOptions(Model):
 
 
 class NativeOptions(Model):
-    """Options of the native engine: samples computed together in a batch, how the weights are stored (the
-    arithmetic is float32), and CPU feature levels to build for (empty: all that the architecture knows; a
-    loader takes the most demanding one that the CPU has).
+    """Options of the native engine: samples computed together in a batch, how the weights are stored, and CPU
+    feature levels to build for (empty: all that the architecture knows; a loader takes the most demanding one
+    that the CPU has).
+
+    The arithmetic is float32, but for the sums of large products over "int8" weights: there each row of
+    activations is quantized too, and the sums are exact integers.
     """
 
     engine: Literal["native"] = "native"
     tile: Literal[1, 4, 6, 8, 16] = 8
-    weights: Literal["float32", "bfloat16"] = "float32"
+    weights: Literal["float32", "bfloat16", "int8"] = "float32"
     levels: tuple[str, ...] = ()
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from importlib import resources
 
+from grandopt.compiler.backends.native.form import QuantizedRecurrent, Quantize
 from grandopt.compiler.backends.native.layout import Layout
 from grandopt.compiler.backends.native.levels import Level
 from grandopt.compiler.backends.native.memory import Arena
 from grandopt.compiler.backends.native.render.operands import Surroundings
+from grandopt.compiler.backends.native.render.quantized import HEADER
 from grandopt.compiler.backends.native.render.steps import ARGUMENTS, step_function
 from grandopt.compiler.backends.native.render.text import C_TYPES, indent
 from grandopt.compiler.backends.native.render.weights import Weights
+
+QUANTIZED = (Quantize, QuantizedRecurrent)
+"""Ops that need the header for 8-bit codes; a QuantizedLinear comes after a Quantize."""
 
 FLUSH_DENORMALS = """\
 /* Denormals count as zero within a call; the caller's mode comes back at its end. */
@@ -51,6 +56,7 @@ def library(
         f"#define VL {level.lanes}",
         _resource("simd.h"),
         _resource("mathematics.h"),
+        *([_resource(HEADER)] if any(isinstance(step.op, QUANTIZED) for step in layout.steps) else []),
         FLUSH_DENORMALS,
         "",
         f"extern const unsigned char {symbol}_weights[];",
