@@ -17,7 +17,6 @@ from grandopt.compiler.backends.native.interface import source_archive
 from grandopt.compiler.backends.native.levels import levels_for
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
-from grandopt.compiler.backends.native.render.quantized import HEADER
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.program import Program
@@ -78,7 +77,8 @@ def identity() -> dict[str, str]:
     """
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
-    texts = [headers.joinpath(name).read_bytes() for name in ("simd.h", "mathematics.h", HEADER)]
+    names = ("simd.h", "mathematics.h", "tiles.h", "quantized.h")
+    texts = [headers.joinpath(name).read_bytes() for name in names]
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}

@@ -15,6 +15,7 @@ from grandopt.compiler.backends.native.levels import Level
 from grandopt.compiler.backends.native.memory import Arena, plan
 from grandopt.compiler.backends.native.render.library import library
 from grandopt.compiler.backends.native.render.weights import Precision, Weights
+from grandopt.compiler.backends.native.render.workspace import Workspace
 from grandopt.compiler.backends.native.toolchain import FLAGS, Compiler
 
 WEIGHTS_C = """\
@@ -36,6 +37,7 @@ class Source:
     symbol: str
     graph: Graph
     arena: Arena
+    workspace: Workspace
     tiles: tuple[int, ...]
     texts: dict[Level, str]
     weights: bytes
@@ -43,7 +45,7 @@ class Source:
     @property
     def scratch_bytes(self) -> int:
         """What a call needs as scratch, whatever its batch."""
-        return self.arena.size * max(self.tiles)
+        return self.arena.size * max(self.tiles) + self.workspace.size
 
 
 def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precision = "float32") -> Source:
@@ -53,11 +55,13 @@ def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precisio
     """
     layout: Layout = lay_out(graph)
     arena = plan(layout.steps)
-    weights = Weights(precision)
+    weights, workspace = Weights(precision), Workspace()
     tiles = (tile, 1) if tile > 1 else (1,)
     symbol = symbol_of(graph.name)
-    texts = {level: library(symbol, layout, arena, level, tiles, weights) for level in levels}
-    return Source(symbol, graph, arena, tiles, texts, weights.content())
+    texts = {
+        level: library(symbol, layout, arena, level, tiles, weights, workspace) for level in levels
+    }
+    return Source(symbol, graph, arena, workspace, tiles, texts, weights.content())
 
 
 def compile_libraries(source: Source, compiler: Compiler, flags: Sequence[str] = FLAGS) -> dict[str, bytes]:

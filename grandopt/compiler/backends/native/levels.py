@@ -27,6 +27,11 @@ class Level:
     flags: tuple[str, ...]
     reduced: bool = False
 
+    @property
+    def tiles(self) -> bool:
+        """Whether it multiplies matrices in AMX tiles."""
+        return "amx_tile" in self.features
+
 
 V4_FEATURES = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "f16c", "bmi1", "bmi2")
 V4_FLAGS = (

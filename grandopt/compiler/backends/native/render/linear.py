@@ -9,9 +9,10 @@ import numpy as np
 
 from grandopt.compiler.backends.native.form import Linear
 from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.render import tiles
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
-from grandopt.compiler.backends.native.render.operands import Operand
+from grandopt.compiler.backends.native.render.operands import Operand, Surroundings
 from grandopt.compiler.backends.native.render.products import (
     Extra,
     Product,
@@ -31,7 +32,7 @@ SECOND_CACHE = 1 << 20
 
 
 def linear_loops(
-    op: Linear, x: Operand, extras: Sequence[Operand], output: Operand, level: Level, weights: Weights
+    op: Linear, x: Operand, extras: Sequence[Operand], output: Operand, level: Level, around: Surroundings
 ) -> list[str]:
     """output[row] = epilogue(x[row] · weightᵀ + bias, extras[row]…) over all rows."""
     operands = [x, output, *extras]
@@ -50,9 +51,14 @@ def linear_loops(
     weight, bias = op.inputs[1].data, op.inputs[2].data
     assert weight is not None
     assert bias is not None
-    few = weight.shape[0] <= FEW_OUTPUTS and weight.shape[1] >= LONG_ROW
-    render = _dots if few else _panels
-    body = render(op, (weight, bias), (named[0], step[0]), (named[1], step[1]), parts, rows, level, weights)
+    pointers = (named[0], step[0]), (named[1], step[1])
+    if tiles.worthwhile(level, around.weights, rows, *weight.shape):
+        work = around.weights, around.workspace
+        body = [around.work(), *tiles.tile_loops(op, (weight, bias), *pointers, parts, rows, *work)]
+    else:
+        few = weight.shape[0] <= FEW_OUTPUTS and weight.shape[1] >= LONG_ROW
+        render = _dots if few else _panels
+        body = render(op, (weight, bias), *pointers, parts, rows, level, around.weights)
     for axis in reversed(range(len(sizes) - 1)):
         body = loop(f"i{axis}", sizes[axis], body)
     return body

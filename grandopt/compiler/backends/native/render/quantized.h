@@ -111,42 +111,35 @@ INLINE vf v_sigmoid_tanh(vf a, vf b) {
 }
 
 #ifdef __AMX_INT8__
-/* All eight tiles: 16 rows of 64 bytes. */
-INLINE void tiles_on(void) {
-    static const struct { uint8_t palette, start, zeros[14]; uint16_t bytes[16]; uint8_t rows[16]; } shape = {
-        1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-    _tile_loadconfig(&shape);
-}
-INLINE void tiles_off(void) { _tile_release(); }
+/* c[m][n] += a[m][4k…] · b[k][4n…] over four neighbours: a unsigned bytes, b signed ones, c in 32-bit integers */
+#define TILE_BYTES(c, a, b) __asm__ volatile("tdpbusd %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
 
 /* 16 rows of codes from a0 (and from a1) times 16 (or 32) columns of words, over `steps` times 64 inputs. Sums begin
- * as `start` and are left in blocks of 16 × 16: a0's, then a1's. */
+ * as `start` and are left in blocks of 16 × 16: a0's, then a1's, two blocks each. */
 INLINE void tile_sums(int two_rows, int two_columns, const uint8_t *a0, const uint8_t *a1, int a_stride,
                       const uint32_t *words, int width, int steps, const int32_t *start, int32_t *sums) {
-    __asm__ volatile("" ::: "memory"); /* the compiler does not know what tiles read */
-    _tile_loadd(0, start, 0);
-    if (two_columns) _tile_loadd(1, start + 16, 0);
-    if (two_rows) _tile_loadd(2, start, 0);
-    if (two_rows && two_columns) _tile_loadd(3, start + 16, 0);
+    TILE_LOAD(0, start, 0); /* every row the same */
+    if (two_columns) TILE_LOAD(1, start + 16, 0);
+    if (two_rows) TILE_LOAD(2, start, 0);
+    if (two_rows && two_columns) TILE_LOAD(3, start + 16, 0);
     for (int k = 0; k < steps; ++k) {
-        _tile_loadd(6, words + k * 16 * width, width * 4);
-        _tile_loadd(4, a0 + k * 64, a_stride);
-        _tile_dpbusd(0, 4, 6);
+        TILE_LOAD(6, words + k * 16 * width, width * 4);
+        TILE_LOAD(4, a0 + k * 64, a_stride);
+        TILE_BYTES(0, 4, 6);
         if (two_columns) {
-            _tile_loadd(7, words + k * 16 * width + 16, width * 4);
-            _tile_dpbusd(1, 4, 7);
+            TILE_LOAD(7, words + k * 16 * width + 16, width * 4);
+            TILE_BYTES(1, 4, 7);
         }
         if (two_rows) {
-            _tile_loadd(5, a1 + k * 64, a_stride);
-            _tile_dpbusd(2, 5, 6);
-            if (two_columns) _tile_dpbusd(3, 5, 7);
+            TILE_LOAD(5, a1 + k * 64, a_stride);
+            TILE_BYTES(2, 5, 6);
+            if (two_columns) TILE_BYTES(3, 5, 7);
         }
     }
-    _tile_stored(0, sums, 64);
-    if (two_columns) _tile_stored(1, sums + 256, 64);
-    if (two_rows) _tile_stored(2, sums + 512, 64);
-    if (two_rows && two_columns) _tile_stored(3, sums + 768, 64);
-    __asm__ volatile("" ::: "memory");
+    TILE_STORE(0, sums, 64);
+    if (two_columns) TILE_STORE(1, sums + 256, 64);
+    if (two_rows) TILE_STORE(2, sums + 512, 64);
+    if (two_rows && two_columns) TILE_STORE(3, sums + 768, 64);
 }
 
 /* y = sums · weight scale · row scale + bias for the first `columns` of 16 columns of 16 rows */

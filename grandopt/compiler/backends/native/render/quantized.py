@@ -14,11 +14,10 @@ from grandopt.compiler.backends.native.render.elementwise import map_loops, stor
 from grandopt.compiler.backends.native.render.operands import Operand
 from grandopt.compiler.backends.native.render.products import IN_FLIGHT, blocking, row_blocks, widths_of
 from grandopt.compiler.backends.native.render.text import indent, loop, offset
+from grandopt.compiler.backends.native.render.tiles import shapes
 from grandopt.compiler.backends.native.render.weights import GRANULE, PANEL, Weights, padded, panels
 from grandopt.compiler.backends.native.render.words import TILE, starts, words
 from grandopt.compiler.backends.native.strides import collapse
-
-HEADER = "quantized.h"
 
 
 def quantize_loops(x: Operand, codes: Operand, scales: Operand) -> list[str]:
@@ -63,7 +62,7 @@ class _Product:
     @property
     def tiled(self) -> bool:
         """Whether tiles multiply, or vectors."""
-        return self.rows >= TILE and self.stored % TILE == 0 and "amx_int8" in self.level.features
+        return self.rows >= TILE and self.stored % TILE == 0 and self.level.tiles
 
     def panel(self, base: str, column: str, width: int, columns: int) -> list[str]:
         """One panel of `width` stored and `columns` valid columns from `column`."""
@@ -204,7 +203,8 @@ def quantized_loops(
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
     ]
     if product.tiled:
-        body = ["_Alignas(64) int32_t sums[1024];", "tiles_on();", *body, "tiles_off();"]
+        begin = ["_Alignas(64) int32_t sums[1024];", shapes("shapes", (TILE,) * 8), "TILES_BEGIN(shapes);"]
+        body = [*begin, *body, "TILES_END();"]
     lines += body
     if op.epilogue is not None:
         lines += map_loops(op.epilogue, [output, *extras], output, level.lanes)

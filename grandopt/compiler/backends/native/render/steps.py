@@ -21,6 +21,7 @@ from grandopt.compiler.backends.native.form import (
 )
 from grandopt.compiler.backends.native.layout import Step
 from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.render import tile_recurrent
 from grandopt.compiler.backends.native.render.elementwise import map_loops, pad_loops
 from grandopt.compiler.backends.native.render.gather import gather_loops
 from grandopt.compiler.backends.native.render.linear import linear_loops
@@ -59,7 +60,7 @@ def _body(
         case Pad():
             return pad_loops(inputs[0], output, op.before, op.fill, lanes)
         case Linear():
-            return linear_loops(op, inputs[0], inputs[1:], output, level, around.weights)
+            return linear_loops(op, inputs[0], inputs[1:], output, level, around)
         case MatMul():
             return matmul_loops(op, inputs[0], inputs[1], inputs[2:], output, level)
         case Softmax():
@@ -71,6 +72,9 @@ def _body(
         case ArgReduce():
             return arg_loops(inputs[0], output, op.largest)
         case Recurrent():
+            if tile_recurrent.worthwhile(level, around.weights, op, around.tile):
+                work = around.weights, around.workspace
+                return [around.work(), *tile_recurrent.tile_recurrence(op, inputs, outputs, *work)]
             return recurrent_loops(op, inputs, outputs, level, around.weights)
         case Quantize():
             return quantize_loops(inputs[0], *outputs)

@@ -60,6 +60,17 @@ def panels(weight: Array, precision: Precision = "float32") -> Array:
     return np.concatenate(blocks)
 
 
+def tile_columns(weight: Array) -> Array:
+    """[N, K] in bfloat16 as the right-hand tiles of products: for each 16 columns, for each 32 rows of
+    [K, N] one tile of 16 words (see `paired`) by 16 columns; what is missing is zero.
+    """
+    count, depth = weight.shape
+    block = np.zeros((-(-count // GRANULE) * GRANULE, -(-depth // 32) * 32), weight.dtype)
+    block[:count, :depth] = weight
+    columns = block.reshape(-1, GRANULE, block.shape[1]).transpose(0, 2, 1)
+    return paired(columns, GRANULE)
+
+
 def paired(blocks: Array, columns: int) -> Array:
     """Blocks [depth, columns] of float32 as bfloat16, rounded to nearest even, two rows to a 32-bit word.
 
