@@ -10,7 +10,7 @@ from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends import openvino as backend
 from grandopt.compiler.build import Candidate, build, key
-from grandopt.config.schema import OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.config.schema import NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
 from grandopt.errors import UnsupportedError
 from grandopt.runtime.loader import load
 from tests.engines.conftest import agent, need
@@ -20,6 +20,7 @@ BFLOAT16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16"
 CANDIDATES = {
     "int8_dynamic": Candidate("int8_dynamic", OnnxRuntimeOptions(quantization="dynamic")),
     "int8_static": Candidate("int8_static", OnnxRuntimeOptions(quantization="static")),
+    "int8_native": Candidate("int8_dynamic", NativeOptions(weights="int8")),
     "bfloat16": Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16")),
 }
 NAME = "structure_embedder"
@@ -40,7 +41,7 @@ def _size(artifact: Artifact) -> int:
 @pytest.mark.parametrize("kind", CANDIDATES)
 def test_the_error_is_that_of_the_precision(store: Store, kind: str) -> None:
     artifact, of = _built(kind, store), agent(NAME)
-    assert artifact.manifest.precision == kind
+    assert artifact.manifest.precision == CANDIDATES[kind].precision
     assert artifact.manifest.passes == ()
     executor = load(artifact.path)
     for batch in (1, 6):
