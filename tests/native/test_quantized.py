@@ -52,7 +52,7 @@ def rounding(x: Array) -> Array:
 
 
 def product_bound(x: Array, weight: Array, bias: Array) -> Array:
-    """Largest error of x · weightᵀ + bias: |x|·δw + δx·|w| + δx·δw over the inputs, and float32 at the end."""
+    """Largest error of x · weightᵀ + bias: |x|·δw + δx·|w| + δx·δw over the inputs, then float32's."""
     magnitude, w = np.abs(x).astype(np.float64), np.abs(weight).astype(np.float64)
     of_weights = channel_scales(weight).astype(np.float64) / 2 * (1 + 256 * EPSILON)
     of_x = rounding(x)
@@ -100,7 +100,7 @@ def test_products_stay_within_the_bound(
     for batch in (1, 3, 19):
         x = random.standard_normal((batch, *rows, inputs)).astype(np.float32)
         flat = x.reshape(-1, inputs)
-        flat[:: 3] *= 10.0 ** random.integers(-38, 36, flat[::3].shape[:1])[:, np.newaxis]
+        flat[::3] *= 10.0 ** random.integers(-38, 36, flat[::3].shape[:1])[:, np.newaxis]
         flat[1::5, ::2] = 0
         got = executor(x).astype(np.float64)
         exact = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
@@ -171,9 +171,9 @@ def test_a_step_from_any_state_stays_within_the_bound(
     executor = built(tmp_path, network, *examples, level=level)
     random = np.random.default_rng(4)
     x = random.standard_normal((9, 1, 5)).astype(np.float32)
-    h = (random.standard_normal((9, 48)) * np.array([0, 1e-40, 1e-30, 0.1, 1, 3, 20, 300, 1e30])[:, None]).astype(
-        np.float32
-    )
+    h = (
+        random.standard_normal((9, 48)) * np.array([0, 1e-40, 1e-30, 0.1, 1, 3, 20, 300, 1e30])[:, None]
+    ).astype(np.float32)
     c = random.standard_normal((9, 48)).astype(np.float32)
     got = [array.astype(np.float64) for array in executor.run([x, h, c])]
     cell = network.cell

@@ -18,6 +18,7 @@ from grandopt.compiler.backends.native.build import WEIGHTS_C, Source, render
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.levels import LEVELS as ALL_LEVELS
 from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
@@ -25,8 +26,9 @@ from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.compiler.networks.reference import REFERENCE
 from grandopt.compiler.networks.reference import build as reference
-from tests.native.conftest import LEVELS
+from tests.native.conftest import LEVELS, REDUCED
 from tests.native.networks import draw
+from tests.native.test_quantized import Mixed
 
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -71,11 +73,14 @@ def _program(source: Source) -> str:
     )
 
 
-def _check(module: nn.Module, examples: tuple[torch.Tensor, ...], level: str, folder: Path) -> None:
+def _check(
+    module: nn.Module, examples: tuple[torch.Tensor, ...], level: str, folder: Path, *, int8: bool = False
+) -> None:
     exported = capture(from_module("checked", module, examples), 0).exported
     assert exported is not None
     levels = [candidate for candidate in ALL_LEVELS if candidate.name == level]
-    source = render(simplify(translate("checked", exported)), levels, 4)
+    graph = simplify(translate("checked", exported))
+    source = render(quantize(graph) if int8 else graph, levels, 4)
     (text,) = source.texts.values()
     (folder / "agent.c").write_text(text)
     (folder / "weights.bin").write_bytes(source.weights)
@@ -123,3 +128,8 @@ class Picker(nn.Module):
 @pytest.mark.parametrize("level", LEVELS)
 def test_indices_and_whole_numbers_stay_within_their_memory(tmp_path: Path, level: str) -> None:
     _check(Picker().eval(), (torch.zeros(2, 7),), level, tmp_path)
+
+
+@pytest.mark.parametrize("level", REDUCED)
+def test_int8_weights_stay_within_their_memory(tmp_path: Path, level: str) -> None:
+    _check(Mixed().eval(), (torch.zeros(2, 18, 40),), level, tmp_path, int8=True)

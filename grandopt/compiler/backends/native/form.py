@@ -183,7 +183,7 @@ class Recurrent(Op):
 
 @dataclass(frozen=True, eq=False)
 class Quantize(Op):
-    """input x [..., K] → codes uint8 [..., C], scales float32 [..., 1]: x ≈ (codes − 128) · scale, row by row.
+    """input x [..., K] → codes uint8 [..., C], scales float32 [..., 1]: x ≈ (codes − 128) · scale, per row.
 
     C is K up to a multiple of 64; what follows the K codes is not defined. A row with a number that is not
     finite has the scale NaN.

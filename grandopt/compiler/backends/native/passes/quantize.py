@@ -6,7 +6,6 @@ magnitude of each row (dynamic quantization as in Jacob et al. 2018, without a z
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -98,9 +97,8 @@ def _quantized(x: Value) -> Quantize:
 def _weights(weight: Value) -> tuple[Value, Value]:
     """The weight's codes and scales as constants."""
     assert weight.data is not None
-
-    def constant(suffix: str, function: Callable[[Array], Array]) -> Value:
-        data = function(weight.data)
-        return Value(f"{weight.name}_{suffix}", data.shape, data.dtype.name, data)
-
-    return constant("codes", codes_of), constant("scales", channel_scales)
+    codes, scales = codes_of(weight.data), channel_scales(weight.data)
+    return (
+        Value(f"{weight.name}_codes", codes.shape, "int8", codes),
+        Value(f"{weight.name}_scales", scales.shape, "float32", scales),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from grandopt.compiler.backends.native.form import QuantizedRecurrent, Quantize
+from grandopt.compiler.backends.native.form import Quantize, QuantizedRecurrent
 from grandopt.compiler.backends.native.layout import Layout
 from grandopt.compiler.backends.native.levels import Level
 from grandopt.compiler.backends.native.memory import Arena

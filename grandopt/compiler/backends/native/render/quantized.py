@@ -125,18 +125,23 @@ class _Product:
             cells = [(r, j) for r in range(rows) for j in range(len(valid))]
             splits = max(1, min(IN_FLIGHT // len(cells), self.depth))
             lines = [
-                f"vi a{r}_{j}_{s} = " + (f"vi_load(start + {column} + {self._at(j)});" if s == 0 else "vi_set1(0);")
+                f"vi a{r}_{j}_{s} = "
+                + (f"vi_load(start + {column} + {self._at(j)});" if s == 0 else "vi_set1(0);")
                 for s in range(splits)
                 for r, j in cells
             ]
             step = [
-                line for s in range(splits) for line in self._step(base, width, rows, row, valid, f"k + {s}", s)
+                line
+                for s in range(splits)
+                for line in self._step(base, width, rows, row, valid, f"k + {s}", s)
             ]
             whole = self.depth - self.depth % splits
             lines += loop("k", whole, step, splits)
             for k in range(whole, self.depth):
                 lines += self._step(base, width, rows, row, valid, str(k), k - whole)
-            lines += [f"a{r}_{j}_0 = vi_add(a{r}_{j}_0, a{r}_{j}_{s});" for s in range(1, splits) for r, j in cells]
+            lines += [
+                f"a{r}_{j}_0 = vi_add(a{r}_{j}_0, a{r}_{j}_{s});" for s in range(1, splits) for r, j in cells
+            ]
             for j, count in enumerate(valid):
                 there = f"{column} + {self._at(j)}"
                 lines += ["{", *indent(self._finish(rows, row, there, j, count)), "}"]

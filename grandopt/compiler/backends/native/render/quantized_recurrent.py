@@ -59,9 +59,13 @@ class _Cell:
         lines += loop("k", whole, step, splits)
         for k in range(whole, self.depth):
             lines += self._step(block, str(k), k - whole, columns)
-        lines += [f"a{g}_{v}_0 = vi_add(a{g}_{v}_0, a{g}_{v}_{s});" for s in range(1, splits) for g, v in columns]
+        lines += [
+            f"a{g}_{v}_0 = vi_add(a{g}_{v}_0, a{g}_{v}_{s});" for s in range(1, splits) for g, v in columns
+        ]
         for v in vectors:
-            lines += self._update(v, first, f"{block} * {GRANULE} + {v * lanes}", min(lanes, units - v * lanes))
+            lines += self._update(
+                v, first, f"{block} * {GRANULE} + {v * lanes}", min(lanes, units - v * lanes)
+            )
         return ["{", *indent(lines), "}"]
 
     def _step(self, block: str, k: str, split: int, columns: Sequence[tuple[int, int]]) -> list[str]:
