@@ -113,6 +113,10 @@ LIST: tuple[Listed, ...] = (
         "where its generated chains are not to be trusted",
         True,
     ),
+    Listed(
+        Candidate("int8_dynamic", NativeOptions(weights="int8")),
+        "a quarter of the bytes of weights to read, and the processor's dot products of bytes",
+    ),
     Listed(Candidate("int8_dynamic", _NO_OFI), "a quarter of the bytes"),
     Listed(Candidate("int8_dynamic", TorchScriptOptions()), "the same, packed"),
     Listed(

@@ -49,12 +49,13 @@ class NativeOptions(Model):
     that the CPU has).
 
     Products are added up in float32. With weights in bfloat16, a level with tiles for it (AMX) also rounds
-    the inputs of large products to bfloat16; all else is float32.
+    the inputs of large products to bfloat16. With weights in int8, each row of activations of a large product
+    is quantized too, and its sums are exact integers. All else is float32.
     """
 
     engine: Literal["native"] = "native"
     tile: Literal[1, 4, 6, 8, 16] = 8
-    weights: Literal["float32", "bfloat16"] = "float32"
+    weights: Literal["float32", "bfloat16", "int8"] = "float32"
     levels: tuple[str, ...] = ()
 
 

@@ -70,7 +70,8 @@ def test_candidates_read_from_plain_to_reduced() -> None:
 
 def test_candidates_of_the_compiled_engines() -> None:
     of = program(Policy)
-    assert _labels(of, *PRECISIONS, engines=("native",)) == ["native/float32", "native/bfloat16"]
+    native = ["native/float32", "native/bfloat16", "native/int8_dynamic"]
+    assert _labels(of, *PRECISIONS, engines=("native",)) == native
     usual = _labels(of, *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
     assert usual == [
         "inductor/float32",

@@ -12,7 +12,7 @@ from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends import openvino as backend
 from grandopt.compiler.build import Candidate, build, key
-from grandopt.config.schema import OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.config.schema import NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
 from grandopt.errors import EngineUnavailableError, UnsupportedError
 from grandopt.runtime.loader import load
 from tests.engines.conftest import agent, need
@@ -23,6 +23,7 @@ CANDIDATES = {
     "int8_dynamic": Candidate("int8_dynamic", OnnxRuntimeOptions(quantization="dynamic")),
     "int8_static": Candidate("int8_static", OnnxRuntimeOptions(quantization="static")),
     "int8_static-openvino": Candidate("int8_static", OpenVinoOptions(quantization="static")),
+    "int8_native": Candidate("int8_dynamic", NativeOptions(weights="int8")),
     "bfloat16": Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16")),
 }
 NAME = "structure_embedder"

@@ -18,6 +18,7 @@ from grandopt.compiler.backends.native.build import WEIGHTS_C, Source, render
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.levels import LEVELS as ALL_LEVELS
 from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
@@ -80,11 +81,14 @@ def _check(
     level: str,
     folder: Path,
     precision: Precision = "float32",
+    *,
+    int8: bool = False,
 ) -> None:
     exported = capture(from_module("checked", module, examples), 0).exported
     assert exported is not None
     levels = [candidate for candidate in ALL_LEVELS if candidate.name == level]
-    source = render(simplify(translate("checked", exported)), levels, 4, precision)
+    graph = simplify(translate("checked", exported))
+    source = render(quantize(graph) if int8 else graph, levels, 4, precision)
     (text,) = source.texts.values()
     (folder / "agent.c").write_text(text)
     (folder / "weights.bin").write_bytes(source.weights)
@@ -144,3 +148,23 @@ def test_products_in_bfloat16_stay_within_their_memory(tmp_path: Path, level: st
         nn.Linear(150, 35),
     )
     _check(nn.Sequential(*layers).eval(), (torch.zeros(2, 19, 71),), level, tmp_path, "bfloat16")
+
+
+class Quantized(nn.Module):
+    """A product of many rows, one of a single row, and a recurrence, all of sizes that leave remainders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.many, self.one = nn.Linear(65, 66), nn.Linear(38, 110)
+        self.gru = nn.GRU(66, 38, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.one(self.gru(self.many(x))[0][:, -1]))
+
+
+@pytest.mark.parametrize(
+    "level",
+    [level if level == REDUCED[0] else pytest.param(level, marks=pytest.mark.slow) for level in REDUCED],
+)
+def test_int8_weights_stay_within_their_memory(tmp_path: Path, level: str) -> None:
+    _check(Quantized().eval(), (torch.zeros(2, 17, 65),), level, tmp_path, int8=True)

@@ -1,4 +1,4 @@
-static int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)in[0];
     float * py0 = (float *)(scratch + 0);
@@ -8,8 +8,8 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a0_1_0 = v_load(bias + 0 + 0 + 16);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 16);
                 vf a0_0_1 = v_set1(0.0f);
                 vf a0_1_1 = v_set1(0.0f);
                 vf a0_0_2 = v_set1(0.0f);
@@ -19,62 +19,62 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                 {
                     enum { k = 0 };
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 0) * 32 + 0 + 0);
-                        const vf even1 = v_bf16_even(w + 0 + (k + 0) * 32 + 0 + 16);
+                        const vf even0 = v_bf16_even(w + 0 * 320 + (k + 0) * 32 + 0 + 0);
+                        const vf even1 = v_bf16_even(w + 0 * 320 + (k + 0) * 32 + 0 + 16);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 0) + 0]);
                         a0_0_0 = v_fma(even_b0, even0, a0_0_0);
                         a0_1_0 = v_fma(even_b0, even1, a0_1_0);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 0) * 32 + 0 + 0);
-                        const vf odd1 = v_bf16_odd(w + 0 + (k + 0) * 32 + 0 + 16);
+                        const vf odd0 = v_bf16_odd(w + 0 * 320 + (k + 0) * 32 + 0 + 0);
+                        const vf odd1 = v_bf16_odd(w + 0 * 320 + (k + 0) * 32 + 0 + 16);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 0) + 1]);
                         a0_0_0 = v_fma(odd_b0, odd0, a0_0_0);
                         a0_1_0 = v_fma(odd_b0, odd1, a0_1_0);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 1) * 32 + 0 + 0);
-                        const vf even1 = v_bf16_even(w + 0 + (k + 1) * 32 + 0 + 16);
+                        const vf even0 = v_bf16_even(w + 0 * 320 + (k + 1) * 32 + 0 + 0);
+                        const vf even1 = v_bf16_even(w + 0 * 320 + (k + 1) * 32 + 0 + 16);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 1) + 0]);
                         a0_0_1 = v_fma(even_b0, even0, a0_0_1);
                         a0_1_1 = v_fma(even_b0, even1, a0_1_1);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 1) * 32 + 0 + 0);
-                        const vf odd1 = v_bf16_odd(w + 0 + (k + 1) * 32 + 0 + 16);
+                        const vf odd0 = v_bf16_odd(w + 0 * 320 + (k + 1) * 32 + 0 + 0);
+                        const vf odd1 = v_bf16_odd(w + 0 * 320 + (k + 1) * 32 + 0 + 16);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 1) + 1]);
                         a0_0_1 = v_fma(odd_b0, odd0, a0_0_1);
                         a0_1_1 = v_fma(odd_b0, odd1, a0_1_1);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 2) * 32 + 0 + 0);
-                        const vf even1 = v_bf16_even(w + 0 + (k + 2) * 32 + 0 + 16);
+                        const vf even0 = v_bf16_even(w + 0 * 320 + (k + 2) * 32 + 0 + 0);
+                        const vf even1 = v_bf16_even(w + 0 * 320 + (k + 2) * 32 + 0 + 16);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 2) + 0]);
                         a0_0_2 = v_fma(even_b0, even0, a0_0_2);
                         a0_1_2 = v_fma(even_b0, even1, a0_1_2);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 2) * 32 + 0 + 0);
-                        const vf odd1 = v_bf16_odd(w + 0 + (k + 2) * 32 + 0 + 16);
+                        const vf odd0 = v_bf16_odd(w + 0 * 320 + (k + 2) * 32 + 0 + 0);
+                        const vf odd1 = v_bf16_odd(w + 0 * 320 + (k + 2) * 32 + 0 + 16);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 2) + 1]);
                         a0_0_2 = v_fma(odd_b0, odd0, a0_0_2);
                         a0_1_2 = v_fma(odd_b0, odd1, a0_1_2);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 3) * 32 + 0 + 0);
-                        const vf even1 = v_bf16_even(w + 0 + (k + 3) * 32 + 0 + 16);
+                        const vf even0 = v_bf16_even(w + 0 * 320 + (k + 3) * 32 + 0 + 0);
+                        const vf even1 = v_bf16_even(w + 0 * 320 + (k + 3) * 32 + 0 + 16);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 3) + 0]);
                         a0_0_3 = v_fma(even_b0, even0, a0_0_3);
                         a0_1_3 = v_fma(even_b0, even1, a0_1_3);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 3) * 32 + 0 + 0);
-                        const vf odd1 = v_bf16_odd(w + 0 + (k + 3) * 32 + 0 + 16);
+                        const vf odd0 = v_bf16_odd(w + 0 * 320 + (k + 3) * 32 + 0 + 0);
+                        const vf odd1 = v_bf16_odd(w + 0 * 320 + (k + 3) * 32 + 0 + 16);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 3) + 1]);
                         a0_0_3 = v_fma(odd_b0, odd0, a0_0_3);
                         a0_1_3 = v_fma(odd_b0, odd1, a0_1_3);
                     }
                 }
                 {
-                    const vf even0 = v_bf16_even(w + 0 + (4) * 32 + 0 + 0);
-                    const vf even1 = v_bf16_even(w + 0 + (4) * 32 + 0 + 16);
+                    const vf even0 = v_bf16_even(w + 0 * 320 + (4) * 32 + 0 + 0);
+                    const vf even1 = v_bf16_even(w + 0 * 320 + (4) * 32 + 0 + 16);
                     const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (4) + 0]);
                     a0_0_0 = v_fma(even_b0, even0, a0_0_0);
                     a0_1_0 = v_fma(even_b0, even1, a0_1_0);
-                    const vf odd0 = v_bf16_odd(w + 0 + (4) * 32 + 0 + 0);
-                    const vf odd1 = v_bf16_odd(w + 0 + (4) * 32 + 0 + 16);
+                    const vf odd0 = v_bf16_odd(w + 0 * 320 + (4) * 32 + 0 + 0);
+                    const vf odd1 = v_bf16_odd(w + 0 * 320 + (4) * 32 + 0 + 16);
                     const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (4) + 1]);
                     a0_0_0 = v_fma(odd_b0, odd0, a0_0_0);
                     a0_1_0 = v_fma(odd_b0, odd1, a0_1_0);
@@ -86,10 +86,10 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                 a0_0_0 += a0_0_1;
                 a0_1_0 += a0_1_1;
                 {
-                    v_store((py0 + 0) + m * 0 + 0 + 0 + 0, a0_0_0);
+                    v_store((py0 + 0) + m * 0 + 0 * 64 + 0 + 0, a0_0_0);
                 }
                 {
-                    v_store_n((py0 + 0) + m * 0 + 0 + 0 + 16, a0_1_0, 4);
+                    v_store_n((py0 + 0) + m * 0 + 0 * 64 + 0 + 16, a0_1_0, 4);
                 }
             }
         }
@@ -97,7 +97,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     const float * px1 = (const float *)(weights + 896);
@@ -138,7 +138,7 @@ static int step1_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 128);
     float * py0 = (float *)(scratch + 0);
@@ -148,7 +148,7 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 0 + 0);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
                 vf a0_0_1 = v_set1(0.0f);
                 vf a0_0_2 = v_set1(0.0f);
                 vf a0_0_3 = v_set1(0.0f);
@@ -159,83 +159,83 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
                 {
                     enum { k = 0 };
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 0) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 0 * 640 + (k + 0) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 0) + 0]);
                         a0_0_0 = v_fma(even_b0, even0, a0_0_0);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 0) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 0 * 640 + (k + 0) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 0) + 1]);
                         a0_0_0 = v_fma(odd_b0, odd0, a0_0_0);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 1) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 0 * 640 + (k + 1) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 1) + 0]);
                         a0_0_1 = v_fma(even_b0, even0, a0_0_1);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 1) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 0 * 640 + (k + 1) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 1) + 1]);
                         a0_0_1 = v_fma(odd_b0, odd0, a0_0_1);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 2) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 0 * 640 + (k + 2) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 2) + 0]);
                         a0_0_2 = v_fma(even_b0, even0, a0_0_2);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 2) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 0 * 640 + (k + 2) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 2) + 1]);
                         a0_0_2 = v_fma(odd_b0, odd0, a0_0_2);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 3) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 0 * 640 + (k + 3) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 3) + 0]);
                         a0_0_3 = v_fma(even_b0, even0, a0_0_3);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 3) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 0 * 640 + (k + 3) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 3) + 1]);
                         a0_0_3 = v_fma(odd_b0, odd0, a0_0_3);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 4) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 0 * 640 + (k + 4) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 4) + 0]);
                         a0_0_4 = v_fma(even_b0, even0, a0_0_4);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 4) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 0 * 640 + (k + 4) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 4) + 1]);
                         a0_0_4 = v_fma(odd_b0, odd0, a0_0_4);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 5) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 0 * 640 + (k + 5) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 5) + 0]);
                         a0_0_5 = v_fma(even_b0, even0, a0_0_5);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 5) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 0 * 640 + (k + 5) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 5) + 1]);
                         a0_0_5 = v_fma(odd_b0, odd0, a0_0_5);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 6) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 0 * 640 + (k + 6) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 6) + 0]);
                         a0_0_6 = v_fma(even_b0, even0, a0_0_6);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 6) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 0 * 640 + (k + 6) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 6) + 1]);
                         a0_0_6 = v_fma(odd_b0, odd0, a0_0_6);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 0 + (k + 7) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 0 * 640 + (k + 7) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 7) + 0]);
                         a0_0_7 = v_fma(even_b0, even0, a0_0_7);
-                        const vf odd0 = v_bf16_odd(w + 0 + (k + 7) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 0 * 640 + (k + 7) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (k + 7) + 1]);
                         a0_0_7 = v_fma(odd_b0, odd0, a0_0_7);
                     }
                 }
                 {
-                    const vf even0 = v_bf16_even(w + 0 + (8) * 16 + 0 + 0);
+                    const vf even0 = v_bf16_even(w + 0 * 640 + (8) * 16 + 0 + 0);
                     const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (8) + 0]);
                     a0_0_0 = v_fma(even_b0, even0, a0_0_0);
-                    const vf odd0 = v_bf16_odd(w + 0 + (8) * 16 + 0 + 0);
+                    const vf odd0 = v_bf16_odd(w + 0 * 640 + (8) * 16 + 0 + 0);
                     const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (8) + 1]);
                     a0_0_0 = v_fma(odd_b0, odd0, a0_0_0);
                 }
                 {
-                    const vf even0 = v_bf16_even(w + 0 + (9) * 16 + 0 + 0);
+                    const vf even0 = v_bf16_even(w + 0 * 640 + (9) * 16 + 0 + 0);
                     const vf even_b0 = v_set1((px0 + 0)[m * 0 + 2 * (9) + 0]);
                     a0_0_1 = v_fma(even_b0, even0, a0_0_1);
-                    const vf odd0 = v_bf16_odd(w + 0 + (9) * 16 + 0 + 0);
+                    const vf odd0 = v_bf16_odd(w + 0 * 640 + (9) * 16 + 0 + 0);
                     const vf odd_b0 = v_set1((px0 + 0)[m * 0 + 2 * (9) + 1]);
                     a0_0_1 = v_fma(odd_b0, odd0, a0_0_1);
                 }
@@ -247,7 +247,7 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
                 a0_0_1 += a0_0_3;
                 a0_0_0 += a0_0_1;
                 {
-                    v_store_n((py0 + 0) + m * 0 + 0 + 0 + 0, a0_0_0, 3);
+                    v_store_n((py0 + 0) + m * 0 + 0 * 64 + 0 + 0, a0_0_0, 3);
                 }
             }
         }
@@ -255,7 +255,7 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     float * py0 = (float *)out[0];
@@ -289,7 +289,8 @@ __attribute__((visibility("default"))) int policy_invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 80) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
-    if (!tiles_permitted) return 4;
+    if ((uintptr_t)scratch % 64 != 0) return 4;
+    if (!tiles_permitted) return 5;
     const void *x[1];
     void *y[1];
     memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);

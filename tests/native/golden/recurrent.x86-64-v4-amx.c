@@ -1,4 +1,4 @@
-static int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)in[0];
     float * py0 = (float *)(scratch + 0);
@@ -158,10 +158,10 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 64 + 0 + 0);
-                vf a1_0_0 = v_load(bias + 64 + 0 + 0);
-                vf a2_0_0 = v_load(bias + 64 + 0 + 0);
-                vf a3_0_0 = v_load(bias + 64 + 0 + 0);
+                vf a0_0_0 = v_load(bias + 1 * 64 + 0 + 0);
+                vf a1_0_0 = v_load(bias + 1 * 64 + 0 + 0);
+                vf a2_0_0 = v_load(bias + 1 * 64 + 0 + 0);
+                vf a3_0_0 = v_load(bias + 1 * 64 + 0 + 0);
                 vf a0_0_1 = v_set1(0.0f);
                 vf a1_0_1 = v_set1(0.0f);
                 vf a2_0_1 = v_set1(0.0f);
@@ -169,7 +169,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                 {
                     enum { k = 0 };
                     {
-                        const vf even0 = v_bf16_even(w + 192 + (k + 0) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 1 * 192 + (k + 0) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 5 + 2 * (k + 0) + 0]);
                         a0_0_0 = v_fma(even_b0, even0, a0_0_0);
                         const vf even_b1 = v_set1((px0 + 0)[(m + 1) * 5 + 2 * (k + 0) + 0]);
@@ -178,7 +178,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                         a2_0_0 = v_fma(even_b2, even0, a2_0_0);
                         const vf even_b3 = v_set1((px0 + 0)[(m + 3) * 5 + 2 * (k + 0) + 0]);
                         a3_0_0 = v_fma(even_b3, even0, a3_0_0);
-                        const vf odd0 = v_bf16_odd(w + 192 + (k + 0) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 1 * 192 + (k + 0) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 5 + 2 * (k + 0) + 1]);
                         a0_0_0 = v_fma(odd_b0, odd0, a0_0_0);
                         const vf odd_b1 = v_set1((px0 + 0)[(m + 1) * 5 + 2 * (k + 0) + 1]);
@@ -189,7 +189,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                         a3_0_0 = v_fma(odd_b3, odd0, a3_0_0);
                     }
                     {
-                        const vf even0 = v_bf16_even(w + 192 + (k + 1) * 16 + 0 + 0);
+                        const vf even0 = v_bf16_even(w + 1 * 192 + (k + 1) * 16 + 0 + 0);
                         const vf even_b0 = v_set1((px0 + 0)[m * 5 + 2 * (k + 1) + 0]);
                         a0_0_1 = v_fma(even_b0, even0, a0_0_1);
                         const vf even_b1 = v_set1((px0 + 0)[(m + 1) * 5 + 2 * (k + 1) + 0]);
@@ -198,7 +198,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                         a2_0_1 = v_fma(even_b2, even0, a2_0_1);
                         const vf even_b3 = v_set1((px0 + 0)[(m + 3) * 5 + 2 * (k + 1) + 0]);
                         a3_0_1 = v_fma(even_b3, even0, a3_0_1);
-                        const vf odd0 = v_bf16_odd(w + 192 + (k + 1) * 16 + 0 + 0);
+                        const vf odd0 = v_bf16_odd(w + 1 * 192 + (k + 1) * 16 + 0 + 0);
                         const vf odd_b0 = v_set1((px0 + 0)[m * 5 + 2 * (k + 1) + 1]);
                         a0_0_1 = v_fma(odd_b0, odd0, a0_0_1);
                         const vf odd_b1 = v_set1((px0 + 0)[(m + 1) * 5 + 2 * (k + 1) + 1]);
@@ -210,7 +210,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                     }
                 }
                 {
-                    const vf even0 = v_bf16_even(w + 192 + (2) * 16 + 0 + 0);
+                    const vf even0 = v_bf16_even(w + 1 * 192 + (2) * 16 + 0 + 0);
                     const vf even_b0 = v_set1((px0 + 0)[m * 5 + 2 * (2) + 0]);
                     a0_0_0 = v_fma(even_b0, even0, a0_0_0);
                     const vf even_b1 = v_set1((px0 + 0)[(m + 1) * 5 + 2 * (2) + 0]);
@@ -225,16 +225,16 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                 a2_0_0 += a2_0_1;
                 a3_0_0 += a3_0_1;
                 {
-                    v_store_n((py0 + 0) + m * 72 + 64 + 0 + 0, a0_0_0, 8);
+                    v_store_n((py0 + 0) + m * 72 + 1 * 64 + 0 + 0, a0_0_0, 8);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 1) * 72 + 64 + 0 + 0, a1_0_0, 8);
+                    v_store_n((py0 + 0) + (m + 1) * 72 + 1 * 64 + 0 + 0, a1_0_0, 8);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 2) * 72 + 64 + 0 + 0, a2_0_0, 8);
+                    v_store_n((py0 + 0) + (m + 2) * 72 + 1 * 64 + 0 + 0, a2_0_0, 8);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 3) * 72 + 64 + 0 + 0, a3_0_0, 8);
+                    v_store_n((py0 + 0) + (m + 3) * 72 + 1 * 64 + 0 + 0, a3_0_0, 8);
                 }
             }
         }
@@ -242,7 +242,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     const float * px3 = (const float *)(weights + 1472);
@@ -413,7 +413,8 @@ __attribute__((visibility("default"))) int recurrent_invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 288) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
-    if (!tiles_permitted) return 4;
+    if ((uintptr_t)scratch % 64 != 0) return 4;
+    if (!tiles_permitted) return 5;
     const void *x[1];
     void *y[1];
     memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);

@@ -1,4 +1,4 @@
-static int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)in[0];
     float * py0 = (float *)(scratch + 0);
@@ -149,7 +149,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     const float * px3 = (const float *)(weights + 41984);
@@ -226,6 +226,7 @@ __attribute__((visibility("default"))) int wide_invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 5760) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+    if ((uintptr_t)scratch % 64 != 0) return 4;
     const void *x[1];
     void *y[1];
     memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);

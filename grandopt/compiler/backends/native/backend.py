@@ -11,10 +11,12 @@ from importlib import resources
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.native.binding import binding_sources, compile_binding
 from grandopt.compiler.backends.native.build import compile_libraries, render
+from grandopt.compiler.backends.native.check import check
 from grandopt.compiler.backends.native.form import Graph, Linear, MatMul, Recurrent, Value
 from grandopt.compiler.backends.native.interface import source_archive
 from grandopt.compiler.backends.native.levels import levels_for
 from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.program import Program
@@ -41,7 +43,10 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     levels = levels_for(platform.machine(), options.levels, reduced=options.weights != "float32")
     graph = simplify(translate(program.name, program.exported))
     _check_boundary(graph, program)
-    source = render(graph, levels, options.tile, options.weights)
+    macs = multiply_adds(graph)
+    if options.weights == "int8":
+        graph = check(quantize(graph), "quantize")
+    source = render(graph, levels, options.tile, "bfloat16" if options.weights == "bfloat16" else "float32")
     libraries = compile_libraries(source, compiler)
     files = {
         **{f"agent.{level}.so": content for level, content in libraries.shared.items()},
@@ -60,7 +65,7 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
             },
             "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
-            "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, multiply_adds(graph)))),
+            "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, macs))),
             "compiler": compiler.version,
             "flags": [*FLAGS, *sorted({flag for level in levels for flag in level.flags})],
         },
@@ -75,7 +80,8 @@ def identity() -> dict[str, str]:
     """
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
-    texts = [headers.joinpath(name).read_bytes() for name in ("simd.h", "mathematics.h", "tiles.h")]
+    names = ("simd.h", "mathematics.h", "tiles.h", "quantized.h")
+    texts = [headers.joinpath(name).read_bytes() for name in names]
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}

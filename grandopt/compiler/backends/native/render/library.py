@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
+from grandopt.compiler.backends.native.form import Quantize, QuantizedRecurrent
 from grandopt.compiler.backends.native.layout import Layout
 from grandopt.compiler.backends.native.levels import Level
 from grandopt.compiler.backends.native.memory import Arena
@@ -18,6 +19,9 @@ TILES_FAULT = 5
 
 MISALIGNED = 4
 """What a call returns for scratch that is not aligned to 64 bytes."""
+
+QUANTIZED = (Quantize, QuantizedRecurrent)
+"""Ops that need the header for 8-bit codes; a QuantizedLinear comes after a Quantize."""
 
 FLUSH_DENORMALS = """\
 /* Denormals count as zero within a call; the caller's mode comes back at its end. */
@@ -65,6 +69,7 @@ def library(
         _resource("simd.h"),
         _resource("mathematics.h"),
         *([_resource("tiles.h")] if level.tiles else []),
+        *([_resource("quantized.h")] if any(isinstance(s.op, QUANTIZED) for s in layout.steps) else []),
         FLUSH_DENORMALS,
         "",
         f"extern const unsigned char {symbol}_weights[];",

@@ -12,6 +12,9 @@ from grandopt.compiler.backends.native.form import (
     MatMul,
     Normalize,
     Pad,
+    Quantize,
+    QuantizedLinear,
+    QuantizedRecurrent,
     Recurrent,
     Reduce,
     Softmax,
@@ -24,6 +27,8 @@ from grandopt.compiler.backends.native.render.gather import gather_loops
 from grandopt.compiler.backends.native.render.linear import linear_loops
 from grandopt.compiler.backends.native.render.matmul import matmul_loops
 from grandopt.compiler.backends.native.render.operands import Operand, Surroundings
+from grandopt.compiler.backends.native.render.quantized import quantize_loops, quantized_loops
+from grandopt.compiler.backends.native.render.quantized_recurrent import quantized_recurrent_loops
 from grandopt.compiler.backends.native.render.recurrent import recurrent_loops
 from grandopt.compiler.backends.native.render.reduce import reduce_loops
 from grandopt.compiler.backends.native.render.rows import arg_loops, normalize_loops, softmax_loops
@@ -73,6 +78,12 @@ def _body(
                 work = around.weights, around.workspace
                 return [around.work(), *tile_recurrent.tile_recurrence(op, inputs, outputs, *work)]
             return recurrent_loops(op, inputs, outputs, level, around.weights)
+        case Quantize():
+            return quantize_loops(inputs[0], *outputs)
+        case QuantizedLinear():
+            return quantized_loops(op, inputs[:2], inputs[2:], output, level, around.weights)
+        case QuantizedRecurrent():
+            return quantized_recurrent_loops(op, inputs, outputs, level, around.weights)
         case Gather():
             return gather_loops(inputs[0], inputs[1], output)
     raise TypeError(f"no kernel for {type(op).__name__}")
