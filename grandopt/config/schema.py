@@ -46,13 +46,15 @@ class TorchScriptOptions(Model):
 class NativeOptions(Model):
     """Options of the native engine: samples computed together in a batch, how the weights are stored (the
     arithmetic is float32), and CPU feature levels to build for (empty: all that the architecture knows; a
-    loader takes the most demanding one that the CPU has).
+    loader takes the most demanding one that the CPU has). `vector_bits` leaves out the levels whose vectors
+    are longer, as these waste lanes on layers of a few units.
     """
 
     engine: Literal["native"] = "native"
     tile: Literal[1, 4, 6, 8, 16] = 8
     weights: Literal["float32", "bfloat16"] = "float32"
     levels: tuple[str, ...] = ()
+    vector_bits: Literal[256] | None = None
 
 
 class InductorOptions(Model):

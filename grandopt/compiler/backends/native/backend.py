@@ -38,7 +38,7 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     if program.exported is None:
         raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
     compiler = find_compiler()
-    levels = levels_for(platform.machine(), options.levels)
+    levels = levels_for(platform.machine(), options.levels, options.vector_bits)
     graph = simplify(translate(program.name, program.exported))
     _check_boundary(graph, program)
     source = render(graph, levels, options.tile, options.weights)
