@@ -69,7 +69,11 @@ def test_candidates_read_from_plain_to_reduced() -> None:
 
 def test_candidates_of_the_compiled_engines() -> None:
     of = program(Policy)
-    assert _labels(of, *PRECISIONS, engines=("native",)) == ["native/float32", "native/float32/256-bit", "native/bfloat16"]
+    assert _labels(of, *PRECISIONS, engines=("native",)) == [
+        "native/float32",
+        "native/float32/256-bit",
+        "native/bfloat16",
+    ]
     usual = _labels(of, *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
     assert usual == [
         "inductor/float32",
