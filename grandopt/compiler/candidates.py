@@ -89,6 +89,10 @@ LIST: tuple[Listed, ...] = (
     Listed(Candidate("float32", _NO_OFI), "one interpreter in C++ instead of Python"),
     Listed(Candidate("float32", TorchScriptOptions()), "weights packed for oneDNN"),
     Listed(Candidate("float32", NativeOptions()), "the agent alone in C, with no engine around it"),
+    Listed(
+        Candidate("float32", NativeOptions(vector_bits=256)),
+        "shorter vectors waste less on layers of a few units",
+    ),
     Listed(Candidate("float32", InductorOptions()), "small products compiled for their shapes, and fused"),
     Listed(Candidate("float32", _LIBRARY), "fused, with large products left to the tuned library"),
     Listed(Candidate("float32", OnnxRuntimeOptions()), "few and lean kernels, cheap to call"),
@@ -184,7 +188,8 @@ def _variant(options: EngineOptions) -> tuple[str, ...]:
             return (*unfrozen, *(() if options.optimize_for_inference else ("no-ofi",)))
         case NativeOptions():
             tile = () if options.tile == 8 else (f"tile{options.tile}",)
-            return (*tile, *options.levels)
+            shorter = () if options.vector_bits is None else (f"{options.vector_bits}-bit",)
+            return (*tile, *shorter, *options.levels)
         case InductorOptions():
             gemm = () if options.gemm == "templates" else (options.gemm,)
             return (*gemm, *(("single",) if options.single else ()))

@@ -46,7 +46,8 @@ class TorchScriptOptions(Model):
 class NativeOptions(Model):
     """Options of the native engine: samples computed together in a batch, how the weights are stored, and CPU
     feature levels to build for (empty: all that the architecture knows; a loader takes the most demanding one
-    that the CPU has).
+    that the CPU has). `vector_bits` leaves out the levels whose vectors are longer, as these waste lanes on
+    layers of a few units.
 
     Products are added up in float32. With weights in bfloat16, a level with tiles for it (AMX) also rounds
     the inputs of large products to bfloat16. With weights in int8, each row of activations of a large product
@@ -57,6 +58,7 @@ class NativeOptions(Model):
     tile: Literal[1, 4, 6, 8, 16] = 8
     weights: Literal["float32", "bfloat16", "int8"] = "float32"
     levels: tuple[str, ...] = ()
+    vector_bits: Literal[256] | None = None
 
 
 class InductorOptions(Model):

@@ -70,8 +70,12 @@ def test_candidates_read_from_plain_to_reduced() -> None:
 
 def test_candidates_of_the_compiled_engines() -> None:
     of = program(Policy)
-    native = ["native/float32", "native/bfloat16", "native/int8_dynamic"]
-    assert _labels(of, *PRECISIONS, engines=("native",)) == native
+    assert _labels(of, *PRECISIONS, engines=("native",)) == [
+        "native/float32",
+        "native/float32/256-bit",
+        "native/bfloat16",
+        "native/int8_dynamic",
+    ]
     usual = _labels(of, *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
     assert usual == [
         "inductor/float32",

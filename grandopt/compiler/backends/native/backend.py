@@ -40,7 +40,12 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     if program.exported is None:
         raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
     compiler = find_compiler()
-    levels = levels_for(platform.machine(), options.levels, reduced=options.weights != "float32")
+    levels = levels_for(
+        platform.machine(),
+        options.levels,
+        reduced=options.weights != "float32",
+        vector_bits=options.vector_bits,
+    )
     graph = simplify(translate(program.name, program.exported))
     _check_boundary(graph, program)
     macs = multiply_adds(graph)

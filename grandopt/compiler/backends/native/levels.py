@@ -70,11 +70,18 @@ LEVELS: tuple[Level, ...] = (
 """From the most to the least demanding; a loader takes the first that fits."""
 
 
-def levels_for(architecture: str, names: tuple[str, ...] = (), *, reduced: bool = False) -> tuple[Level, ...]:
+def levels_for(
+    architecture: str,
+    names: tuple[str, ...] = (),
+    *,
+    reduced: bool = False,
+    vector_bits: int | None = None,
+) -> tuple[Level, ...]:
     """The levels of an architecture (as `platform.machine()` calls it), or those of `names` among them.
 
     Without names, levels that serve only weights of reduced precision are left out unless these are
-    `reduced`. Raises UnsupportedError when there is none.
+    `reduced`. With `vector_bits`, only those whose vectors are no longer. Raises UnsupportedError when there
+    is none, and when none has vectors of exactly `vector_bits`: the artifact would be the same as without.
     """
     architecture = {"AMD64": "x86_64", "arm64": "aarch64"}.get(architecture, architecture)
     fitting = tuple(
@@ -86,4 +93,9 @@ def levels_for(architecture: str, names: tuple[str, ...] = (), *, reduced: bool 
     if not fitting:
         known = ", ".join(f"{level.name} ({level.architecture})" for level in LEVELS)
         raise UnsupportedError(f"no feature level for {architecture} {list(names) or ''}; known are {known}")
-    return fitting
+    if vector_bits is None:
+        return fitting
+    bits = {level: 32 * level.lanes for level in fitting}
+    if vector_bits not in bits.values():
+        raise UnsupportedError(f"no feature level of {architecture} has vectors of {vector_bits} bits")
+    return tuple(level for level in fitting if bits[level] <= vector_bits)
