@@ -38,6 +38,7 @@ NETWORKS = {
         ),
         (17, 64),
     ),
+    "wide": (lambda: Recurrent(nn.LSTM, 40, 64, 1, False, last=True), (18, 40)),
 }
 
 

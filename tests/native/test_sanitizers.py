@@ -20,6 +20,7 @@ from grandopt.compiler.backends.native.levels import LEVELS as ALL_LEVELS
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.backends.native.render.text import C_TYPES
+from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.capture.export import capture
@@ -27,7 +28,7 @@ from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.compiler.networks.reference import REFERENCE
 from grandopt.compiler.networks.reference import build as reference
 from tests.native.conftest import LEVELS, REDUCED
-from tests.native.networks import draw
+from tests.native.networks import Recurrent, draw
 
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -73,13 +74,19 @@ def _program(source: Source) -> str:
 
 
 def _check(
-    module: nn.Module, examples: tuple[torch.Tensor, ...], level: str, folder: Path, *, int8: bool = False
+    module: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    level: str,
+    folder: Path,
+    precision: Precision = "float32",
+    *,
+    int8: bool = False,
 ) -> None:
     exported = capture(from_module("checked", module, examples), 0).exported
     assert exported is not None
     levels = [candidate for candidate in ALL_LEVELS if candidate.name == level]
     graph = simplify(translate("checked", exported))
-    source = render(quantize(graph) if int8 else graph, levels, 4)
+    source = render(quantize(graph) if int8 else graph, levels, 4, precision)
     (text,) = source.texts.values()
     (folder / "agent.c").write_text(text)
     (folder / "weights.bin").write_bytes(source.weights)
@@ -147,3 +154,15 @@ class Quantized(nn.Module):
 )
 def test_int8_weights_stay_within_their_memory(tmp_path: Path, level: str) -> None:
     _check(Quantized().eval(), (torch.zeros(2, 17, 65),), level, tmp_path, int8=True)
+
+
+@pytest.mark.parametrize("level", REDUCED)
+def test_products_in_bfloat16_stay_within_their_memory(tmp_path: Path, level: str) -> None:
+    torch.manual_seed(0)
+    layers = (
+        nn.Linear(71, 77),
+        nn.GELU(),
+        Recurrent(nn.LSTM, 77, 75, 1, True, last=False),
+        nn.Linear(150, 35),
+    )
+    _check(nn.Sequential(*layers).eval(), (torch.zeros(2, 19, 71),), level, tmp_path, "bfloat16")

@@ -22,6 +22,8 @@ from grandopt.signature import Array, Contract, Signature, TensorSpec
 
 BINDING = "binding.abi3.so"
 MODULE = "grandopt_native_binding"
+TILES = "amx_tile"
+"""The CPU feature that a process must ask the system for."""
 
 _bindings: dict[str, ModuleType] = {}
 """Loaded bindings by the digest of their bytes: artifacts of one build share one."""
@@ -56,14 +58,14 @@ class NativeExecutor(Executor):
 def load(artifact: Artifact, threads: int) -> NativeExecutor:
     """The executor of a native artifact, which computes on the calling thread whatever `threads` says.
 
-    Raises ArtifactError when the CPU fits none of the artifact's feature levels (found before anything is
+    Raises ArtifactError when the CPU fits none of the artifact's feature levels (found before the agent is
     opened), or when a shared object cannot be opened here.
     """
     manifest = artifact.manifest
     signature, contract = manifest.parsed_signature(), manifest.parsed_contract()
     options = manifest.options
-    library = artifact.payload_path(_fitting(artifact))
     binding = _binding(artifact)
+    library = artifact.payload_path(_fitting(artifact, binding.permit_tiles))
 
     def make(explain: _Explain) -> Any:
         return binding.Agent(
@@ -86,14 +88,16 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
         raise ArtifactError(f"{library}: cannot be opened: {error}; build the artifact again") from error
 
 
-def _fitting(artifact: Artifact) -> str:
-    """File name of the most demanding level that this CPU has."""
+def _fitting(artifact: Artifact, permit_tiles: Callable[[], bool]) -> str:
+    """File name of the most demanding level that this CPU has and the system permits."""
     present = cpu_features()
     levels: dict[str, list[str]] = artifact.manifest.options.get("levels", {})
+    lacking: dict[str, str] = {}
     for level, needed in levels.items():
-        if present.issuperset(needed):
+        missing = sorted(set(needed) - present)
+        if not missing and (TILES not in needed or permit_tiles()):
             return f"agent.{level}.so"
-    lacking = {level: ", ".join(sorted(set(needed) - present)) for level, needed in levels.items()}
+        lacking[level] = ", ".join(missing) or "the system's permission to use AMX tiles"
     listed = "; ".join(f"{level} needs {features}" for level, features in lacking.items()) or "none built"
     raise ArtifactError(
         f"{artifact.path}: this CPU fits none of its feature levels ({listed}); build it again here"
@@ -165,6 +169,8 @@ REASONS = {
 def _fault(code: int) -> Exception:
     if code == 3:
         return SignatureError("an index in the inputs lies outside its table")
+    if code == 4:
+        return EngineError("the system did not permit this process to use AMX tiles")
     return EngineError(f"the compiled agent refused the call with code {code}")
 
 

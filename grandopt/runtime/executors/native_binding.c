@@ -6,6 +6,7 @@
  * does not fit goes to the callable `explain`, which raises.
  */
 #include "native_arguments.h"
+#include "native_tiles.h"
 
 /* ---- the call ----------------------------------------------------------------------------------------- */
 
@@ -286,8 +287,13 @@ static int fill_module(PyObject *module) {
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};
 
+static PyMethodDef functions[] = {
+    {"permit_tiles", permit_tiles, METH_NOARGS, "Whether the system lets this process use AMX tiles."},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef module_definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "grandopt_native_binding", .m_slots = module_slots,
+    PyModuleDef_HEAD_INIT, .m_name = "grandopt_native_binding", .m_methods = functions, .m_slots = module_slots,
 };
 
 PyMODINIT_FUNC PyInit_grandopt_native_binding(void) { return PyModuleDef_Init(&module_definition); }

@@ -289,6 +289,7 @@ __attribute__((visibility("default"))) int policy_invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 80) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+    if (!tiles_permitted) return 4;
     const void *x[1];
     void *y[1];
     memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);

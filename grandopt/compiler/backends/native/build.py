@@ -58,9 +58,7 @@ def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precisio
     weights, workspace = Weights(precision), Workspace()
     tiles = (tile, 1) if tile > 1 else (1,)
     symbol = symbol_of(graph.name)
-    texts = {
-        level: library(symbol, layout, arena, level, tiles, weights, workspace) for level in levels
-    }
+    texts = {level: library(symbol, layout, arena, level, tiles, weights, workspace) for level in levels}
     return Source(symbol, graph, arena, workspace, tiles, texts, weights.content())
 
 

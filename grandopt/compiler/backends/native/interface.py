@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from grandopt.compiler.backends.native.build import WEIGHTS_C, Source
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.render.gather import INDEX_FAULT
+from grandopt.compiler.backends.native.render.library import TILES_FAULT
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.toolchain import FLAGS
 from grandopt.signature import Signature
@@ -23,7 +24,9 @@ HEADER = """\
  *
  * {symbol}_run is reentrant: it allocates nothing and keeps nothing; threads need a scratch each. Inputs and
  * outputs must not overlap. Denormals count as zero within a call; the caller's mode is restored.
- * Returns 0, or 1: batch below 1 or too large; 2: a pointer is NULL; {fault}: an index is outside its table.
+ * Returns 0, or 1: batch below 1 or too large; 2: a pointer is NULL; {fault}: an index is outside its table;
+ * {tiles_fault}: the library is one for AMX ("-amx" in its name), and the system, asked when it was loaded,
+ * did not permit this process to use the tiles; the library of a lower level works then.
  */
 #ifndef {upper}_H
 #define {upper}_H
@@ -171,6 +174,7 @@ def header(source: Source, signature: Signature) -> str:
     ]
     return HEADER.format(
         symbol=source.symbol,
+        tiles_fault=TILES_FAULT,
         upper=upper,
         tensors="\n".join(
             f" *   {name}: {label.replace('*/', '')}, {value.dtype} {['batch', *value.shape[1:]]}".replace(

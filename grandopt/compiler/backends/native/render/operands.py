@@ -30,7 +30,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What pointers are made from: the scratch arena, what lies behind it, the weights, the samples per tile."""
+    """What pointers are made from: the scratch arena and what lies behind it, weights, samples per tile."""
 
     arena: Arena
     workspace: Workspace

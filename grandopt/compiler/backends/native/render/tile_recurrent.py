@@ -55,7 +55,7 @@ def gate_columns(weight: Array, gates: int) -> Array:
 
 @dataclass(frozen=True)
 class _Cell:
-    """Sizes of the recurrence and its texts, which refer to `state`, `sums`, `gate`, `cell`, `y`, `previous`."""
+    """Sizes of the recurrence; texts refer to `w`, `state`, `sums`, `gate`, `cell` or `previous`, and `y`."""
 
     kind: CellKind
     hidden: int

@@ -130,7 +130,9 @@ class _Tiled:
             step += [f"TILE_BF16({accumulator[r, c]}, {left[r]}, {right[c]});" for r in range(tall)]
         lines += loop("k", self.depth_tiles, step)
         for r in range(tall):
-            lines += self._finish(self.first_row(f"{tile} + {r}"), [accumulator[r, c] for c in range(wide)], valid)
+            lines += self._finish(
+                self.first_row(f"{tile} + {r}"), [accumulator[r, c] for c in range(wide)], valid
+            )
         return ["{", *indent(lines), "}"]
 
     def _finish(self, row: str, accumulators: Sequence[int], valid: int) -> list[str]:
@@ -147,7 +149,9 @@ class _Tiled:
         ]
         body = [f"const int row = {row} + r;"]
         for c in range(len(accumulators)):
-            body += self._result(f"block + r * {len(accumulators) * COLUMNS}", c * COLUMNS, valid - c * COLUMNS)
+            body += self._result(
+                f"block + r * {len(accumulators) * COLUMNS}", c * COLUMNS, valid - c * COLUMNS
+            )
         return ["{", *indent([*stores, *loop("r", self.height, body)]), "}"]
 
     def _result(self, block: str, column: int, valid: int) -> list[str]:
@@ -194,7 +198,11 @@ def tile_loops(
         f"const uint32_t *const w = (const uint32_t *)({weights.pointer(tile_columns(weight))});",
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
         f"uint16_t *const x = (uint16_t *)(work + {place});",
-        *([] if tiled.direct else [f"float block[{height * tiled.wide * COLUMNS}];"]),
+        *(
+            []
+            if tiled.direct
+            else [f"float block[{height * tiled.wide * COLUMNS}] __attribute__((aligned(64)));"]
+        ),
         *loop("t", tiled.row_tiles, [f"tile_rows({to}, {source}, {x[1]}, {height}, {depth});"]),
         "TILES_BEGIN(shapes);",
         *tiled.columns(),

@@ -11,7 +11,7 @@ from grandopt.compiler.backends.native.memory import ALIGNMENT
 from grandopt.signature import Array
 
 Precision = Literal["float32", "bfloat16"]
-"""How the weights of products are stored; all arithmetic is float32."""
+"""How the weights of products are stored; they are added up in float32."""
 
 PANEL = 64
 """Columns of a weight panel: 4 AVX-512, 8 AVX2 or 16 NEON registers."""
