@@ -48,9 +48,9 @@ class NativeOptions(Model):
     feature levels to build for (empty: all that the architecture knows; a loader takes the most demanding one
     that the CPU has).
 
-    Products are added up in float32, or over "int8" weights in integers. With weights in bfloat16, a level with
-    tiles for it (AMX) also rounds the inputs of large products to bfloat16; over "int8" weights, which only
-    large products have, every level quantizes the inputs row by row. All else is float32.
+    Products are added up in float32, those of int8 weights in integers. With weights in bfloat16, a level
+    with tiles for it (AMX) also rounds the inputs of large products to bfloat16. Int8 weights are those of
+    large products, whose inputs every level quantizes row by row. All else is float32.
     """
 
     engine: Literal["native"] = "native"
