@@ -49,9 +49,9 @@ class NativeOptions(Model):
     that the CPU has). `vector_bits` leaves out the levels whose vectors are longer, as these waste lanes on
     layers of a few units.
 
-    Products are added up in float32. With weights in bfloat16, a level with tiles for it (AMX) also rounds
-    the inputs of large products to bfloat16. With weights in int8, each row of activations of a large product
-    is quantized too, and its sums are exact integers. All else is float32.
+    Products are added up in float32, those of int8 weights in integers. With weights in bfloat16, a level
+    with tiles for it (AMX) also rounds the inputs of large products to bfloat16. Int8 weights are those of
+    large products, whose inputs every level quantizes row by row. All else is float32.
     """
 
     engine: Literal["native"] = "native"

@@ -61,6 +61,14 @@ def product_bound(x: Array, weight: Array, bias: Array) -> Array:
     return error + 8 * EPSILON * (magnitude @ w.T + np.abs(bias) + error)
 
 
+def spread(x: Array, weight: Array) -> Array:
+    """Standard deviation of the error of x · weightᵀ: a rounding by up to δ has δ / √3."""
+    squares = np.square(x.astype(np.float64)).sum(-1, keepdims=True) * (channel_scales(weight) / 2.0) ** 2
+    squares = squares + rounding(x) ** 2 * np.square(weight.astype(np.float64)).sum(1)
+    least = 8 * EPSILON * np.abs(x).astype(np.float64).sum(-1, keepdims=True) + 1e-6
+    return np.sqrt(squares / 3) + least
+
+
 def test_weight_codes_are_the_nearest() -> None:
     weight = np.random.default_rng(0).standard_normal((9, 50)).astype(np.float32)
     weight[3] = 0
@@ -105,6 +113,9 @@ def test_products_stay_within_the_bound(
         got = executor(x).astype(np.float64)
         exact = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
         assert (np.abs(got - exact) <= product_bound(x, weight, bias)).all()
+        # Roundings are independent and uniform: over many results their spread is known, too.
+        relative = (got - exact) / spread(x, weight)
+        assert np.sqrt(np.mean(relative**2)) <= (1.4 if relative.size >= 1000 else 3)
 
 
 @pytest.mark.parametrize("level", ALL)

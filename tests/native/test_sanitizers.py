@@ -164,7 +164,7 @@ class Quantized(nn.Module):
 
 @pytest.mark.parametrize(
     "level",
-    [level if level == REDUCED[0] else pytest.param(level, marks=pytest.mark.slow) for level in REDUCED],
+    [level if level == REDUCED[0] else pytest.param(level, marks=pytest.mark.stress) for level in REDUCED],
 )
 def test_int8_weights_stay_within_their_memory(tmp_path: Path, level: str) -> None:
     _check(Quantized().eval(), (torch.zeros(2, 17, 65),), level, tmp_path, int8=True)
