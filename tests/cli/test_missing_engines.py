@@ -14,14 +14,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 WITHOUT = """
 import sys
-from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 
-class Missing(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {missing!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {missing!r} else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Missing())
+    @classmethod
+    def find_distributions(cls, *args, **options):
+        for found in super().find_distributions(*args, **options):
+            if found.metadata["Name"] not in {missing!r}:
+                yield found
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 """
 """A `sitecustomize` for every process of the run: its build and measuring processes inherit the path."""
 
@@ -31,7 +37,7 @@ def _grandopt(folder: Path, missing: tuple[str, ...], *arguments: str) -> subpro
     site.mkdir()
     (site / "sitecustomize.py").write_text(WITHOUT.format(missing=missing))
     return subprocess.run(
-        [sys.executable, "-c", "from grandopt.cli.app import main; main()", *arguments],
+        [sys.executable, "-c", "import sys; from grandopt.cli.app import main; sys.exit(main())", *arguments],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -41,18 +47,22 @@ def _grandopt(folder: Path, missing: tuple[str, ...], *arguments: str) -> subpro
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "advice"),
     [
-        (
+        pytest.param(
             ("onnxruntime", "openvino"),
             {
                 "onnxruntime/float32": "pip install 'grandopt[onnx]'",
                 "openvino/float32": "pip install 'grandopt[openvino]'",
             },
+            marks=pytest.mark.slow,
         ),
-        (("onnxscript",), {"onnxruntime/float32": "pip install 'grandopt[onnx]'"}),
+        pytest.param(
+            ("onnxscript",),
+            {"onnxruntime/float32": "pip install 'grandopt[onnx]'"},
+            marks=pytest.mark.stress,
+        ),
     ],
     ids=["engines", "exporter"],
 )
