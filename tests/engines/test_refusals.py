@@ -153,7 +153,7 @@ def test_one_changed_byte_is_one_line(store: Store, tmp_path: Path, engine: str)
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
-        with pytest.raises(ArtifactError, match=re.escape(entry.name)) as caught:
+        with pytest.raises(ArtifactError, match=r": damaged: .*build it again$") as caught:
             load(copy)
         assert "\n" not in str(caught.value)
 
