@@ -81,7 +81,7 @@ def test_openvino_quantizes_with_onnx_runtime(store: Store, monkeypatch: pytest.
         backend.lower(agent(NAME), OpenVinoOptions(quantization="static"), draw(agent(NAME), 4, seed=1))
 
 
-@pytest.mark.parametrize("kind", ["int8_dynamic", "int8_static", "int8_static-openvino"])
+@pytest.mark.parametrize("kind", ["int8_dynamic", "int8_static"])
 def test_int8_weights_are_smaller(store: Store, kind: str) -> None:
     need("onnxruntime")
     full = build(agent(NAME), Candidate("float32", OnnxRuntimeOptions()), store)

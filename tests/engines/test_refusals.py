@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from grandopt.artifacts.artifact import write
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends import inductor
 from grandopt.compiler.build import Candidate, build
@@ -130,8 +133,6 @@ def test_a_library_for_another_processor_is_not_opened(store: Store, monkeypatch
 
 @pytest.mark.parametrize("engine", ALL)
 def test_bytes_that_are_no_payload_are_one_line(store: Store, tmp_path: Path, engine: str) -> None:
-    from grandopt.artifacts.artifact import write
-
     need(engine)
     artifact = build(program(Policy), Candidate("float32", ALL[engine]), store)
     rubbish = dict.fromkeys(artifact.payloads(), b"<net>rubbish")
@@ -139,3 +140,45 @@ def test_bytes_that_are_no_payload_are_one_line(store: Store, tmp_path: Path, en
     with pytest.raises(ArtifactError, match=r"build it again$") as caught:
         load(broken.path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ALL)
+def test_one_changed_byte_is_one_line(store: Store, tmp_path: Path, engine: str) -> None:
+    need(engine)
+    artifact = build(program(Policy), Candidate("float32", ALL[engine]), store)
+    for entry in artifact.manifest.payload:
+        copy = tmp_path / entry.name.replace(".", "-")
+        shutil.copytree(artifact.path, copy)
+        file = copy / artifact.payload_path(entry.name).relative_to(artifact.path)
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        with pytest.raises(ArtifactError, match=r": damaged: .*build it again$") as caught:
+            load(copy)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ALL)
+def test_another_version_or_machine_is_one_line(store: Store, tmp_path: Path, engine: str) -> None:
+    need(engine)
+    artifact = build(program(Policy), Candidate("float32", ALL[engine]), store)
+    (library,) = artifact.manifest.requires
+    changes: dict[str, dict[str, object]] = {
+        f"built with {library} 1.2.3, here is": {"requires": {library: "1.2.3"}},
+        "built for vax, this machine is": {"machine": "vax"},
+        "needs the CPU feature(s) turbo, which": {"cpu_features": ("turbo",)},
+    }
+    for number, (words, change) in enumerate(changes.items()):
+        manifest = artifact.manifest.model_copy(update=change)
+        with pytest.raises(ArtifactError, match=re.escape(words)) as caught:
+            load(write(tmp_path / str(number), manifest, artifact.payloads()).path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ALL)
+def test_a_build_that_fails_leaves_nothing(tmp_path: Path, engine: str) -> None:
+    need(engine)
+    store = Store(tmp_path / "store")
+    with pytest.raises(UnsupportedError):
+        build(_captured(Counting(), 3), Candidate("float32", ALL[engine]), store)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
