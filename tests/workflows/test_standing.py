@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement, ProcessSamples, SubjectSamples
 from grandopt.measurement.settings import Settings
 from grandopt.measurement.subject import Subject
@@ -38,8 +37,7 @@ def measurement(batch: int = 1, **medians_us: float) -> Measurement:
 def standing(*contenders: Contender, **more: Measurement) -> Standing:
     single = more.pop("single")
     larger = {item.settings.batch: item for item in more.values()}
-    limit = MachineLimit(((1 << 20, 10.0),), 50.0)
-    return Standing(contenders, {1: single, **larger}, {"odd": "it crashed"}, limit, Work(10, 4000, 2000))
+    return Standing(contenders, {1: single, **larger}, {"odd": "it crashed"}, 0.4, Work(10, 4000, 2000))
 
 
 def test_our_engine_is_compared_with_the_fastest_other_at_each_precision() -> None:

@@ -61,10 +61,10 @@ template <typename T> static void print(const std::vector<T> &values) {{
 
 int main() {{
 {declarations}
-    std::vector<unsigned char> scratch({upper}_SCRATCH_BYTES + 1);
+    alignas(64) static unsigned char scratch[{upper}_SCRATCH_BYTES + 1];
     int steps = 0;
     for (; {reads}; ++steps) {{
-        const int fault = {symbol}_run({arguments}, 1, scratch.data());
+        const int fault = {symbol}_run({arguments}, 1, scratch);
         if (fault != 0) {{
             std::cerr << "{symbol}_run returned " << fault << '\\n';
             return 1;
