@@ -91,9 +91,13 @@ def _row(
         *each,
         NOTHING if figures.cpu_s_per_million is None else f"{figures.cpu_s_per_million:.3g}",
         _behind(behind),
-        NOTHING if figures.limit_factor is None else f"{figures.limit_factor:.3g}×",
+        NOTHING if figures.limit_factor is None else _multiple(figures.limit_factor),
     ]
     return [_plain(_short(label)), *map(_plain, cells)]
+
+
+def _multiple(value: float) -> str:
+    return f"{value:.3g}×" if value < 1000 else f"{value:.0f}×"
 
 
 def _behind(value: RatioReport | None) -> str:

@@ -1,9 +1,10 @@
 """The machine's limit for an agent: what one core needs at least to read the weights and do the arithmetic.
 
 Both speeds are measured with numpy's BLAS on one thread, and the fastest of many repetitions counts, because
-everything that disturbs makes it slower. Bandwidth is that of a float32 matrix-vector product, which reads
-its matrix once and is what an agent does with one observation; it is taken for several sizes of matrix,
-repeated so that each lies in whatever cache holds it. The peak is that of a square float32 matrix product.
+everything that disturbs makes it slower. Bandwidth is that of a float32 matrix-vector product, which is what
+an agent does with one observation, or of an inner product, whichever reads faster; it is taken for several
+working sets, read over and over so that each lies in whatever cache holds it. The peak is that of a square
+float32 matrix product.
 
 This is what numpy reached here, not a law of nature: an engine with better kernels, or with reduced-precision
 units, can pass it.
@@ -82,13 +83,26 @@ def float32_peak() -> float:
 
 
 def _read_speed(size: int) -> float:
+    repeats = max(1, _BYTES_PER_CALL // size)
+    return max(_matrix_speed(size, repeats), _vector_speed(size, repeats))
+
+
+def _matrix_speed(size: int, repeats: int) -> float:
     columns = 1024 if size > 1 << 20 else 256
     matrix = np.ones((size // 4 // columns, columns), dtype=np.float32)
-    repeats = max(1, _BYTES_PER_CALL // size)
     # A stack of vectors of one column each: numpy calls the matrix-vector product once per vector, in C.
     vectors = np.ones((repeats, columns, 1), dtype=np.float32)
     out = np.empty((repeats, matrix.shape[0], 1), dtype=np.float32)
     return matrix.nbytes * repeats / _fastest_ns(lambda: np.matmul(matrix, vectors, out=out), _READ_MS)
+
+
+def _vector_speed(size: int, repeats: int) -> float:
+    half = size // 8
+    # The same two vectors at every place of the stack: one inner product each.
+    left = np.broadcast_to(np.ones((1, half), dtype=np.float32), (repeats, 1, half))
+    right = np.broadcast_to(np.ones((half, 1), dtype=np.float32), (repeats, half, 1))
+    out = np.empty((repeats, 1, 1), dtype=np.float32)
+    return size * repeats / _fastest_ns(lambda: np.matmul(left, right, out=out), _READ_MS)
 
 
 def _fastest_ns(call: Callable[[], Array], budget_ms: float) -> int:
