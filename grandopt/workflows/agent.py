@@ -21,8 +21,8 @@ from grandopt.workflows.ship import ship
 from grandopt.workflows.stages import Stages
 from grandopt.workflows.work import Work, work
 
-BUILD_SHARE = 0.5
-SEARCH_SHARE = 0.75
+BUILD_SHARE = 0.65
+SEARCH_SHARE = 0.85
 """Shares of an agent's time budget by the end of which building and searching stop."""
 
 

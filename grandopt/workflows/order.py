@@ -15,7 +15,10 @@ LARGE_FLOP = 5_000_000
 """Above this many operations a call the arithmetic counts; below, what an engine spends around it."""
 
 SMALL = ("native", "inductor", "onnxruntime", "torchscript", "openvino", "eager")
-LARGE = ("torchscript", "openvino", "native", "onnxruntime", "inductor", "eager")
+LARGE = ("native", "torchscript", "openvino", "onnxruntime", "eager", "inductor")
+LATE = frozenset({"eager", "inductor"})
+"""For large agents these wait for all others: one is never the fastest, the other takes half a minute to build
+a network for which others are ready in five seconds."""
 PRECISIONS = {
     False: ("float32", "bfloat16", "int8_dynamic", "int8_static"),
     True: ("bfloat16", "int8_dynamic", "float32", "int8_static"),
@@ -35,9 +38,16 @@ def likely_first(candidates: Iterable[Candidate], flop: int | None) -> list[Cand
     for candidate in candidates:
         kind = (candidate.engine, candidate.precision)
         variant = seen[kind] = seen.get(kind, -1) + 1
-        rank = (variant, _place(precisions, candidate.precision), _place(engines, candidate.engine))
+        lot = _lot(candidate.engine) if large else 0
+        rank = (lot, variant, _place(precisions, candidate.precision), _place(engines, candidate.engine))
         ranked.append((rank, candidate))
     return [candidate for _, candidate in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _lot(engine: str) -> int:
+    if engine in LATE:
+        return 2
+    return 0 if engine == LARGE[0] else 1
 
 
 def _place(order: tuple[str, ...], name: str) -> int:
