@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from grandopt.errors import SignatureError
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+
+    class _NumPy:
+        """NumPy, imported when something of it is first used: reading a manifest needs none of it."""
+
+        def __getattr__(self, name: str) -> Any:
+            import numpy
+
+            value = getattr(numpy, name)
+            setattr(self, name, value)  # found there from now on, as fast as in the module itself
+            return value
+
+    np = _NumPy()
+
+Array: TypeAlias = "NDArray[Any]"
 Bound = float | tuple[float, ...] | None
 Role = Literal["value", "scores", "action"]
 ActionKind = Literal["none", "argmax", "binary", "continuous"]
@@ -41,13 +56,13 @@ class TensorSpec:
             raise SignatureError(
                 f"{self.name}: dtype {self.dtype!r} is not one of {', '.join(sorted(DTYPES))}"
             )
-        if any(not isinstance(size, int) or size < 1 for size in self.shape):
+        if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in self.shape):
             raise SignatureError(f"{self.name}: shape {list(self.shape)} must hold positive whole numbers")
 
     @property
     def elements(self) -> int:
         """Number of elements of one observation."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def bounds(self) -> tuple[Array, Array]:
         """Lower and upper bound as float64 arrays of `shape`; infinite where nothing was declared."""
@@ -61,6 +76,19 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class StateTensor:
+    """One tensor of a recurrent state: what a call gives as `output`, the next call takes as `input`.
+
+    `initial` is its value before the first call: one number for all elements, or one per element in row-major
+    order, the same for every row of a batch.
+    """
+
+    input: str
+    output: str
+    initial: float | tuple[float, ...] = 0.0
+
+
+@dataclass(frozen=True)
 class Contract:
     """What the agent does around its network, and what its action means.
 
@@ -68,6 +96,9 @@ class Contract:
     score, set where it is positive), "continuous" (numbers within `low` … `high`), or "none" (the outputs
     are plain tensors). `normalised` says that observation statistics are folded in, `clip_obs` at which
     normalised value observations are clipped, `squashed` that a tanh bounds the action.
+
+    `state` names the recurrent state, empty for an agent without one. `episode_start` names the input, if
+    there is one, that is 1 where an episode begins and makes the network forget its state there.
     """
 
     action: ActionKind = "none"
@@ -77,6 +108,20 @@ class Contract:
     normalised: bool = False
     clip_obs: float | None = None
     squashed: bool = False
+    state: tuple[StateTensor, ...] = ()
+    episode_start: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Contract:
+        """A contract from the plain data of its fields; raises SignatureError when it is none."""
+        _check_choice(data, "action", ActionKind)
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        try:
+            return cls(**given | _bounds(given) | {"state": _state(given.get("state", ()))})
+        except (TypeError, ValueError) as error:
+            raise SignatureError(f"not a contract: {error}") from error
 
     def margins(self, scores: Array) -> Array:
         """How far each row of `scores` [B, n] is from another decision, in units of the scores: [B]."""
@@ -134,7 +179,10 @@ class Signature:
         arrays: list[Array] = []
         batched: bool | None = None
         for spec, value in zip(self.inputs, values, strict=True):
-            array = np.asarray(value)
+            try:
+                array = np.asarray(value)
+            except (TypeError, ValueError) as error:
+                raise SignatureError(f"{spec.name}: cannot be read as an array: {error}") from error
             this = self._is_batched(spec, array)
             if batched is not None and this != batched:
                 raise SignatureError(f"{spec.name}: give every input with a batch dimension, or none of them")
@@ -158,6 +206,40 @@ class Signature:
             f"{', '.join(map(str, spec.shape))}], got {list(array.shape)}"
         )
 
+    def observed(self, contract: Contract) -> tuple[TensorSpec, ...]:
+        """The inputs that are neither recurrent state nor the start of an episode, in calling order."""
+        kept = {tensor.input for tensor in contract.state} | {contract.episode_start}
+        return tuple(spec for spec in self.inputs if spec.name not in kept)
+
+    def check_state(self, contract: Contract) -> None:
+        """Raise SignatureError unless the contract's recurrent state fits the inputs and the outputs."""
+        inputs = {spec.name: spec for spec in self.inputs}
+        outputs = {spec.name: spec for spec in self.outputs}
+        for tensor in contract.state:
+            for side, name, known in (("input", tensor.input, inputs), ("output", tensor.output, outputs)):
+                if name not in known:
+                    raise SignatureError(
+                        f"state {tensor.input!r}: there is no {side} {name!r}; the {side}s are "
+                        f"{', '.join(known)}"
+                    )
+            taken, given = inputs[tensor.input], outputs[tensor.output]
+            if (taken.shape, taken.dtype) != (given.shape, given.dtype):
+                raise SignatureError(
+                    f"state {tensor.input!r}: the input is {taken.dtype} {list(taken.shape)}, the output "
+                    f"{tensor.output!r} is {given.dtype} {list(given.shape)}; a state keeps both"
+                )
+            if isinstance(tensor.initial, tuple) and len(tensor.initial) != taken.elements:
+                raise SignatureError(
+                    f"state {tensor.input!r}: 'initial' holds {len(tensor.initial)} numbers, but shape "
+                    f"{list(taken.shape)} has {taken.elements} elements"
+                )
+        if len({tensor.output for tensor in contract.state}) != len(contract.state):
+            raise SignatureError("two states are fed from one output; each needs an output of its own")
+        if contract.state and not self.observed(contract):
+            raise SignatureError("every input is declared as state; an agent needs an observation, too")
+        if contract.state and len(contract.state) == len(self.outputs):
+            raise SignatureError("every output is declared as state; an agent needs an action, too")
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for a manifest or a report."""
         return {
@@ -167,24 +249,54 @@ class Signature:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Signature:
-        """The inverse of `to_json`; raises SignatureError when a field is missing or unknown."""
+        """The inverse of `to_json`; raises SignatureError when a field is missing, unknown or wrong."""
         try:
             return cls(
                 inputs=tuple(_spec(item) for item in data["inputs"]),
                 outputs=tuple(_spec(item) for item in data.get("outputs", ())),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise SignatureError(f"not a signature: {error}") from error
 
 
+def _state(data: Sequence[Mapping[str, Any]]) -> tuple[StateTensor, ...]:
+    try:
+        return tuple(
+            StateTensor(
+                item["input"],
+                item["output"],
+                tuple(item["initial"]) if isinstance(item["initial"], list) else item["initial"],
+            )
+            for item in data
+        )
+    except (KeyError, TypeError) as error:
+        raise SignatureError(f"not a recurrent state: {error}") from error
+
+
 def _spec(data: Mapping[str, Any]) -> TensorSpec:
-    fields = dict(data)
-    fields["shape"] = tuple(fields["shape"])
-    for bound, infinite in (("low", -np.inf), ("high", np.inf)):
-        if isinstance(fields.get(bound), list | tuple):
-            # JSON has no infinity: an element without a bound is null there.
-            fields[bound] = tuple(infinite if value is None else value for value in fields[bound])
-    return TensorSpec(**fields)
+    given = dict(data)
+    given["shape"] = tuple(given["shape"])
+    if not isinstance(given["name"], str):
+        raise SignatureError(f"the name of a tensor must be text, is {given['name']!r}")
+    _check_choice(given, "role", Role)
+    return TensorSpec(**given | _bounds(given))
+
+
+def _bounds(given: Mapping[str, Any]) -> dict[str, Bound]:
+    """`low` and `high` of JSON, which has no infinity: an element without a bound is null there."""
+    bounds: dict[str, Bound] = {}
+    for name, infinite in (("low", -math.inf), ("high", math.inf)):
+        value = given.get(name)
+        if isinstance(value, list | tuple):
+            bounds[name] = tuple(infinite if item is None else float(item) for item in value)
+        elif value is not None:
+            bounds[name] = float(value)
+    return bounds
+
+
+def _check_choice(given: Mapping[str, Any], name: str, choices: Any) -> None:
+    if name in given and given[name] not in get_args(choices):
+        raise SignatureError(f"{name} {given[name]!r} is not one of {', '.join(get_args(choices))}")
 
 
 def _converted(spec: TensorSpec, array: Array) -> Array:

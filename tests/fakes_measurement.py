@@ -147,4 +147,46 @@ def _write_to_pipes(text: bytes) -> None:
             os.write(descriptor, text)
 
 
-KINDS = {"instant": Instant, "spin": Spin, "nap": Nap, "diary": Diary, "fault": Fault}
+class Scribbler(Instant):
+    """Writes into what it is given."""
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        inputs[0][...] = 0
+        return RESULT
+
+
+class Reuser(Instant):
+    """Answers in the same array every time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._output = np.zeros((1, 1), dtype=np.float32)
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        self._output += 1
+        return (self._output,)
+
+
+class Into(Instant):
+    """Takes no time to run, and `us` microseconds to run into an array."""
+
+    def __init__(self, us: float, wrong: bool = False) -> None:
+        super().__init__()
+        self._spin = Spin(us)
+        self._answer = float(wrong)
+
+    def run_into(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        self._spin.run(inputs)
+        outputs[0][...] = self._answer
+
+
+KINDS = {
+    "instant": Instant,
+    "spin": Spin,
+    "nap": Nap,
+    "diary": Diary,
+    "fault": Fault,
+    "scribbler": Scribbler,
+    "reuser": Reuser,
+    "into": Into,
+}

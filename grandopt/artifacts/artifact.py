@@ -10,15 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from grandopt.artifacts.manifest import MANIFEST_VERSION, Manifest, PayloadFile
-from grandopt.artifacts.writing import Content, write_folder
+from grandopt.artifacts.manifest import Manifest, PayloadFile, is_plain_name
 from grandopt.errors import ArtifactError, OutputError, first_line
 
 MANIFEST_NAME = "manifest.json"
@@ -26,52 +24,82 @@ MANIFEST_NAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """A complete artifact: its folder and its manifest. The payload is checked when it is asked for."""
+    """A complete artifact: its folder and its manifest. The payload is checked when it is asked for.
+
+    `held` is the payload in memory where it was read and checked before (see `holding`), else empty.
+    """
 
     path: Path
     manifest: Manifest
+    held: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def payload(self, name: str) -> bytes:
         """The bytes of one payload file, of the size and SHA-256 that the manifest states.
 
         Raises ArtifactError when the file is not in the manifest, missing, or has been changed.
         """
-        entry = self._entry(name)
-        path = self.path / stored_name(entry)
-        try:
-            size = path.stat().st_size
-            if size != entry.size:
-                raise ArtifactError(
-                    f"{path}: damaged: {size} bytes where the manifest says {entry.size}; build it again"
-                )
-            content = path.read_bytes()
-        except OSError as error:
-            raise ArtifactError(
-                f"{path}: the payload {name!r} cannot be read ({error.strerror}); build it again"
-            ) from error
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != entry.sha256:
-            raise ArtifactError(
-                f"{path}: damaged: SHA-256 {digest[:16]}… where the manifest says {entry.sha256[:16]}…; "
-                f"build it again"
-            )
-        return content
+        if name in self.held:
+            return self.held[name]
+        with self._opened(name) as (file, path):
+            content = file.read()
+            self._check(name, path, len(content), hashlib.sha256(content).hexdigest())
+            return content
 
     def payload_path(self, name: str) -> Path:
-        """Where one payload file lies, after the checks of `payload`; raises ArtifactError like it."""
-        self.payload(name)
-        return self.path / stored_name(self._entry(name))
+        """Where one payload file lies, after the checks of `payload`; raises ArtifactError like it.
+
+        The file is read in pieces: also a large one takes no memory.
+        """
+        if name in self.held:
+            return self.path / stored_name(self.entry(name))
+        with self._opened(name) as (file, path):
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._check(name, path, file.tell(), digest)
+            return path
 
     def payloads(self) -> dict[str, bytes]:
         """All payload files by name, each checked; raises ArtifactError at the first that is damaged."""
         return {entry.name: self.payload(entry.name) for entry in self.manifest.payload}
 
-    def _entry(self, name: str) -> PayloadFile:
+    def verify(self) -> None:
+        """Raise ArtifactError at the first payload file that is missing or has been changed."""
+        for entry in self.manifest.payload:
+            self.payload_path(entry.name)
+
+    def holding(self) -> Artifact:
+        """The same artifact with its payload in memory: every file is read once, and checked."""
+        return replace(self, held=self.payloads())
+
+    def entry(self, name: str) -> PayloadFile:
+        """What the manifest says of one payload file; raises ArtifactError when it has none of this name."""
         for entry in self.manifest.payload:
             if entry.name == name:
                 return entry
         names = ", ".join(entry.name for entry in self.manifest.payload) or "none"
         raise ArtifactError(f"{self.path}: has no payload {name!r}; it has {names}")
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[tuple[BufferedReader, Path]]:
+        path = self.path / stored_name(self.entry(name))
+        try:
+            with path.open("rb") as file:
+                yield file, path
+        except OSError as error:
+            raise ArtifactError(
+                f"{path}: the payload {name!r} cannot be read ({error.strerror}); build it again"
+            ) from error
+
+    def _check(self, name: str, path: Path, size: int, digest: str) -> None:
+        entry = self.entry(name)
+        if size != entry.size:
+            raise ArtifactError(
+                f"{path}: damaged: {size} bytes where the manifest says {entry.size}; build it again"
+            )
+        if digest != entry.sha256:
+            raise ArtifactError(
+                f"{path}: damaged: SHA-256 {digest[:16]}… where the manifest says {entry.sha256[:16]}…; "
+                f"build it again"
+            )
 
 
 def is_artifact(path: Path) -> bool:
@@ -99,7 +127,10 @@ def read(path: Path) -> Artifact:
         raise ArtifactError(f"{file}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{file}: not a manifest: {first_line(error)}") from error
-    return Artifact(folder, _manifest(file, data))
+    try:
+        return Artifact(folder, Manifest.from_json(data))
+    except ArtifactError as error:
+        raise ArtifactError(f"{file}: {error}") from error
 
 
 def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:
@@ -109,12 +140,15 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artif
     is replaced; other files of the user in it stay. Concurrent writers are safe: one of them wins.
     Raises OutputError when the place cannot be written or holds something that is not an artifact.
     """
+    from grandopt.artifacts.writing import Content, write_folder  # a process that only loads writes nothing
+
     folder = Path(os.path.realpath(folder))
     for name in files:
-        if not _is_plain_name(name):
+        if not is_plain_name(name):
             raise OutputError(f"payload name {name!r} must be a plain file name")
     payload = tuple(_describe(*item) for item in files.items())
-    encoded = manifest.model_copy(update={"payload": payload}).model_dump_json(indent=2) + "\n"
+    data = replace(manifest, payload=payload).to_json()
+    encoded = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = Content(
         MANIFEST_NAME, encoded.encode(), {stored_name(entry): files[entry.name] for entry in payload}
     )
@@ -123,7 +157,7 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artif
         write_folder(folder, content, present=lambda: _files_of(folder))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
-    return Artifact(folder, Manifest.model_validate_json(encoded))  # as every later reader will see it
+    return Artifact(folder, Manifest.from_json(json.loads(encoded)))  # as every later reader will see it
 
 
 def check_replaceable(folder: Path) -> None:
@@ -158,37 +192,3 @@ def _files_of(folder: Path) -> set[str]:
             f"empty this one"
         ) from error
     return {MANIFEST_NAME, *(stored_name(entry) for entry in old.manifest.payload)}
-
-
-def _is_plain_name(name: str) -> bool:
-    """Whether `name` is one path component that stays in its folder and is not hidden."""
-    return bool(name) and not name.startswith(".") and not any(char in name for char in "/\\\0")
-
-
-def _manifest(file: Path, data: Any) -> Manifest:
-    if not isinstance(data, Mapping) or "format_version" not in data:
-        raise ArtifactError(f"{file}: not a manifest of grandopt: it states no format_version")
-    version = data["format_version"]
-    if version != MANIFEST_VERSION:
-        raise ArtifactError(
-            f"{file}: has format version {version!r}, this grandopt reads version {MANIFEST_VERSION}; "
-            f"build the artifact again, or install the grandopt that wrote it"
-        )
-    try:
-        manifest = Manifest.model_validate(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "manifest"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ArtifactError(f"{file}: field {field}: {first['msg']}{more}") from error
-    for entry in manifest.payload:
-        if not _is_plain_name(entry.name) or not _is_digest(entry.sha256):
-            raise ArtifactError(
-                f"{file}: field payload: {entry.name!r} with SHA-256 {entry.sha256[:64]!r} is not a plain "
-                f"file name with a digest"
-            )
-    return manifest
-
-
-def _is_digest(text: str) -> bool:
-    return len(text) == 64 and all(char in "0123456789abcdef" for char in text)

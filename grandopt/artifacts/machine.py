@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _FEATURE_FIELDS = frozenset({"flags", "Features"})  # what x86 and ARM kernels c
 
 def architecture() -> str:
     """The instruction set of this machine under one spelling: "x86_64", "aarch64", …"""
-    machine = platform.machine().lower()
+    machine = os.uname().machine.lower()
     return _SAME.get(machine, machine)
 
 

@@ -152,7 +152,7 @@ def _checked(key: str) -> str:
 def _intact(folder: Path) -> Artifact | None:
     try:
         artifact = read(folder)
-        artifact.payloads()
+        artifact.verify()
     except ArtifactError:
         return None
     return artifact

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,14 @@ from grandopt.cli import options
 from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.job import Reading, Settings, job, outcome
+from grandopt.cli.rivals import Batches, Rivals, parse_batches, parse_rivals, split_engines
 from grandopt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from grandopt.config.schema import Job
+
+BUDGET_S = 300.0
+"""That of the profile "maximum": here the comparison counts, and not when it is ready."""
 
 
 def benchmark(
@@ -28,11 +35,21 @@ def benchmark(
     engine: options.Engines = None,
     precision: options.Precisions = None,
     threads: options.Threads = None,
-    budget: options.Budget = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget", metavar="SECONDS", help="Time to build each agent's candidates.  [default: 300]"
+        ),
+    ] = None,
     operators: Annotated[
         bool,
         typer.Option("--operators", help="Also show where the time of the original and the fastest goes."),
     ] = False,
+    batch: Batches = "32",
+    run_into: Annotated[
+        bool, typer.Option("--run-into", help="Call every engine through run_into instead of run.")
+    ] = False,
+    rival: Rivals = None,
     seed: options.Seed = None,
     key: options.Key = None,
     network: options.Network = None,
@@ -46,27 +63,40 @@ def benchmark(
     """Measure every engine side by side; nothing is shipped.
 
     Checkpoints (or, without any, the agents of ./grandopt.yaml or the reference agents) are built with every
-    engine, verified and measured beside the original. Artifacts are measured beside each other.
+    engine, verified and measured in full beside the original and beside engines that are not shipped:
+    torch.compile, ONNX Runtime's plain run, and ExecuTorch where --rival says where it is. Agents named null
+    and nature_cnn are networks to compare engines with. Artifacts are measured beside each other.
 
     \b
     Example:
       grandopt benchmark ppo-LunarLander-v2.zip --operators
+      grandopt benchmark --agent null --run-into
+      grandopt benchmark --agent nature_cnn --rival executorch=et/bin/python
       grandopt benchmark artifacts/gate other/artifacts/gate
     """
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     reading = Reading(key, network, input, vecnormalize, trust)
-    settings = Settings(config, profile, agent, engine, precision, threads, budget, seed=seed, output=output)
+    engines, rivals = split_engines(engine)
+    settings = Settings(
+        config,
+        profile,
+        agent,
+        engines,
+        precision,
+        threads,
+        BUDGET_S if budget is None else budget,
+        seed=seed,
+        output=output,
+        yardsticks=True,
+    )
+    pythons, batches = parse_rivals(rival), parse_batches(batch)
 
-    from grandopt.artifacts.artifact import is_artifact
     from grandopt.cli.progress import ProgressDisplay
     from grandopt.cli.render import candidate_tables
+    from grandopt.cli.render_benchmark import benchmark_tables
     from grandopt.cli.render_operators import operator_tables
 
-    artifacts = [path for path in paths or [] if is_artifact(path)]
-    if artifacts and len(artifacts) < len(paths or []):
-        raise ConfigError("artifacts and checkpoints cannot be mixed: name only one kind")
-    if artifacts and operators:
-        raise ConfigError("--operators compares an agent with its original: name checkpoints, not artifacts")
+    artifacts = _artifacts(paths or [], operators)
     with ProgressDisplay(terminal) as display:
         if artifacts:
             from grandopt.workflows.artifacts import benchmark_artifacts
@@ -76,13 +106,32 @@ def benchmark(
                 described, artifacts, trust=trust, samples=samples, command=sys.argv, listener=display
             )
         else:
-            from grandopt.workflows.benchmark import benchmark_job
+            from grandopt.workflows.benchmark import Benchmark, benchmark_job
 
-            described = job(paths or [], reading, settings)
-            report = benchmark_job(
-                described, samples=samples, operators=operators, command=sys.argv, listener=display
-            )
-    terminal.show(*candidate_tables(report, terminal.out.width))
+            described = _without_engines(job(paths or [], reading, settings), engines)
+            wanted = Benchmark(batches, run_into, operators, rivals, pythons)
+            report = benchmark_job(described, wanted, samples=samples, command=sys.argv, listener=display)
+    terminal.show(*(candidate_tables(report, terminal.out.width) if artifacts else benchmark_tables(report)))
     terminal.show(*operator_tables(report))
     terminal.document(report.model_dump(mode="json"))
     return outcome(report)
+
+
+def _artifacts(paths: list[Path], operators: bool) -> list[Path]:
+    """The paths if they are artifacts, none if they are checkpoints; raises ConfigError for a mixture."""
+    from grandopt.artifacts.artifact import is_artifact
+
+    artifacts = [path for path in paths if is_artifact(path)]
+    if artifacts and len(artifacts) < len(paths):
+        raise ConfigError("artifacts and checkpoints cannot be mixed: name only one kind")
+    if artifacts and operators:
+        raise ConfigError("--operators compares an agent with its original: name checkpoints, not artifacts")
+    return artifacts
+
+
+def _without_engines(described: Job, engines: list[str] | None) -> Job:
+    """The job, with no engine of its own where only rivals were named."""
+    if engines != []:
+        return described
+    profile = described.profile.model_copy(update={"engines": ()})
+    return described.model_copy(update={"profile": profile})

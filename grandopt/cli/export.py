@@ -13,7 +13,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where to write; must be empty or missing.")],
     to: Annotated[Literal["c"], typer.Option("--to", help="What to write: C source and libraries.")] = "c",
 ) -> None:
-    """Write a native artifact as C: header, source, shared libraries, examples, Makefile.
+    """Write a native artifact as C: header, static and shared libraries, source, examples, Makefile.
 
     \b
     Example:

@@ -48,6 +48,15 @@ OWN_AGENTS = """\
   #   target_latency_ms: 1.0               # the median of one call
   #   target_throughput: 1000              # calls per second
 
+  # A network with recurrent state: which output is the next call's input. `stepwise: true` turns one that
+  # reads whole windows [T, ...] into one that takes a step at a time.
+  # trader:
+  #   checkpoint: models/trader.pth
+  #   network: my_agents:Trader
+  #   inputs: [{name: obs, shape: [7]}, {name: h, shape: [64]}]
+  #   outputs: [action, h_next]
+  #   state: {h: h_next}                   # {h: {output: h_next, initial: 0.0, batch_axis: 1}} says more
+
   # A TorchScript archive holds its network, but not its inputs; low and high bound what they may be.
   # strategic:
   #   checkpoint: models/strategic_jit.pt

@@ -46,12 +46,11 @@ def _artifact(path: Path) -> dict[str, Any]:
             f"{path}: a folder without {MANIFEST}, so no artifact; name an artifact or a file"
         )
     from grandopt.artifacts.artifact import read
-    from grandopt.reporting.figures import plain
 
     artifact = read(path)
-    artifact.payloads()
-    facts: dict[str, Any] = plain(artifact.manifest.model_dump(mode="json"))
-    return {"kind": "artifact", "path": str(artifact.path), "digest": artifact.manifest.digest, **facts}
+    artifact.verify()
+    manifest = artifact.manifest
+    return {"kind": "artifact", "path": str(artifact.path), "digest": manifest.digest, **manifest.to_json()}
 
 
 def _checkpoint(path: Path, *, trust: bool) -> dict[str, Any]:

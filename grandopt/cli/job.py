@@ -55,6 +55,7 @@ class Settings:
     output: Path | None = None
     strict: bool | None = None
     resume: bool = True
+    yardsticks: bool = False
 
 
 def job(checkpoints: Sequence[Path], reading: Reading, settings: Settings) -> Job:
@@ -87,6 +88,7 @@ def job(checkpoints: Sequence[Path], reading: Reading, settings: Settings) -> Jo
         strict=settings.strict,
         resume=settings.resume,
         only=tuple(settings.agents or ()),
+        yardsticks=settings.yardsticks,
     )
     return resolve(file, _agents(checkpoints, reading), overrides)
 

@@ -70,7 +70,10 @@ Strict = Annotated[
     bool | None, typer.Option("--strict/--no-strict", help="Exit with 1 when a target is missed.")
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume/--no-resume", help="Go on where an interrupted run of the same job stopped.")
+    bool,
+    typer.Option(
+        "--resume/--no-resume", help="Go on where an earlier run stopped, and use what it found out."
+    ),
 ]
 
 # How to read a checkpoint that is named on the command line.

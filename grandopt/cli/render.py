@@ -158,8 +158,8 @@ def _notes(report: Report) -> list[RenderableType]:
 
 
 def _candidates(agent: AgentReport, *, wide: bool) -> list[RenderableType]:
-    columns = ["candidate", "status", "p50", "p99", "speed-up"]
-    table = _table(*columns, *(["QPS", "cpu s/M", "memory", "size"] if wide else []), right=7 if wide else 3)
+    columns = ["candidate", "status", "p50", "p99", "speed-up", "× limit"]
+    table = _table(*columns, *(["QPS", "cpu s/M", "memory", "size"] if wide else []), right=8 if wide else 4)
     if agent.original is not None:
         table.add_row(*_candidate_row("original", "", agent.original, "", wide=wide))
     for candidate in agent.candidates:
@@ -172,16 +172,26 @@ def _candidates(agent: AgentReport, *, wide: bool) -> list[RenderableType]:
             *((refusal.stage, refusal.reason) for refusal in agent.refusals),
         ]
     ]
-    return [Text(), _plain(agent.name, "bold"), table, *reasons]
+    return [Text(), _plain(agent.name, "bold"), table, *_machine_limit(agent), *reasons]
 
 
 def _candidate_row(label: str, status: str, figures: Figures | None, gain: str, *, wide: bool) -> list[Text]:
     cells: list[Callable[[Figures], str]] = [_p50, _p99]
     row = [_plain(label), _plain(status, STYLES.get(status, "")), *(_cell(figures, cell) for cell in cells)]
-    row.append(_plain(gain))
+    row += [_plain(gain), _cell(figures, _limit)]
     if wide:
         row += [_cell(figures, cell) for cell in (_qps, _cpu, _memory, _bytes)]
     return row
+
+
+def _machine_limit(agent: AgentReport) -> list[RenderableType]:
+    """What the column "× limit" is a multiple of."""
+    limit = None if agent.original is None else agent.original.limit_us
+    if limit is None or agent.weight_bytes is None:
+        return []
+    work = f"{size(agent.weight_bytes)} of weights"
+    work += "" if agent.flop is None else f", {rate(agent.flop)} FLOP"
+    return [_plain(f"the machine's limit for a call: {duration(limit)} ({work})", "dim")]
 
 
 def _why(candidate: CandidateReport) -> str:
@@ -233,6 +243,11 @@ def _qps(figures: Figures) -> str:
 def _cpu(figures: Figures) -> str:
     """Core-seconds per million calls, spinning threads included."""
     return NOTHING if figures.cpu_s_per_million is None else f"{figures.cpu_s_per_million:.3g}"
+
+
+def _limit(figures: Figures) -> str:
+    """Distance to the machine's limit: the median as a multiple of it."""
+    return NOTHING if figures.limit_factor is None else f"{figures.limit_factor:.1f}×"
 
 
 def _memory(figures: Figures) -> str:

@@ -34,6 +34,7 @@ def show(
       grandopt report show reports/optimization_report.json
     """
     from grandopt.cli.render import candidate_tables, summary
+    from grandopt.cli.render_benchmark import benchmark_tables
     from grandopt.reporting.report import load_report
 
     loaded = load_report(file)
@@ -42,5 +43,7 @@ def show(
         terminal.document(loaded.model_dump(mode="json"))
         return
     terminal.show(*summary(loaded, terminal.out.width))
-    if verbose or loaded.kind == "benchmark":
+    if any(agent.original_behind is not None for agent in loaded.agents):
+        terminal.show(*benchmark_tables(loaded))
+    elif verbose or loaded.kind == "benchmark":
         terminal.show(*candidate_tables(loaded, terminal.out.width))

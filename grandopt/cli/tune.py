@@ -9,12 +9,13 @@ from typing import Annotated, get_args
 import typer
 
 from grandopt.cli import options
-from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
-from grandopt.cli.job import Reading, Settings, job, outcome
+from grandopt.cli.job import job, outcome
+from grandopt.cli.job_options import JobOptions, with_job_options
 from grandopt.errors import ConfigError
 
 
+@with_job_options
 def tune(
     checkpoints: Annotated[
         list[Path] | None, typer.Argument(metavar="CHECKPOINT", help="Files that hold trained agents.")
@@ -35,25 +36,9 @@ def tune(
             help="Optuna storage, which processes may share.  [default: here]",
         ),
     ] = None,
-    config: options.Config = None,
-    agent: options.Agents = None,
-    profile: options.Profile = None,
-    output: options.Output = None,
-    samples: options.Samples = None,
-    engine: options.Engines = None,
-    precision: options.Precisions = None,
-    threads: options.Threads = None,
-    budget: options.Budget = None,
     resume: options.Resume = True,
-    seed: options.Seed = None,
-    key: options.Key = None,
-    network: options.Network = None,
-    input: options.Inputs = None,
-    vecnormalize: options.VecNormalize = "auto",
-    trust: options.Trust = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    *,
+    given: JobOptions,
 ) -> ExitCode:
     """Search engines, precisions, threads and batch sizes.
 
@@ -72,14 +57,8 @@ def tune(
     wanted = next((known for known in goals if known == goal), None)
     if wanted is None:
         raise ConfigError(f"unknown goal {goal!r}{nearest(goal, goals)}")
-    described = job(
-        checkpoints or [],
-        Reading(key, network, input, vecnormalize, trust),
-        Settings(
-            config, profile, agent, engine, precision, threads, budget, trials, seed, output, resume=resume
-        ),
-    )
-    terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
+    described = job(checkpoints or [], given.reading(), given.settings(trials=trials, resume=resume))
+    terminal = given.terminal()
 
     from grandopt.cli.progress import ProgressDisplay
     from grandopt.cli.render import candidate_tables, trial_tables
@@ -87,10 +66,10 @@ def tune(
 
     with ProgressDisplay(terminal) as display:
         report = tune_job(
-            described, Wish(wanted, storage), samples=samples, command=sys.argv, listener=display
+            described, Wish(wanted, storage), samples=given.samples, command=sys.argv, listener=display
         )
     terminal.show(*trial_tables(report))
-    if verbose:
+    if given.verbose:
         terminal.show(*candidate_tables(report, terminal.out.width))
     terminal.document(report.model_dump(mode="json"))
     return outcome(report)

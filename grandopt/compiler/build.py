@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,13 @@ from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.artifacts.manifest import Manifest
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.base import Lowered
-from grandopt.compiler.candidates import Candidate, candidates
+from grandopt.compiler.candidates import (
+    ON_THE_CALLERS_THREAD,
+    THREADS_BUILT_IN,
+    Candidate,
+    candidates,
+    left_out,
+)
 from grandopt.compiler.capture.export import capture, export
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.cost import flop, parameters
@@ -29,7 +35,6 @@ from grandopt.compiler.identity import (
     compiler_identity,
     engine_identity,
     graph_digest,
-    weights_digest,
 )
 from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
@@ -37,22 +42,22 @@ from grandopt.config.schema import (
     EagerOptions,
     EngineName,
     EngineOptions,
-    OnnxRuntimeOptions,
     TorchScriptOptions,
 )
 from grandopt.errors import EngineUnavailableError, UnsupportedError
 from grandopt.signature import Array
 
 __all__ = [
+    "ON_THE_CALLERS_THREAD",
     "Candidate",
     "build",
     "candidates",
     "capture",
     "flop",
     "key",
+    "left_out",
     "original",
     "parameters",
-    "weights_digest",
 ]
 
 
@@ -67,13 +72,18 @@ def build(
     """The artifact of a captured program as this candidate, from the store if it was built before.
 
     `calibration` holds recorded samples, one array [n, *shape] per input; static quantization needs them.
-    Raises UnsupportedError when a pass or the engine cannot take the program, PassError when a pass broke it,
-    BuildError when the engine failed, OutputError when the store cannot be written.
+    Most engines take their number of threads when they load, so that what was built for one thread becomes
+    the artifact for more of them. Raises UnsupportedError when a pass or the engine cannot take the program,
+    PassError when a pass broke it, BuildError when the engine failed, OutputError when the store cannot be
+    written.
     """
     name = key(program, candidate, threads, calibration)
     stored = store.get(name)
     if stored is not None:
         return stored
+    if threads != 1 and candidate.engine not in THREADS_BUILT_IN:
+        one = build(program, candidate, store, calibration=calibration)
+        return store.put(name, replace(one.manifest, threads=threads), one.payloads())
     shaped = pipeline.run(program, candidate.passes)
     exportable = program.exported is not None and shaped.precision != "int8_dynamic"
     if candidate.engine == "torchscript":
@@ -103,8 +113,8 @@ def original(program: Program, store: Store, *, threads: int = 1) -> Artifact:
             raise UnsupportedError(
                 f"{error}; and it is not exported either: {program.refusal('export')}"
             ) from error
-        details = {**program.source.details, "original_form": f"exported program, because {error}"}
-        noted = program.but(source=program.source.model_copy(update={"details": details}))
+        form = f"exported program, because {error}"
+        noted = program.but(source=program.source.noting(original_form=form))
         return _as_it_is(noted, Candidate(program.precision, EagerOptions()), store, threads)
 
 
@@ -113,14 +123,13 @@ def key(
 ) -> str:
     """SHA-256 (hex) over everything that changes the built artifact.
 
-    That is the graph and its weights, signature and contract, name and source (they are in the manifest),
+    That is the graph with its weights, signature and contract, name and source (they are in the manifest),
     candidate, passes and threads, samples of the calibration, the compilers with their versions, and this
     machine's CPU features.
     """
     parts = {
         "graph": graph_digest(program),
-        "weights": weights_digest(program.module),
-        "agent": _described(program),
+        "agent": {**_described(program), "source": program.source.to_json()},
         "precision": candidate.precision,
         "options": candidate.options.model_dump(mode="json"),
         "passes": candidate.passes,
@@ -153,6 +162,7 @@ def _put(
     lowered = _lower(program, candidate.options, threads, calibration)
     manifest = Manifest(
         **_described(program),
+        source=program.source,
         engine=candidate.engine,
         precision=candidate.precision,
         options=dict(lowered.options),
@@ -173,15 +183,12 @@ def _described(program: Program) -> dict[str, Any]:
         "name": program.name,
         "signature": program.signature.to_json(),
         "contract": asdict(program.contract),
-        "source": program.source.model_dump(mode="json"),
     }
 
 
 def _samples_digest(candidate: Candidate, calibration: Sequence[Array] | None) -> str | None:
     """The samples' part of the key: of all engines' options, only static quantization looks at them."""
-    options = candidate.options
-    static = isinstance(options, OnnxRuntimeOptions) and options.quantization == "static"
-    return arrays_digest(calibration) if static and calibration is not None else None
+    return arrays_digest(calibration) if candidate.calibrated and calibration is not None else None
 
 
 def _lower(
@@ -214,7 +221,7 @@ def _lower(
         case "openvino":
             from grandopt.compiler.backends import openvino
 
-            return openvino.lower(program, options)
+            return openvino.lower(program, options, calibration)
 
 
 def _toolchain_identity(engine: EngineName) -> dict[str, str]:

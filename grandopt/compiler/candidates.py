@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from grandopt.compiler.program import Program
+from grandopt.compiler.program import Program, Refusal
 from grandopt.config.schema import (
     EagerOptions,
     EngineName,
@@ -33,6 +33,12 @@ CONVERTED: dict[Precision, tuple[str, ...]] = {
 OWN_PRECISION: frozenset[EngineName] = frozenset({"native", "onnxruntime", "openvino"})
 """Engines that take float32 programs and reduce the precision themselves."""
 
+THREADS_BUILT_IN: frozenset[EngineName] = frozenset({"inductor"})
+"""Engines whose code is generated for a number of threads."""
+
+ON_THE_CALLERS_THREAD: frozenset[EngineName] = frozenset({"native"})
+"""Engines that have no threads of their own: more than one changes nothing."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -50,6 +56,15 @@ class Candidate:
     def label(self) -> str:
         """Engine, precision, and what departs from the engine's defaults: "torchscript/float32/no-ofi"."""
         return "/".join((self.engine, self.precision, *_variant(self.options)))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether building it takes recorded samples."""
+        match self.options:
+            case OnnxRuntimeOptions(quantization="static") | OpenVinoOptions(quantization="static"):
+                return True
+            case _:
+                return False
 
     @property
     def passes(self) -> tuple[str, ...]:
@@ -90,13 +105,17 @@ LIST: tuple[Listed, ...] = (
     Listed(Candidate("bfloat16", EagerOptions()), "half the bytes, and AMX or AVX-512 arithmetic"),
     Listed(Candidate("bfloat16", _NO_OFI), "the same in C++"),
     Listed(Candidate("bfloat16", TorchScriptOptions()), "the same, packed"),
-    # AOTInductor is not listed at bfloat16: its AMX code asks the system for no permission to use the tiles,
-    # and ends a process in which torch has not asked before (SIGILL in a fresh one).
+    Listed(Candidate("bfloat16", InductorOptions()), "the same, compiled"),
+    Listed(Candidate("bfloat16", _LIBRARY), "the same, with oneDNN's products", True),
     Listed(Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16")), "the same in OpenVINO"),
     Listed(
         Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16", snippets=False)),
         "where its generated chains are not to be trusted",
         True,
+    ),
+    Listed(
+        Candidate("int8_dynamic", NativeOptions(weights="int8")),
+        "a quarter of the bytes of weights to read, and the processor's dot products of bytes",
     ),
     Listed(Candidate("int8_dynamic", _NO_OFI), "a quarter of the bytes"),
     Listed(Candidate("int8_dynamic", TorchScriptOptions()), "the same, packed"),
@@ -108,7 +127,14 @@ LIST: tuple[Listed, ...] = (
         Candidate("int8_static", OnnxRuntimeOptions(quantization="static")),
         "activations need not be measured at each call",
     ),
+    Listed(
+        Candidate("int8_static", OpenVinoOptions(quantization="static")),
+        "the same in OpenVINO: the fastest for convolutions, such as the Nature CNN",
+    ),
 )
+
+UNCALIBRATED = "calibration needs recorded observations: --samples FILE.npz, or 'samples' of the agent"
+"""Why candidates that take recorded samples are left out without any, as the report says it."""
 
 
 def candidates(
@@ -117,12 +143,13 @@ def candidates(
     precisions: Collection[Precision],
     *,
     every: bool = False,
+    samples: bool = True,
 ) -> tuple[Candidate, ...]:
     """The candidates of a program among the admitted engines and precisions, in the order of LIST.
 
-    `every` adds those that win rarely. Left out is what cannot come to be for this program: TorchScript
-    archives hold no layers of which a pass could make another precision. Whether the others can be built,
-    `build` finds out.
+    `every` adds those that win rarely, `samples` those that are calibrated on recorded ones. Left out is what
+    cannot come to be for this program: TorchScript archives hold no layers of which a pass could make another
+    precision. Whether the others can be built, `build` finds out.
     """
     archive = isinstance(program.module, torch.jit.ScriptModule)
     return tuple(
@@ -131,8 +158,19 @@ def candidates(
         if candidate.engine in engines
         and candidate.precision in precisions
         and (every or not rarely)
+        and (samples or not candidate.calibrated)
         and not (archive and candidate.passes != PLAIN)
     )
+
+
+def left_out(
+    program: Program, engines: Collection[EngineName], precisions: Collection[Precision]
+) -> tuple[Refusal, ...]:
+    """What takes recorded samples among the candidates of a program that has none: one refusal for each
+    precision."""
+    asked = candidates(program, engines, precisions, every=True)
+    missed = dict.fromkeys(candidate.precision for candidate in asked if candidate.calibrated)
+    return tuple(Refusal(precision, UNCALIBRATED) for precision in missed)
 
 
 def _variant(options: EngineOptions) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def engine_identity(engine: EngineName) -> dict[str, str]:
     is not installed, and the C++ compiler as it calls itself."""
     libraries = {
         "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
-        "openvino": ("openvino", "onnx", "onnxscript"),
+        "openvino": ("openvino", "onnxruntime", "onnx", "onnxscript"),
     }.get(engine, ())
     found = {library: _version(library) for library in libraries}
     return {**found, **({"cxx": _cxx(os.environ.get("CXX", "g++"))} if engine == "inductor" else {})}

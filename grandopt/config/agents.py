@@ -27,3 +27,7 @@ REFERENCE_AGENTS: dict[str, ReferenceTargets] = {
     "regime_embedder": ReferenceTargets(latency_ms=1.0, throughput=1000),
     "lvn_embedder": ReferenceTargets(latency_ms=0.5, throughput=1500),
 }
+
+YARDSTICKS = ("null", "nature_cnn")
+"""Built-in networks that only a benchmark measures, when it is asked for them by name: one that copies its 8
+inputs, to see what engines spend on themselves, and the convolutional network of deep Q-learning."""

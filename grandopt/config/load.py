@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import ValidationError
 
-from grandopt.config.agents import REFERENCE_AGENTS
+from grandopt.config.agents import REFERENCE_AGENTS, YARDSTICKS
 from grandopt.config.profiles import DEFAULT_PROFILE, PROFILES
 from grandopt.config.schema import (
     STORE_LIMIT_MB,
@@ -31,7 +31,10 @@ DEFAULT_FILE = Path("grandopt.yaml")
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the command line (or a Python caller) asks for; None means that it says nothing."""
+    """What the command line (or a Python caller) asks for; None means that it says nothing.
+
+    `only` names agents of the job, and with `yardsticks` also networks that only a benchmark measures.
+    """
 
     profile: str | None = None
     engines: tuple[str, ...] | None = None
@@ -44,6 +47,7 @@ class Overrides:
     strict: bool | None = None
     resume: bool = True
     only: tuple[str, ...] = ()
+    yardsticks: bool = False
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -115,11 +119,8 @@ def resolve(file: FileConfig, agents: dict[str, AgentConfig], overrides: Overrid
     """
     profile = _profile(file, overrides)
     chosen = agents or file.agents or reference_agents()
-    for name in overrides.only:
-        if name not in chosen:
-            raise ConfigError(f"unknown agent {name!r}{nearest(name, chosen)}")
     if overrides.only:
-        chosen = {name: agent for name, agent in chosen.items() if name in overrides.only}
+        chosen = _only(chosen, overrides)
     threads = overrides.threads or file.threads or 1
     if isinstance(threads, int) and threads < 1:
         raise ConfigError(f"threads must be at least 1 or 'auto', got {threads}")
@@ -135,6 +136,15 @@ def resolve(file: FileConfig, agents: dict[str, AgentConfig], overrides: Overrid
         resume=overrides.resume,
         store_limit_mb=file.store_limit_mb or STORE_LIMIT_MB,
     )
+
+
+def _only(agents: dict[str, AgentConfig], overrides: Overrides) -> dict[str, AgentConfig]:
+    also = {name: AgentConfig(reference=name) for name in YARDSTICKS if overrides.yardsticks}
+    known = {**also, **agents}
+    for name in overrides.only:
+        if name not in known:
+            raise ConfigError(f"unknown agent {name!r}{nearest(name, known)}")
+    return {name: agent for name, agent in known.items() if name in overrides.only}
 
 
 def _profile(file: FileConfig, overrides: Overrides) -> Profile:

@@ -44,14 +44,18 @@ class TorchScriptOptions(Model):
 
 
 class NativeOptions(Model):
-    """Options of the native engine: samples computed together in a batch, how the weights are stored (the
-    arithmetic is float32), and CPU feature levels to build for (empty: all that the architecture knows; a
-    loader takes the most demanding one that the CPU has).
+    """Options of the native engine: samples computed together in a batch, how the weights are stored, and CPU
+    feature levels to build for (empty: all that the architecture knows; a loader takes the most demanding one
+    that the CPU has).
+
+    Products are added up in float32. With weights in bfloat16, a level with tiles for it (AMX) also rounds
+    the inputs of large products to bfloat16. With weights in int8, each row of activations of a large product
+    is quantized too, and its sums are exact integers. All else is float32.
     """
 
     engine: Literal["native"] = "native"
     tile: Literal[1, 4, 6, 8, 16] = 8
-    weights: Literal["float32", "bfloat16"] = "float32"
+    weights: Literal["float32", "bfloat16", "int8"] = "float32"
     levels: tuple[str, ...] = ()
 
 
@@ -86,13 +90,15 @@ class OpenVinoOptions(Model):
 
     `inference_precision` is the type its kernels may compute in. `single` compiles the graph for batches of
     1 when the artifact is loaded, and for other batches at the first of them. `snippets` lets OpenVINO
-    generate kernels for chains of operators.
+    generate kernels for chains of operators. `quantization` "static" has measured the activations on samples
+    at build time.
     """
 
     engine: Literal["openvino"] = "openvino"
     inference_precision: Literal["f32", "bf16"] = "f32"
     single: bool = True
     snippets: bool = True
+    quantization: Literal["none", "static"] = "none"
 
 
 EngineOptions = Annotated[
@@ -116,8 +122,26 @@ class InputConfig(Model):
     high: BoundValue = None
 
 
+class StateConfig(Model):
+    """One tensor of a recurrent state, declared under the name of the input that takes it.
+
+    `output` names the output that holds its next value. `initial` is its value before the first call: one
+    number, or one per element in row-major order. `batch_axis` is where the network has the batch in it;
+    the artifact has it first.
+    """
+
+    output: str
+    initial: float | list[float] = 0.0
+    batch_axis: int = Field(default=0, ge=0)
+
+
 class AgentConfig(Model):
-    """One agent: exactly one of `checkpoint` and `reference` says where it comes from."""
+    """One agent: exactly one of `checkpoint` and `reference` says where it comes from.
+
+    `outputs` names the network's outputs in order. `state` declares its recurrent state, input by input; the
+    short form `{h: h_next}` stands for `{h: {output: h_next}}`. `stepwise` turns a network that reads whole
+    sequences [T, …] into one that takes a step at a time.
+    """
 
     checkpoint: Path | None = None
     reference: str | None = None
@@ -125,6 +149,9 @@ class AgentConfig(Model):
     network: str | None = None
     network_args: dict[str, Any] = Field(default_factory=dict)
     inputs: tuple[InputConfig, ...] = ()
+    outputs: tuple[str, ...] = ()
+    state: dict[str, StateConfig] = Field(default_factory=dict)
+    stepwise: bool = False
     samples: Path | None = None
     vecnormalize: Path | Literal["auto", "none"] = "auto"
     trust: bool = False
@@ -135,7 +162,19 @@ class AgentConfig(Model):
     def _one_source(self) -> AgentConfig:
         if (self.checkpoint is None) == (self.reference is None):
             raise ValueError("give exactly one of 'checkpoint' (a file) and 'reference' (a built-in agent)")
+        for name in ("outputs", "state", "stepwise"):
+            if self.reference is not None and getattr(self, name):
+                raise ValueError(f"'{name}' cannot be used with a reference agent, which keeps no state")
+        if self.stepwise and (self.state or self.outputs):
+            raise ValueError("'stepwise' finds the state itself; remove 'state' and 'outputs'")
         return self
+
+    @field_validator("state", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: {"output": item} if isinstance(item, str) else item for name, item in value.items()}
 
     @field_validator("network")
     @classmethod

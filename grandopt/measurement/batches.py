@@ -22,6 +22,11 @@ FEWEST_CALLS = 8
 SHARE_S = 0.25
 """Seconds of calls of one subject at one batch size."""
 
+MOST_TURNS = 3
+REPEAT_SHARE = 0.1
+"""How often a batch size is measured before an unsteady speed is taken as it is, and the share of the time
+left that another turn may take: larger batches are worth more."""
+
 Call = Callable[[Batch], Any]
 
 
@@ -48,7 +53,12 @@ def curve(
         settings = Settings.quick(
             threads=job["threads"], batch=batch, rounds=6, window_ms=2.0, max_seconds=SHARE_S
         )
-        sample(list(runs.values()), settings, overhead_ns, f"curve:{batch}")
+        for turn in range(MOST_TURNS):
+            begin = time.perf_counter()
+            sample(list(runs.values()), settings, overhead_ns, f"curve:{batch}:{turn}")
+            now = time.perf_counter()
+            if all(_is_steady(run) for run in runs.values()) or now - begin > REPEAT_SHARE * (end - now):
+                break
         for place, run in runs.items():
             found[place]["points"].append(_point(run, batch))
         # The next batch is twice as large and takes at most about twice as long.
@@ -67,6 +77,10 @@ def _windows(ring: Sequence[Array], batch: int) -> Iterator[Batch]:
     return itertools.cycle([[array[i : i + batch] for array in ring] for i in range(WINDOWS)])
 
 
+def _is_steady(run: Run) -> bool:
+    return is_stable([float(np.median(blocks)) for blocks in run.block_ns])
+
+
 def _point(run: Run, batch: int) -> dict[str, Any]:
     blocks = np.concatenate(run.block_ns)
     return {
@@ -74,5 +88,5 @@ def _point(run: Run, batch: int) -> dict[str, Any]:
         "p50_ns": float(np.median(blocks)),
         "mean_ns": float(blocks.mean()),
         "calls": int(blocks.size) * run.block_calls,
-        "stable": is_stable([float(np.median(blocks)) for blocks in run.block_ns]),
+        "stable": _is_steady(run),
     }

@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,15 @@ def available_cores() -> int:
     return affinity() if quota is None else max(1, min(affinity(), math.floor(quota)))
 
 
+def crowded(own: int) -> bool:
+    """Whether others want so much of this machine that time says little about the work done in it.
+
+    That is, whether over the last minute more was ready to run than it has cores, beside `own` busy processes
+    of the caller.
+    """
+    return psutil.getloadavg()[0] > (os.cpu_count() or 1) + own
+
+
 def affinity() -> int:
     """Cores that the scheduler may put this process on."""
     if hasattr(os, "sched_getaffinity"):
@@ -112,13 +122,18 @@ def governor(cpus: Path = CPUS) -> str | None:
 
 def libraries() -> dict[str, str]:
     """Installed versions of the libraries that can change a figure."""
-    found = {}
+    return dict(_versions())
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = []
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            found.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return tuple(found)
 
 
 def _digest(facts: list[Any]) -> str:

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from grandopt.errors import MeasurementError
+from grandopt.measurement.across import measured_across
 from grandopt.measurement.environment import available_cores
 from grandopt.measurement.pool import WorkerPool
 from grandopt.measurement.process import save_inputs
 from grandopt.measurement.result import Measurement, ProcessSamples, SubjectSamples
+from grandopt.measurement.sampling import MIN_RING, starts
 from grandopt.measurement.settings import Settings
 from grandopt.measurement.subject import Subject
 from grandopt.signature import Array
-
-MIN_RING = 256
 
 Progress = Callable[[int, int], None]
 
@@ -37,8 +37,10 @@ def measure(
 
     `ring` holds the inputs that calls rotate through, one array [N * batch, *shape] per input with N at
     least 256 and all N different. (Inputs that are all integers or booleans may repeat: an agent may not
-    have 256 different observations.) In each of `settings.processes` processes, one after the other, all
-    subjects are loaded and warmed up, and then take turns in rounds of random order.
+    have 256 different observations.) 255 + batch rows are enough: batches then overlap. In each of
+    `settings.processes` processes, one after the other, all subjects are loaded and warmed up, and then take
+    turns in rounds of random order; subjects of other interpreters do so in processes of theirs, round by
+    round in turn with the others.
 
     `on_progress(done, total)` is called after each process, never while one measures. Raises
     MeasurementError for a ring that is too small, more threads than the machine grants, more processes than
@@ -98,15 +100,13 @@ def _distinct(ring: Sequence[Array], batch: int) -> int:
         raise MeasurementError(
             f"the ring needs one array per input, equally long, got lengths {sorted(rows)}"
         )
-    length = rows.pop()
-    if length % batch:
-        raise MeasurementError(f"the ring holds {length} samples, which batches of {batch} do not divide")
-    count = length // batch
+    places = starts(rows.pop(), batch)
+    count = len(places)
     digests = set()
-    for place in range(count):
+    for place in places:
         digest = hashlib.blake2b(digest_size=16)
         for array in ring:
-            digest.update(np.ascontiguousarray(array[place * batch : (place + 1) * batch]).tobytes())
+            digest.update(np.ascontiguousarray(array[place : place + batch]).tobytes())
         digests.add(digest.digest())
     continuous = any(array.dtype.kind == "f" for array in ring)
     enough = len(digests) if continuous else count
@@ -122,6 +122,8 @@ def _ask(
     pool: WorkerPool, place: int, job: dict[str, Any], subjects: Sequence[Subject], settings: Settings
 ) -> dict[str, Any]:
     try:
+        if any(subject.interpreter is not None for subject in subjects):
+            return measured_across(subjects, job, settings, pool, place)
         return pool.ask(place, settings.threads, job, settings.seconds_per_process * len(subjects))
     except MeasurementError as error:
         labels = ", ".join(subject.label for subject in subjects)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from grandopt.errors import MeasurementError
+from grandopt.measurement.interpreter import Interpreter
 from grandopt.measurement.process import DEFAULT_LOADER, WorkerProcess
 
 GRACE_S = 120.0
@@ -34,7 +35,8 @@ class WorkerPool:
         self.processes = processes
         self.loader = loader
         self.grace_s = grace_s
-        self._workers: dict[tuple[int, int], WorkerProcess] = {}
+        self._workers: dict[tuple[Interpreter | None, int, int], WorkerProcess] = {}
+        self._starting: list[WorkerProcess] = []
         self._turn = threading.Lock()
         self._closed = False
 
@@ -46,8 +48,17 @@ class WorkerPool:
     ) -> None:
         self.close()
 
-    def ask(self, place: int, threads: int, job: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def ask(
+        self,
+        place: int,
+        threads: int,
+        job: Mapping[str, Any],
+        seconds: float,
+        interpreter: Interpreter | None = None,
+    ) -> dict[str, Any]:
         """The answer of worker number `place` of those with `threads` threads to a job of so many seconds.
+
+        Workers of another `interpreter` are others.
 
         Raises MeasurementError for a place outside the pool, a closed pool, and as `WorkerProcess.ask`.
         """
@@ -56,19 +67,47 @@ class WorkerPool:
                 f"{place + 1} worker processes are wanted, but the pool has {self.processes}: make it larger"
             )
         with self._turn:
-            if self._closed:
-                raise MeasurementError("the worker pool is closed: make a new one")
-            worker = self._workers.get((threads, place))
-            if worker is None or not worker.alive:
-                if worker is not None:
-                    worker.kill()
-                worker = self._workers[threads, place] = WorkerProcess(threads)
+            self._settle()
+            worker = self._worker(threads, place, interpreter)
             return worker.ask({**job, "loader": self.loader}, seconds + self.grace_s)
+
+    def start(self, threads: int, modules: Sequence[str]) -> None:
+        """Start all workers of a thread count side by side and let them import `modules`; does not wait.
+
+        Importing takes seconds, in which the caller can do something that measures nothing. Whatever comes
+        next, `ask` or `settle`, waits until all are ready.
+        """
+        with self._turn:
+            self._settle()
+            self._starting = [self._worker(threads, place) for place in range(self.processes)]
+            for worker in self._starting:
+                worker.send({"kind": "prepare", "modules": list(modules)})
+
+    def settle(self) -> None:
+        """Wait for the workers that are starting; raises MeasurementError when one cannot."""
+        with self._turn:
+            self._settle()
+
+    def _settle(self) -> None:
+        while self._starting:
+            self._starting.pop().answer(self.grace_s)
+
+    def _worker(self, threads: int, place: int, interpreter: Interpreter | None = None) -> WorkerProcess:
+        if self._closed:
+            raise MeasurementError("the worker pool is closed: make a new one")
+        key = (interpreter, threads, place)
+        worker = self._workers.get(key)
+        if worker is None or not worker.alive:
+            if worker is not None:
+                worker.kill()
+            worker = self._workers[key] = WorkerProcess(threads, interpreter=interpreter)
+        return worker
 
     def close(self) -> None:
         """End all workers. Calling it twice is allowed; asking afterwards is not."""
         with self._turn:
             self._closed = True
+            self._starting = []
             workers, self._workers = self._workers, {}
         for worker in workers.values():
             worker.close()

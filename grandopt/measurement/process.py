@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from grandopt.errors import MeasurementError
+from grandopt.measurement.interpreter import Interpreter
 from grandopt.signature import Array
 
 DEFAULT_LOADER = "grandopt.runtime.loader:load"
@@ -44,25 +45,30 @@ class WorkerProcess:
 
     `module` is run with `python -m` and answers jobs (see `worker.serve`).
 
-    It has the parent's interpreter and `sys.path` with the current folder added, and a session of its own, so
-    that Ctrl-C in a terminal reaches only the parent. It ends when its standard input does, hence also when
-    the parent dies.
+    It has the parent's interpreter and `sys.path` with the current folder added, or another interpreter with
+    nothing of this one's but grandopt; and a session of its own, so that Ctrl-C in a terminal reaches only
+    the parent. It ends when its standard input does, hence also when the parent dies.
 
     Not thread-safe but for `stop`. Whoever makes it owns it and must `close` or `kill` it. Making one raises
     MeasurementError when the system refuses another process.
     """
 
-    def __init__(self, threads: int = 1, module: str = "grandopt.measurement.worker") -> None:
+    def __init__(
+        self,
+        threads: int = 1,
+        module: str = "grandopt.measurement.worker",
+        interpreter: Interpreter | None = None,
+    ) -> None:
         self._expired = False
         with contextlib.ExitStack() as files:
             self._stderr = files.enter_context(tempfile.TemporaryFile())
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", module],
+                    [_python(interpreter), "-P", "-m", module],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=self._stderr,
-                    env=_environment(threads),
+                    env=_environment(threads, interpreter),
                     start_new_session=True,
                 )
             except OSError as error:
@@ -81,12 +87,26 @@ class WorkerProcess:
         then; or when it dies, answers something else than a JSON object, or takes longer than `timeout_s`
         seconds: then it is killed. It is killed, too, when the wait is interrupted.
         """
+        self.send(job)
+        return self.answer(timeout_s)
+
+    def send(self, job: Mapping[str, Any]) -> None:
+        """Hand over a job without waiting; `answer` must be called before the next one."""
+        stdin = self._process.stdin
+        if stdin is None:
+            raise MeasurementError("the worker process was started without pipes")
+        with contextlib.suppress(BrokenPipeError):  # it died; whoever waits for its answer learns why
+            stdin.write(json.dumps(job).encode() + b"\n")
+            stdin.flush()
+
+    def answer(self, timeout_s: float) -> dict[str, Any]:
+        """Wait for the answer to the job that was sent; raises as `ask`."""
         timer = threading.Timer(timeout_s, self._expire)
         timer.daemon = True
         timer.start()
         answered = False
         try:
-            answer = self._parse(self._exchange(job), timeout_s)
+            answer = self._parse(self._line(), timeout_s)
             answered = True
         finally:
             timer.cancel()
@@ -140,13 +160,10 @@ class WorkerProcess:
             self._kill_group()
         return self._process.wait()
 
-    def _exchange(self, job: Mapping[str, Any]) -> bytes:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
+    def _line(self) -> bytes:
+        stdout = self._process.stdout
+        if stdout is None:
             raise MeasurementError("the worker process was started without pipes")
-        with contextlib.suppress(BrokenPipeError):  # it died; the read below finds the same, and says why
-            stdin.write(json.dumps(job).encode() + b"\n")
-            stdin.flush()
         return stdout.readline(_LONGEST_ANSWER)
 
     def _parse(self, line: bytes, timeout_s: float) -> dict[str, Any]:
@@ -187,9 +204,15 @@ def save_inputs(arrays: Sequence[Array], folder: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _python(interpreter: Interpreter | None) -> str:
+    return sys.executable if interpreter is None else str(interpreter.executable)
+
+
+def _environment(threads: int, interpreter: Interpreter | None) -> dict[str, str]:
     # The current folder comes last: the code of a pickled network may lie there, but must not hide a library.
     paths = dict.fromkeys(str(Path(entry).absolute()) for entry in [*sys.path, ""])
+    if interpreter is not None:
+        paths = dict.fromkeys([str(interpreter.library)])
     return {
         **os.environ,
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),

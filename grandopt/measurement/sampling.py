@@ -32,9 +32,11 @@ Batch = Sequence[Array]
 Call = Callable[[Batch], Any]
 
 TIMER_SHARE = 0.01
-WINDOW_LIMIT = 10_000  # calls; bounds the raw samples of agents that take nanoseconds
+WINDOW_LIMIT = 4_000  # calls; for agents that take nanoseconds, whose median more calls do not sharpen
 SETTLING_SHARE = 0.05
 WARMUP_SHARE = 0.5
+MIN_RING = 256
+"""Different inputs that calls rotate through, at least."""
 MIN_ROUNDS = STABLE_WINDOWS
 
 
@@ -76,9 +78,19 @@ class Run:
 
 
 def slices(ring: Sequence[Array], batch: int) -> list[Batch]:
-    """The ring cut into the inputs of single calls: per call, one C-contiguous [batch, *shape] per input."""
-    count = ring[0].shape[0] // batch
-    return [[array[i * batch : (i + 1) * batch] for array in ring] for i in range(count)]
+    """The ring cut into the inputs of single calls: per call, one C-contiguous [batch, *shape] per input.
+
+    See `starts` for where the calls begin.
+    """
+    return [[array[i : i + batch] for array in ring] for i in starts(ring[0].shape[0], batch)]
+
+
+def starts(rows: int, batch: int) -> range:
+    """The first row of each call: end to end, or, where that does not make MIN_RING calls, each call one row
+    after the one before. Large batches of large observations would otherwise not fit into the memory."""
+    if rows >= MIN_RING * batch:
+        return range(0, rows - batch + 1, batch)
+    return range(max(0, rows - batch + 1))
 
 
 def timer_overhead_ns(count: int = 10_000) -> float:
@@ -101,9 +113,7 @@ def sample(runs: Sequence[Run], settings: Settings, overhead_ns: float, seed: st
     Takes `settings.seconds_per_process` per subject, except that three rounds of one call are always made.
     """
     deadline = time.perf_counter_ns() + settings.seconds_per_process * 1e9 * len(runs)
-    for run in runs:
-        warm_up(run, settings, settings.seconds_per_process * 1e9 * WARMUP_SHARE)
-    plan(runs, settings, overhead_ns, deadline - time.perf_counter_ns())
+    prepare(runs, settings, overhead_ns, deadline)
     expected = sum(run.round_ns for run in runs)
     order = random.Random(seed)
     for done in range(settings.rounds):
@@ -111,6 +121,13 @@ def sample(runs: Sequence[Run], settings: Settings, overhead_ns: float, seed: st
             break
         for run in order.sample(runs, len(runs)):
             play(run)
+
+
+def prepare(runs: Sequence[Run], settings: Settings, overhead_ns: float, deadline: float) -> None:
+    """Warm up and plan, for rounds that are to end by `deadline` (of `perf_counter_ns`)."""
+    for run in runs:
+        warm_up(run, settings, settings.seconds_per_process * 1e9 * WARMUP_SHARE)
+    plan(runs, settings, overhead_ns, deadline - time.perf_counter_ns())
 
 
 def warm_up(run: Run, settings: Settings, budget_ns: float) -> None:
@@ -137,7 +154,7 @@ def warm_up(run: Run, settings: Settings, budget_ns: float) -> None:
 
 
 def window_size(typical_ns: float, settings: Settings) -> int:
-    """Calls in a window: as many as `window_ms` holds, within `window_calls` and 10,000."""
+    """Calls in a window: as many as `window_ms` holds, within `window_calls` and WINDOW_LIMIT."""
     wanted = math.ceil(settings.window_ms * 1e6 / typical_ns)
     return max(settings.window_calls, min(wanted, WINDOW_LIMIT))
 

@@ -21,7 +21,8 @@ class Settings:
     A window is at least `window_calls` calls and lasts about `window_ms`. A subject is measured for
     `rounds` windows in each process, or for fewer when `max_seconds` is up: that is the time for the
     repeated calls of one subject, warm-up included, over all processes together. Loading and the first
-    call come on top. 45 rounds of 50 calls in 3 processes are enough calls for a p99.9.
+    call come on top. 45 rounds of 50 calls in 3 processes are enough calls for a p99.9. With `into` calls go
+    through `run_into`, with outputs that the caller has.
     """
 
     threads: int = 1
@@ -32,6 +33,7 @@ class Settings:
     rounds: int = 45
     max_seconds: float = 12.0
     processes: int = 3
+    into: bool = False
 
     def __post_init__(self) -> None:
         least = {

@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grandopt.measurement.interpreter import Interpreter
+
 
 @dataclass(frozen=True)
 class Subject:
     """An artifact on disk, under the name that its figures will carry.
 
-    `trust` lets the loader open an artifact whose payload must be unpickled.
+    `trust` lets the loader open an artifact whose payload must be unpickled. `loader` is the
+    "module:callable" that opens this one in the place of the pool's, for engines that make something of
+    their own out of the artifact. `interpreter` is the Python that runs it where that is another one.
     """
 
     label: str
     path: Path
     trust: bool = False
+    loader: str | None = None
+    interpreter: Interpreter | None = None
 
     @property
     def artifact_bytes(self) -> int:
@@ -27,4 +33,5 @@ class Subject:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a worker's job; the path is absolute."""
-        return {"label": self.label, "path": str(self.path.absolute()), "trust": self.trust}
+        data: dict[str, Any] = {"label": self.label, "path": str(self.path.absolute()), "trust": self.trust}
+        return data if self.loader is None else {**data, "loader": self.loader}

@@ -8,24 +8,27 @@ to be measured again.
 from __future__ import annotations
 
 import importlib
-import itertools
 import json
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from grandopt.errors import GrandoptError, MeasurementError, UnsupportedError
-from grandopt.measurement.sampling import Batch, Run, sample, slices, time_calls, timer_overhead_ns
+from grandopt.errors import GrandoptError, UnsupportedError
+from grandopt.measurement.opening import arrays, loaded, opened, written
+from grandopt.measurement.sampling import sample, slices, time_calls, timer_overhead_ns
+from grandopt.measurement.session import Session
 from grandopt.measurement.settings import Settings
-from grandopt.signature import Array
+
+if TYPE_CHECKING:
+    pass
 
 
 def main() -> None:
@@ -43,12 +46,28 @@ def serve(reply: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         answers.flush()
 
 
+_session = Session()
+"""This process's; a worker has one parent."""
+
+
 def answer(job: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one job; a refusal is {"error": one line}."""
     try:
         match job["kind"]:
+            case "prepare":
+                return _prepare(job)
             case "measure":
                 return _measure(job)
+            case "begin":
+                return _session.begin(job)
+            case "round":
+                return _session.round()
+            case "end":
+                return _session.end(job)
+            case "open":
+                return _session.open(job)
+            case "call":
+                return _session.call(job)
             case "curve":
                 return _curve(job)
             case "operators":
@@ -85,72 +104,47 @@ def _listen(stream: BinaryIO, jobs: queue.SimpleQueue[bytes]) -> None:
     os._exit(0)
 
 
+def _prepare(job: Mapping[str, Any]) -> dict[str, Any]:
+    for name in job["modules"]:
+        importlib.import_module(name)
+    return {}
+
+
 def _measure(job: Mapping[str, Any]) -> dict[str, Any]:
     settings = Settings(**job["settings"])
-    batches = slices(_arrays(job["ring"]), settings.batch)
+    batches = slices(arrays(job["ring"]), settings.batch)
     overhead = timer_overhead_ns()
     folder = Path(job["folder"])
     with ExitStack() as stack:
-        runs = [_open(job, subject, batches, settings.threads, stack) for subject in job["subjects"]]
+        runs = [
+            opened(job, subject, batches, settings.threads, stack, into=settings.into)
+            for subject in job["subjects"]
+        ]
         sample(runs, settings, overhead, job["seed"])
     return {
         "timer_overhead_ns": overhead,
-        "subjects": [_written(run, folder, place) for place, run in enumerate(runs)],
-    }
-
-
-def _open(
-    job: Mapping[str, Any], subject: Mapping[str, Any], batches: list[Batch], threads: int, stack: ExitStack
-) -> Run:
-    clock = time.perf_counter_ns
-    try:
-        start = clock()
-        executor = _loaded(job, subject, threads)
-        loaded = clock()
-        stack.callback(executor.close)
-        executor.run(batches[0])
-        called = clock()
-    except GrandoptError as error:
-        raise MeasurementError(f"{subject['label']}: {error}") from error
-    feed = itertools.islice(itertools.cycle(batches), 1, None)
-    return Run(executor.run, feed, load_ns=loaded - start, first_call_ns=called - loaded)
-
-
-def _loaded(job: Mapping[str, Any], subject: Mapping[str, Any], threads: int) -> Any:
-    return _callable(job["loader"])(Path(subject["path"]), trust=subject["trust"], threads=threads)
-
-
-def _written(run: Run, folder: Path, place: int) -> dict[str, Any]:
-    """Raw samples as files [rounds, samples per round], the rest as plain numbers."""
-    np.save(folder / f"calls-{place}.npy", np.asarray(run.call_ns, dtype=np.int64))
-    np.save(folder / f"blocks-{place}.npy", np.asarray(run.block_ns, dtype=np.float64))
-    return {
-        "calls": f"calls-{place}.npy",
-        "blocks": f"blocks-{place}.npy",
-        "block_calls": run.block_calls,
-        "load_ns": run.load_ns,
-        "first_call_ns": run.first_call_ns,
-        "calls_to_stable": run.calls_to_stable,
-        "cpu_ns": run.cpu_ns,
-        "cpu_calls": run.cpu_calls,
+        "subjects": [written(run, folder, str(place)) for place, run in enumerate(runs)],
     }
 
 
 def _curve(job: Mapping[str, Any]) -> dict[str, Any]:
     from grandopt.measurement.batches import curve
 
-    ring = _arrays(job["ring"])
+    ring = arrays(job["ring"])
     with ExitStack() as stack:
         first = slices(ring, 1)[:1]
-        opened = [_open(job, subject, first, job["threads"], stack) for subject in job["subjects"]]
-        return {"subjects": curve([run.call for run in opened], ring, dict(job), timer_overhead_ns())}
+        # A batch of many sessions is one plain call with their states, so that is what its curve shows.
+        calls = [
+            opened(job, subject, first, job["threads"], stack, steps=False) for subject in job["subjects"]
+        ]
+        return {"subjects": curve([run.call for run in calls], ring, dict(job), timer_overhead_ns())}
 
 
 def _operators(job: Mapping[str, Any]) -> dict[str, Any]:
-    batches = slices(_arrays(job["ring"]), 1)
+    batches = slices(arrays(job["ring"]), 1)
     deadline = time.perf_counter_ns() + job["seconds"] / 2 * 1e9
     with ExitStack() as stack:
-        executor = _loaded(job, job["subject"], job["threads"])
+        executor = loaded(job, job["subject"], job["threads"])
         stack.callback(executor.close)
         times = time_calls(executor.run, batches, deadline)
         result = {"call_ns": float(np.median(times[len(times) // 2 :])), "operators": [], "reason": None}
@@ -163,9 +157,9 @@ def _operators(job: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cold(job: Mapping[str, Any]) -> dict[str, Any]:
     subject = job["subject"]
-    inputs = _arrays(job["inputs"])
+    inputs = arrays(job["inputs"])
     with ExitStack() as stack:
-        run = _open(job, subject, [inputs], job["threads"], stack)
+        run = opened(job, subject, [inputs], job["threads"], stack)
         import psutil  # only now: it is no part of what the agent needs
 
         resident = psutil.Process().memory_info().rss
@@ -176,16 +170,6 @@ def _limit() -> dict[str, Any]:
     from grandopt.measurement.limit import float32_peak, read_speeds
 
     return {"speeds": read_speeds(), "peak_gflop_s": float32_peak()}
-
-
-def _arrays(paths: Sequence[str]) -> list[Array]:
-    return [np.load(path, allow_pickle=False) for path in paths]
-
-
-def _callable(name: str) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    return found
 
 
 if __name__ == "__main__":

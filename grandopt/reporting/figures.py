@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -136,8 +136,8 @@ class OperatorReport(ReportModel):
     """Where the time of one call goes.
 
     `call_us` is the median without a profiler. `engine_us` is that of an agent that only copies 8 floats,
-    through the same engine: what the engine spends on itself; `engine_reason` says why it is null. `reason`
-    says why there are no operators.
+    through the same engine: what the engine spends on itself; `engine_reason` says why it is null, or in what
+    that agent differs. `reason` says why there are no operators.
     """
 
     label: str
@@ -160,3 +160,37 @@ class RatioReport(ReportModel):
     high: float = Field(gt=0)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     pairs: Count
+
+
+class BatchFigures(ReportModel):
+    """The figures of calls with `batch` observations each; `figures.qps` counts observations."""
+
+    batch: Threads
+    figures: Figures
+
+
+class LeadReport(ReportModel):
+    """How many times as fast `label`, the fastest of `engine`, is as `rival_label`, the fastest other.
+
+    `precision` says what took part: builds at float32 alone, or all that verification admitted ("any").
+    """
+
+    precision: Literal["float32", "any"]
+    batch: Threads = 1
+    engine: str
+    label: str
+    rival: str
+    rival_label: str
+    ratio: RatioReport
+
+
+class MeanLeadReport(ReportModel):
+    """The geometric mean of an engine's leads over so many agents, and the ends of their range."""
+
+    precision: Literal["float32", "any"]
+    batch: Threads = 1
+    engine: str
+    agents: Threads
+    ratio: float = Field(gt=0)
+    least: float = Field(gt=0)
+    largest: float = Field(gt=0)

@@ -19,11 +19,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from grandopt.errors import OutputError, ReportError
 from grandopt.reporting.figures import (
     Amount,
+    BatchFigures,
     BatchPoint,
     Count,
     CurveReport,
     Figures,
     LayerTime,
+    LeadReport,
+    MeanLeadReport,
     OperatorReport,
     OperatorRow,
     PlainDict,
@@ -35,11 +38,14 @@ from grandopt.reporting.figures import (
 __all__ = [
     "REPORT_VERSION",
     "AgentReport",
+    "BatchFigures",
     "BatchPoint",
     "CandidateReport",
     "CurveReport",
     "Figures",
     "LayerTime",
+    "LeadReport",
+    "MeanLeadReport",
     "OperatorReport",
     "OperatorRow",
     "RatioReport",
@@ -85,7 +91,11 @@ class RefusalReport(ReportModel):
 
 
 class CandidateReport(ReportModel):
-    """One engine with one set of options. `speedup` is against the original of the same run."""
+    """One engine with one set of options. `speedup` is against the original of the same run.
+
+    A benchmark adds `behind`, how many times as fast the fastest of the run is, and `batches`, the figures of
+    larger batches.
+    """
 
     label: str
     engine: str
@@ -96,6 +106,8 @@ class CandidateReport(ReportModel):
     reason: str | None = None
     figures: Figures | None = None
     speedup: RatioReport | None = None
+    behind: RatioReport | None = None
+    batches: tuple[BatchFigures, ...] = ()
     verification: PlainDict | None = None
 
     @model_validator(mode="after")
@@ -120,7 +132,7 @@ class Shipped(ReportModel):
 
 class AgentReport(ReportModel):
     """Everything about one agent. `stages` maps each step of the job to its seconds; `curves` holds those of
-    the winner and the runner-up.
+    the winner and the runner-up. `original_behind`, `original_batches` and `leads` are those of a benchmark.
 
     Status "measured" is that of a benchmark or a search, after which nothing is shipped.
     """
@@ -137,12 +149,15 @@ class AgentReport(ReportModel):
     contract: PlainDict | None = None
     targets: TargetsReport = TargetsReport()
     original: Figures | None = None
+    original_behind: RatioReport | None = None
+    original_batches: tuple[BatchFigures, ...] = ()
     shipped: Shipped | None = None
     speedup: RatioReport | None = None
     candidates: tuple[CandidateReport, ...] = ()
     refusals: tuple[RefusalReport, ...] = ()
     curves: tuple[CurveReport, ...] = ()
     operators: tuple[OperatorReport, ...] = ()
+    leads: tuple[LeadReport, ...] = ()
     verification_reference: str | None = None
     tuning: PlainDict | None = None
     stages: dict[str, Amount] = Field(default_factory=dict)
@@ -166,7 +181,10 @@ REPORT_VERSION = 1
 
 
 class Report(ReportModel):
-    """One run. `started` and `finished` are ISO 8601 in UTC; `status` is "partial" for an interrupted run."""
+    """One run. `started` and `finished` are ISO 8601 in UTC; `status` is "partial" for an interrupted run.
+
+    `leads` is what a benchmark found over all its agents.
+    """
 
     schema_version: Literal[1] = 1
     kind: Kind
@@ -181,6 +199,7 @@ class Report(ReportModel):
     seed: Count
     threads: Threads | Literal["auto"]
     agents: tuple[AgentReport, ...]
+    leads: tuple[MeanLeadReport, ...] = ()
 
 
 def load_report(path: Path) -> Report:

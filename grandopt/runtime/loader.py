@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
+import sys
 from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, read
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.executors.waiting import sleeping_threads
 
 
 def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -> Executor:
@@ -17,7 +17,8 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
 
     No library but the one of the artifact's engine is imported. `trust` admits a payload that has to be
     unpickled, which runs code from it. `threads` replaces the manifest's number of threads; engines of torch
-    set it for the whole process, so the last loaded artifact decides.
+    set it for the whole process, so the last loaded artifact decides. Between calls threads sleep, unless the
+    artifact was found to be faster otherwise, or torch, imported before, came with threads that do not.
 
     Raises ArtifactError when the artifact is missing, damaged, not trusted, or does not fit this machine,
     this Python or these libraries; the message says which. Raises ConfigError for `threads` below 1.
@@ -28,8 +29,12 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
         artifact = read(Path(path))
         try:
             check_fit(artifact, trust=trust)
-            artifact.payloads()  # before any engine is imported; the engine checks its own once more
-            return _executor(artifact, artifact.manifest.threads if threads is None else threads)
+            if artifact.manifest.engine != "native":
+                # Before the engine is imported. Native artifacts are opened by path, and hold more than one
+                # process uses: their executor checks the two files that it opens.
+                artifact = artifact.holding()
+            with sleeping_threads():
+                return _executor(artifact, artifact.manifest.threads if threads is None else threads)
         except ArtifactError:
             if read(Path(path)).manifest == artifact.manifest:
                 raise
@@ -61,8 +66,10 @@ def check_fit(artifact: Artifact, *, trust: bool = False) -> None:
 def _check_library(path: Path, library: str, built_with: str) -> None:
     """Libraries promise to read their own files within a minor version, and Python its own bytecode."""
     if library == "python":
-        installed = platform.python_version()
+        installed = ".".join(map(str, sys.version_info[:3]))
     else:
+        from importlib import metadata  # costs more than the rest of loading a native artifact
+
         try:
             installed = metadata.version(library)
         except metadata.PackageNotFoundError as error:

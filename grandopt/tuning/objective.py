@@ -15,19 +15,30 @@ class Figures:
     """What was measured of one choice.
 
     Median and 99th percentile of the latency of one call in microseconds (`p99_us` is None where there
-    were too few samples), observations per second, and memory in MB.
+    were too few samples), observations per second, and memory in MB. `doubt` is the part of the latency that
+    may be the disturbance of a short measurement: it may be as low as `latency_us * (1 - doubt)`.
     """
 
     latency_us: float
     p99_us: float | None
     throughput: float
     memory_mb: float
+    doubt: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("latency_us", "throughput", "memory_mb"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise TuningError(f"{name} must be a number above 0, got {value}")
+        if not 0 <= self.doubt < 1:
+            raise TuningError(f"doubt must be at least 0 and below 1, got {self.doubt}")
+
+    @property
+    def at_best(self) -> Figures:
+        """The same choice had nothing disturbed it, as far as that may be."""
+        rest = 1.0 - self.doubt
+        tail = None if self.p99_us is None else self.p99_us * rest
+        return Figures(self.latency_us * rest, tail, self.throughput / rest, self.memory_mb)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a study or a report."""

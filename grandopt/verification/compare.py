@@ -86,15 +86,19 @@ def float32_check(oracle: Oracle, output: int, results: Sequence[Outputs]) -> Ou
     return OutputCheck(name, "max_abs", bound.error, bound.limit, bound.yardstick, case)
 
 
-def reduced_check(oracle: Oracle, output: int, results: Sequence[Outputs], limits: Limits) -> OutputCheck:
-    """Relative L2 error over all rows within the space: drawn, alone, edges, clean rows beside NaN.
+def reduced_check(
+    oracle: Oracle, output: int, results: Sequence[Outputs], limits: Limits, group: Group | None = None
+) -> OutputCheck:
+    """Relative L2 error over all rows within the space: drawn, alone, edges, clean rows beside NaN; with
+    `group` over the rows of that group.
 
     They are pooled, so that a case that is all wrong shows and one that is by nature near 0 is not judged by
     its own tiny norm. Values beyond an unbounded space only have to stay finite (see `layout`).
     """
     values, truth, own = [], [], []
     worst, worst_squares = None, -1.0
-    for item, result in zip(oracle.known, results, strict=True):
+    for place in range(len(oracle.known)) if group is None else group.members:
+        item, result = oracle.known[place], results[place]
         if item.case.kind == "beyond":
             continue
         clean = ~item.dirty
@@ -134,16 +138,16 @@ def decision_check(oracle: Oracle, output: int, results: Sequence[Outputs]) -> O
 
 
 def float32_agreement(
-    oracle: Oracle, results: Sequence[Outputs], checks: Sequence[OutputCheck]
+    oracle: Oracle, results: Sequence[Outputs], checks: Sequence[OutputCheck], group: Group
 ) -> list[Agreement]:
-    """Agreement on the drawn samples whose margin exceeds what float32 may be off by."""
+    """Agreement on the samples of a group whose margin exceeds what float32 may be off by."""
     found = []
     for output, spec in enumerate(oracle.specs):
         if output in oracle.decided:
-            known, answers = _drawn(oracle, results)
+            known, answers = _members(oracle, group, results)
             found.append(of_decisions(spec, output, known, answers, margin_limit(oracle)))
             continue
-        values, truth = _rows(oracle, oracle.groups[0], output, results)
+        values, truth = _rows(oracle, group, output, results)
         if spec.role == "scores":
             # Two scores that are each off by up to the limit can come twice as close.
             found.append(of_scores(spec, values, truth, 2 * checks[output].limit))
@@ -152,8 +156,10 @@ def float32_agreement(
     return found
 
 
-def reduced_agreement(oracle: Oracle, results: Sequence[Outputs], limits: Limits) -> list[Agreement]:
-    """Agreement on the drawn samples whose margin exceeds the error.
+def reduced_agreement(
+    oracle: Oracle, results: Sequence[Outputs], limits: Limits, group: Group
+) -> list[Agreement]:
+    """Agreement on the samples of a group whose margin exceeds the error.
 
     The error of scores is the candidate's own largest one. Behind a decision it cannot be seen,
     and is taken to be all that the limits allow: `relative_l2` of the largest score. A continuous
@@ -162,10 +168,10 @@ def reduced_agreement(oracle: Oracle, results: Sequence[Outputs], limits: Limits
     found = []
     for output, spec in enumerate(oracle.specs):
         if output in oracle.decided:
-            known, answers = _drawn(oracle, results)
+            known, answers = _members(oracle, group, results)
             found.append(of_decisions(spec, output, known, answers, limits.relative_l2))
             continue
-        values, truth = _rows(oracle, oracle.groups[0], output, results)
+        values, truth = _rows(oracle, group, output, results)
         if spec.role == "scores":
             found.append(of_scores(spec, values, truth, spread(values, truth).error))
         elif spec.role == "action":
@@ -173,9 +179,8 @@ def reduced_agreement(oracle: Oracle, results: Sequence[Outputs], limits: Limits
     return found
 
 
-def _drawn(oracle: Oracle, results: Sequence[Outputs]) -> tuple[list[Known], list[Outputs]]:
-    members = oracle.groups[0].members
-    return [oracle.known[place] for place in members], [results[place] for place in members]
+def _members(oracle: Oracle, group: Group, results: Sequence[Outputs]) -> tuple[list[Known], list[Outputs]]:
+    return [oracle.known[place] for place in group.members], [results[place] for place in group.members]
 
 
 def _rows(oracle: Oracle, group: Group, output: int, results: Sequence[Outputs]) -> tuple[Array, Array]:

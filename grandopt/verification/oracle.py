@@ -13,6 +13,7 @@ from grandopt.signature import Contract, TensorSpec
 from grandopt.verification import boundary
 from grandopt.verification.calls import CallError, Outputs, answers, call
 from grandopt.verification.decisions import is_decision, typical_scale
+from grandopt.verification.episodes import Episode
 from grandopt.verification.inputs import Case
 from grandopt.verification.known import Group, Known, decided_outputs, grouped, known
 from grandopt.verification.reference import Reference
@@ -39,7 +40,11 @@ class Oracle:
     `known` holds the cases with their answers, `probes` inputs beside decision boundaries; `groups` says
     which cases are judged together (the first one holds the drawn cases). `floats` and `decided` are the
     places of floating-point outputs and of decisions. `spreads` is the original's own error, and
-    `margin_yardstick` the largest relative margin at which its decision is not the reference's.
+    `margin_yardstick` the largest relative margin at which its decision is not the reference's. `score_scale`
+    is the usual size of scores, which margins are relative to (see `relative_margins`).
+
+    For an agent with state, `episodes` are what it is stepped through, and `steps` knows every step of them,
+    in order: there a case's state is the reference's own, and the groups are stretches of steps (`drift`).
     """
 
     contract: Contract
@@ -53,6 +58,9 @@ class Oracle:
     margin_yardstick: float
     reference_precision: str
     skipped: tuple[str, ...]
+    score_scale: float = 0.0
+    episodes: tuple[Episode, ...] = ()
+    steps: Oracle | None = None
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -103,7 +111,7 @@ class Oracle:
                 margin = max(margin, rounded_margin(reference, contract, (*learned, *probes), rng))
         return cls(
             contract, specs, floats, decided, learned, groups, spreads, probes, margin,
-            reference.precision, skipped,
+            reference.precision, skipped, scale,
         )  # fmt: skip
 
 

@@ -40,7 +40,8 @@ class Verification:
 
     `reason` is None when it passed, else the first check that failed, and by how much. `agreement` is the
     fraction of `agreement_samples` (those whose margin exceeds the error) with the same action, None where
-    the agent has no action to compare. `cases` counts the calls compared, `boundary_probes` the inputs next
+    the agent has no action to compare. `cases` counts the calls compared, `steps` those of
+    episodes through which an agent with state was stepped, `boundary_probes` the inputs next
     to decision boundaries. `skipped` says what could not be checked and why.
     """
 
@@ -51,6 +52,7 @@ class Verification:
     agreement: float | None = None
     agreement_samples: int = 0
     cases: int = 0
+    steps: int = 0
     boundary_probes: int = 0
     worst_case: str | None = None
     reference_precision: str = "float64"

@@ -17,6 +17,7 @@ from grandopt.verification.compare import (
     reduced_check,
     special_decisions,
 )
+from grandopt.verification.drift import Drift, drift
 from grandopt.verification.oracle import Oracle
 from grandopt.verification.result import OutputCheck, Verification
 
@@ -25,34 +26,49 @@ def verify(candidate: Executor, oracle: Oracle, *, precision: Precision, limits:
     """Compare a candidate with its original, through the call that is measured.
 
     `limits` applies to candidates whose `precision` is not "float32"; those that are have the float32 rule
-    (see `tolerance`), and must also decide like the reference beside decision boundaries. A candidate that
-    raises, writes to its inputs, or is not deterministic is a failed Verification, not an error.
+    (see `tolerance`), and must also decide like the reference beside decision boundaries. A candidate with
+    state is also stepped through whole episodes (see `drift`). One that raises, writes to its inputs, or is
+    not deterministic is a failed Verification, not an error.
     """
     try:
         results = answers(candidate, oracle.cases)
         refusal = layout(oracle, results, strict=precision == "float32") or special_decisions(oracle, results)
         probes = _probed(candidate, oracle) if precision == "float32" and refusal is None else []
+        stepped = drift(candidate, oracle, precision=precision, limits=limits) if refusal is None else Drift()
     except CallError as error:
         return _verdict(oracle, precision, str(error))
     if refusal is not None:
         return _verdict(oracle, precision, refusal)
-    if precision == "float32":
-        checks = [
-            decision_check(oracle, output, [*results, *probes])
-            if output in oracle.decided
-            else float32_check(oracle, output, results)
-            for output in range(len(oracle.specs))
-        ]
-        agreements = float32_agreement(oracle, results, checks)
-        required = 1.0
-    else:
-        checks = [reduced_check(oracle, output, results, limits) for output in oracle.floats]
-        agreements = reduced_agreement(oracle, results, limits)
-        required = limits.agreement
+    checks, agreements = _judged(oracle, precision, limits, results, probes)
+    checks += stepped.checks
+    agreements += stepped.agreements
+    required = 1.0 if precision == "float32" else limits.agreement
     exceeded = [_exceeded(check) for check in checks if not check.passed]
     differing = [agreement.refusal(required, evidence=precision != "float32") for agreement in agreements]
-    reason = next((line for line in (*exceeded, *differing) if line is not None), None)
+    found = (*exceeded, *differing, stepped.reason)
+    reason = next((line for line in found if line is not None), None)
     return _verdict(oracle, precision, reason, checks, agreements, probes=len(probes) > 0)
+
+
+def _judged(
+    oracle: Oracle,
+    precision: Precision,
+    limits: Limits,
+    results: Sequence[Outputs],
+    probes: Sequence[Outputs],
+) -> tuple[list[OutputCheck], list[Agreement]]:
+    """The checks of single calls."""
+    drawn = oracle.groups[0]
+    if precision != "float32":
+        checks = [reduced_check(oracle, output, results, limits) for output in oracle.floats]
+        return checks, reduced_agreement(oracle, results, limits, drawn)
+    checks = [
+        decision_check(oracle, output, [*results, *probes])
+        if output in oracle.decided
+        else float32_check(oracle, output, results)
+        for output in range(len(oracle.specs))
+    ]
+    return checks, float32_agreement(oracle, results, checks, drawn)
 
 
 def _probed(candidate: Executor, oracle: Oracle) -> list[Outputs]:
@@ -108,6 +124,7 @@ def _verdict(
         agreement=None if lowest is None else lowest.rate,
         agreement_samples=0 if lowest is None else lowest.samples,
         cases=len(oracle.known),
+        steps=0 if oracle.steps is None else len(oracle.steps.known),
         boundary_probes=sum(item.case.batch for item in oracle.probes) if probes else 0,
         worst_case=None if worst is None else worst.case,
         reference_precision=oracle.reference_precision,

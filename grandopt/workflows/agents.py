@@ -9,13 +9,16 @@ from grandopt.compiler.checkpoints import detect, reference
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.config.schema import AgentConfig, Job
 from grandopt.errors import InputError
-from grandopt.signature import Array, Signature
+from grandopt.signature import Array
 from grandopt.verification.samples import load_samples
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An agent whose files were read: its checkpoint, and recorded observations if the user gave some."""
+    """An agent whose files were read: its checkpoint, and recorded observations if the user gave some.
+
+    `samples` holds one array per input that is no recurrent state.
+    """
 
     name: str
     config: AgentConfig
@@ -44,5 +47,5 @@ def _open(name: str, config: AgentConfig, seed: int, samples: Path | None) -> Op
         checkpoint = reference.load(name, config.reference, seed)
     else:
         checkpoint = detect.load(name, config)
-    recorded = None if samples is None else load_samples(samples, Signature(checkpoint.inputs))
+    recorded = None if samples is None else load_samples(samples, checkpoint.observed)
     return Opened(name, config, checkpoint, recorded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,6 @@ from grandopt.errors import ConfigError, GrandoptError, InputError
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
-from grandopt.signature import Signature
 from grandopt.verification.samples import load_samples
 from grandopt.workflows.agents import Opened
 from grandopt.workflows.events import Listener, silent
@@ -41,6 +40,9 @@ def optimize(
     example_input: Any,
     *,
     name: str = "agent",
+    state: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] = (),
+    stepwise: bool = False,
     profile: str | None = None,
     output: Path | str = ".",
     samples: Path | str | None = None,
@@ -58,6 +60,9 @@ def optimize(
     `example_input` is one batch (an array or tensor [B, *shape], a tuple of them for several inputs, or a
     mapping by input name); its values are not used, only names, shapes and dtypes. `samples` names a .npz
     file of recorded observations. The module itself is not changed.
+    `state` declares a recurrent state: `{"h": "h_next"}` says that the output `h_next` is the next call's
+    input `h`; `StateConfig` lists what else can be said. `outputs` names the outputs in order (without it the
+    state is given last). `stepwise` makes a network over sequences [B, T, …] take one step at a time.
 
     Raises an InputError for arguments that do not fit, and GrandoptError with the reason when the agent
     could not be done; an agent for which nothing was faster is not an error (`agent.status` is "original
@@ -67,7 +72,7 @@ def optimize(
         check_agent_name(name)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    checkpoint = from_module(name, model, example_input)
+    checkpoint = from_module(name, model, example_input, state=state, outputs=outputs, stepwise=stepwise)
     job = _job(
         name,
         Overrides(
@@ -82,7 +87,7 @@ def optimize(
             resume=resume,
         ),
     )
-    recorded = None if samples is None else load_samples(Path(samples), Signature(checkpoint.inputs))
+    recorded = None if samples is None else load_samples(Path(samples), checkpoint.observed)
     opened = Opened(name, job.agents[name], checkpoint, recorded)
     report = optimize_opened(job, [opened], command=("grandopt.optimize", name), listener=listener)
     agent = report.agents[0]

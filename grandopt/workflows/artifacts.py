@@ -18,6 +18,7 @@ from grandopt.reporting.log import utc_now
 from grandopt.reporting.report import AgentReport, CandidateReport, Report, SourceReport
 from grandopt.runtime.loader import load
 from grandopt.signature import Array, Signature
+from grandopt.verification.episodes import with_states
 from grandopt.verification.inputs import ring
 from grandopt.verification.samples import load_samples
 from grandopt.workflows import records
@@ -66,7 +67,7 @@ def _measured(run: Run, group: Group, *, trust: bool, samples: Path | None) -> A
     signature = first.parsed_signature()
     subjects = [Subject(str(artifact.path), artifact.path, trust=trust) for artifact in group]
     run.tell(first.name, "measure", ", ".join(subject.label for subject in subjects))
-    recorded = None if samples is None else load_samples(samples, signature)
+    recorded = None if samples is None else _recorded(samples, group[0], trust=trust)
     inputs = ring(signature, samples=recorded, seed=run.job.seed)
     measurement = measure(subjects, inputs, run.release(threads(run)[-1]), run.pool)
     figures = {subject.label: _figures(measurement, subject, inputs) for subject in subjects}
@@ -85,6 +86,16 @@ def _measured(run: Run, group: Group, *, trust: bool, samples: Path | None) -> A
         original=figures[subjects[0].label],
         candidates=_rows(group, subjects, measurement, figures),
     )
+
+
+def _recorded(samples: Path, artifact: Artifact, *, trust: bool) -> tuple[Array, ...]:
+    """The samples of a file, with the states that the agent has at each."""
+    executor = load(artifact.path, trust=trust)
+    try:
+        observed = Signature(executor.signature.observed(executor.contract))
+        return with_states(executor, load_samples(samples, observed))
+    finally:
+        executor.close()
 
 
 def _rows(

@@ -22,7 +22,7 @@ MAX_SECONDS = 4.0
 
 
 def _steady(data: dict[str, Any]) -> bool:
-    """Whether no other work disturbed: a curve with an unstable point is measured again next time."""
+    """Whether no other work disturbed."""
     return all(point["stable"] for curve in data["curves"] for point in curve["points"])
 
 

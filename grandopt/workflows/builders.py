@@ -17,6 +17,7 @@ from grandopt.measurement.process import WorkerProcess
 from grandopt.workflows.entry import BUDGET_USED, EntryStatus
 
 BUILDER = "grandopt.workflows.builder"
+GRACE_S = 10.0
 
 Place = tuple[str, int]
 """A candidate's label and a number of threads."""
@@ -30,6 +31,20 @@ class Outcome:
     status: EntryStatus
     reason: str | None
     seconds: float
+    crashed: bool = False
+    """Whether its process ended, which another time it may not."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When building stops (monotonic seconds): at `enough`, or while nothing is verified yet, at `last`."""
+
+    enough: float
+    last: float
+
+    def until(self, usable: bool) -> float:
+        """The moment that holds when a usable candidate is there, or is not."""
+        return self.enough if usable else self.last
 
 
 class Builders:
@@ -57,15 +72,15 @@ class Builders:
         folder: Path,
         places: Sequence[Place],
         store: Store,
-        deadline: float,
+        patience: Patience,
         on_begin: Callable[[Sequence[Place], Sequence[Outcome]], None],
     ) -> list[Outcome]:
-        """Build candidates of the agent handed over in `folder`, in order, until `deadline` (monotonic).
+        """Build candidates of the agent handed over in `folder`, in order, as long as there is patience.
 
         One that is not begun or not ready by then is "not measured". Returns when no build runs any more.
         `on_begin(running, done)` is called, from the calling thread, whenever a build begins.
         """
-        batch = _Batch(deque(places), deadline)
+        batch = _Batch(deque(places), patience)
         threads = [
             threading.Thread(target=self._work, args=(number, batch, folder, store), daemon=True)
             for number in range(min(self.count, len(places)))
@@ -77,7 +92,11 @@ class Builders:
         try:
             working = len(threads)
             while working:
-                news = batch.news.get()
+                try:
+                    news = batch.news.get(timeout=batch.left())
+                except queue.Empty:
+                    batch.stop()
+                    continue
                 if news is None:
                     working -= 1
                 elif isinstance(news, Outcome):
@@ -89,8 +108,7 @@ class Builders:
         except BaseException:
             batch.waiting.clear()
             while any(thread.is_alive() for thread in threads):
-                for worker in list(self._workers.values()):
-                    worker.stop()
+                batch.stop()
                 for thread in threads:
                     thread.join(0.05)
             self.close()
@@ -109,15 +127,12 @@ class Builders:
         try:
             while (place := batch.take()) is not None:
                 batch.news.put(place)
-                start = time.monotonic()
-                status, reason = self._build(number, place, batch.deadline, folder, store)
-                batch.news.put(Outcome(place, status, reason, time.monotonic() - start))
+                batch.news.put(self._build(number, place, batch, folder, store))
         finally:
             batch.news.put(None)
 
-    def _build(
-        self, number: int, place: Place, deadline: float, folder: Path, store: Store
-    ) -> tuple[EntryStatus, str | None]:
+    def _build(self, number: int, place: Place, batch: _Batch, folder: Path, store: Store) -> Outcome:
+        start = time.monotonic()
         label, threads = place
         job = {
             "folder": str(folder),
@@ -126,19 +141,25 @@ class Builders:
             "store": str(store.root.absolute()),
             "limit_bytes": store.limit_bytes,
         }
-        left = max(0.01, deadline - time.monotonic())
         try:
             worker = self._workers.get(number)
             if worker is None or not worker.alive:
                 if worker is not None:
                     worker.kill()
                 worker = self._workers[number] = WorkerProcess(1, self._module)
-            answer = worker.ask(job, left)
-            return answer["status"], answer["reason"]
+            batch.busy[number] = worker
+            # The thread that waits for all builds ends this one in time; here is only a last resort.
+            answer = worker.ask(job, batch.patience.last - start + GRACE_S)
         except MeasurementError as error:
-            if time.monotonic() >= deadline:
-                return "not measured", f"{BUDGET_USED}: {left:.0f} s were not enough to build it"
-            return "failed", f"while it was built, {error}"
+            seconds = time.monotonic() - start
+            if batch.over:
+                late = f"{BUDGET_USED}: {seconds:.0f} s were not enough to build it"
+                return Outcome(place, "not measured", late, seconds)
+            return Outcome(place, "failed", f"while it was built, {error}", seconds, crashed=True)
+        finally:
+            batch.busy.pop(number, None)
+        batch.usable = batch.usable or answer["status"] == "verified"
+        return Outcome(place, answer["status"], answer["reason"], time.monotonic() - start)
 
 
 @dataclass
@@ -146,14 +167,30 @@ class _Batch:
     """What the threads of one `build` share."""
 
     waiting: deque[Place]
-    deadline: float
+    patience: Patience
+    usable: bool = False
 
     def __post_init__(self) -> None:
         self.news: queue.SimpleQueue[Place | Outcome | None] = queue.SimpleQueue()
+        self.busy: dict[int, WorkerProcess] = {}
+
+    def stop(self) -> None:
+        """End what is being built; the threads that wait for it learn that."""
+        for worker in list(self.busy.values()):
+            worker.stop()
+
+    def left(self) -> float:
+        """Seconds until building stops, as far as that is known now; at least a moment."""
+        return max(0.01, self.patience.until(self.usable) - time.monotonic())
+
+    @property
+    def over(self) -> bool:
+        """Whether building has stopped."""
+        return time.monotonic() >= self.patience.until(self.usable)
 
     def take(self) -> Place | None:
         """The next build, or None when there is none or no time for one."""
         try:
-            return self.waiting.popleft() if time.monotonic() < self.deadline else None
+            return None if self.over else self.waiting.popleft()
         except IndexError:
             return None

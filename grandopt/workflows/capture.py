@@ -5,28 +5,39 @@ from __future__ import annotations
 from grandopt.artifacts.store import Store
 from grandopt.compiler import build
 from grandopt.compiler.capture import saved
-from grandopt.compiler.capture.export import recapture
+from grandopt.compiler.capture.export import STAGE, recapture, unexported
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.identity import graph_digest, module_digest
 from grandopt.compiler.program import Program
 from grandopt.errors import BuildError
+from grandopt.workflows.setbacks import Setbacks
 
 
-def captured(checkpoint: Checkpoint, store: Store, seed: int = 0) -> Program:
+def captured(checkpoint: Checkpoint, store: Store, seed: int = 0, *, resume: bool = True) -> Program:
     """The program of a checkpoint, with its identity; its export comes from the store if it is there.
 
-    A kept export is used only while it still computes what the network does. The first capture, too, goes on
-    with what was kept, so that later ones find the same builds. Raises SignatureError and CaptureError as
+    A kept export is used only while it still computes what the network does; that a network cannot be
+    exported is kept, too. The first capture goes on with what was kept, so that later ones find the same
+    builds. With `resume` False it is captured anew. Raises SignatureError and CaptureError as
     `compiler.capture` does.
     """
     key = module_digest(checkpoint.module, checkpoint.inputs) if checkpoint.exported is None else None
-    content = None if key is None else store.note(key)
-    program = None if content is None else _recaptured(checkpoint, content, seed)
-    if program is None:
+    if key is None:
         program = build.capture(checkpoint, seed)
-        if key is not None and program.exported is not None:
-            program = _kept(checkpoint, program, store, key, seed)
+    else:
+        program = (_kept(checkpoint, store, key, seed) if resume else None) or _new(
+            checkpoint, store, key, seed
+        )
     return program.but(identity=graph_digest(program))
+
+
+def _kept(checkpoint: Checkpoint, store: Store, key: str, seed: int) -> Program | None:
+    """The program as an earlier run captured it."""
+    setback = Setbacks(store, resume=True).of(key)
+    if setback is not None:
+        return unexported(checkpoint, setback.told, seed)
+    content = store.note(key)
+    return None if content is None else _recaptured(checkpoint, content, seed)
 
 
 def _recaptured(checkpoint: Checkpoint, content: bytes, seed: int) -> Program | None:
@@ -37,8 +48,11 @@ def _recaptured(checkpoint: Checkpoint, content: bytes, seed: int) -> Program | 
     return recapture(checkpoint, exported, seed)
 
 
-def _kept(checkpoint: Checkpoint, program: Program, store: Store, key: str, seed: int) -> Program:
+def _new(checkpoint: Checkpoint, store: Store, key: str, seed: int) -> Program:
+    """The program captured now, and kept."""
+    program = build.capture(checkpoint, seed)
     if program.exported is None:
+        Setbacks(store, resume=True).keep(key, "refused", program.refusal(STAGE))
         return program
     try:
         content = saved.to_bytes(program.exported)

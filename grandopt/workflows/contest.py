@@ -6,11 +6,10 @@ agent, stays in the contest with its reason, so that the report can show it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,21 +21,34 @@ from grandopt.compiler.identity import compiler_identity, graph_digest
 from grandopt.compiler.program import Program
 from grandopt.config.schema import EagerOptions
 from grandopt.errors import BuildError, MeasurementError
+from grandopt.measurement.environment import crowded
 from grandopt.measurement.measure import measure
 from grandopt.measurement.result import Measurement
 from grandopt.measurement.settings import Settings
 from grandopt.measurement.subject import Subject
 from grandopt.runtime.loader import load
 from grandopt.signature import Array
+from grandopt.verification.drift import with_episodes
+from grandopt.verification.episodes import episodes, with_states
 from grandopt.verification.inputs import cases, ring
 from grandopt.verification.oracle import Oracle
 from grandopt.workflows.agents import Opened
-from grandopt.workflows.builders import Outcome, Place
-from grandopt.workflows.entry import BUDGET_USED, Contestant, Entry, asked, enter, known, placed
+from grandopt.workflows.builders import Outcome, Patience, Place
+from grandopt.workflows.entry import (
+    BUDGET_USED,
+    Contestant,
+    Entry,
+    EntryStatus,
+    asked,
+    enter,
+    known,
+    placed,
+)
 from grandopt.workflows.events import Level
 from grandopt.workflows.handover import hand_over
 from grandopt.workflows.known_answers import KnownAnswers
 from grandopt.workflows.run import Run
+from grandopt.workflows.setbacks import Setbacks
 
 ORIGINAL = "original"
 RING = 256
@@ -46,29 +58,40 @@ class Contest:
     """Builds, verifies and measures the candidates of one agent against its original."""
 
     def __init__(self, run: Run, opened: Opened, program: Program) -> None:
-        self.program = program
+        wanted = run.job.profile.engines, run.job.profile.precisions
+        missed = () if opened.samples is not None else build.left_out(program, *wanted)
+        self.program = program.but(identity=program.identity, refusals=(*program.refusals, *missed))
         self.original = build.original(program, run.store)
         self.candidates = {
             candidate.label: candidate
             for candidate in build.candidates(
                 program,
-                run.job.profile.engines,
-                run.job.profile.precisions,
+                *wanted,
                 every=run.job.profile.name == "maximum",
+                samples=opened.samples is not None,
             )
         }
         self._run = run
         self._opened = opened
+        self._setbacks = Setbacks(run.store, run.job.resume)
         self._entries: dict[Place, Entry] = {}
         self._rings: dict[int, tuple[Array, ...]] = {}
         identity = [graph_digest(program), *compiler_identity().values()]
         answers = KnownAnswers(partial(reference, program), run.store, identity)
         executor = load(self.original.path, trust=True)
-        self.oracle = Oracle.prepare(
+        self.samples = None if opened.samples is None else with_states(executor, opened.samples)
+        """The observations that the user recorded, with the states that the agent has at each."""
+        self.oracle = with_episodes(
+            Oracle.prepare(
+                answers,
+                executor,
+                cases(program.signature, samples=self.samples, seed=run.job.seed),
+                program.contract,
+                seed=run.job.seed,
+            ),
             answers,
             executor,
-            cases(program.signature, samples=opened.samples, seed=run.job.seed),
-            program.contract,
+            episodes(program.signature, program.contract, samples=opened.samples, seed=run.job.seed),
             seed=run.job.seed,
         )
         answers.keep()
@@ -78,60 +101,68 @@ class Contest:
             self.candidates,
             run.job.profile.limits,
             asked(self.oracle),
-            opened.samples,
+            self.samples,
         )
 
-    def build(self, places: Sequence[Place], deadline: float) -> None:
-        """Enter these candidates, in order, in parallel build processes, until `deadline` (monotonic).
+    def build(self, places: Sequence[Place], patience: Patience) -> None:
+        """Enter these candidates, in order, in parallel build processes, as long as there is patience.
 
-        What the store has, built and verified, is taken from there. An agent that cannot be handed to
-        another process is built in this one, one candidate after the other.
+        What an earlier run built and verified is taken from the store, and what failed then is not tried
+        again. An agent that cannot be handed to another process is built in this one, one candidate after
+        the other.
         """
-        missing = []
-        for place in places:
-            entry = known(self._contestant, self.candidates[place[0]], self._run.store, place[1])
-            if entry is None:
-                missing.append(place)
-            else:
-                self._enter(place, entry)
-        if self._entries:  # without any candidate even a build that failed before is worth another try
-            missing = [place for place in missing if not self._skip(place)]
+        missing = [place for place in places if not self._remembered(place)]
+        usable = any(entry.status == "verified" for entry in self._entries.values())
+        missing = [place for place in missing if not self._failed_before(place, usable)]
         if not missing:
             return
+        if usable:
+            patience = replace(patience, last=patience.enough)
         with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
             try:
                 hand_over(self._contestant, Path(name))
             except BuildError as error:
                 self._tell("build", f"built in this process: {error}", level="warning")
-                self._build_here(missing, deadline)
+                self._build_here(missing, patience)
                 return
-            news = partial(self._tell_builds, len(missing), deadline)
-            for outcome in self._run.builders.build(Path(name), missing, self._run.store, deadline, news):
-                entry = self._ended(outcome)
-                self._enter(outcome.place, entry)
-                self._give_up(outcome.place, entry)
+            news = partial(self._tell_builds, len(missing))
+            for outcome in self._run.builders.build(Path(name), missing, self._run.store, patience, news):
+                self._enter(outcome.place, self._ended(outcome))
+                self._keep_setback(outcome)
 
-    def _give_up(self, place: Place, entry: Entry) -> None:
-        """Note what could not be built within the budget, so that `--resume` does not wait for it again."""
-        if entry.status in ("failed", "not measured"):
-            budget = self._run.job.profile.budget_s
-            note = {"status": entry.status, "reason": entry.reason, "budget_s": budget}
-            self._run.store.put_note(self._attempt(place), json.dumps(note).encode())
-
-    def _skip(self, place: Place) -> bool:
-        """Whether an earlier run with at least this budget failed to build it; then it is entered so."""
-        body = self._run.store.note(self._attempt(place)) if self._run.job.resume else None
-        note = {} if body is None else json.loads(body)
-        if note.get("budget_s", 0) < self._run.job.profile.budget_s:
+    def _remembered(self, place: Place) -> bool:
+        """Whether an earlier run built and verified it; then it is entered so."""
+        if not self._run.job.resume:
             return False
-        reason = f"{note['reason']} (in an earlier run; --no-resume tries again)"
-        self._enter(place, Entry(self.candidates[place[0]], place[1], note["status"], reason))
+        entry = known(self._contestant, self.candidates[place[0]], self._run.store, place[1])
+        if entry is not None:
+            self._enter(place, entry)
+        return entry is not None
+
+    def _failed_before(self, place: Place, usable: bool) -> bool:
+        """Whether an earlier run could not build it; then it is entered so.
+
+        What was too slow then is tried again with a larger budget, or where no other candidate is usable.
+        """
+        setback = self._setbacks.of(self._key(place))
+        if setback is None:
+            return False
+        late = setback.budget_s is not None
+        if late and (not usable or (setback.budget_s or 0.0) < self._run.job.profile.budget_s):
+            return False
+        status: EntryStatus = "not measured" if late else "failed"
+        self._enter(place, Entry(self.candidates[place[0]], place[1], status, setback.told))
         return True
 
-    def _attempt(self, place: Place) -> str:
-        """The key of a candidate's building, whatever came of it."""
-        key = build.key(self.program, self.candidates[place[0]], place[1], self._opened.samples)
-        return hashlib.sha256(f"attempt {key}".encode()).hexdigest()
+    def _keep_setback(self, outcome: Outcome) -> None:
+        budget = self._run.job.profile.budget_s
+        if outcome.status == "not measured" and not crowded(self._run.builders.count):
+            self._setbacks.keep(self._key(outcome.place), outcome.status, outcome.reason or "", budget)
+        elif outcome.status == "failed" and not outcome.crashed:
+            self._setbacks.keep(self._key(outcome.place), outcome.status, outcome.reason or "")
+
+    def _key(self, place: Place) -> str:
+        return build.key(self.program, self.candidates[place[0]], place[1], self.samples)
 
     def entry(self, label: str, threads: int = 1) -> Entry:
         """The built and verified candidate `label`; built here and now on the first call."""
@@ -159,6 +190,11 @@ class Contest:
         self._enter((entry.candidate.label, entry.threads), again)
         return again
 
+    def drop(self, entry: Entry, reason: str) -> None:
+        """Take a candidate out of the contest that was verified but turned out not to be usable."""
+        dropped = replace(entry, status="failed", reason=reason)
+        self._enter((entry.candidate.label, entry.threads), dropped)
+
     def _entered(self, candidate: Candidate, threads: int) -> Entry:
         store = self._run.store
         return known(self._contestant, candidate, store, threads) or enter(
@@ -171,9 +207,10 @@ class Contest:
             level: Level = "warning" if entry.status == "failed" else "info"
             self._tell("verify", f"{entry.label} {entry.status}: {entry.reason}", level=level)
 
-    def _build_here(self, places: Sequence[Place], deadline: float) -> None:
+    def _build_here(self, places: Sequence[Place], patience: Patience) -> None:
         for label, threads in places:
-            if time.monotonic() < deadline:
+            usable = any(entry.status == "verified" for entry in self._entries.values())
+            if time.monotonic() < patience.until(usable):
                 self.entry(label, threads)
             else:
                 late = Entry(self.candidates[label], threads, "not measured", BUDGET_USED)
@@ -190,14 +227,12 @@ class Contest:
             return Entry(candidate, threads, "failed", lost)
         return Entry(candidate, threads, outcome.status, outcome.reason)
 
-    def _tell_builds(
-        self, total: int, deadline: float, running: Sequence[Place], done: Sequence[Outcome]
-    ) -> None:
+    def _tell_builds(self, total: int, running: Sequence[Place], done: Sequence[Outcome]) -> None:
         names = ", ".join(placed(*place) for place in running)
-        self._tell("build", f"{names} ({len(done)} of {total} done)", deadline - time.monotonic())
+        self._tell("build", f"{len(done)} of {total} done, now {names}")
 
-    def _tell(self, step: str, message: str, left: float | None = None, level: Level = "info") -> None:
-        self._run.tell(self.program.name, step, message, level=level, remaining_s=left)
+    def _tell(self, step: str, message: str, level: Level = "info") -> None:
+        self._run.tell(self.program.name, step, message, level=level)
 
     def measure(self, entries: list[Entry], settings: Settings) -> Measurement:
         """The original and the given candidates, interleaved in the same worker processes."""
@@ -211,17 +246,12 @@ class Contest:
             raise MeasurementError(f"{entry.label} was not built and cannot be measured: {entry.reason}")
         return entry.artifact
 
-    @property
-    def samples(self) -> tuple[Array, ...] | None:
-        """The observations that the user recorded."""
-        return self._opened.samples
-
     def observations(self, batch: int) -> tuple[Array, ...]:
         """The ring of distinct inputs that measuring rotates through."""
         if batch not in self._rings:
             self._rings[batch] = ring(
                 self.program.signature,
-                samples=self._opened.samples,
+                samples=self.samples,
                 count=RING,
                 batch=batch,
                 seed=self._run.job.seed,

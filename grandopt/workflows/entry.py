@@ -100,7 +100,9 @@ def known(agent: Contestant, candidate: Candidate, store: Store, threads: int) -
 
 def _judged(candidate: Candidate, threads: int, artifact: Artifact, verdict: Verification) -> Entry:
     if not verdict.passed:
-        return Entry(candidate, threads, "refused", verdict.reason, artifact, verdict)
+        defect = artifact.manifest.options.get("known_defect")
+        reason = verdict.reason if defect is None else f"{verdict.reason} (known: {defect})"
+        return Entry(candidate, threads, "refused", reason, artifact, verdict)
     return Entry(candidate, threads, "verified", None, artifact, verdict)
 
 
@@ -129,4 +131,6 @@ def asked(oracle: Oracle) -> str:
             digest.update(f"{array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
     digest.update(repr((oracle.spreads, oracle.margin_yardstick, oracle.groups)).encode())
+    if oracle.steps is not None:
+        digest.update(asked(oracle.steps).encode())
     return digest.hexdigest()

@@ -61,7 +61,8 @@ class Evaluation:
         best = min([*scores.values(), *([] if leader is None else [leader])], default=None)
         if best is None:
             return None
-        ahead = sorted((value, choice) for choice, value in scores.items() if value <= CLEAR_LOSER * best)
+        chances = {choice: self.score(figures.at_best) for choice, figures in self._glances.items()}
+        ahead = sorted((scores[choice], choice) for choice, at in chances.items() if at <= CLEAR_LOSER * best)
         for group, members in _grouped([choice for _, choice in ahead[:MOST_IN_SECOND]]):
             if time.monotonic() > self._end:
                 break
@@ -83,7 +84,7 @@ class Evaluation:
             if choice in self._broken:
                 raise Infeasible(self._broken[choice])
         figures = self._glances[choice]
-        if prune(self.score(figures)):
+        if prune(self.score(figures.at_best)):
             return figures
         self._figures_of |= self._round([choice], self._settings(group))
         if choice in self._broken:
@@ -155,6 +156,7 @@ class Evaluation:
     def _figures(self, measurement: Measurement, entry: Entry, group: Group) -> Figures:
         original = measurement.summary(ORIGINAL).p50_us
         drift = self._first.setdefault(group, original) / original
+        speedup = measurement.ratio(ORIGINAL, entry.label)
         summary = measurement.summary(entry.label)
         artifact = self._contest.artifact(entry)
         return Figures(
@@ -162,6 +164,7 @@ class Evaluation:
             p99_us=None if summary.p99_us is None else summary.p99_us * drift,
             throughput=summary.qps / drift,
             memory_mb=self._memory(Subject(entry.label, artifact.path, trust=True)),
+            doubt=1.0 - speedup.value / speedup.high,
         )
 
     def _memory(self, subject: Subject) -> float:
@@ -179,8 +182,7 @@ class Evaluation:
     def _tell(self, step: str, message: str, group: Group) -> None:
         at = "" if group[0] == 1 else f", {group[0]} threads"
         batch = "" if group[1] == 1 else f", batch {group[1]}"
-        remaining = self._end - time.monotonic()
-        self._run.tell(self._contest.program.name, step, f"{message}{at}{batch}", remaining_s=remaining)
+        self._run.tell(self._contest.program.name, step, f"{message}{at}{batch}")
 
 
 def _grouped(choices: Sequence[Choice]) -> Iterator[tuple[Group, list[Choice]]]:

@@ -11,7 +11,7 @@ from grandopt.errors import ArtifactError, OutputError
 
 
 def export_c(path: Path, folder: Path) -> tuple[str, ...]:
-    """Write the agent's C source, header, shared objects, examples and Makefile into `folder`.
+    """Write the agent's header, libraries (static and shared), C source, examples and Makefile into `folder`.
 
     `folder` is made if it is missing and must be empty. Returns the names of the files. Raises ArtifactError
     when the artifact is not a native one or is damaged, OutputError when the folder cannot be written.
@@ -37,13 +37,17 @@ def export_c(path: Path, folder: Path) -> tuple[str, ...]:
 def _files(artifact: Artifact) -> dict[str, bytes]:
     options = artifact.manifest.options
     try:
-        libraries = {
-            f"agent.{level}.so": artifact.payload(f"agent.{level}.so") for level in options["levels"]
-        }
-        start, size = options["weights_offset"], options["weights_bytes"]
+        shared = {level: artifact.payload(f"agent.{level}.so") for level in options["levels"]}
+        symbol, start, size = options["symbol"], options["weights_offset"], options["weights_bytes"]
         with zipfile.ZipFile(io.BytesIO(artifact.payload("source.zip"))) as archive:
-            source = {Path(name).name: archive.read(name) for name in archive.namelist()}
+            files = {Path(name).name: archive.read(name) for name in archive.namelist()}
+        weights = next(iter(shared.values()))[start : start + size]
+        # The archive keeps the place of the weights in the static libraries empty: they are stored once per
+        # level already.
+        for level, offset in options.get("static_weights_offsets", {}).items():
+            hollow = files[f"lib{symbol}.{level}.a"]
+            files[f"lib{symbol}.{level}.a"] = hollow[:offset] + weights + hollow[offset + size :]
     except (KeyError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"{artifact.path}: holds no C source ({error}); build it again") from error
-    first = next(iter(libraries.values()))
-    return {**libraries, **source, "weights.bin": first[start : start + size]}
+        raise ArtifactError(f"{artifact.path}: holds no C libraries ({error}); build it again") from error
+    named = {f"lib{symbol}.{level}.so": content for level, content in shared.items()}
+    return {**files, **named, "weights.bin": weights}

@@ -21,6 +21,9 @@ from grandopt.workflows.run import Run
 MEASURING = ("measurement", "runtime", "signature.py")
 """The parts of grandopt that decide what is measured, and how."""
 
+MOST_RUNS = 3
+"""In how many runs an unsettled result is replaced by a new one before it is kept as it is."""
+
 
 def once(
     run: Run,
@@ -28,12 +31,13 @@ def once(
     artifacts: Sequence[Artifact],
     settings: Any,
     measure: Callable[[], dict[str, Any]],
-    worth_keeping: Callable[[dict[str, Any]], bool] = lambda data: True,
+    settled: Callable[[dict[str, Any]], bool] = lambda data: True,
 ) -> dict[str, Any]:
     """The result of `measure` as plain data, with the moment in "measured": kept from an earlier run or new.
 
-    A kept one is of the same artifacts, settings, machine, libraries and code. A new one for which
-    `worth_keeping` is False is given, but not kept.
+    A kept one is of the same artifacts, settings, machine, libraries and code. One for which `settled` is
+    False (other work disturbed) is measured again by the next runs, MOST_RUNS times in all; nothing is
+    measured twice in one run.
     """
     parts = [
         what,
@@ -45,12 +49,12 @@ def once(
         code_digest(MEASURING),
     ]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    kept = run.store.note(key) if run.job.resume else None
-    if kept is not None:
-        data: dict[str, Any] = json.loads(kept)
-        return data
+    note = run.store.note(key) if run.job.resume or key in run.taken else None
+    kept: dict[str, Any] = {"runs": 0, "data": {}} if note is None else json.loads(note)
+    if kept["runs"] and (kept["runs"] >= MOST_RUNS or settled(kept["data"]) or key in run.taken):
+        return dict(kept["data"])
     moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     data = {**measure(), "measured": moment}
-    if worth_keeping(data):
-        run.store.put_note(key, json.dumps(data).encode())
+    run.store.put_note(key, json.dumps({"runs": kept["runs"] + 1, "data": data}).encode())
+    run.taken.add(key)
     return data

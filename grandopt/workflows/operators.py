@@ -13,6 +13,7 @@ from grandopt.compiler.build import Candidate
 from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.compiler.networks.null_agent import INPUTS, NullAgent
 from grandopt.compiler.program import Program
+from grandopt.config.schema import EngineOptions, NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
 from grandopt.errors import EngineError, GrandoptError, MeasurementError
 from grandopt.measurement.measure import measure
 from grandopt.measurement.operators import OperatorProfile, profiled
@@ -56,7 +57,7 @@ def _report(run: Run, contest: Contest, entry: Entry | None) -> OperatorReport:
         found = profiled(subject, contest.observations(1), run.pool, threads=threads)
     except MeasurementError as error:
         return OperatorReport(label=label, engine=artifact.manifest.engine, reason=str(error))
-    null_us, null_reason = _null(run, entry, threads)
+    null_us, null_note = _null(run, entry, threads)
     rows = _rows(found)
     return OperatorReport(
         label=label,
@@ -66,7 +67,7 @@ def _report(run: Run, contest: Contest, entry: Entry | None) -> OperatorReport:
         layers=_layers(found.operators),
         engine_us=null_us,
         engine_share=None if null_us is None else null_us / found.call_us,
-        engine_reason=null_reason,
+        engine_reason=null_note,
         fused=_fused(artifact, found.operators),
         reason=found.reason,
     )
@@ -99,25 +100,47 @@ def _fused(artifact: Artifact, operators: Sequence[OperatorTime]) -> tuple[str, 
 
 
 def _null(run: Run, entry: Entry | None, threads: int) -> tuple[float | None, str | None]:
-    """Median µs of a call that does nothing, through the same engine; or None and the reason."""
+    """Median µs of a call that does nothing, through the same engine, and in what it differs; or the reason
+    why there is none."""
     try:
         with torch.random.fork_rng():
             checkpoint = from_module("null_agent", NullAgent(), torch.zeros(1, INPUTS))
         program = captured(checkpoint, run.store, run.job.seed)
-        artifact = build.original(program, run.store) if entry is None else _built(run, program, entry)
+        artifact, note = (
+            (build.original(program, run.store), None) if entry is None else _built(run, program, entry)
+        )
         inputs = ring(program.signature, seed=run.job.seed)
         settings = Settings.quick(threads=threads, seed=run.job.seed)
         measurement = measure([Subject("null", artifact.path, trust=True)], inputs, settings, run.pool)
-        return measurement.summary("null").p50_us, None
+        return measurement.summary("null").p50_us, note
     except GrandoptError as error:
         return None, f"the null agent could not be measured: {error}"
 
 
-def _built(run: Run, program: Program, entry: Entry) -> Artifact:
-    """The null agent in the entry's engine; in float32 where there is nothing to reduce the precision of."""
+def _built(run: Run, program: Program, entry: Entry) -> tuple[Artifact, str | None]:
+    """The null agent in the entry's engine; in float32, and a note that says so, where it cannot be reduced.
+
+    Static quantization has no samples of it, a reduction of the precision no layers.
+    """
+    candidate = entry.candidate
     try:
-        return build.build(program, entry.candidate, run.store, threads=entry.threads)
-    except EngineError:
-        # Static quantization has no samples of it, a reduction of the precision no layers.
-        options = type(entry.candidate.options)()
-        return build.build(program, Candidate("float32", options), run.store, threads=entry.threads)
+        return build.build(program, candidate, run.store, threads=entry.threads), None
+    except EngineError as error:
+        plain = Candidate("float32", full_precision(candidate.options))
+        if plain == candidate:
+            raise
+        artifact = build.build(program, plain, run.store, threads=entry.threads)
+        return artifact, f"the engine's own time is that of float32, because in {candidate.precision} {error}"
+
+
+def full_precision(options: EngineOptions) -> EngineOptions:
+    """The same options without what an engine itself does to the precision."""
+    match options:
+        case NativeOptions():
+            return options.model_copy(update={"weights": "float32"})
+        case OnnxRuntimeOptions():
+            return options.model_copy(update={"quantization": "none"})
+        case OpenVinoOptions():
+            return options.model_copy(update={"inference_precision": "f32"})
+        case _:
+            return options

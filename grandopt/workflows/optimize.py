@@ -65,8 +65,9 @@ def optimize_opened(
             listener(event)
 
         try:
+            limit = machine_limit()  # alone, before any other process of this run is there
             with running(job, job.output / STATE / "store", tell) as run:
-                limit = machine_limit()
+                run.start_measuring()
                 for report in attempts(run, opened, partial(optimize_agent, limit=limit)):
                     done.append(report)
                     write_report(summary.report(done, _waiting(job, opened[len(done) :]), "partial"), path)

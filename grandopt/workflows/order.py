@@ -18,7 +18,7 @@ SMALL = ("native", "inductor", "onnxruntime", "torchscript", "openvino", "eager"
 LARGE = ("torchscript", "openvino", "native", "onnxruntime", "inductor", "eager")
 PRECISIONS = {
     False: ("float32", "bfloat16", "int8_dynamic", "int8_static"),
-    True: ("bfloat16", "float32", "int8_static", "int8_dynamic"),
+    True: ("bfloat16", "int8_dynamic", "float32", "int8_static"),
 }
 
 

@@ -10,7 +10,6 @@ from grandopt.compiler.program import Program
 from grandopt.config.schema import AgentConfig, Profile
 from grandopt.measurement.cold import ColdStart
 from grandopt.measurement.curve import FIT
-from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement, Ratio
 from grandopt.reporting.figures import Figures, RatioReport
 from grandopt.reporting.report import (
@@ -33,13 +32,11 @@ def figures(
     *,
     cold: ColdStart | None = None,
     cold_measured: str | None = None,
-    limit: MachineLimit | None = None,
-    work: Work | None = None,
+    limit_us: float | None = None,
 ) -> Figures:
-    """The figures of one subject, with the cold ones and the machine's limit where they were taken."""
+    """The figures of one subject, with the cold ones where they were taken, beside the machine's limit."""
     summary = measurement.summary(label)
     samples = measurement.samples(label)
-    limit_us = None if limit is None or work is None else work.limit_us(limit)
     return Figures(
         p50_us=summary.p50_us,
         p90_us=summary.p90_us,

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
-from grandopt.measurement.cold import ColdStart, cold_start
-from grandopt.measurement.limit import MachineLimit
 from grandopt.measurement.result import Measurement
-from grandopt.measurement.subject import Subject
 from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import CandidateReport, CandidateStatus
 from grandopt.tuning.result import Trial, TuningResult
 from grandopt.workflows import records
+from grandopt.workflows.cold import cold_figures
 from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.decision import Decision
 from grandopt.workflows.entry import BUDGET_USED, Entry
-from grandopt.workflows.once import once
 from grandopt.workflows.run import Run
-from grandopt.workflows.work import Work
 
 INFEASIBLE: dict[str, CandidateStatus] = {
     "refused": "refused",
@@ -29,11 +22,16 @@ INFEASIBLE: dict[str, CandidateStatus] = {
 
 
 def candidate_rows(
-    contest: Contest, found: TuningResult, measurement: Measurement, decision: Decision
+    contest: Contest,
+    found: TuningResult,
+    measurement: Measurement,
+    decision: Decision,
+    limit_us: float | None = None,
 ) -> tuple[CandidateReport, ...]:
     """A row for every candidate that there was, tried or not, by label and threads.
 
-    Figures are those of the final measurement; what did not come that far has its reason.
+    Figures are those of the final measurement, with their distance to the machine's limit for the agent where
+    that is given; what did not come that far has its reason.
     """
     # Of several batch sizes the best trial stands for the candidate, so the worst come first.
     ranked = sorted(found.trials, key=lambda trial: -(trial.score or 0.0))
@@ -46,20 +44,22 @@ def candidate_rows(
     for place in sorted({*tried, *entered, *untried}):
         label, threads = place
         entry = entered.get(place) or Entry(contest.candidates[label], threads, "verified")
-        if entry.label in measured:
-            rows.append(_measured(entry, measurement, decision))
+        if entry.label in measured and entry.status == "verified":
+            rows.append(_measured(entry, measurement, decision, limit_us))
         else:
             rows.append(_searched(entry, tried.get(place), found.best))
     return tuple(rows)
 
 
-def _measured(entry: Entry, measurement: Measurement, decision: Decision) -> CandidateReport:
+def _measured(
+    entry: Entry, measurement: Measurement, decision: Decision, limit_us: float | None
+) -> CandidateReport:
     speedup = measurement.ratio(ORIGINAL, entry.label)
     chosen = decision.winner is not None and decision.winner.label == entry.label
     return records.candidate(
         entry,
         status="chosen" if chosen else "slower",
-        figures=records.figures(measurement, entry.label),
+        figures=records.figures(measurement, entry.label, limit_us=limit_us),
         speedup=records.ratio(speedup),
         reason=None if chosen else _behind(measurement, decision, entry),
     )
@@ -99,21 +99,9 @@ def measured_figures(
     contest: Contest,
     measurement: Measurement,
     entry: Entry | None,
-    limit: MachineLimit,
-    amount: Work,
+    limit_us: float,
 ) -> Figures:
     """All figures of a candidate, or for None of the original, with those of a fresh process."""
     label = ORIGINAL if entry is None else entry.label
-    artifact = contest.original if entry is None else contest.artifact(entry)
-    subject = Subject(label, artifact.path, trust=True)
-    inputs = [array[:1] for array in contest.observations(1)]
-    threads = measurement.settings.threads
-
-    def measured() -> dict[str, Any]:
-        run.tell(contest.program.name, "start", f"{label} in a fresh process")
-        return asdict(cold_start(subject, inputs, threads=threads))
-
-    data = once(run, "cold", [artifact], [threads, run.job.seed], measured)
-    moment = data.pop("measured")
-    cold = ColdStart(**data)
-    return records.figures(measurement, label, cold=cold, cold_measured=moment, limit=limit, work=amount)
+    cold, moment = cold_figures(run, contest, entry, measurement.settings.threads)
+    return records.figures(measurement, label, cold=cold, cold_measured=moment, limit_us=limit_us)

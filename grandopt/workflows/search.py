@@ -20,11 +20,14 @@ from grandopt.tuning.result import Infeasible, State, Stop, Trial, TuningResult
 from grandopt.tuning.space import Choice, Space
 from grandopt.tuning.study import finished
 from grandopt.tuning.study import run as run_study
-from grandopt.workflows.builders import Place
+from grandopt.workflows.builders import Patience, Place
 from grandopt.workflows.contest import Contest
 from grandopt.workflows.evaluation import Evaluation
 from grandopt.workflows.order import likely_first
 from grandopt.workflows.run import Run
+
+LEAST_SHARE = 0.25
+"""Share of an agent's time budget that building gets where capturing it took longer than it should."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,23 @@ def search(run: Run, contest: Contest, wanted: Search) -> TuningResult:
 def build_all(run: Run, contest: Contest, budget_s: float, counts: Sequence[int] | None = None) -> None:
     """Build and verify all candidates, the likely winners first, until `budget_s` seconds are used up.
 
-    `counts` are the thread counts to build for, else those to try; all candidates come at the first of them
-    before any comes at another.
+    However little is left of the agent's budget, building gets LEAST_SHARE of it; and while no candidate is
+    verified it goes on for another such share, because one that comes late is better than none. `counts` are
+    the thread counts to build for, else those to try; all candidates come at the first of them before any
+    comes at another.
     """
     amount = build.flop(contest.program)
     order = [candidate.label for candidate in likely_first(contest.candidates.values(), amount)]
-    wanted: list[Place] = [(label, count) for count in counts or threads(run) for label in order]
-    contest.build(wanted, time.monotonic() + max(1.0, budget_s))
+    tried = counts or threads(run)
+    wanted: list[Place] = [
+        (label, count)
+        for count in tried
+        for label in order
+        if count == tried[0] or contest.candidates[label].engine not in build.ON_THE_CALLERS_THREAD
+    ]
+    least = LEAST_SHARE * run.job.profile.budget_s
+    enough = time.monotonic() + max(least, budget_s)
+    contest.build(wanted, Patience(enough, enough + least))
 
 
 def threads(run: Run) -> tuple[int, ...]:

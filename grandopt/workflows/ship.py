@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,5 @@ def ship(artifact: Artifact, folder: Path, name: str, evidence: dict[str, Any]) 
 
     Raises OutputError when the folder cannot be written, or holds something that is not an artifact.
     """
-    manifest = artifact.manifest.model_copy(update={"name": name, "evidence": evidence})
-    files = {entry.name: artifact.payload(entry.name) for entry in manifest.payload}
-    return write(folder, manifest, files)
+    manifest = replace(artifact.manifest, name=name, evidence=evidence)
+    return write(folder, manifest, artifact.payloads())

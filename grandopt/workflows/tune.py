@@ -17,10 +17,10 @@ from grandopt.tuning.result import Trial
 from grandopt.workflows import records
 from grandopt.workflows.agents import Opened, open_agents
 from grandopt.workflows.attempt import attempts
-from grandopt.workflows.capture import captured
-from grandopt.workflows.contest import ORIGINAL, Contest
+from grandopt.workflows.contest import ORIGINAL
 from grandopt.workflows.decision import Decision
 from grandopt.workflows.events import Listener, silent
+from grandopt.workflows.prepared import prepared
 from grandopt.workflows.rows import candidate_rows
 from grandopt.workflows.run import STATE, Run, running, storage_url
 from grandopt.workflows.search import Search, build_all, search
@@ -74,12 +74,7 @@ def tune_job(
 def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
     """One agent's study, and how its best choice was built and verified."""
     stages, name = Stages(), opened.name
-    with stages.step("capture"):
-        run.tell(name, "capture", f"{opened.checkpoint.source.format} checkpoint")
-        program = captured(opened.checkpoint, run.store, run.job.seed)
-    with stages.step("reference"):
-        run.tell(name, "reference", "the original in float64")
-        contest = Contest(run, opened, program)
+    contest = prepared(run, opened, stages)
     with stages.step("build"):
         build_all(run, contest, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
     with stages.step("search"):
@@ -103,7 +98,7 @@ def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
         verification_reference=contest.oracle.reference_precision,
         tuning=found.to_json(),
         stages=stages.seconds,
-        **records.subject(program, work(program)),
+        **records.subject(contest.program, work(contest.program)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def test_what_was_written_is_read(folder: Path, manifest: Manifest) -> None:
     assert artifact == read(folder / "manifest.json")
     assert artifact.payloads() == FILES
     assert artifact.payload_path("program.pt2").read_bytes() == FILES["program.pt2"]
-    assert artifact.manifest.model_copy(update={"payload": ()}).digest == manifest.digest
+    assert replace(artifact.manifest, payload=()).digest == manifest.digest
     assert [entry.size for entry in artifact.manifest.payload] == [7, 1000]
 
 
@@ -42,12 +43,28 @@ def _change(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     [
         (lambda data: data.update(format_version=2), "format version 2, this grandopt reads version 1"),
         (lambda data: data.pop("format_version"), "states no format_version"),
-        (lambda data: data.pop("engine"), "field engine: Field required"),
-        (lambda data: data.update(speed="high"), "field speed: Extra inputs are not permitted"),
-        (lambda data: data.update(threads=0), "field threads: "),
+        (lambda data: data.update(format_version=True), "format version True"),
+        (lambda data: data.pop("engine"), "field engine: is missing"),
+        (lambda data: data.update(speed="high"), "field speed: is unknown; known are format_version, name"),
+        (lambda data: data.update(threads=0), "field threads: must be at least 1, is 0"),
+        (lambda data: data.update(threads=True), "field threads: must be a whole number, is True"),
+        (lambda data: data.update(threads="1"), "field threads: must be a whole number, is '1'"),
+        (lambda data: data.update(name=None), "field name: must be a string, is None"),
+        (lambda data: data.update(options=[]), "field options: must be an object, is \\[\\]"),
+        (lambda data: data.update(passes="fold"), "field passes: must be a list, is 'fold'"),
+        (lambda data: data.update(cpu_features=["avx2", 5]), "field cpu_features.1: must be a string, is 5"),
+        (lambda data: data.update(requires={"torch": 2}), "field requires.torch: must be a string, is 2"),
+        (lambda data: data.update(trusted_only=1), "field trusted_only: must be true or false, is 1"),
+        (lambda data: data.update(source=[]), "source: must be an object, is \\[\\]"),
+        (
+            lambda data: data["source"].update(weights="x" * 99),
+            r"source: field weights: must be one of file, .*…",
+        ),
+        (lambda data: data["source"].pop("format"), "source: field format: is missing"),
+        (lambda data: data["payload"].append(7), "payload.2: must be an object, is 7"),
         (lambda data: data["payload"][0].update(name="../../etc/passwd"), "not a plain file name"),
         (lambda data: data["payload"][0].update(sha256="../x"), "not a plain file name with a digest"),
-        (lambda data: data["payload"][0].update(size=-1), "field payload.0.size: "),
+        (lambda data: data["payload"][0].update(size=-1), "payload.0: field size: must be at least 0, is -1"),
     ],
 )
 def test_a_wrong_manifest_names_the_field(

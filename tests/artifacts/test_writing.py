@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,14 +20,15 @@ from grandopt.errors import OutputError
 
 # Writes artifact after artifact into argv[1]: the version is in the name and in both payload files.
 WRITER = """
-import sys
+import json, sys
+from dataclasses import replace
 from pathlib import Path
 from grandopt.artifacts.artifact import read, write
 from grandopt.artifacts.manifest import Manifest
-template = Manifest.model_validate_json(sys.argv[2])
+template = Manifest.from_json(json.loads(sys.argv[2]))
 def write_version(version):
     files = {"a.bin": f"a{version}".encode() * 5000, "b.bin": f"b{version}".encode() * 5000}
-    write(Path(sys.argv[1]), template.model_copy(update={"name": f"v{version}"}), files)
+    write(Path(sys.argv[1]), replace(template, name=f"v{version}"), files)
 """
 
 # Runs the same write again and again in forked children; the n-th child is killed at its n-th change to
@@ -92,8 +95,8 @@ def test_killed_at_every_step_a_complete_artifact_remains(
     folder = tmp_path / "gate"
     if before:
         files = {"a.bin": b"a1" * 5000, "b.bin": b"b1" * 5000}
-        write(folder, manifest.model_copy(update={"name": "v1"}), files)
-    done = _run(KILLED_AT_EVERY_STEP, str(folder), manifest.model_dump_json(), str(before))
+        write(folder, replace(manifest, name="v1"), files)
+    done = _run(KILLED_AT_EVERY_STEP, str(folder), json.dumps(manifest.to_json()), str(before))
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 8
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gate"], "left-overs beside the artifact"
@@ -104,7 +107,7 @@ def test_killed_at_random_moments_a_complete_artifact_remains(tmp_path: Path, ma
     folder = tmp_path / "gate"
     for attempt in range(12):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITES_FOR_EVER, str(folder), manifest.model_dump_json()],
+            [sys.executable, "-c", WRITES_FOR_EVER, str(folder), json.dumps(manifest.to_json())],
             stdout=subprocess.PIPE,
         )
         assert writer.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from grandopt.artifacts.machine import architecture
 from grandopt.artifacts.store import Store
 from grandopt.compiler import build as building
 from grandopt.compiler.build import Candidate, build, candidates, key, original
-from grandopt.compiler.candidates import LIST
+from grandopt.compiler.candidates import LIST, left_out
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.capture.torchscript import trace
 from grandopt.compiler.checkpoints.memory import from_module
@@ -69,7 +70,8 @@ def test_candidates_read_from_plain_to_reduced() -> None:
 
 def test_candidates_of_the_compiled_engines() -> None:
     of = program(Policy)
-    assert _labels(of, *PRECISIONS, engines=("native",)) == ["native/float32", "native/bfloat16"]
+    native = ["native/float32", "native/bfloat16", "native/int8_dynamic"]
+    assert _labels(of, *PRECISIONS, engines=("native",)) == native
     usual = _labels(of, *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
     assert usual == [
         "inductor/float32",
@@ -77,15 +79,28 @@ def test_candidates_of_the_compiled_engines() -> None:
         "onnxruntime/float32",
         "openvino/float32",
         "openvino/float32/no-snippets",
+        "inductor/bfloat16",
         "openvino/bfloat16",
         "onnxruntime/int8_dynamic",
         "onnxruntime/int8_static",
+        "openvino/int8_static",
     ]
-    assert _labels(_archive(of), *PRECISIONS, engines=("inductor", "onnxruntime", "openvino")) == usual
+    archived = _labels(_archive(of), *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
+    assert archived == [label for label in usual if label != "inductor/bfloat16"]
     every = [item.label for item in candidates(of, ENGINES, PRECISIONS, every=True)]
     assert len(set(every)) == len(every) == len(LIST)
     assert {"inductor/float32/autotune", "inductor/float32/library/single"} < set(every)
     assert all(item.reason for item in LIST)
+
+
+def test_without_samples_what_is_calibrated_is_left_out_with_one_reason() -> None:
+    of, engines = program(Policy), ("onnxruntime", "openvino")
+    kept = candidates(of, engines, PRECISIONS, every=True, samples=False)
+    assert {item.precision for item in kept} == {"float32", "bfloat16", "int8_dynamic"}
+    (refusal,) = left_out(of, engines, PRECISIONS)
+    assert refusal.stage == "int8_static"
+    assert refusal.reason.startswith("calibration needs recorded observations: --samples")
+    assert left_out(of, engines, ("float32",)) == left_out(of, ("native",), ("int8_static",)) == ()
 
 
 def test_engines_with_precisions_of_their_own_get_float32_programs() -> None:
@@ -118,6 +133,26 @@ def test_labels_tell_all_variants_apart() -> None:
     labels = {Candidate("float32", options).label for options in variants}
     assert len(labels) == len(variants)
     assert "torchscript/float32/unfrozen/no-ofi" in labels
+
+
+def test_more_threads_are_not_another_build(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = Candidate("float32", TorchScriptOptions())
+    one = build(program(Policy), candidate, store)
+    monkeypatch.setattr(building, "_lower", None)  # whoever builds again now fails
+    two = build(program(Policy), candidate, store, threads=2)
+    assert (one.manifest.threads, two.manifest.threads) == (1, 2)
+    assert two.payloads() == one.payloads()
+    assert build(program(Policy), candidate, store, threads=2).path == two.path
+
+
+def test_code_generated_for_a_number_of_threads_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "_lower", _refused)
+    with pytest.raises(UnsupportedError, match="with 2 threads"):
+        build(program(Policy), Candidate("float32", InductorOptions()), store, threads=2)
+
+
+def _refused(of: Program, options: EngineOptions, threads: int, calibration: object) -> None:
+    raise UnsupportedError(f"{options.engine} with {threads} threads")
 
 
 def test_the_manifest_says_what_was_built(store: Store) -> None:
@@ -303,7 +338,7 @@ class TestKey:
 
     def test_candidate_threads_name_and_source_change_it(self) -> None:
         of = program(Policy)
-        other = of.but(source=of.source.model_copy(update={"path": "elsewhere"}))
+        other = of.but(source=replace(of.source, path="elsewhere"))
         keys = {
             key(of, self.candidate),
             key(of, self.candidate, threads=2),

@@ -271,7 +271,11 @@ def test_without_a_policy_class_the_weights_tell(tmp_path: Path) -> None:
     ("policy", "kwargs", "message"),
     [
         (("__main__", "MyPolicy"), {}, r"__main__.MyPolicy, which is none of SB3's own"),
-        (("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticPolicy"), {}, "recurrent state"),
+        (
+            ("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticPolicy"),
+            {},
+            "weights of 'lstm_actor' are missing",
+        ),
         (ON_POLICY, {"features_extractor_class": "<class '__main__.MyCnn'>"}, "extractor is __main__.MyCnn"),
         (ON_POLICY, {"activation_fn": "<function <lambda> at 0x7f>"}, "which is no class"),
         (ON_POLICY, {"activation_fn": "<class '__main__.Snake'>"}, "activation __main__.Snake is not known"),

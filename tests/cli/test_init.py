@@ -29,9 +29,10 @@ def test_every_commented_example_is_valid(tmp_path: Path) -> None:
     path.write_text(text)
     config = load_file(path)
     own = {name: agent for name, agent in config.agents.items() if agent.reference is None}
-    assert set(own) == {"lander", "walker", "fvg", "strategic", "exported", "legacy"}
+    assert set(own) == {"lander", "walker", "fvg", "trader", "strategic", "exported", "legacy"}
     assert own["fvg"].key == "actors.0"
     assert own["legacy"].trust
+    assert own["trader"].state["h"].output == "h_next"
     assert [item.shape for item in own["strategic"].inputs] == [(48, 8), (3,)]
     top = set(yaml.safe_load(text))
     assert top == {

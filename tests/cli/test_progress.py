@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -20,9 +21,9 @@ EVENTS = [
 ]
 
 
-def said(terminal: Terminal, *, interactive: bool, events: list[Event] = EVENTS) -> str:
+def said(terminal: Terminal, *, interactive: bool, events: list[Event] = EVENTS, width: int = 160) -> str:
     stream = io.StringIO()
-    terminal.err = Console(file=stream, force_terminal=interactive, width=160, markup=False)
+    terminal.err = Console(file=stream, force_terminal=interactive, width=width, markup=False)
     with ProgressDisplay(terminal) as display:
         for event in events:
             display(event)
@@ -57,6 +58,29 @@ def test_a_terminal_has_a_live_line_and_keeps_warnings() -> None:
     assert text.rstrip().endswith("\x1b[?25h") or "\x1b[?25h" in text  # the cursor is shown again
 
 
+def lines(text: str) -> list[str]:
+    """What a live display has drawn, without the codes that move the cursor."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    return [line.rstrip() for line in re.split(r"[\r\n]+", plain) if line.strip()]
+
+
 def test_the_live_line_says_what_is_measured_and_what_is_left() -> None:
-    text = said(Terminal(), interactive=True, events=EVENTS[:3])
-    assert "gate · measure · 42 s left · 3 candidates" in text
+    last = lines(said(Terminal(), interactive=True, events=EVENTS[:3]))[-1]
+    assert re.fullmatch(r"0/2 0:00:0\d \S+ gate · measure 4[12] s left 3 candidates", last)
+
+
+def test_in_80_columns_a_long_agent_leaves_room_for_what_is_built() -> None:
+    event = Event(
+        "info",
+        "tactical_embedder",
+        "build",
+        "3 of 18 done, now openvino/bfloat16, native/float32",
+        5,
+        8,
+        30.0,
+    )
+    drawn = lines(said(Terminal(), interactive=True, events=[event], width=80))
+    assert all(len(line) <= 80 for line in drawn)
+    assert re.match(
+        r"5/8 0:00:0\d tactical_embedder · build (30|29) s left 3 of 18 done, now openv", drawn[-1]
+    )

@@ -53,6 +53,15 @@ def test_tables_fit_the_width_and_cut_no_number(full: Report, tables: Tables, wi
         assert name in text
 
 
+@pytest.mark.parametrize("width", [80, WIDE])
+def test_candidates_show_their_distance_to_the_machines_limit(width: int) -> None:
+    agent = optimized("lvn_embedder", original=figures(50.0, limit_us=4.0, limit_factor=12.5))
+    text = drawn(candidate_tables, report(agent), width)
+    (row,) = (line for line in text.splitlines() if line.startswith("original"))
+    assert " 12.5×" in row
+    assert "limit for a call: 4.00 µs (48.3 kB of weights, 23.0k FLOP)" in text
+
+
 def test_80_columns_show_every_figure_of_an_agent(full: Report) -> None:
     lines = drawn(summary, full, 80).splitlines()
     at = next(index for index, line in enumerate(lines) if line.startswith("structure_embedder"))

@@ -23,8 +23,8 @@ from grandopt.runtime.loader import load
 from tests.engines.conftest import agent, need
 from tests.small_agents import draw, expected
 
-# OpenVINO 2026.4 generates a wrong kernel for the attention of shared_policy at batch 1; verification finds
-# it, and `snippets=False` is the candidate for such a network.
+# OpenVINO 2026.4 generates a wrong kernel for the attention of shared_policy at batch 1 (see `known_defect`);
+# verification finds it, and `snippets=False` is the candidate for such a network.
 OPTIONS: tuple[EngineOptions, ...] = (OnnxRuntimeOptions(), OpenVinoOptions(snippets=False))
 INDUCTOR: tuple[EngineOptions, ...] = (InductorOptions(), InductorOptions(gemm="library", single=True))
 CASES = [

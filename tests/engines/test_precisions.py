@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,8 @@ from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends import openvino as backend
 from grandopt.compiler.build import Candidate, build, key
-from grandopt.config.schema import OnnxRuntimeOptions, OpenVinoOptions
-from grandopt.errors import UnsupportedError
+from grandopt.config.schema import NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.errors import EngineUnavailableError, UnsupportedError
 from grandopt.runtime.loader import load
 from tests.engines.conftest import agent, need
 from tests.small_agents import draw, expected
@@ -20,6 +22,8 @@ BFLOAT16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16"
 CANDIDATES = {
     "int8_dynamic": Candidate("int8_dynamic", OnnxRuntimeOptions(quantization="dynamic")),
     "int8_static": Candidate("int8_static", OnnxRuntimeOptions(quantization="static")),
+    "int8_static-openvino": Candidate("int8_static", OpenVinoOptions(quantization="static")),
+    "int8_native": Candidate("int8_dynamic", NativeOptions(weights="int8")),
     "bfloat16": Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16")),
 }
 NAME = "structure_embedder"
@@ -40,7 +44,7 @@ def _size(artifact: Artifact) -> int:
 @pytest.mark.parametrize("kind", CANDIDATES)
 def test_the_error_is_that_of_the_precision(store: Store, kind: str) -> None:
     artifact, of = _built(kind, store), agent(NAME)
-    assert artifact.manifest.precision == kind
+    assert artifact.manifest.precision == CANDIDATES[kind].precision
     assert artifact.manifest.passes == ()
     executor = load(artifact.path)
     for batch in (1, 6):
@@ -69,21 +73,31 @@ def test_rows_that_are_not_finite_are_nan_and_the_others_are_not(
     assert bars[1, 7, 2] == value or np.isnan(value), "inputs stay as they are"
 
 
-@pytest.mark.parametrize("kind", ["int8_dynamic", "int8_static"])
+def test_openvino_quantizes_with_onnx_runtime(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("openvino")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what an import finds where it is not installed
+    monkeypatch.delitem(sys.modules, "grandopt.runtime.executors.onnxruntime", raising=False)
+    with pytest.raises(EngineUnavailableError, match=r"takes ONNX Runtime; pip install 'grandopt\[all\]'$"):
+        backend.lower(agent(NAME), OpenVinoOptions(quantization="static"), draw(agent(NAME), 4, seed=1))
+
+
+@pytest.mark.parametrize("kind", ["int8_dynamic", "int8_static", "int8_static-openvino"])
 def test_int8_weights_are_smaller(store: Store, kind: str) -> None:
     need("onnxruntime")
     full = build(agent(NAME), Candidate("float32", OnnxRuntimeOptions()), store)
     assert _size(_built(kind, store)) < 0.4 * _size(full)
 
 
-def test_static_quantization_asks_for_samples(store: Store) -> None:
-    need("onnxruntime")
+@pytest.mark.parametrize("kind", ["int8_static", "int8_static-openvino"])
+def test_static_quantization_asks_for_samples(store: Store, kind: str) -> None:
+    need(CANDIDATES[kind].engine)
     with pytest.raises(UnsupportedError, match=r"^structure_embedder: .* recorded samples; give 'samples'$"):
-        build(agent(NAME), CANDIDATES["int8_static"], store)
+        build(agent(NAME), CANDIDATES[kind], store)
 
 
-def test_other_samples_are_another_build() -> None:
-    of, candidate = agent(NAME), CANDIDATES["int8_static"]
+@pytest.mark.parametrize("kind", ["int8_static", "int8_static-openvino"])
+def test_other_samples_are_another_build(kind: str) -> None:
+    of, candidate = agent(NAME), CANDIDATES[kind]
     keys = {key(of, candidate, calibration=draw(of, 4, seed=seed)) for seed in (1, 2)}
     assert len({*keys, key(of, candidate)}) == 3
 

@@ -7,12 +7,22 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
+from grandopt.errors import MeasurementError
+from grandopt.measurement import cgroup
+from grandopt.measurement import environment as machine
 from grandopt.measurement.cgroup import cpu_quota, memory_limit
-from grandopt.measurement.environment import available_cores, cpu_model, environment, governor
+from grandopt.measurement.environment import available_cores, cpu_model, crowded, environment, governor
+from grandopt.measurement.measure import measure
+from grandopt.measurement.pool import WorkerPool
+from grandopt.measurement.settings import Settings
+from grandopt.measurement.subject import Subject
+from tests.fakes_measurement import ring
 
 
 def test_the_environment_is_plain_and_repeatable() -> None:
@@ -67,6 +77,25 @@ def test_the_lowest_quota_on_the_way_up_counts(
 ) -> None:
     write(tmp_path, {"self": membership, **{f"mount/{name}": text for name, text in files.items()}})
     assert cpu_quota(tmp_path / "self", tmp_path / "mount") == quota
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("50000", 1), ("150000", 1), ("250000", 2), ("max", 3)])
+def test_threads_and_processes_stay_within_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+) -> None:
+    write(tmp_path, {"self": "0::/job\n", "mount/job/cpu.max": f"{quota} 100000\n"})
+    monkeypatch.setattr(cgroup, "cpu_quota", partial(cpu_quota, tmp_path / "self", tmp_path / "mount"))
+    monkeypatch.setattr(machine, "affinity", lambda: 3)
+    assert available_cores() == environment().available_cores == cores
+    with WorkerPool(1) as pool, pytest.raises(MeasurementError, match=rf"this process may use {cores} core"):
+        measure([Subject("agent", tmp_path)], ring(), Settings.quick(threads=cores + 1), pool)
+
+
+def test_other_work_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = os.cpu_count() or 1
+    monkeypatch.setattr(psutil, "getloadavg", lambda: (cores + 2.5, 0.0, 0.0))
+    assert crowded(own=2)
+    assert not crowded(own=3)
 
 
 def test_memory_limits_of_both_versions(tmp_path: Path) -> None:

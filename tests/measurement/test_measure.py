@@ -180,9 +180,13 @@ def test_an_agent_with_few_discrete_observations_can_be_measured(tmp_path: Path,
     assert found.ring_samples == 16
 
 
-def test_a_ring_must_hold_whole_batches(tmp_path: Path, pool: WorkerPool) -> None:
-    with pytest.raises(MeasurementError, match="batches of 7 do not divide"):
-        measure([subject(tmp_path, "a", "instant")], ring(256), Settings.quick(batch=7), pool)
+def test_batches_overlap_where_the_ring_is_short(tmp_path: Path, pool: WorkerPool) -> None:
+    one = subject(tmp_path, "a", "instant")
+    settings = Settings(window_ms=1.0, rounds=3, max_seconds=0.2, processes=1, batch=7)
+    assert measure([one], ring(256 + 6), settings, pool).ring_samples == 256
+    assert measure([one], ring(256, batch=7), settings, pool).ring_samples == 256
+    with pytest.raises(MeasurementError, match=r"at least 256 distinct samples.* holds 249"):
+        measure([one], ring(255), settings, pool)
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path: Path, pool: WorkerPool) -> None:

@@ -21,7 +21,13 @@ from grandopt.runtime.loader import load
 Make = Callable[..., Executor]
 
 LEVELS = [level.name for level in levels_for(architecture()) if cpu_features().issuperset(level.features)]
-"""The feature levels of this machine, the most demanding first."""
+"""The feature levels of this machine for weights of float32, the most demanding first."""
+REDUCED = [
+    level.name
+    for level in levels_for(architecture(), reduced=True)
+    if cpu_features().issuperset(level.features)
+]
+"""Those for weights of reduced precision."""
 BEST = NativeOptions(levels=(LEVELS[0],))
 """One level instead of all: half the compilation."""
 

@@ -46,6 +46,39 @@ def test_scales_norms_and_chained_products_become_one_product() -> None:
     np.testing.assert_allclose(x @ weight.T + bias, exact, atol=1e-6)
 
 
+class Joined(nn.Module):
+    """Products of different inputs side by side, then one product of them all."""
+
+    def __init__(self, narrow: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(4, narrow)
+        self.join = nn.Linear(8 + narrow + 3, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = (self.first(x[..., :6]), self.second(x[..., 3:7]), x[..., 6:].tanh())
+        return self.join(torch.cat(parts, dim=-1))
+
+
+def test_products_ahead_of_a_concatenation_fold_into_the_product_behind_it() -> None:
+    torch.manual_seed(0)
+    module = Joined(7)
+    graph = simplify(_graph(module, torch.zeros(2, 9)))
+    assert sorted(_kinds(graph)) == ["Concat", "Linear", "Map", "Slice", "Slice", "Slice"]
+    linear = next(op for op in graph.ops if isinstance(op, Linear))
+    weight, bias = linear.inputs[1].data, linear.inputs[2].data
+    assert weight is not None
+    assert bias is not None
+    x = np.random.default_rng(0).standard_normal((4, 9))
+    exact = module.double()(torch.from_numpy(x)).detach().numpy()
+    joined = np.concatenate([x[:, :6], x[:, 3:7], np.tanh(x[:, 6:])], axis=1)
+    np.testing.assert_allclose(joined @ weight.T + bias, exact, atol=1e-6)
+
+
+def test_a_product_that_narrows_stays_ahead_of_a_concatenation() -> None:
+    graph = simplify(_graph(Joined(1), torch.zeros(2, 9)))
+    assert _kinds(graph).count("Linear") == 2  # 4 → 1 is less work than four more columns
+
+
 def test_a_large_shift_is_not_folded_because_it_would_cancel() -> None:
     class Shifted(nn.Module):
         def __init__(self, mean: float) -> None:

@@ -14,6 +14,8 @@ from torch import nn
 from grandopt.compiler.backends.native.build import render
 from grandopt.compiler.backends.native.levels import LEVELS
 from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.passes.quantize import quantize
+from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.memory import from_module
@@ -30,6 +32,13 @@ NETWORKS = {
     ),
     "attention": (lambda: Attention(8, 2, causal=True), (3, 8)),
     "recurrent": (lambda: Recurrent(nn.LSTM, 5, 18, 1, False, last=True), (4, 5)),
+    "wide": (lambda: Recurrent(nn.LSTM, 40, 64, 1, False, last=True), (18, 40)),
+    "quantized": (
+        lambda: nn.Sequential(
+            nn.Linear(64, 64), nn.ReLU(), Recurrent(nn.LSTM, 64, 32, 1, False, last=True), nn.Linear(64, 128)
+        ),
+        (17, 64),
+    ),
 }
 
 
@@ -40,7 +49,11 @@ def generated(name: str, level: str) -> str:
     exported = capture(from_module(name, make().eval(), (torch.zeros(2, *shape),)), 0).exported
     assert exported is not None
     levels = [candidate for candidate in LEVELS if candidate.name == level]
-    (text,) = render(simplify(translate(name, exported)), levels, 1).texts.values()
+    precision: Precision = "bfloat16" if levels[0].reduced else "float32"
+    graph = simplify(translate(name, exported))
+    if name == "quantized":
+        graph, precision = quantize(graph), "float32"
+    (text,) = render(graph, levels, 1, precision).texts.values()
     return text.partition(f"#define weights {name}_weights\n")[2].lstrip("\n")
 
 

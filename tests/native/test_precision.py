@@ -18,7 +18,7 @@ from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.config.schema import NativeOptions
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
-from tests.native.conftest import LEVELS
+from tests.native.conftest import REDUCED
 
 
 class Sequence(nn.Module):
@@ -50,7 +50,7 @@ def test_rounding_is_that_of_torch() -> None:
     np.testing.assert_array_equal((words & 0xFFFF0000).view(np.float32)[:, :2], rounded[:, 1::2])
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", REDUCED)
 def test_weights_that_are_bfloat16_already_lose_nothing(tmp_path: Path, level: str) -> None:
     torch.manual_seed(1)
     network = Sequence().eval()
@@ -68,8 +68,8 @@ def test_weights_that_are_bfloat16_already_lose_nothing(tmp_path: Path, level: s
 def test_the_artifact_is_half_as_large_and_says_its_precision(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = nn.Sequential(nn.Flatten(), nn.Linear(54, 512), nn.ReLU(), nn.Linear(512, 512)).eval()
-    small = _built(network, LEVELS[0], tmp_path, "bfloat16")
-    full = _built(network, LEVELS[0], tmp_path, "float32")
+    small = _built(network, REDUCED[0], tmp_path, "bfloat16")
+    full = _built(network, REDUCED[0], tmp_path, "float32")
     inputs = np.random.default_rng(2).standard_normal((3, 6, 9)).astype(np.float32)
     difference = np.linalg.norm(small(inputs) - full(inputs)) / np.linalg.norm(full(inputs))
     assert 1e-5 < difference < 0.01

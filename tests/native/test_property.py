@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from grandopt.artifacts.machine import architecture
 from grandopt.compiler.backends.native import levels
 from grandopt.config.schema import NativeOptions
+from grandopt.signature import Array
 from tests.native.conftest import LEVELS, Make
 from tests.native.networks import draw
 
@@ -28,15 +31,11 @@ def test_a_random_network_is_as_exact_as_torch(native: Make, seed: int) -> None:
     network, shape = draw(seed)
     options = NativeOptions(levels=(LEVELS[seed % len(LEVELS)],), tile=(1, 4, 8)[seed % 3])
     executor = native(network, torch.zeros(2, *shape), name=f"random{seed}", options=options)
-    exact = copy.deepcopy(network).double()
     random = np.random.default_rng(seed)
-    for batch in (1, 3, 13):
-        inputs = random.standard_normal((batch, *shape)).astype(np.float32)
-        strided = np.repeat(inputs, 2, axis=-1)[..., ::2]  # the same numbers in another layout
-        got = executor(strided)
-        with torch.no_grad():
-            wanted, close = exact(torch.from_numpy(inputs).double()), network(torch.from_numpy(inputs))
-        _compare(got, wanted, close)
+    batches = [random.standard_normal((batch, *shape)).astype(np.float32) for batch in (1, 3, 13)]
+    # The same numbers in another layout.
+    got = [executor(np.repeat(inputs, 2, axis=-1)[..., ::2]) for inputs in batches]
+    _compare(got, network, batches)
 
 
 @pytest.mark.parametrize(
@@ -50,22 +49,35 @@ def test_the_compilers_own_vectors_are_as_exact(
     network, shape = draw(seed)
     options = NativeOptions(levels=("generic",), tile=4)
     executor = native(network, torch.zeros(2, *shape), name=f"generic{seed}", options=options)
-    exact = copy.deepcopy(network).double()
     inputs = np.random.default_rng(seed).standard_normal((5, *shape)).astype(np.float32)
+    _compare([executor(inputs)], network, [inputs])
+
+
+Outputs: TypeAlias = "tuple[Array, ...]"
+
+
+def _compare(got: list[Array | Outputs], network: nn.Module, batches: list[Array]) -> None:
+    """All batches together: the error of a single number is luck, for torch as for us."""
+    exact = copy.deepcopy(network).double()
+    inputs = [torch.from_numpy(batch) for batch in batches]
     with torch.no_grad():
-        wanted, close = exact(torch.from_numpy(inputs).double()), network(torch.from_numpy(inputs))
-    _compare(executor(inputs), wanted, close)
-
-
-def _compare(got: object, wanted: object, close: object) -> None:
-    triples = zip(*(v if isinstance(v, tuple) else (v,) for v in (got, wanted, close)), strict=True)
-    for mine, exact, torchs in triples:
-        exact, torchs = exact.numpy(), torchs.numpy()
-        assert mine.shape == exact.shape
+        wanted = _joined([exact(batch.double()) for batch in inputs])
+        close = _joined([network(batch) for batch in inputs])
+    allowed = 0.0
+    for position, (mine, truth, torchs) in enumerate(zip(_joined(got), wanted, close, strict=True)):
+        assert mine.shape == truth.shape
         assert mine.dtype == torchs.dtype
         if mine.dtype == np.int64:
-            agreed = np.mean(mine == exact)  # a near tie may fall to either side
-            assert agreed >= 0.8
+            # The arg max of the output before it; what is picked is as good, as far as rounding can tell.
+            scores = wanted[position - 1]
+            picked = np.take_along_axis(scores, mine[:, np.newaxis], -1)[:, 0]
+            assert (scores.max(-1) - picked <= 2 * allowed).all()
             continue
-        allowed = 4 * np.abs(torchs - exact).max() + 1e-6 * np.abs(exact).max() + 1e-12
-        assert np.abs(mine - exact).max() <= allowed
+        allowed = 4 * np.abs(torchs - truth).max() + 1e-6 * np.abs(truth).max() + 1e-12
+        assert np.abs(mine - truth).max() <= allowed
+
+
+def _joined(results: list[Any]) -> Outputs:
+    """The outputs of several batches, one after another."""
+    tuples = [result if isinstance(result, tuple) else (result,) for result in results]
+    return tuple(np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*tuples, strict=True))

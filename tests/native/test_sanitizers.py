@@ -18,15 +18,17 @@ from grandopt.compiler.backends.native.build import WEIGHTS_C, Source, render
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.levels import LEVELS as ALL_LEVELS
 from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.backends.native.render.text import C_TYPES
+from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.memory import from_module
 from grandopt.compiler.networks.reference import REFERENCE
 from grandopt.compiler.networks.reference import build as reference
-from tests.native.conftest import LEVELS
-from tests.native.networks import draw
+from tests.native.conftest import LEVELS, REDUCED
+from tests.native.networks import Recurrent, draw
 
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -39,10 +41,12 @@ int main(void) {{
         const void *in[] = {{{inputs}}};
         void *out[] = {{{outputs}}};
         {fill}
-        void *scratch = malloc({scratch} + 1);
+        unsigned char *scratch;
+        if (posix_memalign((void **)&scratch, 64, {scratch} + 1) != 0) return 5;
         if ({symbol}_invoke(in, out, batch, scratch) != 0) return 1;
         if ({symbol}_invoke(in, out, 0, scratch) != 1) return 2;
         if ({symbol}_invoke(in, out, INT64_MAX, scratch) != 1) return 3;
+        if ({scratch} > 0 && {symbol}_invoke(in, out, batch, scratch + 1) != 4) return 4;
         free(scratch);
         for (unsigned i = 0; i < sizeof in / sizeof *in; ++i) free((void *)in[i]);
         for (unsigned i = 0; i < sizeof out / sizeof *out; ++i) free(out[i]);
@@ -71,11 +75,20 @@ def _program(source: Source) -> str:
     )
 
 
-def _check(module: nn.Module, examples: tuple[torch.Tensor, ...], level: str, folder: Path) -> None:
+def _check(
+    module: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    level: str,
+    folder: Path,
+    precision: Precision = "float32",
+    *,
+    int8: bool = False,
+) -> None:
     exported = capture(from_module("checked", module, examples), 0).exported
     assert exported is not None
     levels = [candidate for candidate in ALL_LEVELS if candidate.name == level]
-    source = render(simplify(translate("checked", exported)), levels, 4)
+    graph = simplify(translate("checked", exported))
+    source = render(quantize(graph) if int8 else graph, levels, 4, precision)
     (text,) = source.texts.values()
     (folder / "agent.c").write_text(text)
     (folder / "weights.bin").write_bytes(source.weights)
@@ -123,3 +136,35 @@ class Picker(nn.Module):
 @pytest.mark.parametrize("level", LEVELS)
 def test_indices_and_whole_numbers_stay_within_their_memory(tmp_path: Path, level: str) -> None:
     _check(Picker().eval(), (torch.zeros(2, 7),), level, tmp_path)
+
+
+@pytest.mark.parametrize("level", REDUCED)
+def test_products_in_bfloat16_stay_within_their_memory(tmp_path: Path, level: str) -> None:
+    torch.manual_seed(0)
+    layers = (
+        nn.Linear(71, 77),
+        nn.GELU(),
+        Recurrent(nn.LSTM, 77, 75, 1, True, last=False),
+        nn.Linear(150, 35),
+    )
+    _check(nn.Sequential(*layers).eval(), (torch.zeros(2, 19, 71),), level, tmp_path, "bfloat16")
+
+
+class Quantized(nn.Module):
+    """A product of many rows, one of a single row, and a recurrence, all of sizes that leave remainders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.many, self.one = nn.Linear(65, 66), nn.Linear(38, 110)
+        self.gru = nn.GRU(66, 38, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.one(self.gru(self.many(x))[0][:, -1]))
+
+
+@pytest.mark.parametrize(
+    "level",
+    [level if level == REDUCED[0] else pytest.param(level, marks=pytest.mark.slow) for level in REDUCED],
+)
+def test_int8_weights_stay_within_their_memory(tmp_path: Path, level: str) -> None:
+    _check(Quantized().eval(), (torch.zeros(2, 17, 65),), level, tmp_path, int8=True)

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from grandopt.compiler.checkpoints import reference as checkpoints
-from grandopt.compiler.networks.reference import REFERENCE, build
+from grandopt.compiler.networks.reference import REFERENCE, YARDSTICKS, build
 from grandopt.compiler.program import evaluate
 from grandopt.config.agents import REFERENCE_AGENTS
+from grandopt.config.agents import YARDSTICKS as YARDSTICK_NAMES
 from grandopt.errors import ConfigError
 
 NAMES = sorted(REFERENCE)
@@ -134,3 +135,24 @@ def test_a_reference_checkpoint_says_that_nobody_trained_it() -> None:
     assert checkpoint.output_roles == ("scores", "scores", "scores", "value")
     expected = build("strategic_system", 4).state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in checkpoint.module.state_dict().items())
+
+
+def test_the_yardsticks_are_those_that_the_configuration_names() -> None:
+    assert tuple(YARDSTICKS) == YARDSTICK_NAMES
+    assert not set(YARDSTICKS) & set(REFERENCE)
+
+
+def test_the_nature_cnn_is_that_of_the_paper() -> None:
+    network = build("nature_cnn")
+    # Convolutions of 8, 4 and 3, then 3136 features: added up by hand.
+    convolutions = (4 * 64 + 1) * 32 + (32 * 16 + 1) * 64 + (64 * 9 + 1) * 64
+    assert sum(item.numel() for item in network.parameters()) == convolutions + 3137 * 512 + 513 * 6
+    frames = torch.rand(3, *YARDSTICKS["nature_cnn"].inputs[0].shape)
+    assert network(frames).shape == (3, 6)
+
+
+def test_the_null_agent_copies() -> None:
+    state = torch.rand(2, 8)
+    copy = build("null")(state)
+    assert torch.equal(copy, state)
+    assert copy.data_ptr() != state.data_ptr()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def artifact(store: Store) -> Artifact:
 
 
 def _changed(artifact: Artifact, folder: Path, **changes: Any) -> Path:
-    manifest = artifact.manifest.model_copy(update=changes)
+    manifest = replace(artifact.manifest, **changes)
     return write(folder / "changed", manifest, artifact.payloads()).path
 
 

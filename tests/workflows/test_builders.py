@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from grandopt.artifacts.store import Store
-from grandopt.workflows.builders import Builders, Outcome, Place
+from grandopt.workflows.builders import Builders, Outcome, Patience, Place
 from grandopt.workflows.entry import BUDGET_USED
 
 
@@ -20,10 +20,17 @@ def builders() -> Iterator[Builders]:
         yield made
 
 
-def build(builders: Builders, folder: Path, *labels: str, seconds: float = 60.0) -> dict[str, Outcome]:
+def for_seconds(enough: float, last: float | None = None) -> Patience:
+    now = time.monotonic()
+    return Patience(now + enough, now + (enough if last is None else last))
+
+
+def build(
+    builders: Builders, folder: Path, *labels: str, seconds: float = 60.0, last: float | None = None
+) -> dict[str, Outcome]:
     store = Store(folder / "store")
     places: list[Place] = [(label, 1) for label in labels]
-    done = builders.build(folder, places, store, time.monotonic() + seconds, lambda running, done: None)
+    done = builders.build(folder, places, store, for_seconds(seconds, last), lambda running, done: None)
     assert len(done) == len(labels)
     return {outcome.place[0]: outcome for outcome in done}
 
@@ -51,6 +58,13 @@ def test_a_hanging_build_ends_with_the_budget_and_takes_its_children(
     assert build(builders, tmp_path, "a")["a"].status == "verified", "a new process took its place"
 
 
+def test_while_nothing_is_verified_building_goes_on_longer(builders: Builders, tmp_path: Path) -> None:
+    alone = build(builders, tmp_path, "slow", seconds=0.1, last=60.0)
+    assert alone["slow"].status == "verified"
+    both = build(builders, tmp_path, "a", "hangs", "b", seconds=3.0, last=60.0)
+    assert [both[label].status for label in ("a", "hangs", "b")] == ["verified", "not measured", "verified"]
+
+
 def test_what_was_not_begun_says_so(builders: Builders, tmp_path: Path) -> None:
     done = build(builders, tmp_path, "a", "b", "c", seconds=-1.0)
     assert {(outcome.status, outcome.reason) for outcome in done.values()} == {("not measured", BUDGET_USED)}
@@ -72,5 +86,5 @@ def test_an_interrupt_ends_the_processes(builders: Builders, tmp_path: Path) -> 
     children = set(psutil.Process().children())
     places: list[Place] = [("slow", 1), ("hangs", 1)]
     with pytest.raises(KeyboardInterrupt):
-        builders.build(tmp_path, places, Store(tmp_path / "store"), time.monotonic() + 60, interrupt)
+        builders.build(tmp_path, places, Store(tmp_path / "store"), for_seconds(60.0), interrupt)
     assert not [child for child in set(psutil.Process().children()) - children if child.is_running()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from unittest.mock import patch
 
@@ -47,6 +48,29 @@ def test_a_network_that_changed_elsewhere_is_captured_again(tmp_path: Path) -> N
     assert second.exported is not None
     one = torch.zeros(1, 8)
     assert torch.allclose(second.exported.module()(one), 2.0 * first.exported.module()(one))
+
+
+class Branching(Policy):
+    """Its control flow depends on the data, so it is not exported."""
+
+    def forward(self, state: torch.Tensor) -> torch.Tensor:
+        return super().forward(state if state.sum() > 0 else -state)
+
+
+def test_that_a_network_is_not_exported_is_found_out_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = captured(opened(Branching).checkpoint, store)
+    assert first.exported is None
+    with patch.object(build, "capture", side_effect=AssertionError("captured anew")):
+        second = captured(opened(Branching).checkpoint, store)
+    assert second.exported is None
+    assert second.identity == first.identity
+    assert re.fullmatch(
+        re.escape(first.refusal("export")) + r" \(kept from \d{4}-\d\d-\d\d; --no-resume tries again\)",
+        second.refusal("export"),
+    )
+    again = captured(opened(Branching).checkpoint, store, resume=False)
+    assert again.refusals == first.refusals
 
 
 def test_the_reference_answers_a_question_once(tmp_path: Path) -> None:

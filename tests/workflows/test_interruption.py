@@ -72,6 +72,67 @@ def test_ctrl_c_keeps_the_agents_that_are_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    ["decision_gate build: ", "decision_gate measure: ", "decision_gate start: ", "decision_gate batches: "],
+)
+def test_ctrl_c_in_every_phase_leaves_a_report_to_go_on_from(tmp_path: Path, moment: str) -> None:
+    code, said = _interrupted(tmp_path, moment)
+    assert (code, said.splitlines()[-1]) == (130, "error: interrupted")
+    assert "Traceback" not in said
+    report = command.report(tmp_path)
+    assert report.status == "partial"
+    assert {agent.status for agent in report.agents} == {"not run"}
+    assert command.artifacts(tmp_path) == []
+    result = command.run(tmp_path, *SEARCHING, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert command.report(tmp_path).status == "complete"
+    assert [path.name for path in command.artifacts(tmp_path)] == ["decision_gate", "lvn_embedder"]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_a_candidate_and_not_the_run(tmp_path: Path) -> None:
+    said = tmp_path / "stderr"
+    with said.open("wb") as stderr:
+        process = command.start(tmp_path, *SEARCHING, stderr=stderr)
+        try:
+            for moment in ("decision_gate build: ", "decision_gate measure: "):
+                _wait_for(said, moment, process)
+                for worker in psutil.Process(process.pid).children():
+                    worker.kill()
+            assert process.wait(PATIENCE_S) == 0, said.read_text(encoding="utf-8")
+        finally:
+            process.kill()
+            process.wait()
+    text = said.read_text(encoding="utf-8")
+    assert "Traceback" not in text
+    report = command.report(tmp_path)
+    assert report.status == "complete"
+    assert {agent.status for agent in report.agents} <= {"optimized", "original kept"}
+    assert any("SIGKILL" in str(row.reason) for row in report.agents[0].candidates)
+
+
+@pytest.mark.slow
+def test_two_runs_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
+    outputs = [tmp_path / "first", tmp_path / "second"]
+    runs = []
+    for path in outputs:
+        with path.open("wb") as stderr:
+            runs.append(command.start(tmp_path, *SEARCHING, stderr=stderr))
+    try:
+        codes = [process.wait(2 * PATIENCE_S) for process in runs]
+    finally:
+        for process in runs:
+            process.kill()
+            process.wait()
+    texts = [path.read_text(encoding="utf-8") for path in outputs]
+    assert codes == [0, 0], texts
+    assert not any("Traceback" in text for text in texts)
+    assert command.report(tmp_path).status == "complete"
+    assert [path.name for path in command.artifacts(tmp_path)] == ["decision_gate", "lvn_embedder"]
+
+
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_leaves_whole_artifacts_and_goes_on(tmp_path: Path) -> None:
     moments = random.Random(20)
     for _ in range(4):

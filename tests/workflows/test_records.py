@@ -34,7 +34,7 @@ def test_the_distance_to_the_machines_limit_is_that_of_the_larger_part() -> None
     limit = MachineLimit(speeds=((1 << 14, 100.0), (1 << 26, 10.0)), peak_gflop_s=50.0)
     amount = Work(parameters=1000, weight_bytes=4_000_000, flop=2_000_000)
     cold = ColdStart(load_ms=5.0, first_call_ms=1.0, process_ms=900.0, resident_mb=250.0, artifact_bytes=4096)
-    found = records.figures(measurement(original=50), "original", cold=cold, limit=limit, work=amount)
+    found = records.figures(measurement(original=50), "original", cold=cold, limit_us=amount.limit_us(limit))
     assert found.limit_us == pytest.approx(400.0)  # 4 MB at 10 GB/s; the arithmetic would take 40 µs
     assert found.limit_factor == pytest.approx(found.p50_us / 400.0)
     assert (found.load_ms, found.resident_mb, found.artifact_bytes) == (5.0, 250.0, 4096)

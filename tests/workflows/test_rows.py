@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import pytest
+
 from grandopt.tuning.objective import Figures
 from grandopt.tuning.result import State, Trial, TuningResult
 from grandopt.tuning.space import Choice
@@ -61,6 +63,18 @@ def test_what_was_measured_has_figures_and_a_reason_for_losing() -> None:
     assert rows[1].figures is not None
     assert 49 < rows[1].figures.p50_us < 51
     assert (rows[2].reason, rows[2].figures) == (refused.reason, None)
+
+
+def test_rows_that_were_measured_have_their_distance_to_the_machines_limit() -> None:
+    eager, refused = entry(EAGER), entry(PLAIN, "refused", "output 'q' is wrong")
+    figures = measurement(original=100, eager__float32=80)
+    rows = candidate_rows(
+        _contest(eager, refused), _found([]), figures, decide(figures, [eager]), limit_us=20.0
+    )
+    assert rows[0].figures is not None
+    assert rows[0].figures.limit_us == 20.0
+    assert rows[0].figures.limit_factor == pytest.approx(rows[0].figures.p50_us / 20.0)
+    assert rows[1].figures is None
 
 
 def test_where_the_original_is_kept_it_is_the_rival() -> None:

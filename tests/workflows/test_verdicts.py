@@ -75,7 +75,9 @@ def _row(agent: AgentReport, label: str) -> CandidateReport:
 
 def test_a_branch_on_data_is_named_and_the_original_is_shipped(tmp_path: Path) -> None:
     module = _seeded(Branching)
-    found = grandopt.optimize(module, torch.zeros(2, 4), name=NAME, profile="basic", output=tmp_path)
+    found = grandopt.optimize(
+        module, torch.zeros(2, 4), name=NAME, profile="basic", output=tmp_path, budget_s=60.0
+    )
     (agent,) = command.report(tmp_path).agents
     assert agent == found.agent
     assert (agent.status, agent.reason) == ("original kept", "no candidate passed verification")

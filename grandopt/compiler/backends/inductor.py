@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from grandopt.compiler.backends.calling import conventions, stateless
 from grandopt.compiler.program import FORWARD_ERRORS, Program
 from grandopt.config.schema import InductorOptions
 from grandopt.errors import BuildError, first_line
-from grandopt.runtime.executors.inductor import LIBRARY, SINGLE, by_batch, library_forward
+from grandopt.runtime.executors.inductor import LIBRARY, SINGLE, by_batch, library_forward, permit_tiles
 
 LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
     ("x86-64-v4", frozenset(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])),
@@ -59,22 +60,32 @@ def lower(program: Program, options: InductorOptions, threads: int = 1) -> Lower
         raise BuildError(f"{program.name}: AOTInductor failed: {_reason(error)}") from error
     common = {"cpp.threads": threads, "cpp.march": level, **_SETTINGS}
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
-        folder = Path(name)
-        library = _compiled(program, exported, folder / LIBRARY, common | GEMM[options.gemm])
-        files = {LIBRARY: library.read_bytes()}
-        outputs = len(program.signature.outputs)
-        forward = library_forward(str(library), outputs)
+        built = [_compiled(program, exported, Path(name) / LIBRARY, common | GEMM[options.gemm])]
         if options.single:
-            one = _compiled(program, _for_one(program, exported), folder / SINGLE, common | LOOPS)
-            files[SINGLE] = one.read_bytes()
-            forward = by_batch(library_forward(str(one), outputs), forward)
+            one = _for_one(program, exported)
+            built.append(_compiled(program, one, Path(name) / SINGLE, common | LOOPS))
+        if not any(library.tiles for library in built):
+            features = tuple(feature for feature in features if not feature.startswith("amx"))
+        elif not permit_tiles():
+            raise BuildError(f"{program.name}: the system does not let this process use AMX's tiles")
+        forwards = [library_forward(str(library.path), len(program.signature.outputs)) for library in built]
+        forward = by_batch(forwards[1], forwards[0]) if options.single else forwards[0]
         calling = conventions(program, torch.nn.Module(), forward)
+        files = {library.path.name: library.path.read_bytes() for library in built}
     return Lowered(
         files=files,
         options={**options.model_dump(), **calling},
         requires={"torch": metadata.version("torch")},
         cpu_features=features,
     )
+
+
+@dataclass(frozen=True)
+class _Library:
+    """A compiled library; `tiles` says whether code of it uses AMX's tiles."""
+
+    path: Path
+    tiles: bool
 
 
 def target() -> tuple[str | None, tuple[str, ...]]:
@@ -104,12 +115,16 @@ _SETTINGS: dict[str, Any] = {
     "compile_threads": 1,  # no pool of processes that outlives the build
 }
 
+_TILES = b"_tile_loadconfig"
+"""What the generated source has wherever it uses tiles: without flags of its own no compiler writes that
+instruction, so that AMX in the target does not mean AMX in the code."""
+
 _FIRST_ERROR = re.compile(r"^.*?\b(?:fatal )?error: (.+)$", re.MULTILINE)
 
 
 def _compiled(
     program: Program, exported: torch.export.ExportedProgram, path: Path, settings: dict[str, Any]
-) -> Path:
+) -> _Library:
     """The shared library of an exported program, written to `path`."""
     package = path.with_suffix(".pt2")
     try:
@@ -128,7 +143,8 @@ def _compiled(
         if len(libraries) != 1:
             raise BuildError(f"{program.name}: AOTInductor made {len(libraries)} libraries, expected one")
         path.write_bytes(archive.read(libraries[0]))
-    return path
+        sources = [name for name in archive.namelist() if name.endswith(".cpp")]
+        return _Library(path, tiles=any(_TILES in archive.read(name) for name in sources))
 
 
 def _with_example(program: Program, exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.onnx_graph import confirm, onnx_graph
+from grandopt.compiler.backends.onnx_quantization import quantized, require_samples
 from grandopt.compiler.program import Program
 from grandopt.config.schema import OpenVinoOptions
 from grandopt.errors import BuildError, EngineUnavailableError, UnsupportedError, first_line
+from grandopt.signature import Array
 
 NAME = "openvino"
 
 _UNKNOWN = re.compile(r"No conversion rule found for operations: ([\w.:]+)")
 
 
-def lower(program: Program, options: OpenVinoOptions) -> Lowered:
-    """The program as OpenVINO's `graph.xml` and `graph.bin`, with a dynamic batch and float32 weights.
+def lower(program: Program, options: OpenVinoOptions, calibration: Sequence[Array] | None = None) -> Lowered:
+    """The program as OpenVINO's `graph.xml` and `graph.bin`, with a dynamic batch.
 
-    Raises EngineUnavailableError when OpenVINO or the ONNX exporter is not installed, UnsupportedError
-    (naming the operator) when one of them cannot take the program or the processor has no bfloat16,
-    BuildError when OpenVINO fails.
+    Weights are float32, or int8 where the options quantize; that needs `calibration`, recorded samples, one
+    array [n, *shape] per input. Raises EngineUnavailableError when OpenVINO, the ONNX exporter or the
+    quantizer is not installed, UnsupportedError (naming the operator) when one of them cannot take the
+    program, the processor has no bfloat16, or there is nothing to quantize or to calibrate on, BuildError
+    when OpenVINO or the quantizer fails.
     """
     try:
         import openvino
@@ -42,6 +47,8 @@ def lower(program: Program, options: OpenVinoOptions) -> Lowered:
     if options.inference_precision == "bf16":
         require_bfloat16(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     graph = onnx_graph(program, NAME)
+    if options.quantization == "static":
+        graph = _quantized(program, graph, calibration)
     with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
         path = Path(folder) / engine.GRAPH
         try:
@@ -54,9 +61,27 @@ def lower(program: Program, options: OpenVinoOptions) -> Lowered:
             confirm(program, lambda inputs: list(compiled(list(inputs)).values()))
         except engine.ERRORS as error:
             raise _translated(program, error) from error
+    defect = known_defect(model) if options.snippets else None
     return Lowered(
-        files=files, options=options.model_dump(), requires={"openvino": metadata.version("openvino")}
+        files=files,
+        options={**options.model_dump(), **({} if defect is None else {"known_defect": defect})},
+        requires={"openvino": metadata.version("openvino")},
     )
+
+
+def _quantized(program: Program, graph: bytes, calibration: Sequence[Array] | None) -> bytes:
+    require_samples(program, calibration)
+    try:
+        from grandopt.runtime.executors.onnxruntime import ERRORS
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"{first_line(error)}: quantizing for {NAME} takes ONNX Runtime; pip install 'grandopt[all]'"
+        ) from error
+    try:
+        with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
+            return quantized(program, graph, calibration, Path(folder))
+    except ERRORS as error:
+        raise BuildError(f"{program.name}: ONNX Runtime's quantizer failed: {first_line(error)}") from error
 
 
 def keep_nan(model: Any) -> None:
@@ -72,6 +97,29 @@ def keep_nan(model: Any) -> None:
             for target in node.output(0).get_target_inputs():
                 target.replace_source_output(kept.output(0))
     model.validate_nodes_and_infer_types()
+
+
+def known_defect(model: Any) -> str | None:
+    """What is known to be wrong with the kernels that OpenVINO generates for a model, or None.
+
+    In OpenVINO 2026.4 the kernel of a whole attention, softmax(q kᵀ) v and the transposition that joins its
+    heads, leaves that transposition out where it does not change the shape: with as many heads as steps.
+    Found by comparing generated kernels with the plain ones over the sizes of both; no other size differs.
+    """
+    for node in model.get_ordered_ops():
+        shape = node.get_output_partial_shape(0)
+        if node.get_type_name() != "Transpose" or shape.rank.is_dynamic or len(shape) != 4:
+            continue
+        product = node.input_value(0).get_node()
+        weights = product.input_value(0).get_node()
+        heads, steps = shape[2], shape[1]
+        joined = product.get_type_name() == "MatMul" and weights.get_type_name() == "Softmax"
+        if joined and heads.is_static and heads == steps:
+            return (
+                f"OpenVINO 2026.4 mixes up heads and steps in the kernel it generates (snippets) for "
+                f"attention with {heads.get_length()} of each; the variant no-snippets does not"
+            )
+    return None
 
 
 def require_bfloat16(capabilities: Any) -> None:

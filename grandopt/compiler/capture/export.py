@@ -44,6 +44,14 @@ def recapture(
     return program.but(exported=exported) if found is None else None
 
 
+def unexported(checkpoint: Checkpoint, reason: str, seed: int = 0) -> Program:
+    """The checkpoint as a program whose export an earlier capture of the same network found impossible.
+
+    Raises like `capture`.
+    """
+    return _observed(checkpoint, seed).but(refusals=(Refusal(STAGE, reason),))
+
+
 def export(program: Program, seed: int = 0, given: torch.export.ExportedProgram | None = None) -> Program:
     """The program with `exported` made anew from its module, or taken from `given`, and checked.
 

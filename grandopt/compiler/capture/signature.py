@@ -19,9 +19,9 @@ OTHER_BATCHES = (3, 1)
 def observe(checkpoint: Checkpoint, example: Sequence[torch.Tensor]) -> Signature:
     """The declared inputs with the outputs seen on `example` (batch 2) and on batches of 3 and 1.
 
-    Raises SignatureError when the network does not run on its declared inputs or when the number of names
-    or roles is wrong, CaptureError when it runs but breaks the contract of a network: another batch size
-    fails, or an output does not carry the batch first.
+    Raises SignatureError when the network does not run on its declared inputs, when the number of names or
+    roles is wrong, or when the declared state does not fit, CaptureError when it runs but breaks the contract
+    of a network: another batch size fails, or an output does not carry the batch first.
     """
     outputs = _first_run(checkpoint, example)
     specs = _specs(checkpoint, outputs)
@@ -34,7 +34,9 @@ def observe(checkpoint: Checkpoint, example: Sequence[torch.Tensor]) -> Signatur
                 f"({first_line(error)}); its batch size is built in"
             ) from error
         _check_batch(specs, others, batch)
-    return Signature(checkpoint.inputs, specs)
+    signature = Signature(checkpoint.inputs, specs)
+    signature.check_state(checkpoint.contract)
+    return signature
 
 
 def _first_run(checkpoint: Checkpoint, example: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from grandopt.artifacts.manifest import Source
-from grandopt.signature import Contract, Role, TensorSpec
+from grandopt.signature import Contract, Role, Signature, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -31,3 +31,8 @@ class Checkpoint:
     output_roles: tuple[Role, ...] = ()
     scores: torch.nn.Module | None = None
     exported: torch.export.ExportedProgram | None = None
+
+    @property
+    def observed(self) -> Signature:
+        """The inputs that recorded observations are of: all but the recurrent state."""
+        return Signature(Signature(self.inputs).observed(self.contract))

@@ -14,6 +14,7 @@ import torch
 from grandopt.compiler.checkpoints import exported_vetting, weights, zip_archive
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.foreign import first_line
+from grandopt.compiler.checkpoints.recurrence import recurrent
 from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, checkpoint_path, drawn, outputs_of, refuse
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, SignatureError
@@ -51,13 +52,14 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
         note = "dynamic batch from the file"
     module = _runnable(program)
     _trial(module, inputs, path)
-    return Checkpoint(
+    checkpoint = Checkpoint(
         name=name,
         module=module,
         inputs=inputs,
         source=weights.source(path, FORMAT, batch=note),
         exported=program,
     )
+    return recurrent(checkpoint, agent)
 
 
 def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:

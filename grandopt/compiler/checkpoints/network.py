@@ -11,6 +11,7 @@ import torch
 from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.foreign import current_folder_importable, foreign_code
+from grandopt.compiler.checkpoints.recurrence import recurrent
 from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, configured_inputs, drawn, outputs_of
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
@@ -82,14 +83,18 @@ def assembled(
 ) -> Checkpoint:
     """The checkpoint of a module that takes the configured inputs, after one trial call with them.
 
-    Raises CheckpointError for weights with NaN or inf, or when the trial call fails or returns no tensors.
+    Raises SignatureError when its recurrent state is not as configured, and CheckpointError for weights with
+    NaN or inf, or when the trial call fails or returns no tensors.
     """
     weights.require_sane(network, str(path))
     weights.ready(network)
     inputs = configured_inputs(agent, path)
+    source = weights.source(path, file_format)
+    checkpoint = Checkpoint(name=name, module=network, inputs=inputs, source=source)
+    if agent.state or agent.outputs or agent.stepwise:
+        return recurrent(checkpoint, agent)
     shapes = ", ".join(f"{spec.name} [{EXAMPLE_BATCH}, {', '.join(map(str, spec.shape))}]" for spec in inputs)
     with foreign_code(f"{path}: the network does not take {shapes}"), torch.no_grad():
         result = network(*drawn(inputs, EXAMPLE_BATCH, seed=0))
     outputs_of(result, path)
-    source = weights.source(path, file_format)
-    return Checkpoint(name=name, module=network, inputs=inputs, source=source)
+    return checkpoint

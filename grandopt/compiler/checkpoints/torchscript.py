@@ -16,6 +16,7 @@ from torch._export.converter import TS2EPConverter
 from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.foreign import first_line
+from grandopt.compiler.checkpoints.recurrence import recurrent
 from grandopt.compiler.checkpoints.settings import (
     EXAMPLE_BATCH,
     checkpoint_path,
@@ -55,13 +56,14 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     weights.require_numbers(constants(module), str(path))
     _trial(module, inputs, path)
     exported, conversion = convert(module, inputs)
-    return Checkpoint(
+    checkpoint = Checkpoint(
         name=name,
         module=module,
         inputs=inputs,
         source=weights.source(path, FORMAT, conversion=conversion),
         exported=exported,
     )
+    return recurrent(checkpoint, agent)
 
 
 def describe(path: Path) -> dict[str, Any]:

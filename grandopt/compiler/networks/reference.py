@@ -12,6 +12,8 @@ from torch import nn
 from grandopt.compiler.networks import (
     decision_gate,
     lvn_embedder,
+    nature_cnn,
+    null_agent,
     regime_embedder,
     shared_policy,
     strategic_system,
@@ -105,12 +107,29 @@ _AGENTS = (
     ),
 )
 
+_YARDSTICKS = (
+    ReferenceAgent(
+        "null",
+        null_agent.NullAgent,
+        (TensorSpec("state", (null_agent.INPUTS,)),),
+        (("copy", "value"),),
+    ),
+    ReferenceAgent(
+        "nature_cnn",
+        nature_cnn.NatureCnn,
+        (TensorSpec("frames", nature_cnn.FRAMES, low=0.0, high=1.0),),
+        (("q_values", "value"),),
+    ),
+)
+
 REFERENCE: dict[str, ReferenceAgent] = {agent.name: agent for agent in _AGENTS}
+YARDSTICKS: dict[str, ReferenceAgent] = {agent.name: agent for agent in _YARDSTICKS}
+"""Networks to benchmark engines with. They are nobody's job: `optimize` does not know them."""
 
 
 def find(name: str) -> ReferenceAgent:
-    """The reference agent of that name; raises ConfigError that suggests the nearest one."""
-    agent = REFERENCE.get(name)
+    """The agent of that name; raises ConfigError that suggests the nearest reference agent."""
+    agent = REFERENCE.get(name) or YARDSTICKS.get(name)
     if agent is None:
         near = difflib.get_close_matches(name, REFERENCE, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(REFERENCE)}"

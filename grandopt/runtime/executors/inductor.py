@@ -19,6 +19,9 @@ LIBRARY = "library.so"
 SINGLE = "single.so"
 """The library for batches of 1 alone, where there is one."""
 
+TILES = "amx_tile"
+"""The CPU feature whose use Linux permits a process only on request."""
+
 _InferenceMode = torch._C._InferenceMode
 
 
@@ -28,8 +31,13 @@ def load(artifact: Artifact, threads: int) -> InductorExecutor:
     The caller has made sure that this processor has the features that the library was compiled for: opening
     a library runs code of it. `threads` becomes the number of threads of torch's operators in this whole
     process; kernels of the library itself keep the number that they were built for. Raises ArtifactError
-    when the library cannot be opened.
+    when the library cannot be opened, or uses AMX's tiles and the system does not permit that.
     """
+    if TILES in artifact.manifest.cpu_features and not permit_tiles():
+        raise ArtifactError(
+            f"{artifact.path}: uses AMX's tiles, and the system does not let this process use them; build it "
+            f"again here"
+        )
     torch.set_num_threads(threads)
     library = _opened(artifact, LIBRARY)
     single = _opened(artifact, SINGLE) if option(artifact, "single", (True, False)) else library
@@ -81,6 +89,16 @@ class InductorExecutor(BoundExecutor):
 
     def _any_batch(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         return self._batch.run(inputs)
+
+
+def permit_tiles() -> bool:
+    """Ask the system to let this process use AMX's tiles, and tell whether it does.
+
+    Compiled libraries do not ask, and the first instruction without permission ends the process with SIGILL
+    (Linux, Documentation/arch/x86/xstate.rst). torch asks with arch_prctl(ARCH_REQ_XCOMP_PERM), which holds
+    for all threads; asking twice is allowed.
+    """
+    return bool(torch.cpu._init_amx())
 
 
 def library_forward(path: str, outputs: int) -> Forward:

@@ -6,9 +6,8 @@ and the binding. Both were built with the artifact; no compiler is needed here.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
-import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +21,8 @@ from grandopt.signature import Array, Contract, Signature, TensorSpec
 
 BINDING = "binding.abi3.so"
 MODULE = "grandopt_native_binding"
+TILES = "amx_tile"
+"""The CPU feature that a process must ask the system for."""
 
 _bindings: dict[str, ModuleType] = {}
 """Loaded bindings by the digest of their bytes: artifacts of one build share one."""
@@ -33,8 +34,12 @@ class NativeExecutor(Executor):
     Arrays of exactly the declared dtypes and shapes, C-contiguous, are taken without a copy; `run` and
     `run_into` raise SignatureError for all others, a call converts them first where that loses nothing.
     `run_into` takes tuples or lists of arrays or of other buffers, with the batch or without it, and refuses
-    outputs that overlap an input or each other. The GIL is released during long calls.
+    outputs that overlap an input or each other. It needs no NumPy: where the caller passes other buffers,
+    NumPy is never imported. The GIL is released during long calls; the arrays and buffers of a call are kept
+    until it ends, only `ndarray.resize(refcheck=False)` could take an array's memory away meanwhile.
     """
+
+    contiguous = True
 
     def __init__(self, signature: Signature, contract: Contract, make: Callable[[Any], Any]) -> None:
         super().__init__(signature, contract)
@@ -56,18 +61,18 @@ class NativeExecutor(Executor):
 def load(artifact: Artifact, threads: int) -> NativeExecutor:
     """The executor of a native artifact, which computes on the calling thread whatever `threads` says.
 
-    Raises ArtifactError when the CPU fits none of the artifact's feature levels (found before anything is
+    Raises ArtifactError when the CPU fits none of the artifact's feature levels (found before the agent is
     opened), or when a shared object cannot be opened here.
     """
     manifest = artifact.manifest
     signature, contract = manifest.parsed_signature(), manifest.parsed_contract()
     options = manifest.options
-    library = artifact.payload_path(_fitting(artifact))
     binding = _binding(artifact)
+    library = artifact.payload_path(_fitting(artifact, binding.permit_tiles))
 
     def make(explain: _Explain) -> Any:
         return binding.Agent(
-            str(library.resolve()),
+            os.fsencode(library.resolve()),
             f"{options['symbol']}_invoke",
             _shapes(signature.inputs),
             _shapes(signature.outputs),
@@ -82,18 +87,20 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
         raise ArtifactError(
             f"{artifact.path}: option {error} is missing; build the artifact again"
         ) from error
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         raise ArtifactError(f"{library}: cannot be opened: {error}; build the artifact again") from error
 
 
-def _fitting(artifact: Artifact) -> str:
-    """File name of the most demanding level that this CPU has."""
+def _fitting(artifact: Artifact, permit_tiles: Callable[[], bool]) -> str:
+    """File name of the most demanding level that this CPU has and the system permits."""
     present = cpu_features()
     levels: dict[str, list[str]] = artifact.manifest.options.get("levels", {})
+    lacking: dict[str, str] = {}
     for level, needed in levels.items():
-        if present.issuperset(needed):
+        missing = sorted(set(needed) - present)
+        if not missing and (TILES not in needed or permit_tiles()):
             return f"agent.{level}.so"
-    lacking = {level: ", ".join(sorted(set(needed) - present)) for level, needed in levels.items()}
+        lacking[level] = ", ".join(missing) or "the system's permission to use AMX tiles"
     listed = "; ".join(f"{level} needs {features}" for level, features in lacking.items()) or "none built"
     raise ArtifactError(
         f"{artifact.path}: this CPU fits none of its feature levels ({listed}); build it again here"
@@ -101,19 +108,18 @@ def _fitting(artifact: Artifact) -> str:
 
 
 def _binding(artifact: Artifact) -> ModuleType:
-    content = artifact.payload(BINDING)
-    digest = hashlib.sha256(content).hexdigest()
+    path, digest = artifact.payload_path(BINDING), artifact.entry(BINDING).sha256
     if digest not in _bindings:
-        _bindings[digest] = _imported(artifact.payload_path(BINDING))
+        _bindings[digest] = _imported(path)
     return _bindings[digest]
 
 
 def _imported(path: Path) -> ModuleType:
+    # By hand, because `importlib.util` takes longer to import than the rest of loading.
     loader = importlib.machinery.ExtensionFileLoader(MODULE, str(path.resolve()))
-    spec = importlib.util.spec_from_file_location(MODULE, path, loader=loader)
-    assert spec is not None
+    spec = importlib.machinery.ModuleSpec(MODULE, loader, origin=loader.path)
     try:
-        module = importlib.util.module_from_spec(spec)
+        module = loader.create_module(spec)
         loader.exec_module(module)
     except (ImportError, RuntimeError) as error:
         raise ArtifactError(f"{path}: cannot be imported: {error}; build the artifact again") from error
@@ -165,6 +171,8 @@ REASONS = {
 def _fault(code: int) -> Exception:
     if code == 3:
         return SignatureError("an index in the inputs lies outside its table")
+    if code == 5:
+        return EngineError("the system did not permit this process to use AMX tiles")
     return EngineError(f"the compiled agent refused the call with code {code}")
 
 

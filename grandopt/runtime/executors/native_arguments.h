@@ -13,16 +13,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define SAME_ORDER '>'
+#else
+#define SAME_ORDER '<'
+#endif
+
 enum { MOST_TENSORS = 64, MOST_AXES = 15, ALIGNMENT = 64 };
 
 typedef int (*entry_point)(const void *const *in, void *const *out, int64_t batch, void *scratch);
 
+typedef struct { /* one element */
+    const char *name;
+    char kind; /* 'f', 'i', 'u' or '?', see kind_of */
+    Py_ssize_t bytes;
+    int number; /* NumPy's */
+} Type;
+
+static const Type TYPES[] = {
+    {"float32", 'f', 4, NPY_FLOAT32}, {"float64", 'f', 8, NPY_FLOAT64}, {"float16", 'f', 2, NPY_FLOAT16},
+    {"int64", 'i', 8, NPY_INT64},     {"int32", 'i', 4, NPY_INT32},     {"int16", 'i', 2, NPY_INT16},
+    {"int8", 'i', 1, NPY_INT8},       {"uint8", 'u', 1, NPY_UINT8},     {"bool", '?', 1, NPY_BOOL},
+};
+
 typedef struct { /* one input or output */
-    PyArray_Descr *descr;
-    char kind;     /* 'f', 'i', 'u' or '?', see kind_of */
-    int axes;      /* of one sample */
+    const Type *type;
+    PyArray_Descr *descr; /* NULL until NumPy was met */
+    int axes;             /* of one sample */
     npy_intp shape[MOST_AXES];
-    Py_ssize_t item, bytes; /* of one element, of one sample */
+    Py_ssize_t bytes; /* of one sample */
 } Tensor;
 
 typedef struct { /* the memory of one tensor during a call */
@@ -38,6 +57,7 @@ typedef struct {
     entry_point invoke;
     int inputs, outputs;
     Tensor *tensors;        /* inputs, then outputs */
+    bool numpy;             /* whether the tensors have their `descr` */
     int64_t release_batch;  /* batches from here on run without the GIL */
     size_t scratch_bytes;
     void **blocks;          /* scratch that no call uses; guarded by the GIL */
@@ -45,11 +65,35 @@ typedef struct {
     PyObject *explain;      /* (position, given or None, reason) -> raises */
 } Agent;
 
+/* ---- NumPy -------------------------------------------------------------------------------------------- */
+
+static bool import_numpy(Agent *self) {
+    if (self->numpy) return true;
+    if (PyArray_ImportNumPyAPI() < 0) return false;
+    for (int i = 0; i < self->inputs + self->outputs; ++i) {
+        Tensor *tensor = &self->tensors[i];
+        if (tensor->descr == NULL) tensor->descr = PyArray_DescrFromType(tensor->type->number);
+        if (tensor->descr == NULL) return false;
+    }
+    return self->numpy = true;
+}
+
+/* NumPy is a tenth of a second and 15 MB, so it is not imported for callers who have none of its arrays. False
+ * after an exception. */
+static bool meet_numpy(Agent *self) {
+    if (self->numpy) return true;
+    PyObject *name = PyUnicode_FromString("numpy");
+    PyObject *module = name != NULL ? PyImport_GetModule(name) : NULL;
+    Py_XDECREF(name);
+    Py_XDECREF(module);
+    return module != NULL ? import_numpy(self) : PyErr_Occurred() == NULL;
+}
+
 /* ---- memory of the arguments -------------------------------------------------------------------------- */
 
 static char kind_of(const char *format) {
     if (format == NULL) return 'u'; /* the protocol's default: unsigned bytes */
-    if (*format == '@' || *format == '=' || *format == '<') ++format;
+    if (*format == '@' || *format == '=' || *format == SAME_ORDER) ++format;
     if (*format == '\0' || format[1] != '\0') return 0;
     if (strchr("bhilqn", *format)) return 'i';
     if (strchr("BHILQN", *format)) return 'u';
@@ -57,11 +101,14 @@ static char kind_of(const char *format) {
     return *format == '?' ? '?' : 0;
 }
 
+/* Exceptions by which a buffer is denied; NumPy's for a read-only array is a ValueError. Others, such as
+ * MemoryError, go on as they are. */
+static bool denied(void) {
+    return PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_TypeError) ||
+           PyErr_ExceptionMatches(PyExc_ValueError);
+}
+
 static bool refuse(const Agent *self, int position, PyObject *given, const char *reason) {
-    bool expected = PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_TypeError) ||
-                    PyErr_ExceptionMatches(PyExc_ValueError); /* NumPy's for a read-only array */
-    if (PyErr_Occurred() != NULL && !expected) return false; /* such as MemoryError: goes on as it is */
-    PyErr_Clear();
     PyObject *result = PyObject_CallFunction(self->explain, "iOs", position, given, reason);
     if (result != NULL) {
         Py_DECREF(result);
@@ -85,25 +132,33 @@ static bool take_buffer(const Agent *self, int position, PyObject *given, bool w
     const Tensor *tensor = &self->tensors[position];
     int flags = PyBUF_ND | PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (written ? PyBUF_WRITABLE : 0);
     if (PyObject_GetBuffer(given, &memory->buffer, flags) != 0) {
+        if (!denied()) return false;
+        PyErr_Clear();
         return refuse(self, position, given, "layout");
     }
     memory->held = true;
     const Py_buffer *b = &memory->buffer;
-    if (b->itemsize != tensor->item || kind_of(b->format) != tensor->kind) {
+    if (b->itemsize != tensor->type->bytes || kind_of(b->format) != tensor->type->kind) {
         return refuse(self, position, given, "dtype");
     }
     npy_intp shape[MOST_AXES + 1];
     if (b->ndim > MOST_AXES + 1) return refuse(self, position, given, "shape");
     for (int i = 0; i < b->ndim; ++i) shape[i] = (npy_intp)b->shape[i];
     if (!same_shape(tensor, b->ndim, shape, &memory->batch)) return refuse(self, position, given, "shape");
+    /* An exporter may be mistaken about its own size. */
+    int64_t samples = memory->batch < 0 ? 1 : memory->batch;
+    if (b->len / tensor->bytes != samples) return refuse(self, position, given, "layout");
     memory->data = b->buf;
+    if ((uintptr_t)memory->data % (size_t)tensor->type->bytes != 0) {
+        return refuse(self, position, given, "alignment");
+    }
     return true;
 }
 
 static bool take(const Agent *self, int position, PyObject *given, bool written, Memory *memory) {
     const Tensor *tensor = &self->tensors[position];
     memory->held = false;
-    if (PyArray_CheckExact(given)) {
+    if (self->numpy && PyArray_CheckExact(given)) {
         PyArrayObject *array = (PyArrayObject *)given;
         int needed = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | (written ? NPY_ARRAY_WRITEABLE : 0);
         if (PyArray_DESCR(array) == tensor->descr && PyArray_CHKFLAGS(array, needed)) {
@@ -114,9 +169,7 @@ static bool take(const Agent *self, int position, PyObject *given, bool written,
             return true;
         }
     }
-    if (!take_buffer(self, position, given, written, memory)) return false;
-    if ((uintptr_t)memory->data % (size_t)tensor->item != 0) return refuse(self, position, given, "alignment");
-    return true;
+    return take_buffer(self, position, given, written, memory);
 }
 
 static void drop(Memory *memories, int count) {

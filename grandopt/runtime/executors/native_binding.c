@@ -6,30 +6,10 @@
  * does not fit goes to the callable `explain`, which raises.
  */
 #include "native_arguments.h"
+#include "native_scratch.h"
+#include "native_tiles.h"
 
 /* ---- the call ----------------------------------------------------------------------------------------- */
-
-static void *take_scratch(Agent *self) {
-    if (self->scratch_bytes == 0) return NULL;
-    if (self->count > 0) return self->blocks[--self->count];
-    void *block = NULL;
-    if (posix_memalign(&block, ALIGNMENT, self->scratch_bytes) != 0) PyErr_NoMemory();
-    return block;
-}
-
-static void give_scratch(Agent *self, void *block) {
-    if (block == NULL) return;
-    if (self->count == self->capacity) {
-        size_t capacity = self->capacity ? 2 * self->capacity : 4;
-        void **blocks = realloc(self->blocks, capacity * sizeof *blocks);
-        if (blocks == NULL) {
-            free(block);
-            return;
-        }
-        self->blocks = blocks, self->capacity = capacity;
-    }
-    self->blocks[self->count++] = block;
-}
 
 static bool forward(Agent *self, const Memory *memories, int64_t batch) {
     const void *in[MOST_TENSORS];
@@ -52,13 +32,18 @@ static bool forward(Agent *self, const Memory *memories, int64_t batch) {
 
 /* ---- methods ------------------------------------------------------------------------------------------ */
 
-/* Borrowed items of a tuple or list; other sequences are refused. */
+static void let_go(PyObject **held, int count) {
+    for (int i = 0; i < count; ++i) Py_DECREF(held[i]);
+}
+
+/* The items of a tuple or list, with a reference to each: another thread, or code of an argument's own, may
+ * empty a list while the call runs. Other sequences are refused. */
 static bool items(const Agent *self, PyObject *sequence, int wanted, bool written, PyObject **into) {
     bool tuple = PyTuple_Check(sequence);
     Py_ssize_t size = tuple ? PyTuple_Size(sequence) : PyList_Check(sequence) ? PyList_Size(sequence) : -1;
     if (size != wanted) return refuse(self, written ? self->inputs : 0, sequence, written ? "outputs" : "inputs");
     for (int i = 0; i < wanted; ++i) {
-        into[i] = tuple ? PyTuple_GetItem(sequence, i) : PyList_GetItem(sequence, i);
+        into[i] = Py_NewRef(tuple ? PyTuple_GetItem(sequence, i) : PyList_GetItem(sequence, i));
     }
     return true;
 }
@@ -82,12 +67,16 @@ static PyObject *agent_run_into(PyObject *object, PyObject *const *args, Py_ssiz
     int total = self->inputs + self->outputs, taken = 0;
     PyObject *given[MOST_TENSORS];
     Memory memories[MOST_TENSORS];
-    if (!items(self, args[0], self->inputs, false, given)) return NULL;
-    if (!items(self, args[1], self->outputs, true, given + self->inputs)) return NULL;
+    if (!meet_numpy(self) || !items(self, args[0], self->inputs, false, given)) return NULL;
+    if (!items(self, args[1], self->outputs, true, given + self->inputs)) {
+        let_go(given, self->inputs);
+        return NULL;
+    }
     bool done = take_all(self, given, 0, total, memories, &taken);
     int64_t batch = done ? common_batch(self, memories, 0, total, given) : 0;
     done = batch > 0 && !overlap(self, memories, batch, given) && forward(self, memories, batch);
     drop(memories, taken);
+    let_go(given, total);
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -103,7 +92,7 @@ static bool make_outputs(const Agent *self, int64_t batch, PyObject **arrays, Me
         arrays[i] = PyArray_NewFromDescr(
             &PyArray_Type, tensor->descr, lead + tensor->axes, shape, NULL, NULL, 0, NULL);
         if (arrays[i] == NULL) {
-            while (i-- > 0) Py_DECREF(arrays[i]);
+            let_go(arrays, i);
             return false;
         }
         memories[self->inputs + i].data = PyArray_DATA((PyArrayObject *)arrays[i]);
@@ -128,7 +117,7 @@ static bool compute(Agent *self, PyObject *const *given, bool lone, PyObject **a
     int64_t batch = done ? common_batch(self, memories, 0, self->inputs, given) : 0;
     done = batch > 0 && make_outputs(self, lone && memories[0].batch < 0 ? -1 : batch, arrays, memories);
     if (done && !forward(self, memories, batch)) {
-        for (int i = 0; i < self->outputs; ++i) Py_DECREF(arrays[i]);
+        let_go(arrays, self->outputs);
         done = false;
     }
     drop(memories, taken);
@@ -138,8 +127,10 @@ static bool compute(Agent *self, PyObject *const *given, bool lone, PyObject **a
 static PyObject *agent_run(PyObject *object, PyObject *inputs) {
     Agent *self = (Agent *)object;
     PyObject *given[MOST_TENSORS], *arrays[MOST_TENSORS];
-    if (!items(self, inputs, self->inputs, false, given)) return NULL;
-    return compute(self, given, false, arrays) ? as_tuple(arrays, self->outputs) : NULL;
+    if (!import_numpy(self) || !items(self, inputs, self->inputs, false, given)) return NULL;
+    bool done = compute(self, given, false, arrays);
+    let_go(given, self->inputs);
+    return done ? as_tuple(arrays, self->outputs) : NULL;
 }
 
 /* Whether the arguments are arrays that can be taken as they are; else the caller converts or complains. */
@@ -160,7 +151,8 @@ static bool fits(const Agent *self, PyObject *const *args, Py_ssize_t count) {
 static PyObject *agent_act(PyObject *object, PyObject *const *args, Py_ssize_t count) {
     Agent *self = (Agent *)object;
     PyObject *arrays[MOST_TENSORS];
-    if (!fits(self, args, count)) return Py_NewRef(Py_NotImplemented);
+    if (!meet_numpy(self)) return NULL;
+    if (!self->numpy || !fits(self, args, count)) return Py_NewRef(Py_NotImplemented);
     if (!compute(self, args, true, arrays)) return NULL;
     return self->outputs == 1 ? arrays[0] : as_tuple(arrays, self->outputs);
 }
@@ -168,23 +160,31 @@ static PyObject *agent_act(PyObject *object, PyObject *const *args, Py_ssize_t c
 /* ---- the type ----------------------------------------------------------------------------------------- */
 
 static bool read_tensor(PyObject *spec, Tensor *tensor) {
-    PyObject *dtype, *shape;
-    if (!PyArg_ParseTuple(spec, "OO!", &dtype, &PyTuple_Type, &shape)) return false;
-    PyArray_Descr *descr = NULL;
-    if (!PyArray_DescrConverter(dtype, &descr)) return false;
-    tensor->descr = descr;
-    tensor->item = PyDataType_ELSIZE(descr);
-    tensor->kind = descr->kind == 'b' ? '?' : descr->kind;
-    tensor->axes = (int)PyTuple_Size(shape);
-    tensor->bytes = tensor->item;
-    if (tensor->axes > MOST_AXES) {
-        PyErr_Format(PyExc_ValueError, "a tensor has %d axes, at most %d are possible", tensor->axes, MOST_AXES);
+    const char *dtype;
+    PyObject *shape;
+    if (!PyArg_ParseTuple(spec, "sO!", &dtype, &PyTuple_Type, &shape)) return false;
+    for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; ++i) {
+        if (strcmp(dtype, TYPES[i].name) == 0) tensor->type = &TYPES[i];
+    }
+    if (tensor->type == NULL) {
+        PyErr_Format(PyExc_ValueError, "a tensor has the unknown dtype %s", dtype);
         return false;
     }
+    Py_ssize_t axes = PyTuple_Size(shape);
+    if (axes > MOST_AXES) {
+        PyErr_Format(PyExc_ValueError, "a tensor has %zd axes, at most %d are possible", axes, MOST_AXES);
+        return false;
+    }
+    tensor->axes = (int)axes;
+    tensor->bytes = tensor->type->bytes;
     for (int i = 0; i < tensor->axes; ++i) {
-        tensor->shape[i] = PyLong_AsSsize_t(PyTuple_GetItem(shape, i));
-        if (tensor->shape[i] == -1 && PyErr_Occurred()) return false;
-        tensor->bytes *= tensor->shape[i];
+        Py_ssize_t size = PyLong_AsSsize_t(PyTuple_GetItem(shape, i));
+        if (size == -1 && PyErr_Occurred()) return false;
+        if (size < 1 || __builtin_mul_overflow(tensor->bytes, size, &tensor->bytes)) {
+            PyErr_Format(PyExc_ValueError, "a tensor has the impossible size %zd", size);
+            return false;
+        }
+        tensor->shape[i] = size;
     }
     return true;
 }
@@ -205,12 +205,12 @@ static bool open_library(Agent *self, const char *path, const char *symbol) {
 }
 
 static PyObject *agent_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    const char *path, *symbol;
-    PyObject *inputs, *outputs, *explain;
+    const char *symbol;
+    PyObject *path, *inputs, *outputs, *explain;
     Py_ssize_t scratch;
     long long release;
     (void)keywords;
-    if (!PyArg_ParseTuple(args, "ssO!O!nLO", &path, &symbol, &PyTuple_Type, &inputs, &PyTuple_Type, &outputs,
+    if (!PyArg_ParseTuple(args, "SsO!O!nLO", &path, &symbol, &PyTuple_Type, &inputs, &PyTuple_Type, &outputs,
                           &scratch, &release, &explain)) {
         return NULL;
     }
@@ -231,7 +231,7 @@ static PyObject *agent_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         PyObject *spec = i < count ? PyTuple_GetItem(inputs, i) : PyTuple_GetItem(outputs, i - count);
         made = read_tensor(spec, &self->tensors[i]);
     }
-    if (!made || !open_library(self, path, symbol)) {
+    if (!made || !open_library(self, PyBytes_AsString(path), symbol)) {
         Py_DECREF(self);
         return NULL;
     }
@@ -276,7 +276,11 @@ static PyType_Spec agent_spec = {
 };
 
 static int fill_module(PyObject *module) {
-    if (PyArray_ImportNumPyAPI() < 0) return -1;
+    /* NumPy's functions are found once per process, and NumPy itself belongs to the main interpreter. */
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) != 0) {
+        PyErr_SetString(PyExc_ImportError, "native agents run in Python's main interpreter only");
+        return -1;
+    }
     PyObject *type = PyType_FromSpec(&agent_spec);
     if (type == NULL) return -1;
     int failed = PyModule_AddType(module, (PyTypeObject *)type);
@@ -286,8 +290,13 @@ static int fill_module(PyObject *module) {
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};
 
+static PyMethodDef functions[] = {
+    {"permit_tiles", permit_tiles, METH_NOARGS, "Whether the system lets this process use AMX tiles."},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef module_definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "grandopt_native_binding", .m_slots = module_slots,
+    PyModuleDef_HEAD_INIT, .m_name = "grandopt_native_binding", .m_methods = functions, .m_slots = module_slots,
 };
 
 PyMODINIT_FUNC PyInit_grandopt_native_binding(void) { return PyModuleDef_Init(&module_definition); }

@@ -8,7 +8,9 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from grandopt.artifacts.artifact import Artifact
-from grandopt.errors import ArtifactError, first_line
+from grandopt.errors import ArtifactError, EngineError, first_line
+from grandopt.runtime.executors.allocator import give_back_freed_memory
+from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.bound import Binding, BoundExecutor
 from grandopt.runtime.executors.options import option
 from grandopt.signature import Array
@@ -35,6 +37,15 @@ def load(artifact: Artifact, threads: int) -> OnnxRuntimeExecutor:
 
     Raises ArtifactError when ONNX Runtime cannot load the payload.
     """
+    return OnnxRuntimeExecutor(artifact, _session(artifact, threads))
+
+
+def load_unbound(artifact: Artifact, threads: int) -> UnboundExecutor:
+    """Like `load`, for comparison: every call through `InferenceSession.run`."""
+    return UnboundExecutor(artifact, _session(artifact, threads))
+
+
+def _session(artifact: Artifact, threads: int) -> onnxruntime.InferenceSession:
     content = artifact.payload(MODEL)
     layout = option(artifact, "layout_at_load", (True, False))
     spinning = option(artifact, "spinning", (True, False))
@@ -49,7 +60,8 @@ def load(artifact: Artifact, threads: int) -> OnnxRuntimeExecutor:
             f"{artifact.path / MODEL}: ONNX Runtime {onnxruntime.__version__} cannot load it: "
             f"{first_line(error)}; build it again"
         ) from error
-    return OnnxRuntimeExecutor(artifact, session)
+    give_back_freed_memory()
+    return session
 
 
 def session_options(threads: int, *, layout: bool, spinning: bool) -> onnxruntime.SessionOptions:
@@ -70,6 +82,8 @@ def session_options(threads: int, *, layout: bool, spinning: bool) -> onnxruntim
 
 class OnnxRuntimeExecutor(BoundExecutor):
     """An agent in one session of ONNX Runtime, which many calls may share."""
+
+    contiguous = True
 
     def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
         manifest = artifact.manifest
@@ -96,3 +110,20 @@ class OnnxRuntimeExecutor(BoundExecutor):
 
     def _any_batch(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         return tuple(self._session.run(self._output_names, dict(zip(self._names, inputs, strict=True))))
+
+
+class UnboundExecutor(Executor):
+    """A float32 agent called the way ONNX Runtime's documentation shows."""
+
+    def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+        manifest = artifact.manifest
+        super().__init__(manifest.parsed_signature(), manifest.parsed_contract())
+        self._run = session.run
+        self._names = [item.name for item in session.get_inputs()]
+        self._output_names = [item.name for item in session.get_outputs()]
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        try:
+            return tuple(self._run(self._output_names, dict(zip(self._names, inputs, strict=True))))
+        except ERRORS as error:
+            raise EngineError(f"ONNX Runtime could not run the agent: {first_line(error)}") from error

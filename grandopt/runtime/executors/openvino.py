@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import openvino
 
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
+from grandopt.runtime.executors.allocator import give_back_freed_memory
 from grandopt.runtime.executors.bound import Binding, BoundExecutor
 from grandopt.runtime.executors.options import option
 from grandopt.signature import Array
+
+CONVERTER = "openvino.tools.ovc"
+
+
+@contextmanager
+def _without_converter() -> Iterator[None]:
+    """Imports OpenVINO without its model converter, which the package tries to import and can do without.
+
+    The converter brings a telemetry client with all of HTTP: 10 MB and a tenth of a second. It can still be
+    imported by its own name afterwards.
+    """
+    absent: Any = None  # how Python is told that there is no such module
+    hidden = "openvino" not in sys.modules and CONVERTER not in sys.modules
+    if hidden:
+        sys.modules[CONVERTER] = absent
+    try:
+        yield
+    finally:
+        if hidden:
+            sys.modules.pop(CONVERTER, None)
+
+
+with _without_converter():
+    import openvino
 
 GRAPH = "graph.xml"
 WEIGHTS = "graph.bin"
@@ -36,12 +62,14 @@ def load(artifact: Artifact, threads: int) -> OpenVinoExecutor:
     graph, weights = artifact.payload(GRAPH), artifact.payload(WEIGHTS)
     try:
         model = openvino.Core().read_model(graph, weights)
-        return OpenVinoExecutor(artifact, model, settings(chosen, threads), single=single)
+        executor = OpenVinoExecutor(artifact, model, settings(chosen, threads), single=single)
     except ERRORS as error:
         raise ArtifactError(
             f"{artifact.path / GRAPH}: OpenVINO {openvino.__version__} cannot load it: {first_line(error)}; "
             f"build it again"
         ) from error
+    give_back_freed_memory()
+    return executor
 
 
 def settings(options: Mapping[str, Any], threads: int) -> dict[str, Any]:
@@ -61,6 +89,8 @@ class OpenVinoExecutor(BoundExecutor):
 
     A compiled graph is shared by all calls; each call has an inference request of its own.
     """
+
+    contiguous = True
 
     def __init__(
         self, artifact: Artifact, model: openvino.Model, settings: dict[str, Any], *, single: bool

@@ -54,4 +54,5 @@ def _unusable(url: str, error: BaseException) -> str:
         shown = url
     cause = getattr(error, "orig", None) or error.__cause__ or error
     line = str(cause).strip().partition("\n")[0]
-    return f"tuning storage {shown!r} cannot be used: {line}; give a URL such as sqlite:///tuning.db"
+    advice = "make room" if "disk is full" in line else "give a URL such as sqlite:///tuning.db"
+    return f"tuning storage {shown!r} cannot be used: {line}; {advice}"

@@ -1,4 +1,4 @@
-static int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)in[0];
     float * py0 = (float *)(scratch + 0);
@@ -8,24 +8,24 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a0_1_0 = v_load(bias + 0 + 0 + 4);
-                vf a0_2_0 = v_load(bias + 0 + 0 + 8);
-                vf a0_3_0 = v_load(bias + 0 + 0 + 12);
-                vf a1_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a1_1_0 = v_load(bias + 0 + 0 + 4);
-                vf a1_2_0 = v_load(bias + 0 + 0 + 8);
-                vf a1_3_0 = v_load(bias + 0 + 0 + 12);
-                vf a2_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a2_1_0 = v_load(bias + 0 + 0 + 4);
-                vf a2_2_0 = v_load(bias + 0 + 0 + 8);
-                vf a2_3_0 = v_load(bias + 0 + 0 + 12);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+                vf a0_2_0 = v_load(bias + 0 * 64 + 0 + 8);
+                vf a0_3_0 = v_load(bias + 0 * 64 + 0 + 12);
+                vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a1_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+                vf a1_2_0 = v_load(bias + 0 * 64 + 0 + 8);
+                vf a1_3_0 = v_load(bias + 0 * 64 + 0 + 12);
+                vf a2_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a2_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+                vf a2_2_0 = v_load(bias + 0 * 64 + 0 + 8);
+                vf a2_3_0 = v_load(bias + 0 * 64 + 0 + 12);
                 for (int k = 0; k < 8; ++k) {
                     {
-                        const vf w0 = v_load(w + 0 + (k + 0) * 32 + 0 + 0);
-                        const vf w1 = v_load(w + 0 + (k + 0) * 32 + 0 + 4);
-                        const vf w2 = v_load(w + 0 + (k + 0) * 32 + 0 + 8);
-                        const vf w3 = v_load(w + 0 + (k + 0) * 32 + 0 + 12);
+                        const vf w0 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 0);
+                        const vf w1 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 4);
+                        const vf w2 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 8);
+                        const vf w3 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 12);
                         const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
                         a0_0_0 = v_fma(b0, w0, a0_0_0);
                         a0_1_0 = v_fma(b0, w1, a0_1_0);
@@ -44,56 +44,56 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                     }
                 }
                 {
-                    v_store((py0 + 0) + m * 24 + 0 + 0 + 0, a0_0_0);
+                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 0, a0_0_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 24 + 0 + 0 + 4, a0_1_0);
+                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 4, a0_1_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 24 + 0 + 0 + 8, a0_2_0);
+                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 8, a0_2_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 24 + 0 + 0 + 12, a0_3_0);
+                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 12, a0_3_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 + 0 + 0, a1_0_0);
+                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 0, a1_0_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 + 0 + 4, a1_1_0);
+                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 4, a1_1_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 + 0 + 8, a1_2_0);
+                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 8, a1_2_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 + 0 + 12, a1_3_0);
+                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 12, a1_3_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 + 0 + 0, a2_0_0);
+                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 0, a2_0_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 + 0 + 4, a2_1_0);
+                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 4, a2_1_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 + 0 + 8, a2_2_0);
+                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 8, a2_2_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 + 0 + 12, a2_3_0);
+                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 12, a2_3_0);
                 }
             }
         }
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 16 + 0);
-                vf a0_1_0 = v_load(bias + 0 + 16 + 4);
-                vf a1_0_0 = v_load(bias + 0 + 16 + 0);
-                vf a1_1_0 = v_load(bias + 0 + 16 + 4);
-                vf a2_0_0 = v_load(bias + 0 + 16 + 0);
-                vf a2_1_0 = v_load(bias + 0 + 16 + 4);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 16 + 0);
+                vf a0_1_0 = v_load(bias + 0 * 64 + 16 + 4);
+                vf a1_0_0 = v_load(bias + 0 * 64 + 16 + 0);
+                vf a1_1_0 = v_load(bias + 0 * 64 + 16 + 4);
+                vf a2_0_0 = v_load(bias + 0 * 64 + 16 + 0);
+                vf a2_1_0 = v_load(bias + 0 * 64 + 16 + 4);
                 for (int k = 0; k < 8; ++k) {
                     {
-                        const vf w0 = v_load(w + 0 + (k + 0) * 32 + 16 + 0);
-                        const vf w1 = v_load(w + 0 + (k + 0) * 32 + 16 + 4);
+                        const vf w0 = v_load(w + 0 * 512 + (k + 0) * 32 + 16 + 0);
+                        const vf w1 = v_load(w + 0 * 512 + (k + 0) * 32 + 16 + 4);
                         const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
                         a0_0_0 = v_fma(b0, w0, a0_0_0);
                         a0_1_0 = v_fma(b0, w1, a0_1_0);
@@ -106,22 +106,22 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                     }
                 }
                 {
-                    v_store((py0 + 0) + m * 24 + 0 + 16 + 0, a0_0_0);
+                    v_store((py0 + 0) + m * 24 + 0 * 64 + 16 + 0, a0_0_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 24 + 0 + 16 + 4, a0_1_0);
+                    v_store((py0 + 0) + m * 24 + 0 * 64 + 16 + 4, a0_1_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 + 16 + 0, a1_0_0);
+                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 16 + 0, a1_0_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 + 16 + 4, a1_1_0);
+                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 16 + 4, a1_1_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 + 16 + 0, a2_0_0);
+                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 16 + 0, a2_0_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 + 16 + 4, a2_1_0);
+                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 16 + 4, a2_1_0);
                 }
             }
         }
@@ -129,7 +129,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0) + 8;
     float * py0 = (float *)(scratch + 320);
@@ -141,7 +141,7 @@ static int step1_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     const float * px1 = (const float *)(scratch + 320);
@@ -204,7 +204,7 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 448);
     float * py0 = (float *)(scratch + 320);
@@ -227,7 +227,7 @@ static int step3_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step4_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step4_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 320);
     const float * px1 = (const float *)(scratch + 0) + 16;
@@ -290,7 +290,7 @@ static int step4_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step5_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step5_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 448);
     float * py0 = (float *)(scratch + 0);
@@ -308,7 +308,7 @@ static int step5_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step6_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step6_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     float * py0 = (float *)out[0];
@@ -318,16 +318,16 @@ static int step6_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a0_1_0 = v_load(bias + 0 + 0 + 4);
-                vf a1_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a1_1_0 = v_load(bias + 0 + 0 + 4);
-                vf a2_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a2_1_0 = v_load(bias + 0 + 0 + 4);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+                vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a1_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+                vf a2_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a2_1_0 = v_load(bias + 0 * 64 + 0 + 4);
                 for (int k = 0; k < 8; ++k) {
                     {
-                        const vf w0 = v_load(w + 0 + (k + 0) * 16 + 0 + 0);
-                        const vf w1 = v_load(w + 0 + (k + 0) * 16 + 0 + 4);
+                        const vf w0 = v_load(w + 0 * 512 + (k + 0) * 16 + 0 + 0);
+                        const vf w1 = v_load(w + 0 * 512 + (k + 0) * 16 + 0 + 4);
                         const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
                         a0_0_0 = v_fma(b0, w0, a0_0_0);
                         a0_1_0 = v_fma(b0, w1, a0_1_0);
@@ -340,22 +340,22 @@ static int step6_1(const void *const *in, void *const *out, unsigned char *scrat
                     }
                 }
                 {
-                    v_store((py0 + 0) + m * 8 + 0 + 0 + 0, a0_0_0);
+                    v_store((py0 + 0) + m * 8 + 0 * 64 + 0 + 0, a0_0_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 8 + 0 + 0 + 4, a0_1_0);
+                    v_store((py0 + 0) + m * 8 + 0 * 64 + 0 + 4, a0_1_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 8 + 0 + 0 + 0, a1_0_0);
+                    v_store((py0 + 0) + (m + 1) * 8 + 0 * 64 + 0 + 0, a1_0_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 8 + 0 + 0 + 4, a1_1_0);
+                    v_store((py0 + 0) + (m + 1) * 8 + 0 * 64 + 0 + 4, a1_1_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 8 + 0 + 0 + 0, a2_0_0);
+                    v_store((py0 + 0) + (m + 2) * 8 + 0 * 64 + 0 + 0, a2_0_0);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 8 + 0 + 0 + 4, a2_1_0);
+                    v_store((py0 + 0) + (m + 2) * 8 + 0 * 64 + 0 + 4, a2_1_0);
                 }
             }
         }
@@ -379,6 +379,7 @@ __attribute__((visibility("default"))) int attention_invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 192) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+    if ((uintptr_t)scratch % 64 != 0) return 4;
     const void *x[1];
     void *y[1];
     memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);

@@ -1,4 +1,4 @@
-static int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)in[0];
     float * py0 = (float *)(scratch + 0);
@@ -8,16 +8,16 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a0_1_0 = v_load(bias + 0 + 0 + 16);
-                vf a1_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a1_1_0 = v_load(bias + 0 + 0 + 16);
-                vf a2_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a2_1_0 = v_load(bias + 0 + 0 + 16);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 16);
+                vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a1_1_0 = v_load(bias + 0 * 64 + 0 + 16);
+                vf a2_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a2_1_0 = v_load(bias + 0 * 64 + 0 + 16);
                 for (int k = 0; k < 8; ++k) {
                     {
-                        const vf w0 = v_load(w + 0 + (k + 0) * 32 + 0 + 0);
-                        const vf w1 = v_load(w + 0 + (k + 0) * 32 + 0 + 16);
+                        const vf w0 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 0);
+                        const vf w1 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 16);
                         const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
                         a0_0_0 = v_fma(b0, w0, a0_0_0);
                         a0_1_0 = v_fma(b0, w1, a0_1_0);
@@ -30,22 +30,22 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                     }
                 }
                 {
-                    v_store((py0 + 0) + m * 24 + 0 + 0 + 0, a0_0_0);
+                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 0, a0_0_0);
                 }
                 {
-                    v_store_n((py0 + 0) + m * 24 + 0 + 0 + 16, a0_1_0, 8);
+                    v_store_n((py0 + 0) + m * 24 + 0 * 64 + 0 + 16, a0_1_0, 8);
                 }
                 {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 + 0 + 0, a1_0_0);
+                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 0, a1_0_0);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 1) * 24 + 0 + 0 + 16, a1_1_0, 8);
+                    v_store_n((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 16, a1_1_0, 8);
                 }
                 {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 + 0 + 0, a2_0_0);
+                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 0, a2_0_0);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 2) * 24 + 0 + 0 + 16, a2_1_0, 8);
+                    v_store_n((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 16, a2_1_0, 8);
                 }
             }
         }
@@ -53,7 +53,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0) + 8;
     float * py0 = (float *)(scratch + 320);
@@ -65,7 +65,7 @@ static int step1_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     const float * px1 = (const float *)(scratch + 320);
@@ -128,7 +128,7 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 448);
     float * py0 = (float *)(scratch + 320);
@@ -151,7 +151,7 @@ static int step3_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step4_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step4_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 320);
     const float * px1 = (const float *)(scratch + 0) + 16;
@@ -214,7 +214,7 @@ static int step4_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step5_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step5_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 448);
     float * py0 = (float *)(scratch + 0);
@@ -231,7 +231,7 @@ static int step5_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step6_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step6_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     float * py0 = (float *)out[0];
@@ -241,15 +241,15 @@ static int step6_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a1_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a2_0_0 = v_load(bias + 0 + 0 + 0);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a2_0_0 = v_load(bias + 0 * 64 + 0 + 0);
                 vf a0_0_1 = v_set1(0.0f);
                 vf a1_0_1 = v_set1(0.0f);
                 vf a2_0_1 = v_set1(0.0f);
                 for (int k = 0; k < 8; k += 2) {
                     {
-                        const vf w0 = v_load(w + 0 + (k + 0) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 512 + (k + 0) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
                         a0_0_0 = v_fma(b0, w0, a0_0_0);
                         const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 0]);
@@ -258,7 +258,7 @@ static int step6_1(const void *const *in, void *const *out, unsigned char *scrat
                         a2_0_0 = v_fma(b2, w0, a2_0_0);
                     }
                     {
-                        const vf w0 = v_load(w + 0 + (k + 1) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 512 + (k + 1) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 8 + k + 1]);
                         a0_0_1 = v_fma(b0, w0, a0_0_1);
                         const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 1]);
@@ -271,13 +271,13 @@ static int step6_1(const void *const *in, void *const *out, unsigned char *scrat
                 a1_0_0 += a1_0_1;
                 a2_0_0 += a2_0_1;
                 {
-                    v_store_n((py0 + 0) + m * 8 + 0 + 0 + 0, a0_0_0, 8);
+                    v_store_n((py0 + 0) + m * 8 + 0 * 64 + 0 + 0, a0_0_0, 8);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 1) * 8 + 0 + 0 + 0, a1_0_0, 8);
+                    v_store_n((py0 + 0) + (m + 1) * 8 + 0 * 64 + 0 + 0, a1_0_0, 8);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 2) * 8 + 0 + 0 + 0, a2_0_0, 8);
+                    v_store_n((py0 + 0) + (m + 2) * 8 + 0 * 64 + 0 + 0, a2_0_0, 8);
                 }
             }
         }
@@ -301,6 +301,7 @@ __attribute__((visibility("default"))) int attention_invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 192) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+    if ((uintptr_t)scratch % 64 != 0) return 4;
     const void *x[1];
     void *y[1];
     memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);

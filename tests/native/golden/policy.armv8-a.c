@@ -1,4 +1,4 @@
-static int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)in[0];
     float * py0 = (float *)(scratch + 0);
@@ -8,18 +8,18 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 0 + 0);
-                vf a0_1_0 = v_load(bias + 0 + 0 + 4);
-                vf a0_2_0 = v_load(bias + 0 + 0 + 8);
-                vf a0_3_0 = v_load(bias + 0 + 0 + 12);
-                vf a0_4_0 = v_load(bias + 0 + 0 + 16);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+                vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+                vf a0_2_0 = v_load(bias + 0 * 64 + 0 + 8);
+                vf a0_3_0 = v_load(bias + 0 * 64 + 0 + 12);
+                vf a0_4_0 = v_load(bias + 0 * 64 + 0 + 16);
                 for (int k = 0; k < 10; ++k) {
                     {
-                        const vf w0 = v_load(w + 0 + (k + 0) * 32 + 0 + 0);
-                        const vf w1 = v_load(w + 0 + (k + 0) * 32 + 0 + 4);
-                        const vf w2 = v_load(w + 0 + (k + 0) * 32 + 0 + 8);
-                        const vf w3 = v_load(w + 0 + (k + 0) * 32 + 0 + 12);
-                        const vf w4 = v_load(w + 0 + (k + 0) * 32 + 0 + 16);
+                        const vf w0 = v_load(w + 0 * 640 + (k + 0) * 32 + 0 + 0);
+                        const vf w1 = v_load(w + 0 * 640 + (k + 0) * 32 + 0 + 4);
+                        const vf w2 = v_load(w + 0 * 640 + (k + 0) * 32 + 0 + 8);
+                        const vf w3 = v_load(w + 0 * 640 + (k + 0) * 32 + 0 + 12);
+                        const vf w4 = v_load(w + 0 * 640 + (k + 0) * 32 + 0 + 16);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 0]);
                         a0_0_0 = v_fma(b0, w0, a0_0_0);
                         a0_1_0 = v_fma(b0, w1, a0_1_0);
@@ -29,19 +29,19 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                     }
                 }
                 {
-                    v_store((py0 + 0) + m * 0 + 0 + 0 + 0, a0_0_0);
+                    v_store((py0 + 0) + m * 0 + 0 * 64 + 0 + 0, a0_0_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 0 + 0 + 0 + 4, a0_1_0);
+                    v_store((py0 + 0) + m * 0 + 0 * 64 + 0 + 4, a0_1_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 0 + 0 + 0 + 8, a0_2_0);
+                    v_store((py0 + 0) + m * 0 + 0 * 64 + 0 + 8, a0_2_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 0 + 0 + 0 + 12, a0_3_0);
+                    v_store((py0 + 0) + m * 0 + 0 * 64 + 0 + 12, a0_3_0);
                 }
                 {
-                    v_store((py0 + 0) + m * 0 + 0 + 0 + 16, a0_4_0);
+                    v_store((py0 + 0) + m * 0 + 0 * 64 + 0 + 16, a0_4_0);
                 }
             }
         }
@@ -49,7 +49,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     const float * px1 = (const float *)(weights + 1536);
@@ -75,7 +75,7 @@ static int step1_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 128);
     float * py0 = (float *)(scratch + 0);
@@ -85,7 +85,7 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 0 + 0 + 0);
+                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
                 vf a0_0_1 = v_set1(0.0f);
                 vf a0_0_2 = v_set1(0.0f);
                 vf a0_0_3 = v_set1(0.0f);
@@ -95,63 +95,63 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
                 vf a0_0_7 = v_set1(0.0f);
                 for (int k = 0; k < 16; k += 8) {
                     {
-                        const vf w0 = v_load(w + 0 + (k + 0) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 1280 + (k + 0) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 0]);
                         a0_0_0 = v_fma(b0, w0, a0_0_0);
                     }
                     {
-                        const vf w0 = v_load(w + 0 + (k + 1) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 1280 + (k + 1) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 1]);
                         a0_0_1 = v_fma(b0, w0, a0_0_1);
                     }
                     {
-                        const vf w0 = v_load(w + 0 + (k + 2) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 1280 + (k + 2) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 2]);
                         a0_0_2 = v_fma(b0, w0, a0_0_2);
                     }
                     {
-                        const vf w0 = v_load(w + 0 + (k + 3) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 1280 + (k + 3) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 3]);
                         a0_0_3 = v_fma(b0, w0, a0_0_3);
                     }
                     {
-                        const vf w0 = v_load(w + 0 + (k + 4) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 1280 + (k + 4) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 4]);
                         a0_0_4 = v_fma(b0, w0, a0_0_4);
                     }
                     {
-                        const vf w0 = v_load(w + 0 + (k + 5) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 1280 + (k + 5) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 5]);
                         a0_0_5 = v_fma(b0, w0, a0_0_5);
                     }
                     {
-                        const vf w0 = v_load(w + 0 + (k + 6) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 1280 + (k + 6) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 6]);
                         a0_0_6 = v_fma(b0, w0, a0_0_6);
                     }
                     {
-                        const vf w0 = v_load(w + 0 + (k + 7) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 0 * 1280 + (k + 7) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 0 + k + 7]);
                         a0_0_7 = v_fma(b0, w0, a0_0_7);
                     }
                 }
                 {
-                    const vf w0 = v_load(w + 0 + (16) * 16 + 0 + 0);
+                    const vf w0 = v_load(w + 0 * 1280 + (16) * 16 + 0 + 0);
                     const vf b0 = v_set1((px0 + 0)[m * 0 + 16]);
                     a0_0_0 = v_fma(b0, w0, a0_0_0);
                 }
                 {
-                    const vf w0 = v_load(w + 0 + (17) * 16 + 0 + 0);
+                    const vf w0 = v_load(w + 0 * 1280 + (17) * 16 + 0 + 0);
                     const vf b0 = v_set1((px0 + 0)[m * 0 + 17]);
                     a0_0_1 = v_fma(b0, w0, a0_0_1);
                 }
                 {
-                    const vf w0 = v_load(w + 0 + (18) * 16 + 0 + 0);
+                    const vf w0 = v_load(w + 0 * 1280 + (18) * 16 + 0 + 0);
                     const vf b0 = v_set1((px0 + 0)[m * 0 + 18]);
                     a0_0_2 = v_fma(b0, w0, a0_0_2);
                 }
                 {
-                    const vf w0 = v_load(w + 0 + (19) * 16 + 0 + 0);
+                    const vf w0 = v_load(w + 0 * 1280 + (19) * 16 + 0 + 0);
                     const vf b0 = v_set1((px0 + 0)[m * 0 + 19]);
                     a0_0_3 = v_fma(b0, w0, a0_0_3);
                 }
@@ -163,7 +163,7 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
                 a0_0_1 += a0_0_3;
                 a0_0_0 += a0_0_1;
                 {
-                    v_store_n((py0 + 0) + m * 0 + 0 + 0 + 0, a0_0_0, 3);
+                    v_store_n((py0 + 0) + m * 0 + 0 * 64 + 0 + 0, a0_0_0, 3);
                 }
             }
         }
@@ -171,7 +171,7 @@ static int step2_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     float * py0 = (float *)out[0];
@@ -205,6 +205,7 @@ __attribute__((visibility("default"))) int policy_invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 80) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+    if ((uintptr_t)scratch % 64 != 0) return 4;
     const void *x[1];
     void *y[1];
     memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);

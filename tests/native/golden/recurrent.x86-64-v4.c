@@ -1,4 +1,4 @@
-static int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)in[0];
     float * py0 = (float *)(scratch + 0);
@@ -108,17 +108,17 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
         {
             enum { m = 0 };
             {
-                vf a0_0_0 = v_load(bias + 64 + 0 + 0);
-                vf a1_0_0 = v_load(bias + 64 + 0 + 0);
-                vf a2_0_0 = v_load(bias + 64 + 0 + 0);
-                vf a3_0_0 = v_load(bias + 64 + 0 + 0);
+                vf a0_0_0 = v_load(bias + 1 * 64 + 0 + 0);
+                vf a1_0_0 = v_load(bias + 1 * 64 + 0 + 0);
+                vf a2_0_0 = v_load(bias + 1 * 64 + 0 + 0);
+                vf a3_0_0 = v_load(bias + 1 * 64 + 0 + 0);
                 vf a0_0_1 = v_set1(0.0f);
                 vf a1_0_1 = v_set1(0.0f);
                 vf a2_0_1 = v_set1(0.0f);
                 vf a3_0_1 = v_set1(0.0f);
                 for (int k = 0; k < 4; k += 2) {
                     {
-                        const vf w0 = v_load(w + 320 + (k + 0) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 1 * 320 + (k + 0) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 5 + k + 0]);
                         a0_0_0 = v_fma(b0, w0, a0_0_0);
                         const vf b1 = v_set1((px0 + 0)[(m + 1) * 5 + k + 0]);
@@ -129,7 +129,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                         a3_0_0 = v_fma(b3, w0, a3_0_0);
                     }
                     {
-                        const vf w0 = v_load(w + 320 + (k + 1) * 16 + 0 + 0);
+                        const vf w0 = v_load(w + 1 * 320 + (k + 1) * 16 + 0 + 0);
                         const vf b0 = v_set1((px0 + 0)[m * 5 + k + 1]);
                         a0_0_1 = v_fma(b0, w0, a0_0_1);
                         const vf b1 = v_set1((px0 + 0)[(m + 1) * 5 + k + 1]);
@@ -141,7 +141,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                     }
                 }
                 {
-                    const vf w0 = v_load(w + 320 + (4) * 16 + 0 + 0);
+                    const vf w0 = v_load(w + 1 * 320 + (4) * 16 + 0 + 0);
                     const vf b0 = v_set1((px0 + 0)[m * 5 + 4]);
                     a0_0_0 = v_fma(b0, w0, a0_0_0);
                     const vf b1 = v_set1((px0 + 0)[(m + 1) * 5 + 4]);
@@ -156,16 +156,16 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
                 a2_0_0 += a2_0_1;
                 a3_0_0 += a3_0_1;
                 {
-                    v_store_n((py0 + 0) + m * 72 + 64 + 0 + 0, a0_0_0, 8);
+                    v_store_n((py0 + 0) + m * 72 + 1 * 64 + 0 + 0, a0_0_0, 8);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 1) * 72 + 64 + 0 + 0, a1_0_0, 8);
+                    v_store_n((py0 + 0) + (m + 1) * 72 + 1 * 64 + 0 + 0, a1_0_0, 8);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 2) * 72 + 64 + 0 + 0, a2_0_0, 8);
+                    v_store_n((py0 + 0) + (m + 2) * 72 + 1 * 64 + 0 + 0, a2_0_0, 8);
                 }
                 {
-                    v_store_n((py0 + 0) + (m + 3) * 72 + 64 + 0 + 0, a3_0_0, 8);
+                    v_store_n((py0 + 0) + (m + 3) * 72 + 1 * 64 + 0 + 0, a3_0_0, 8);
                 }
             }
         }
@@ -173,7 +173,7 @@ static int step0_1(const void *const *in, void *const *out, unsigned char *scrat
     return 0;
 }
 
-static int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
     (void)in, (void)out, (void)scratch;
     const float * px0 = (const float *)(scratch + 0);
     const float * px3 = (const float *)(weights + 2112);
@@ -288,6 +288,7 @@ __attribute__((visibility("default"))) int recurrent_invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 288) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+    if ((uintptr_t)scratch % 64 != 0) return 4;
     const void *x[1];
     void *y[1];
     memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);

@@ -11,10 +11,12 @@ from importlib import resources
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.native.binding import binding_sources, compile_binding
 from grandopt.compiler.backends.native.build import compile_libraries, render
+from grandopt.compiler.backends.native.check import check
 from grandopt.compiler.backends.native.form import Graph, Linear, MatMul, Recurrent, Value
 from grandopt.compiler.backends.native.interface import source_archive
 from grandopt.compiler.backends.native.levels import levels_for
 from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.program import Program
@@ -38,15 +40,18 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     if program.exported is None:
         raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
     compiler = find_compiler()
-    levels = levels_for(platform.machine(), options.levels)
+    levels = levels_for(platform.machine(), options.levels, reduced=options.weights != "float32")
     graph = simplify(translate(program.name, program.exported))
     _check_boundary(graph, program)
-    source = render(graph, levels, options.tile, options.weights)
+    macs = multiply_adds(graph)
+    if options.weights == "int8":
+        graph = check(quantize(graph), "quantize")
+    source = render(graph, levels, options.tile, "bfloat16" if options.weights == "bfloat16" else "float32")
     libraries = compile_libraries(source, compiler)
     files = {
-        **libraries,
+        **{f"agent.{level}.so": content for level, content in libraries.shared.items()},
         BINDING: compile_binding(compiler),
-        "source.zip": source_archive(source, program.signature),
+        "source.zip": source_archive(source, program.signature, program.contract, libraries.static),
     }
     return Lowered(
         files=files,
@@ -54,10 +59,13 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
             **options.model_dump(mode="json"),
             "levels": {level.name: list(level.features) for level in levels},
             "symbol": source.symbol,
-            "weights_offset": libraries[f"agent.{levels[0].name}.so"].find(source.weights),
+            "weights_offset": libraries.shared[levels[0].name].find(source.weights),
+            "static_weights_offsets": {
+                level: content.find(source.weights) for level, content in libraries.static.items()
+            },
             "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
-            "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, multiply_adds(graph)))),
+            "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, macs))),
             "compiler": compiler.version,
             "flags": [*FLAGS, *sorted({flag for level in levels for flag in level.flags})],
         },
@@ -72,7 +80,8 @@ def identity() -> dict[str, str]:
     """
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
-    texts = [headers.joinpath(name).read_bytes() for name in ("simd.h", "mathematics.h")]
+    names = ("simd.h", "mathematics.h", "tiles.h", "quantized.h")
+    texts = [headers.joinpath(name).read_bytes() for name in names]
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}

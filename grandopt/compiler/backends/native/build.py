@@ -1,4 +1,4 @@
-"""Rendered C → shared objects, one per feature level, and what a caller must know of them."""
+"""Rendered C → libraries, shared and static per feature level, and what a caller must know of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from grandopt.compiler.backends.native.form import Graph
+from grandopt.compiler.backends.native.form import Graph, Linear, Recurrent
 from grandopt.compiler.backends.native.layout import Layout, lay_out
 from grandopt.compiler.backends.native.levels import Level
 from grandopt.compiler.backends.native.memory import Arena, plan
 from grandopt.compiler.backends.native.render.library import library
 from grandopt.compiler.backends.native.render.weights import Precision, Weights
+from grandopt.compiler.backends.native.render.workspace import Workspace
 from grandopt.compiler.backends.native.toolchain import FLAGS, Compiler
 
 WEIGHTS_C = """\
@@ -36,6 +37,7 @@ class Source:
     symbol: str
     graph: Graph
     arena: Arena
+    workspace: Workspace
     tiles: tuple[int, ...]
     texts: dict[Level, str]
     weights: bytes
@@ -43,7 +45,7 @@ class Source:
     @property
     def scratch_bytes(self) -> int:
         """What a call needs as scratch, whatever its batch."""
-        return self.arena.size * max(self.tiles)
+        return self.arena.size * max(self.tiles) + self.workspace.size
 
 
 def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precision = "float32") -> Source:
@@ -53,29 +55,51 @@ def render(graph: Graph, levels: Sequence[Level], tile: int, precision: Precisio
     """
     layout: Layout = lay_out(graph)
     arena = plan(layout.steps)
-    weights = Weights(precision)
+    weights, workspace = Weights(precision, _weight_bytes(graph)), Workspace()
     tiles = (tile, 1) if tile > 1 else (1,)
     symbol = symbol_of(graph.name)
-    texts = {level: library(symbol, layout, arena, level, tiles, weights) for level in levels}
-    return Source(symbol, graph, arena, tiles, texts, weights.content())
+    texts = {level: library(symbol, layout, arena, level, tiles, weights, workspace) for level in levels}
+    return Source(symbol, graph, arena, workspace, tiles, texts, weights.content())
 
 
-def compile_libraries(source: Source, compiler: Compiler, flags: Sequence[str] = FLAGS) -> dict[str, bytes]:
-    """File name → bytes of one shared object per level. Raises BuildError when the compiler fails."""
+def _weight_bytes(graph: Graph) -> int:
+    """Bytes of the float32 weights of all products and recurrences."""
+    products = (op for op in graph.ops if isinstance(op, (Linear, Recurrent)))
+    return sum(4 * value.elements for value in {op.inputs[1] for op in products})
+
+
+@dataclass(frozen=True)
+class Libraries:
+    """The compiled agent, as bytes by the name of the level."""
+
+    shared: dict[str, bytes]
+    static: dict[str, bytes]
+
+
+def compile_libraries(source: Source, compiler: Compiler, flags: Sequence[str] = FLAGS) -> Libraries:
+    """A shared and a static library per level, of the same objects. Raises BuildError when a tool fails."""
     with tempfile.TemporaryDirectory(prefix="grandopt-native-") as name:
         folder = Path(name)
         (folder / "weights.bin").write_bytes(source.weights)
         (folder / "weights.c").write_text(WEIGHTS_C.format(symbol=source.symbol), encoding="utf-8")
+        compiler.run([*flags, "-c", "weights.c", "-o", "weights.o"], folder)
 
-        def compiled(item: tuple[Level, str]) -> tuple[str, bytes]:
+        def compiled(item: tuple[Level, str]) -> tuple[str, bytes, bytes]:
             level, text = item
-            c, so = f"agent.{level.name}.c", f"agent.{level.name}.so"
-            (folder / c).write_text(text, encoding="utf-8")
-            compiler.run([*flags, *level.flags, "-shared", c, "weights.c", "-o", so, "-lm"], folder)
-            return so, (folder / so).read_bytes()
+            stem = f"agent.{level.name}"
+            (folder / f"{stem}.c").write_text(text, encoding="utf-8")
+            objects = [f"{stem}.o", "weights.o"]
+            compiler.run([*flags, *level.flags, "-c", f"{stem}.c", "-o", objects[0]], folder)
+            compiler.run(["-shared", *objects, "-o", f"{stem}.so", "-lm"], folder)
+            compiler.archive(objects, f"{stem}.a", folder)
+            return level.name, (folder / f"{stem}.so").read_bytes(), (folder / f"{stem}.a").read_bytes()
 
         with ThreadPoolExecutor(max_workers=len(source.texts)) as pool:  # each waits for its own compiler
-            return dict(pool.map(compiled, source.texts.items()))
+            done = list(pool.map(compiled, source.texts.items()))
+        return Libraries(
+            shared={level: shared for level, shared, _ in done},
+            static={level: static for level, _, static in done},
+        )
 
 
 def symbol_of(name: str) -> str:

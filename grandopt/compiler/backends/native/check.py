@@ -17,6 +17,9 @@ from grandopt.compiler.backends.native.form import (
     Op,
     Pad,
     Permute,
+    Quantize,
+    QuantizedLinear,
+    QuantizedRecurrent,
     Recurrent,
     Reduce,
     Reshape,
@@ -59,7 +62,7 @@ def _fault(op: Op) -> str | None:
         return f"shape {list(op.outputs[0].shape)} where {list(expected)} follows from the inputs"
     expression = op.expression if isinstance(op, Map) else getattr(op, "epilogue", None)
     if expression is not None:
-        count = len(op.inputs) - {Map: 0, MatMul: 1}.get(type(op), 2)
+        count = len(op.inputs) - {Map: 0, MatMul: 1, QuantizedLinear: 4}.get(type(op), 2)
         if any(index >= count for index in expression.operands()):
             return f"the expression reads operand {max(expression.operands())} of {count}"
         if expression.dtype != op.output.dtype:
@@ -107,6 +110,12 @@ def _shape(op: Op) -> tuple[int, ...] | None:
         case Softmax() | Normalize():
             return first
         case Recurrent():
+            return (first[0], op.inputs[1].shape[1])
+        case Quantize():
+            return (*first[:-1], -(-first[-1] // 64) * 64)
+        case QuantizedLinear():
+            return (*first[:-1], op.inputs[2].shape[0]) if op.inputs[2].shape[1] <= first[-1] else ()
+        case QuantizedRecurrent():
             return (first[0], op.inputs[1].shape[1])
         case Gather():
             return (*op.inputs[1].shape, *first[1:])

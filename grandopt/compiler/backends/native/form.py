@@ -182,6 +182,37 @@ class Recurrent(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class Quantize(Op):
+    """input x [..., K] → codes uint8 [..., C], scales float32 [..., 1]: x ≈ (codes − 128) · scale, per row.
+
+    C is K up to a multiple of 64; what follows the K codes is not defined. A row with a number that is not
+    finite has the scale NaN.
+    """
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLinear(Op):
+    """inputs (codes, scales, weight int8 [N, K], weight scales [N], bias [N], extras…) → [..., N].
+
+    The Linear of (codes − 128) · scales and weight · weight scales, see Quantize; weight, its scales and bias
+    are constants.
+    """
+
+    epilogue: Expression | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedRecurrent(Op):
+    """A Recurrent with inputs (gates, weight int8 [G·H, H], weight scales [G·H], bias, initial…).
+
+    The state of each step is quantized as in Quantize before it is multiplied.
+    """
+
+    cell: CellKind
+    reverse: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Gather(Op):
     """inputs (table [R, ...], int64 indices [...]) → [..., ...]: rows of the table. One outside fails."""
 

@@ -1,17 +1,19 @@
-"""What a host that is not Python needs: header, examples and Makefile, with the C source in one archive."""
+"""What a host that is not Python needs, in one archive: header, libraries, source, examples, Makefile."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from grandopt.compiler.backends.native import stepping
 from grandopt.compiler.backends.native.build import WEIGHTS_C, Source
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.render.gather import INDEX_FAULT
+from grandopt.compiler.backends.native.render.library import MISALIGNED, TILES_FAULT
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.toolchain import FLAGS
-from grandopt.signature import Signature
+from grandopt.signature import Contract, Signature
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can hold: equal sources give equal bytes."""
@@ -19,18 +21,21 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 HEADER = """\
 /* {symbol}: an agent compiled by grandopt. One observation per sample, row-major, the batch first.
  *
-{tensors}
+{tensors}{state}
  *
  * {symbol}_run is reentrant: it allocates nothing and keeps nothing; threads need a scratch each. Inputs and
  * outputs must not overlap. Denormals count as zero within a call; the caller's mode is restored.
- * Returns 0, or 1: batch below 1 or too large; 2: a pointer is NULL; {fault}: an index is outside its table.
+ * Returns 0, or 1: batch below 1 or too large; 2: a pointer is NULL; {fault}: an index is outside its table;
+ * {misaligned}: scratch is not aligned to 64 bytes. Nothing is written after 1, 2 or {misaligned}.
+ * {tiles_fault}: the library is one for AMX ("-amx" in its name), and the system, asked when it was loaded,
+ * did not permit this process to use the tiles; the library of a lower level works then.
  */
 #ifndef {upper}_H
 #define {upper}_H
 
 #include <stdint.h>
 
-#define {upper}_SCRATCH_BYTES {scratch} /* whatever the batch; aligned to 64 bytes it is fastest */
+#define {upper}_SCRATCH_BYTES {scratch} /* whatever the batch; must be aligned to 64 bytes */
 {sizes}
 
 #ifdef __cplusplus
@@ -50,16 +55,13 @@ EXAMPLE_C = """\
 #include "{symbol}.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 int main(void) {{
 {declarations}
-    void *scratch = aligned_alloc(64, ({upper}_SCRATCH_BYTES + 64) / 64 * 64);
+    static _Alignas(64) unsigned char scratch[{upper}_SCRATCH_BYTES + 1];
     double number;
-    if (scratch == NULL) return 1;
 {reads}
     int fault = {symbol}_run({arguments}, 1, scratch);
-    free(scratch);
     if (fault != 0) {{
         fprintf(stderr, "{symbol}_run returned %d\\n", fault);
         return 1;
@@ -93,12 +95,12 @@ template <typename T> static void print(const std::vector<T> &values) {{
 
 int main() {{
 {declarations}
-    std::vector<unsigned char> scratch({upper}_SCRATCH_BYTES + 1);
+    alignas(64) static unsigned char scratch[{upper}_SCRATCH_BYTES + 1];
     if ({reads}) {{
         std::cerr << "the observation is too short\\n";
         return 1;
     }}
-    const int fault = {symbol}_run({arguments}, 1, scratch.data());
+    const int fault = {symbol}_run({arguments}, 1, scratch);
     if (fault != 0) {{
         std::cerr << "{symbol}_run returned " << fault << '\\n';
         return 1;
@@ -108,42 +110,58 @@ int main() {{
 """
 
 MAKEFILE = """\
-# Builds the libraries and the examples for one CPU feature level: make LEVEL={levels}
+# Builds the examples, each with the static and with the shared library: make LEVEL={levels}
+# `make libraries` compiles both libraries of that level again, from the C source.
 LEVEL ?= {level}
 CC ?= cc
 CXX ?= c++
 AR ?= ar
 {features}
 CFLAGS = {flags} $(FEATURES_$(LEVEL))
+STATIC = lib{symbol}.$(LEVEL).a
+SHARED = lib{symbol}.$(LEVEL).so
 
-all: lib{symbol}.so lib{symbol}.a example_c example_cpp
+all: example_c example_cpp example_c_shared example_cpp_shared
 
-agent.o: agent.$(LEVEL).c
-\t$(CC) $(CFLAGS) -c $< -o $@
-weights.o: weights.c weights.bin
-\t$(CC) $(CFLAGS) -c $< -o $@
-lib{symbol}.so: agent.o weights.o
-\t$(CC) -shared $^ -o $@ -lm
-lib{symbol}.a: agent.o weights.o
-\t$(AR) rcs $@ $^
-example_c: example.c {symbol}.h lib{symbol}.a
-\t$(CC) -O2 -std=c11 $< lib{symbol}.a -o $@ -lm
-example_cpp: example.cpp {symbol}.h lib{symbol}.a
-\t$(CXX) -O2 -std=c++17 $< lib{symbol}.a -o $@ -lm
+example_c: example.c {symbol}.h $(STATIC)
+\t$(CC) -O2 -std=c11 $< $(STATIC) -o $@ -lm
+example_cpp: example.cpp {symbol}.h $(STATIC)
+\t$(CXX) -O2 -std=c++17 $< $(STATIC) -o $@ -lm
+example_c_shared: example.c {symbol}.h $(SHARED)
+\t$(CC) -O2 -std=c11 $< $(SHARED) -Wl,-rpath,'$$ORIGIN' -o $@
+example_cpp_shared: example.cpp {symbol}.h $(SHARED)
+\t$(CXX) -O2 -std=c++17 $< $(SHARED) -Wl,-rpath,'$$ORIGIN' -o $@
+
+libraries:
+\t$(CC) $(CFLAGS) -c agent.$(LEVEL).c -o agent.o
+\t$(CC) $(CFLAGS) -c weights.c -o weights.o
+\t$(CC) -shared agent.o weights.o -o $(SHARED) -lm
+\trm -f $(STATIC)
+\t$(AR) rcs $(STATIC) agent.o weights.o
 clean:
-\trm -f agent.o weights.o lib{symbol}.so lib{symbol}.a example_c example_cpp
-.PHONY: all clean
+\trm -f agent.o weights.o example_c example_cpp example_c_shared example_cpp_shared
+.PHONY: all libraries clean
 """
 
 
-def source_archive(source: Source, signature: Signature) -> bytes:
-    """A zip of everything but the weights' bytes, which lie in the shared objects."""
+def source_archive(
+    source: Source, signature: Signature, contract: Contract, static: Mapping[str, bytes]
+) -> bytes:
+    """A zip of everything but the weights' bytes, which lie in the shared objects.
+
+    `static` holds the static libraries by level; where they hold the weights, the zip's have zeros.
+    """
+    hollow = {
+        f"lib{source.symbol}.{level}.a": content.replace(source.weights, bytes(len(source.weights)), 1)
+        for level, content in static.items()
+    }
     symbol = source.symbol
+    steps = stepping.tensors(source, signature, contract) if contract.state else None
     files = {
-        f"{symbol}.h": header(source, signature),
+        f"{symbol}.h": header(source, signature, contract),
         "weights.c": WEIGHTS_C.format(symbol=symbol),
-        "example.c": _example_c(source),
-        "example.cpp": _example_cpp(source),
+        "example.c": _example_c(source) if steps is None else stepping.example_c(source, steps),
+        "example.cpp": _example_cpp(source) if steps is None else stepping.example_cpp(source, steps),
         "Makefile": _makefile(source),
         **{f"agent.{level.name}.c": text for level, text in source.texts.items()},
     }
@@ -151,10 +169,12 @@ def source_archive(source: Source, signature: Signature) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_DEFLATED)
+        for name, content in hollow.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
-def header(source: Source, signature: Signature) -> str:
+def header(source: Source, signature: Signature, contract: Contract) -> str:
     """The text of `<symbol>.h`."""
     named = [
         (f"{side}{i}", value, spec.name)
@@ -171,6 +191,7 @@ def header(source: Source, signature: Signature) -> str:
     ]
     return HEADER.format(
         symbol=source.symbol,
+        tiles_fault=TILES_FAULT,
         upper=upper,
         tensors="\n".join(
             f" *   {name}: {label.replace('*/', '')}, {value.dtype} {['batch', *value.shape[1:]]}".replace(
@@ -178,6 +199,7 @@ def header(source: Source, signature: Signature) -> str:
             )
             for name, value, label in named
         ),
+        state=stepping.note(signature, contract),
         scratch=source.scratch_bytes,
         sizes="\n".join(
             f"#define {upper}_{name.upper()}_SIZE {value.elements} /* elements of one sample */"
@@ -185,6 +207,7 @@ def header(source: Source, signature: Signature) -> str:
         ),
         parameters=", ".join([*parameters, "int64_t batch", "void *scratch"]),
         fault=INDEX_FAULT,
+        misaligned=MISALIGNED,
     )
 
 

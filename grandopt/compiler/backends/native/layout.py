@@ -24,6 +24,9 @@ from grandopt.compiler.backends.native.form import (
     Normalize,
     Op,
     Permute,
+    Quantize,
+    QuantizedLinear,
+    QuantizedRecurrent,
     Recurrent,
     Reshape,
     Slice,
@@ -33,6 +36,14 @@ from grandopt.compiler.backends.native.form import (
     Window,
 )
 from grandopt.compiler.backends.native.strides import Shape, broadcast, reshaped, row_major
+
+PACKED: dict[type[Op], tuple[int, ...]] = {
+    Linear: (1, 2),
+    Recurrent: (1, 2),
+    QuantizedLinear: (2, 3, 4),
+    QuantizedRecurrent: (1, 2, 3),
+}
+"""Operands that are constants which the kernel packs in its own way: they get no place."""
 
 BufferKind = Literal["input", "output", "constant", "scratch"]
 
@@ -165,7 +176,7 @@ class _Placement:
         self._copy_unless_there(seen, wanted)
 
     def _operand(self, op: Op, position: int, value: Value) -> Place | None:
-        if isinstance(op, (Linear, Recurrent)) and position in (1, 2):
+        if position in PACKED.get(type(op), ()):
             return None
         place = self._at(value)
         return place if _can_read(op, position, place) else self._copied(place)
@@ -248,6 +259,8 @@ def _can_write(op: Op, place: Place) -> bool:
     match op:
         case Linear() | MatMul() | Normalize() | Softmax() | Recurrent():
             return place.inner == 1
+        case QuantizedLinear() | QuantizedRecurrent():
+            return place.inner == 1
         case Gather():
             return place.contiguous
     return True
@@ -258,6 +271,10 @@ def _can_read(op: Op, position: int, place: Place) -> bool:
     match op:
         case Linear() | Normalize() | Recurrent():
             return place.inner == 1 or (position >= 3 and place.inner == 0)
+        case Quantize() | QuantizedRecurrent():
+            return place.inner == 1
+        case QuantizedLinear():
+            return place.inner == 1 or (position >= 5 and place.inner == 0)
         case MatMul():
             return position == 0 or place.inner == 1 or (position >= 2 and place.inner == 0)
         case Softmax() | ArgReduce():

@@ -30,7 +30,10 @@ FLAGS = (
 """Flags of every build. None of -ffast-math, -ffinite-math-only, -march=native: NaN and infinity keep their
 meaning, and the CPU features are those of the level."""
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 600.0
+"""For a compiler that hangs. Not one that shares a busy machine: 10 s of its work can then take minutes."""
+
+ZIG = (sys.executable, "-m", "ziglang", "cc")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,23 @@ class Compiler:
         done = _call([*self.command, *arguments], folder)
         if done.returncode != 0:
             raise BuildError(f"{shlex.join(self.command)} failed: {_first_error(done.stderr)}")
+
+    def archive(self, objects: Sequence[str], library: str, folder: Path) -> None:
+        """Make a static library of object files in `folder`; raises BuildError when the archiver fails."""
+        command = (*_archiver(self.command), "rcsD", library, *objects)  # D: no times, equal bytes
+        done = _call(command, folder)
+        if done.returncode != 0:
+            raise BuildError(f"{shlex.join(command)} failed: {_first_error(done.stderr)}")
+
+
+@functools.cache
+def _archiver(compiler: tuple[str, ...]) -> tuple[str, ...]:
+    """The archiver that comes with a compiler."""
+    if compiler[-2:] == ZIG[-2:]:
+        return (*compiler[:-1], "ar")
+    done = _call([*compiler, "-print-prog-name=ar"], Path.cwd())
+    found = done.stdout.strip() if done.returncode == 0 else ""
+    return (found or "ar",)
 
 
 def find_compiler() -> Compiler:
@@ -63,7 +83,7 @@ def _find(wanted: str, path: str) -> Compiler:
         if shutil.which(name, path=path):
             return _probe((name,))
     if importlib.util.find_spec("ziglang") is not None:
-        return _probe((sys.executable, "-m", "ziglang", "cc"))
+        return _probe(ZIG)
     raise EngineUnavailableError(
         "no C compiler found: install gcc or clang, set CC, or `pip install ziglang`"
     )

@@ -18,12 +18,20 @@ from torch import fx, nn
 from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.foreign import first_line
-from grandopt.compiler.checkpoints.sb3 import actions, layers, observations, policies, spaces, statistics
+from grandopt.compiler.checkpoints.sb3 import (
+    actions,
+    layers,
+    observations,
+    policies,
+    recurrent,
+    spaces,
+    statistics,
+)
 from grandopt.compiler.checkpoints.sb3.archive import Sb3Archive, open_archive
 from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, checkpoint_path, drawn, refuse
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
-from grandopt.signature import Contract, TensorSpec
+from grandopt.signature import Contract, Role, TensorSpec
 
 FORMAT = "sb3"
 SINGLE = "observation"
@@ -50,14 +58,15 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     `agent.vecnormalize` is "auto" (`<stem>.vecnormalize.pkl` or `vecnormalize.pkl` beside the zip, if one
     is there), "none", or the path of a VecNormalize pickle. The output is `action`: int64 [B] for Discrete,
     int64 [B, k] for MultiDiscrete, int64 [B, *shape] for MultiBinary, float32 [B, *shape] for Box. A Dict
-    observation becomes one input per key, in the order of the space.
+    observation becomes one input per key, in the order of the space. A recurrent policy also takes
+    `episode_start`, `h` and `c`, and gives `h_next` and `c_next` (see `recurrent`).
 
     Raises CheckpointError for a damaged zip, policies that are not SB3's own, weights with NaN or inf,
     statistics that do not fit, and settings that do not apply; UntrustedError for pickles that could run
     code.
     """
     path = checkpoint_path(agent)
-    fields = ("key", "network", "network_args", "inputs")
+    fields = ("key", "network", "network_args", "inputs", "outputs", "state", "stepwise")
     refuse(agent, path, "an SB3 zip", fields, "which brings its own network and spaces")
     archive = open_archive(path)
     beside = _statistics_path(agent, path)
@@ -68,14 +77,15 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     decides = parts.contract.action in ("argmax", "binary")
     scores = weights.ready(_assembled(parts, parts.policy.network)) if decides else None
     _trial(module, parts.inputs, path)
+    value: Role = "value"
     return Checkpoint(
         name=name,
         module=module,
         inputs=parts.inputs,
         source=weights.source(path, FORMAT, **_details(archive, parts, normalisation, beside)),
         contract=parts.contract,
-        output_names=("action",),
-        output_roles=("action",),
+        output_names=("action", *(tensor.output for tensor in parts.contract.state)),
+        output_roles=("action", *(value for _ in parts.contract.state)),
         scores=scores,
     )
 
@@ -119,6 +129,9 @@ def _parts(
         steps = observations.encoder(space, moments, options)
         prefix = policy.extractor if key is None else f"{policy.extractor}.extractors.{key}"
         encoders.append((*steps, *_extractor(archive, prefix, space)))
+    if policy.memory is not None:
+        inputs += recurrent.inputs(policy.memory)
+        contract = recurrent.with_memory(contract)
     return _Parts(tuple(inputs), tuple(encoders), policy, tuple(head), contract)
 
 
@@ -156,7 +169,11 @@ def _require_same_keys(
 
 
 def _assembled(parts: _Parts, steps: tuple[nn.Module, ...]) -> nn.Module:
-    """One module over the inputs: a Sequential for one, a graph that joins the features for several."""
+    """One module over the inputs: a Sequential for one, a graph that joins the features for several, or what
+    a recurrent layer stands in the middle of."""
+    if parts.policy.memory is not None:
+        encoders = [_sequence(encoder) for encoder in parts.encoders]
+        return recurrent.RecurrentPolicy(encoders, parts.policy.memory, _sequence(steps))
     if len(parts.inputs) == 1:
         return _sequence((*parts.encoders[0], *steps))
     root = nn.Module()
@@ -209,6 +226,7 @@ def _details(
     beside: Path | None,
 ) -> dict[str, Any]:
     """What a report says about the agent, JSON-able."""
+    memory = () if parts.policy.memory is None else (parts.policy.memory,)
     details: dict[str, Any] = {
         "algorithm": parts.policy.algorithm,
         "sb3_version": archive.version,
@@ -216,7 +234,7 @@ def _details(
         "observations": [asdict(spec) for spec in parts.inputs],
         "action": asdict(parts.contract),
         "encoders": [[str(step) for step in encoder] for encoder in parts.encoders],
-        "layers": [str(step) for step in (*parts.policy.network, *parts.head)],
+        "layers": [str(step) for step in (*memory, *parts.policy.network, *parts.head)],
     }
     if beside is not None:
         details["vecnormalize"] = {

@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import nn
 
-from grandopt.compiler.checkpoints.sb3 import layers
+from grandopt.compiler.checkpoints.sb3 import layers, recurrent
 from grandopt.compiler.checkpoints.sb3.archive import Sb3Archive
 from grandopt.errors import CheckpointError
 
-Algorithm = Literal["PPO", "A2C", "TRPO", "DQN", "QR-DQN", "SAC", "TQC", "TD3", "DDPG", "ARS"]
-Family = Literal["actor-critic", "q", "quantile", "gaussian", "deterministic", "search"]
+Algorithm = Literal["PPO", "A2C", "TRPO", "DQN", "QR-DQN", "SAC", "TQC", "TD3", "DDPG", "ARS", "RecurrentPPO"]
+Family = Literal["actor-critic", "q", "quantile", "gaussian", "deterministic", "search", "recurrent"]
 
 FAMILIES: dict[str, Family] = {
     "stable_baselines3.common.policies": "actor-critic",
@@ -26,11 +26,13 @@ FAMILIES: dict[str, Family] = {
     "sb3_contrib.tqc.policies": "gaussian",
     "stable_baselines3.td3.policies": "deterministic",
     "sb3_contrib.ars.policies": "search",
+    "sb3_contrib.common.recurrent.policies": "recurrent",
 }
 """The module of the policy class to the kind of network. Other modules hold policies of the user's own, or
-such that need more than an observation (a recurrent state, a mask of actions)."""
+such that need more than an observation and a state (a mask of actions)."""
 
 SIGNS: tuple[tuple[str, Family], ...] = (
+    (f"{recurrent.LAYER}.", "recurrent"),
     ("mlp_extractor.", "actor-critic"),
     ("value_net.", "actor-critic"),
     ("quantile_net.", "quantile"),
@@ -51,13 +53,15 @@ class Policy:
     """The network of a policy, before observations come in and actions go out.
 
     `network` maps features [B, n] to scores, means or Q values [B, m]; `extractor` is where the weights of
-    the features extractor begin; `squashed` says that a tanh follows.
+    the features extractor begin; `squashed` says that a tanh follows. `memory` is the recurrent layer that
+    stands between features and network, if there is one.
     """
 
     algorithm: Algorithm
     extractor: str
     network: tuple[nn.Module, ...]
     squashed: bool
+    memory: nn.LSTM | None = None
 
 
 class QuantileMean(nn.Module):
@@ -80,12 +84,12 @@ def read(archive: Sb3Archive, actions: int, *, continuous: bool) -> Policy:
     """
     tensors, where = archive.tensors, f"{archive.path} (policy.pth)"
     family = _family(archive)
-    default = nn.Tanh if family == "actor-critic" else nn.ReLU
+    default = nn.Tanh if family in ("actor-critic", "recurrent") else nn.ReLU
     between = layers.activation(archive.class_argument("activation_fn"), default, str(archive.path))
     algorithm = _algorithm(archive, family)
     network: list[nn.Module]
     match family:
-        case "actor-critic":
+        case "actor-critic" | "recurrent":
             prefix = "mlp_extractor"
             network = layers.stack(tensors, f"{prefix}.shared_net", between, where, last_active=True)
             network += layers.stack(tensors, f"{prefix}.policy_net", between, where, last_active=True)
@@ -114,7 +118,8 @@ def read(archive: Sb3Archive, actions: int, *, continuous: bool) -> Policy:
                 network = layers.stack(tensors, "action_net", between, where, last_active=False)
             extractor, squashed = "features_extractor", continuous and _search_squashes(archive)
     _require_width(network, actions, where)
-    return Policy(algorithm, extractor, tuple(network), squashed)
+    memory = recurrent.lstm(tensors, where) if family == "recurrent" else None
+    return Policy(algorithm, extractor, tuple(network), squashed, memory)
 
 
 def _family(archive: Sb3Archive) -> Family:
@@ -122,14 +127,9 @@ def _family(archive: Sb3Archive) -> Family:
     if module in FAMILIES:
         return FAMILIES[module]
     if module:
-        reason = (
-            "which keeps a recurrent state between calls"
-            if "recurrent" in module
-            else "which is none of SB3's own, so that what it computes is not in the zip's text"
-        )
         raise CheckpointError(
-            f"{archive.path}: the policy is {module}.{archive.policy_class or '?'}, {reason}; export it with "
-            f"torch.export instead"
+            f"{archive.path}: the policy is {module}.{archive.policy_class or '?'}, which is none of SB3's "
+            f"own, so that what it computes is not in the zip's text; export it with torch.export instead"
         )
     for sign, family in SIGNS:
         if any(key.startswith(sign) for key in archive.tensors):
@@ -157,6 +157,8 @@ def _algorithm(archive: Sb3Archive, family: Family) -> Algorithm:
             return "DDPG" if plain else "TD3"
         case "search":
             return "ARS"
+        case "recurrent":
+            return "RecurrentPPO"
 
 
 def _mean(archive: Sb3Archive, where: str) -> list[nn.Module]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from grandopt.compiler.backends.native.check import check
 from grandopt.compiler.backends.native.form import Graph
 from grandopt.compiler.backends.native.passes.fold_affine import fold_affine
+from grandopt.compiler.backends.native.passes.fold_concat import fold_concat
 from grandopt.compiler.backends.native.passes.fuse_epilogues import fuse_epilogues
 from grandopt.compiler.backends.native.passes.fuse_maps import fuse_maps
 from grandopt.compiler.backends.native.passes.lift_views import lift_views
@@ -18,6 +19,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     share,  # the same view or projection, written twice in the network
     lift_views,  # brings element-wise ops next to the product behind a view
     fold_affine,  # norm weights, observation scales and chained products cost nothing at run time
+    fold_concat,  # products in a row with a concatenation between them are one product too
     fuse_maps,  # one loop instead of several
     fuse_epilogues,  # activations and residuals while the product is in registers
     prune,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from grandopt.compiler.backends.native.form import Linear
 from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.render import tiles
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
-from grandopt.compiler.backends.native.render.operands import Operand
+from grandopt.compiler.backends.native.render.operands import Operand, Surroundings
 from grandopt.compiler.backends.native.render.products import (
     Extra,
     Product,
@@ -22,16 +23,15 @@ from grandopt.compiler.backends.native.render.products import (
 from grandopt.compiler.backends.native.render.text import indent, loop, offset
 from grandopt.compiler.backends.native.render.weights import GRANULE, PANEL, Weights, padded, panels
 from grandopt.compiler.backends.native.strides import collapse
+from grandopt.signature import Array
 
 FEW_OUTPUTS = 4
 LONG_ROW = 48
-SECOND_CACHE = 1 << 20
-"""Weights of more bytes come from a slower cache: the next panel is fetched while this one is used."""
 """With at most FEW_OUTPUTS outputs of at least LONG_ROW inputs, lanes run along the inputs instead."""
 
 
 def linear_loops(
-    op: Linear, x: Operand, extras: Sequence[Operand], output: Operand, level: Level, weights: Weights
+    op: Linear, x: Operand, extras: Sequence[Operand], output: Operand, level: Level, around: Surroundings
 ) -> list[str]:
     """output[row] = epilogue(x[row] · weightᵀ + bias, extras[row]…) over all rows."""
     operands = [x, output, *extras]
@@ -50,9 +50,14 @@ def linear_loops(
     weight, bias = op.inputs[1].data, op.inputs[2].data
     assert weight is not None
     assert bias is not None
-    few = weight.shape[0] <= FEW_OUTPUTS and weight.shape[1] >= LONG_ROW
-    render = _dots if few else _panels
-    body = render(op, (weight, bias), (named[0], step[0]), (named[1], step[1]), parts, rows, level, weights)
+    pointers = (named[0], step[0]), (named[1], step[1])
+    if tiles.worthwhile(level, around.weights, rows, *weight.shape):
+        work = around.weights, around.workspace
+        body = [around.work(), *tiles.tile_loops(op, (weight, bias), *pointers, parts, rows, *work)]
+    else:
+        few = weight.shape[0] <= FEW_OUTPUTS and weight.shape[1] >= LONG_ROW
+        render = _dots if few else _panels
+        body = render(op, (weight, bias), *pointers, parts, rows, level, around.weights)
     for axis in reversed(range(len(sizes) - 1)):
         body = loop(f"i{axis}", sizes[axis], body)
     return body
@@ -60,7 +65,7 @@ def linear_loops(
 
 def _panels(
     op: Linear,
-    constants: tuple[np.ndarray, np.ndarray],
+    constants: tuple[Array, Array],
     x: tuple[str, int],
     y: tuple[str, int],
     extras: Sequence[Extra],
@@ -72,14 +77,17 @@ def _panels(
     count, depth = weight.shape
     paired = weights.precision == "bfloat16"
     ctype, words = ("uint32_t", -(-depth // 2)) if paired else ("float", depth)
-    packed = weights.pointer(panels(weight, weights.precision))
+    packed = panels(weight, weights.precision)
     lines = [
-        f"const {ctype} *const w = (const {ctype} *)({packed});",
+        f"const {ctype} *const w = (const {ctype} *)({weights.pointer(packed)});",
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
     ]
 
-    def panel(base: str, column: str, width: int, columns: int) -> list[str]:
-        """One panel of `width` stored and `columns` valid columns."""
+    fetch = _fetch(weights, packed, -(-count // PANEL), rows, words)
+
+    def panel(number: str, width: int, columns: int) -> list[str]:
+        """The panel of that number, of `width` stored and `columns` valid columns."""
+        base, column = f"w + {number} * {words * PANEL}", f"{number} * {PANEL}"
         product = Product(
             depth,
             level,
@@ -89,58 +97,61 @@ def _panels(
             output=lambda row, inside: f"{y[0]} + {row} * {y[1]} + {column} + {inside}",
             epilogue=op.epilogue,
             paired=paired,
+            fetch=None if fetch is None else partial(fetch, number),
             extras=[Extra(e.pointer + (f" + {column}" if e.column else ""), e.row, e.column) for e in extras],
         )
-        share = -(-words * width // rows // 16) * 16 if weight.nbytes > SECOND_CACHE and rows > 1 else 0
-        ahead = Ahead(f"{base} + {words * width}", share)
-        return _columns(product, rows, widths_of(columns, level.lanes), ahead)
+        return _columns(product, rows, widths_of(columns, level.lanes))
 
     full = count // PANEL
     if full:
-        lines += loop("p", full, panel(f"w + p * {words * PANEL}", f"p * {PANEL}", PANEL, PANEL))
+        lines += loop("p", full, panel("p", PANEL, PANEL))
     rest = count % PANEL
     if rest:
         width = -(-rest // GRANULE) * GRANULE
-        lines += panel(f"w + {full * words * PANEL}", str(full * PANEL), width, rest)
+        lines += panel(str(full), width, rest)
     return ["{", *indent(lines), "}"]
 
 
-@dataclass(frozen=True)
-class Ahead:
-    """The panel after the one in use: its pointer, and how many floats of it each row fetches."""
+def _fetch(
+    weights: Weights, packed: Array, panels: int, rows: int, depth: int
+) -> Callable[[str, str, int, str], str] | None:
+    """Statements that ask for coming weights, a little in every step of every block; None where none is due.
 
-    pointer: str
-    share: int
+    `packed` is so many panels of `depth` steps, all of which each row uses. The function is given the number
+    of the panel, and what `Fetch` is given.
+    """
+    if rows == 1:  # bound by reading: the processor's own prefetching does it
+        return None
+    start, count = weights.ahead(packed, packed.nbytes // panels, rows * packed.size)
+    step = count // (panels * rows * depth)  # bytes per row and step
+    if step == 0:
+        return None
 
-    def fetch(self, rows: int, row: str) -> list[str]:
-        """Ask for the part that falls to `rows` rows from `row`; beyond the weights' end nothing happens."""
-        if self.share == 0:
-            return []
-        line = f"__builtin_prefetch({self.pointer} + {row} * {self.share} + f, 0, 2);"
-        return loop("f", rows * self.share, [line], 16)
+    def fetch(panel: str, row: str, block: int, k: str) -> str:
+        place = f"(({panel} * {rows} + {row}) * {depth} + {k} * {block}) * {step}"
+        return f"__builtin_prefetch({start} + {place}, 0, 2);"
+
+    return fetch
 
 
-def _columns(product: Product, rows: int, widths: list[int], ahead: Ahead) -> list[str]:
+def _columns(product: Product, rows: int, widths: list[int]) -> list[str]:
     """All rows of one panel, as many vectors at a time as the registers hold."""
     most_rows, most_vectors = blocking(rows, product.level)
     lines: list[str] = []
     for first in range(0, len(widths), most_vectors):
-        part = widths[first : first + most_vectors]
         column = str(first * product.level.lanes)
-        fetch = ahead if first == 0 else Ahead("", 0)
-        lines += row_blocks(rows, most_rows, _block(product, column, part, fetch))
+        part = widths[first : first + most_vectors]
+        lines += row_blocks(rows, most_rows, _block(product, column, part))
     return lines
 
 
-def _block(
-    product: Product, column: str, widths: Sequence[int], ahead: Ahead
-) -> Callable[[int, str], list[str]]:
-    return lambda rows, row: [*ahead.fetch(rows, row), *product.block(rows, row, column, widths)]
+def _block(product: Product, column: str, widths: Sequence[int]) -> Callable[[int, str], list[str]]:
+    return lambda rows, row: product.block(rows, row, column, widths)
 
 
 def _dots(
     op: Linear,
-    constants: tuple[np.ndarray, np.ndarray],
+    constants: tuple[Array, Array],
     x: tuple[str, int],
     y: tuple[str, int],
     extras: Sequence[Extra],

@@ -10,6 +10,7 @@ from grandopt.compiler.backends.native.layout import Buffer, Place
 from grandopt.compiler.backends.native.memory import Arena, padded_bytes
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.render.weights import Weights
+from grandopt.compiler.backends.native.render.workspace import Workspace
 from grandopt.compiler.backends.native.strides import Shape, broadcast
 
 
@@ -29,9 +30,10 @@ class Operand:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What pointers are made from: the scratch arena, the weights, and the samples per tile."""
+    """What pointers are made from: the scratch arena and what lies behind it, weights, samples per tile."""
 
     arena: Arena
+    workspace: Workspace
     weights: Weights
     tile: int
 
@@ -48,6 +50,10 @@ class Surroundings:
         target = f"{ctype} *" if written else f"const {ctype} *"
         start = f" + {place.offset}" if place.offset else ""
         return f"{target} {name} = ({'' if written else 'const '}{ctype} *){self._base(place.buffer)}{start};"
+
+    def work(self) -> str:
+        """The statement that makes the pointer to the workspace."""
+        return f"unsigned char *const work = scratch + {self.arena.size * self.tile};"
 
     def _base(self, buffer: Buffer) -> str:
         match buffer.kind:

@@ -22,6 +22,10 @@ EPILOGUE_COST = 6
 """An epilogue of more nodes is looped over, not repeated for every accumulator."""
 
 
+Fetch = Callable[[str, int, str], str]
+"""`fetch(row, rows, k)`: a statement that asks for memory needed later, one for every step of a block."""
+
+
 @dataclass(frozen=True)
 class Extra:
     """An epilogue operand: its pointer, and the distance of its rows and of its columns (0 or 1)."""
@@ -51,6 +55,7 @@ class Product:
     ragged: bool = False
     paired: bool = False
     """The right-hand side is bfloat16, two steps of k to a word: `right` is given the number of the pair."""
+    fetch: Fetch | None = None
 
     def block(self, rows: int, row: str, column: str, widths: Sequence[int]) -> list[str]:
         """`rows` rows from `row`, one vector per width from `column`; a width counts its valid lanes."""
@@ -63,6 +68,8 @@ class Product:
             for r, j in cells
         ]
         steps = [line for s in range(splits) for line in self._step(rows, row, column, widths, f"k + {s}", s)]
+        if self.fetch is not None:
+            steps.append(self.fetch(row, rows, "k"))
         whole = turns - turns % splits
         lines += loop("k", whole, steps, splits)
         for s in range(turns - whole):

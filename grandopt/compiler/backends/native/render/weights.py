@@ -11,7 +11,7 @@ from grandopt.compiler.backends.native.memory import ALIGNMENT
 from grandopt.signature import Array
 
 Precision = Literal["float32", "bfloat16"]
-"""How the weights of products are stored; all arithmetic is float32."""
+"""How the weights of products are stored; they are added up in float32."""
 
 PANEL = 64
 """Columns of a weight panel: 4 AVX-512, 8 AVX2 or 16 NEON registers."""
@@ -19,17 +19,51 @@ GRANULE = 16
 """The last panel is this wide, or a multiple: one AVX-512 register."""
 
 
-class Weights:
-    """Grows while code is rendered; C text refers to arrays by their offset."""
+SECOND_CACHE = 1 << 20
+"""Weights of more bytes in all do not stay in the second cache from one call to the next."""
+MACS_PER_BYTE = 8
+"""Multiply-adds in whose time a byte comes from the third cache, with as much again to spare."""
 
-    def __init__(self, precision: Precision = "float32") -> None:
+
+class Weights:
+    """Grows while code is rendered; C text refers to arrays by their offset.
+
+    Arrays lie in the order of their first use. `total` is what they will be in bytes, about.
+    """
+
+    def __init__(self, precision: Precision = "float32", total: int = 0) -> None:
         self.precision = precision
+        self._total = total
+        self._asked = 0
         self._offsets: dict[tuple[str, bytes], int] = {}
         self._blocks: list[bytes] = []
         self._size = 0
 
     def pointer(self, array: Array) -> str:
         """The array's address as C text."""
+        return f"weights + {self._offset(array)}"
+
+    def rewind(self) -> None:
+        """A new forward pass begins: nothing has been asked for yet."""
+        self._asked = 0
+
+    def ahead(self, array: Array, used: int, macs: int) -> tuple[str, int]:
+        """What to ask for while a product of `macs` multiply-adds works through `array`.
+
+        Returned are the address as C text and the number of bytes: what follows the first `used` bytes and
+        was not asked for before, as much as there is time for, into the arrays that come next. 0 bytes where
+        all weights stay in the second cache.
+        """
+        if self._total <= SECOND_CACHE:
+            return "", 0
+        own = self._offset(array)
+        start = max(self._asked, own + used)
+        room = own + array.nbytes + SECOND_CACHE
+        end = min(start + macs // MACS_PER_BYTE, room, self._total)
+        self._asked = max(start, end)
+        return f"weights + {start}", max(0, end - start)
+
+    def _offset(self, array: Array) -> int:
         data = np.ascontiguousarray(array).tobytes()
         key = (array.dtype.name, hashlib.sha256(data).digest())
         if key not in self._offsets:
@@ -37,7 +71,7 @@ class Weights:
             padding = -len(data) % ALIGNMENT
             self._blocks.append(data + bytes(padding))
             self._size += len(data) + padding
-        return f"weights + {self._offsets[key]}"
+        return self._offsets[key]
 
     def content(self) -> bytes:
         """The bytes; one padded block at least, so that the symbol exists."""
@@ -58,6 +92,17 @@ def panels(weight: Array, precision: Precision = "float32") -> Array:
         block[:, : part.shape[0]] = part.T
         blocks.append(block.reshape(-1) if precision == "float32" else paired(block[np.newaxis], width))
     return np.concatenate(blocks)
+
+
+def tile_columns(weight: Array) -> Array:
+    """[N, K] in bfloat16 as the right-hand tiles of products: for each 16 columns, for each 32 rows of
+    [K, N] one tile of 16 words (see `paired`) by 16 columns; what is missing is zero.
+    """
+    count, depth = weight.shape
+    block = np.zeros((-(-count // GRANULE) * GRANULE, -(-depth // 32) * 32), weight.dtype)
+    block[:count, :depth] = weight
+    columns = block.reshape(-1, GRANULE, block.shape[1]).transpose(0, 2, 1)
+    return paired(columns, GRANULE)
 
 
 def paired(blocks: Array, columns: int) -> Array:

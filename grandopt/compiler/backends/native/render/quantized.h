@@ -1,0 +1,154 @@
+/* Products of 8-bit codes. A row x of numbers becomes unsigned codes c with one scale s, x ≈ (c − 128)·s; weights
+ * are signed bytes, four consecutive inputs of one output to a 32-bit word. Sums are exact 32-bit integers on
+ * every feature level, so that all levels compute the same. `vi` holds VL 32-bit integers. */
+
+/* A row whose largest magnitude is below this counts as if it had it: its inverse must stay finite. */
+#define LEAST_TOP 0x1p-118f
+
+#if VL == 16 && defined(__AVX512F__)
+typedef __m512i vi;
+INLINE vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
+INLINE vf v_from_vi(vi a) { return _mm512_cvtepi32_ps(a); }
+INLINE vi vi_bits(vf a) { return _mm512_castps_si512(a); }
+INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+INLINE vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
+INLINE vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+INLINE int32_t vi_highest(vi a) { return _mm512_reduce_max_epi32(a); }
+INLINE void v_store_codes(uint8_t *p, vf a) {
+    const vi codes = _mm512_add_epi32(_mm512_cvtps_epi32(a), vi_set1(128));
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(codes));
+}
+/* sums + the four products of each lane; `codes` holds the same four codes in every lane */
+INLINE vi v_dot4(vi sums, vi codes, vi words) {
+#ifdef __AVX512VNNI__
+    return _mm512_dpbusd_epi32(sums, codes, words);
+#else /* inputs 0 and 2, then 1 and 3, as pairs of 16 bits */
+    const vi low = vi_set1(0x00ff00ff);
+    const vi even = _mm512_srai_epi16(_mm512_slli_epi16(words, 8), 8), odd = _mm512_srai_epi16(words, 8);
+    sums = _mm512_add_epi32(sums, _mm512_madd_epi16(vi_and(codes, low), even));
+    return _mm512_add_epi32(sums, _mm512_madd_epi16(_mm512_srli_epi16(codes, 8), odd));
+#endif
+}
+
+#elif VL == 8 && defined(__AVX2__)
+typedef __m256i vi;
+INLINE vi vi_set1(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE vi vi_load(const void *p) { return _mm256_loadu_si256((const vi *)p); }
+INLINE vf v_from_vi(vi a) { return _mm256_cvtepi32_ps(a); }
+INLINE vi vi_bits(vf a) { return _mm256_castps_si256(a); }
+INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+INLINE vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
+INLINE vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
+INLINE int32_t vi_highest(vi a) {
+    __m128i top = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(top, _mm_shuffle_epi32(top, 0xb1)));
+}
+INLINE void v_store_codes(uint8_t *p, vf a) {
+    const vi codes = _mm256_add_epi32(_mm256_cvtps_epi32(a), vi_set1(128));
+    const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(halves, halves));
+}
+INLINE vi v_dot4(vi sums, vi codes, vi words) {
+    const vi low = vi_set1(0x00ff00ff);
+    const vi even = _mm256_srai_epi16(_mm256_slli_epi16(words, 8), 8), odd = _mm256_srai_epi16(words, 8);
+    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(vi_and(codes, low), even));
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_srli_epi16(codes, 8), odd));
+}
+
+#else
+typedef int32_t vi __attribute__((vector_size(4 * VL)));
+INLINE vi vi_set1(int32_t x) { return x - (vi){0}; }
+INLINE vi vi_load(const void *p) { vi v; memcpy(&v, p, sizeof v); return v; }
+INLINE vf v_from_vi(vi a) { return __builtin_convertvector(a, vf); }
+INLINE vi vi_bits(vf a) { return (vi)a; }
+INLINE vi vi_add(vi a, vi b) { return a + b; }
+INLINE vi vi_and(vi a, vi b) { return a & b; }
+INLINE vi vi_max(vi a, vi b) { const vi m = a > b; return (a & m) | (b & ~m); }
+INLINE int32_t vi_highest(vi a) { int32_t t = a[0]; for (int i = 1; i < VL; ++i) t = a[i] > t ? a[i] : t; return t; }
+INLINE void v_store_codes(uint8_t *p, vf a) { /* 1.5·2²³ leaves the rounded number in the lowest bits */
+    const vi codes = (vi)(a + v_set1(0x1.8p23f)) ^ 128;
+    for (int i = 0; i < VL; ++i) p[i] = (uint8_t)codes[i];
+}
+INLINE vi v_dot4(vi sums, vi codes, vi words) {
+    sums += (codes & 255) * (words << 24 >> 24);
+    sums += (codes >> 8 & 255) * (words << 16 >> 24);
+    sums += (codes >> 16 & 255) * (words << 8 >> 24);
+    return sums + (codes >> 24 & 255) * (words >> 24);
+}
+#endif
+
+/* Four codes from p in every lane. */
+INLINE vi vi_four(const uint8_t *p) { int32_t word; memcpy(&word, p, sizeof word); return vi_set1(word); }
+
+/* Codes of a row of n numbers; returns its scale, which is NaN where a number is NaN or infinite. `codes` has room
+ * for n up to a multiple of VL. */
+INLINE float quantize_row(const float *x, int n, uint8_t *codes) {
+    const int whole = n - n % VL;
+    const vi magnitude = vi_set1(0x7fffffff);
+    vi tops = vi_set1(0);
+    for (int i = 0; i < whole; i += VL) tops = vi_max(tops, vi_and(vi_bits(v_load(x + i)), magnitude));
+    if (whole < n) tops = vi_max(tops, vi_and(vi_bits(v_load_n(x + whole, n - whole)), magnitude));
+    /* Magnitudes are ordered as their bits are, infinity above all numbers, NaN above infinity. */
+    const int32_t bits = vi_highest(tops);
+    float top;
+    memcpy(&top, &bits, sizeof top);
+    top = top < LEAST_TOP ? LEAST_TOP : top;
+    const vf inverse = v_set1(127.0f / top);
+    for (int i = 0; i < whole; i += VL) v_store_codes(codes + i, v_load(x + i) * inverse);
+    if (whole < n) v_store_codes(codes + whole, v_load_n(x + whole, n - whole) * inverse);
+    return bits < 0x7f800000 ? top * (1.0f / 127.0f) : NAN;
+}
+
+/* sigmoid(a)·tanh(b) with one division */
+INLINE vf v_sigmoid_tanh(vf a, vf b) {
+    vf n, y = v_clamp(b, -10.0f, 10.0f);
+    vf r = v_reduce_ln2(y + y, &n);
+    vf s = v_scale2(v_set1(1.0f), n);
+    vf e = v_fma(s, v_expm1_reduced(r), s - v_set1(1.0f));
+    return e / ((e + v_set1(2.0f)) * (v_set1(1.0f) + v_exp(-a)));
+}
+
+#ifdef __AMX_INT8__
+/* c[m][n] += a[m][4k…] · b[k][4n…] over four neighbours: a unsigned bytes, b signed ones, c in 32-bit integers */
+#define TILE_BYTES(c, a, b) __asm__ volatile("tdpbusd %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
+
+/* 16 rows of codes from a0 (and from a1) times 16 (or 32) columns of words, over `steps` times 64 inputs. Sums begin
+ * as `start` and are left in blocks of 16 × 16: a0's, then a1's, two blocks each. */
+INLINE void tile_sums(int two_rows, int two_columns, const uint8_t *a0, const uint8_t *a1, int a_stride,
+                      const uint32_t *words, int width, int steps, const int32_t *start, int32_t *sums) {
+    TILE_LOAD(0, start, 0); /* every row the same */
+    if (two_columns) TILE_LOAD(1, start + 16, 0);
+    if (two_rows) TILE_LOAD(2, start, 0);
+    if (two_rows && two_columns) TILE_LOAD(3, start + 16, 0);
+    for (int k = 0; k < steps; ++k) {
+        TILE_LOAD(6, words + k * 16 * width, width * 4);
+        TILE_LOAD(4, a0 + k * 64, a_stride);
+        TILE_BYTES(0, 4, 6);
+        if (two_columns) {
+            TILE_LOAD(7, words + k * 16 * width + 16, width * 4);
+            TILE_BYTES(1, 4, 7);
+        }
+        if (two_rows) {
+            TILE_LOAD(5, a1 + k * 64, a_stride);
+            TILE_BYTES(2, 5, 6);
+            if (two_columns) TILE_BYTES(3, 5, 7);
+        }
+    }
+    TILE_STORE(0, sums, 64);
+    if (two_columns) TILE_STORE(1, sums + 256, 64);
+    if (two_rows) TILE_STORE(2, sums + 512, 64);
+    if (two_rows && two_columns) TILE_STORE(3, sums + 768, 64);
+}
+
+/* y = sums · weight scale · row scale + bias for the first `columns` of 16 columns of 16 rows */
+INLINE void tile_results(const int32_t *sums, const float *scales, int scale_stride, const float *weight_scales,
+                         const float *bias, float *y, int y_stride, int columns) {
+    const vf w = v_load(weight_scales), b = v_load(bias);
+    for (int row = 0; row < 16; ++row) {
+        const vf sum = v_from_vi(vi_load(sums + row * 16)) * w;
+        v_store_n(y + row * y_stride, v_fma(sum, v_set1(scales[row * scale_stride]), b), columns);
+    }
+}
+#endif

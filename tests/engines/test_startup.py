@@ -1,0 +1,70 @@
+"""A fresh process with an artifact, from its start to its first result, beside one that runs the original."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from grandopt.artifacts.artifact import Artifact
+from grandopt.artifacts.store import Store
+from grandopt.compiler.build import Candidate, build, original
+from grandopt.config.schema import EngineOptions, NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
+from tests.engines.conftest import agent, need
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Says when it has the first result, and stays until its memory was looked at.
+FIRST_RESULT = """
+import sys
+import grandopt
+policy = grandopt.load(sys.argv[1], trust=True)
+import numpy as np
+policy(*[np.zeros(spec.shape, spec.dtype) for spec in policy.signature.inputs])
+sys.stdout.write("!")
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+AGENTS = ("lvn_embedder", "decision_gate", "shared_policy", "structure_embedder")
+
+# What the process may hold beside the one of the original. Python, NumPy and OpenVINO's libraries with a
+# graph of hardly any weights are 40 % of it already: 95 MB beside 240.
+MEMORY = ((NativeOptions(), 0.25), (OnnxRuntimeOptions(), 0.4), (OpenVinoOptions(snippets=False), 0.46))
+TIME = 0.4
+
+
+def _first_result(artifact: Artifact) -> tuple[float, float]:
+    """Seconds from the start of a process to its first result, and what it then holds in MB."""
+    start = time.perf_counter()
+    command = [sys.executable, "-c", FIRST_RESULT, str(artifact.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.read(1) == b"!"
+        seconds = time.perf_counter() - start
+        held = psutil.Process(process.pid).memory_info().rss / 1e6
+        process.stdin.close()
+    return seconds, held
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize(
+    ("options", "memory"), [pytest.param(options, share, id=options.engine) for options, share in MEMORY]
+)
+def test_time_and_memory_are_a_fraction_of_the_originals(
+    store: Store, options: EngineOptions, memory: float, name: str
+) -> None:
+    """Both ratios are of figures taken in one run, turn by turn, and of the least of each."""
+    need(options.engine)
+    mine = build(agent(name), Candidate("float32", options), store)
+    eager = original(agent(name), store)
+    turns = [(_first_result(mine), _first_result(eager)) for _ in range(3)]
+    for figure, (unit, share) in enumerate((("s", TIME), ("MB", memory))):
+        here, there = (min(turn[side][figure] for turn in turns) for side in (0, 1))
+        assert here < share * there, f"{here:.3g} {unit} beside {there:.3g} {unit}"

@@ -1,0 +1,91 @@
+"""Between two calls no engine's threads use the processor, except where that is what was asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from grandopt.artifacts.store import Store
+from grandopt.compiler.build import Candidate, build
+from grandopt.compiler.capture.export import capture
+from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.config.schema import (
+    EagerOptions,
+    EngineOptions,
+    InductorOptions,
+    NativeOptions,
+    OnnxRuntimeOptions,
+    OpenVinoOptions,
+    TorchScriptOptions,
+)
+from grandopt.measurement.environment import available_cores
+from tests.engines.conftest import need
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTH, BATCH, THREADS = 512, 64, 2
+ASLEEP = 0.05
+"""Core-seconds per second of waiting: sleeping threads take 0.005 here, waiting ones 0.1 to 0.4."""
+
+RUN = f"""
+import sys, time
+import numpy as np
+from grandopt.runtime.loader import load
+executor = load(sys.argv[1], threads={THREADS})
+inputs = (np.ones(({BATCH}, {WIDTH}), np.float32),)
+for _ in range(10):
+    executor.run(inputs)
+used = slept = 0.0
+for _ in range(100):
+    executor.run(inputs)
+    cpu, clock = time.process_time(), time.perf_counter()
+    time.sleep(0.004)
+    used += time.process_time() - cpu
+    slept += time.perf_counter() - clock
+print(used / slept)
+"""
+
+ENGINES: dict[str, EngineOptions] = {
+    "eager": EagerOptions(),
+    "torchscript": TorchScriptOptions(),
+    "native": NativeOptions(),
+    "inductor": InductorOptions(gemm="library"),
+    "onnxruntime": OnnxRuntimeOptions(),
+    "openvino": OpenVinoOptions(),
+}
+
+
+def _cores_used(options: EngineOptions, store: Store) -> float:
+    """Core-seconds per second in which nothing is called, in a fresh process."""
+    need(options.engine)
+    if available_cores() < THREADS:
+        pytest.skip(f"skipped: {THREADS} threads need {THREADS} cores")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+    of = capture(from_module("wide", network, torch.zeros(2, WIDTH)))
+    artifact = build(of, Candidate("float32", options), store, threads=THREADS)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(artifact.path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+        timeout=120,
+    )
+    return float(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_sleep_between_calls(store: Store, engine: str) -> None:
+    # OpenVINO's threads (TBB) look for work for some 0.4 ms before they sleep, and have no setting for it.
+    assert _cores_used(ENGINES[engine], store) < (0.2 if engine == "openvino" else ASLEEP)
+
+
+@pytest.mark.slow
+def test_spinning_is_seen_where_it_was_asked_for(store: Store) -> None:
+    assert _cores_used(OnnxRuntimeOptions(spinning=True), store) > ASLEEP
