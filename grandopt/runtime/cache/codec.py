@@ -4,7 +4,7 @@ A value is written as a tree of one-byte tags, lengths and contents, little-endi
 multiple of ALIGNMENT bytes from the start, so that they are used where they lie.
 
     N | T | F                      None, True, False
-    i length digits                int, as decimal text
+    i length digits                int, in hexadecimal (no limit, unlike decimal text)
     f 8 bytes                      float
     s | b length bytes             str in UTF-8, bytes
     ( | [ count values…            tuple, list
@@ -101,7 +101,7 @@ def _write(out: bytearray, value: Any, place: str, depth: int) -> None:
 
 
 def _write_int(out: bytearray, value: int) -> None:
-    digits = str(value).encode()
+    digits = f"{value:x}".encode()
     out += b"i" + _LENGTH.pack(len(digits)) + digits
 
 
@@ -184,7 +184,7 @@ class _Reader:
             case b"T" | b"F":
                 return tag == b"T"
             case b"i":
-                return int(self._take(self._length()))
+                return int(self._take(self._length()), 16)
             case b"f":
                 return _FLOAT.unpack(self._take(_FLOAT.size))[0]
             case b"s":
