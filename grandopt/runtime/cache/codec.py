@@ -18,7 +18,8 @@ from __future__ import annotations
 import importlib
 import struct
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,10 +33,11 @@ DEPTH = 32
 """Containers within containers, at most."""
 _LENGTH = struct.Struct("<I")
 _FLOAT = struct.Struct("<d")
+_ORDERS: tuple[Literal["<", ">"], ...] = ("<", ">")
 _DTYPES = {
     dtype.newbyteorder(order).str: dtype.newbyteorder(order)
     for dtype in map(np.dtype, "?bBhHiIlLqQefdFD")
-    for order in "<>"
+    for order in _ORDERS
 }
 """What arrays may hold, by `dtype.str`: looked up, because NumPy's own reading of a dtype parses Python."""
 
@@ -67,6 +69,26 @@ def decode(data: bytes) -> Any:
         raise CacheError(f"cached value is damaged: {first_line(error)}") from error
     if reader.position != len(data):
         raise CacheError(f"cached value is damaged: {len(data) - reader.position} bytes too many")
+    return value
+
+
+def opener(data: bytes) -> Callable[[], Any]:
+    """A function that gives the value of `data` anew at each call, with nothing that callers share.
+
+    For a single array, which is what agents answer, a call makes one view and reads nothing. Raises
+    CacheError as `decode` does.
+    """
+    value = decode(data)
+    if type(value) is np.ndarray:
+        # Contents come last. Each view has the bytes for its base: no array in between could be changed.
+        view: Callable[..., Any] = np.ndarray
+        return partial(view, value.shape, value.dtype, data, len(data) - value.nbytes)
+    if isinstance(value, (*_WRITERS, np.generic)):
+        return partial(_same, value)
+    return partial(decode, data)
+
+
+def _same(value: Any) -> Any:
     return value
 
 

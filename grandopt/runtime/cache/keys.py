@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -11,6 +12,7 @@ from grandopt.errors import SignatureError
 from grandopt.signature import Array
 
 _FLOAT32 = np.dtype(np.float32)
+_digest: Callable[[Any, int], bytes] = xxhash.xxh3_128_digest  # arrays are buffers, typed so from 3.12 on
 PREFIX_BYTES = 16
 """Bytes at the start of a key that name the artifact."""
 
@@ -42,7 +44,7 @@ class InputKeys:
             seed = self._float32.get(inputs[0].shape)
             if seed is not None:
                 try:
-                    return self._prefix + xxhash.xxh3_128_digest(inputs[0], seed)
+                    return self._prefix + _digest(inputs[0], seed)
                 except ValueError:  # not C-contiguous
                     return self._general(inputs)
         return self._general(inputs)
@@ -56,7 +58,7 @@ class InputKeys:
                 self._float32[inputs[0].shape] = seed
         state = xxhash.xxh3_128(seed=seed)
         for array in inputs:
-            state.update(np.ascontiguousarray(array))
+            state.update(np.ascontiguousarray(array).data)
         return self._prefix + state.digest()
 
 

@@ -80,8 +80,8 @@ class Shelf(Generic[T]):
         An item too large for the whole shelf, and one that the policy values less than what is there, leaves
         at once: it is among those returned. Raises ConfigError for a `ttl` that is not positive.
         """
-        if ttl is not None and not ttl > 0:
-            raise ConfigError(f"a time to live must be positive, got {ttl} s")
+        if ttl is not None and not 0 < ttl < math.inf:
+            raise ConfigError(f"a time to live must be positive and finite, got {ttl} s")
         size += ENTRY_BYTES
         entry = Entry(item, size, math.inf if ttl is None else self._clock() + ttl)
         if size > self._most_bytes:
@@ -102,6 +102,11 @@ class Shelf(Generic[T]):
                 self._evictions += 1
                 gone.append((victim, left))
         return gone
+
+    def holds(self, key: bytes) -> bool:
+        """Whether `key` is there and its time is not over; no use is counted."""
+        entry = self._entries.get(key)
+        return entry is not None and (entry.expires == math.inf or self._clock() < entry.expires)
 
     def discard(self, key: bytes) -> None:
         """Remove `key` if it is there."""
