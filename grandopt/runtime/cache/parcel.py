@@ -1,8 +1,8 @@
 """Values on their way out of this process: sealed against damage, mix-ups and other versions.
 
     version   1 byte
+    checksum  XXH3-64 of the key, and with that for a seed, of all that follows
     expires   float64, seconds since 1970 (infinity: never)
-    checksum  XXH3-64 of the data, seeded with the key and all of the above
     data
 
 Little-endian. The checksum is against accidents, not against an enemy who can write to the storage; he can
@@ -19,8 +19,10 @@ import xxhash
 
 VERSION = 1
 """Of the parcel; storage names have it in them, so that two versions of grandopt do not meet."""
-_HEADER = struct.Struct("<BdQ")
-_SEALED = struct.Struct("<Bd")
+_HEADER = struct.Struct("<BQd")
+_EXPIRES = struct.Struct("<d")
+_SEALED = 9
+"""Bytes before what the checksum covers."""
 
 
 class Parcel(NamedTuple):
@@ -32,20 +34,16 @@ class Parcel(NamedTuple):
 
 def seal(key: bytes, data: bytes, expires: float = math.inf) -> bytes:
     """`data` of `key` in a form that `unseal` accepts for no other key."""
-    return _HEADER.pack(VERSION, expires, _checksum(key, expires, data)) + data
+    checksum = xxhash.xxh3_64_intdigest(_EXPIRES.pack(expires) + data, xxhash.xxh3_64_intdigest(key))
+    return _HEADER.pack(VERSION, checksum, expires) + data
 
 
 def unseal(key: bytes, sealed: bytes) -> Parcel | None:
     """What was sealed for `key`; None for anything else, damaged or foreign."""
     if len(sealed) < _HEADER.size:
         return None
-    version, expires, checksum = _HEADER.unpack_from(sealed)
-    data = sealed[_HEADER.size :]
-    if version != VERSION or checksum != _checksum(key, expires, data):
+    version, checksum, expires = _HEADER.unpack_from(sealed)
+    covered = memoryview(sealed)[_SEALED:]
+    if version != VERSION or checksum != xxhash.xxh3_64_intdigest(covered, xxhash.xxh3_64_intdigest(key)):
         return None
-    return Parcel(data, expires)
-
-
-def _checksum(key: bytes, expires: float, data: bytes) -> int:
-    seed = xxhash.xxh3_64_intdigest(key + _SEALED.pack(VERSION, expires))
-    return int(xxhash.xxh3_64_intdigest(data, seed))
+    return Parcel(sealed[_HEADER.size :], expires)

@@ -135,10 +135,11 @@ class Shelf(Generic[T]):
             )
 
     def _report(self) -> None:
-        late = self._late
-        for _ in range(len(late)):
-            self._policy.hit(late.popleft())
-            self._hits += 1
+        take, hit = self._late.popleft, self._policy.hit
+        count = len(self._late)
+        for _ in range(count):
+            hit(take())
+        self._hits += count
 
     def _remove(self, key: bytes) -> None:
         entry = self._entries.pop(key, None)

@@ -86,7 +86,8 @@ class DiskLevel(Level):
             ) from error
         self._clock = clock
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(("hits", "misses", "expirations", "failures", "damaged"), 0)
+        self._hits = 0
+        self._counts = dict.fromkeys(("misses", "expirations", "failures", "damaged"), 0)
 
     def get(self, key: bytes) -> Item | None:
         try:
@@ -100,14 +101,12 @@ class DiskLevel(Level):
         parcel = unseal(key, sealed)
         if parcel is None:
             return self._damaged(key)
-        if parcel.expires == math.inf:
-            self._count("hits")
-            return Item(key, parcel.data)
-        left = parcel.expires - self._clock()
-        if left <= 0:
+        left = None if parcel.expires == math.inf else parcel.expires - self._clock()
+        if left is not None and left <= 0:
             self.discard(key)
             return self._miss("expirations")
-        self._count("hits")
+        with self._lock:
+            self._hits += 1
         return Item(key, parcel.data, left)
 
     def put(self, key: bytes, data: bytes, ttl: float | None = None) -> tuple[Item, ...]:
@@ -177,7 +176,7 @@ class DiskLevel(Level):
         except _FAILED:
             self._count("failures")
         with self._lock:
-            return LevelCounts(evictions=None, entries=entries, bytes=size, **self._counts)
+            return LevelCounts(hits=self._hits, evictions=None, entries=entries, bytes=size, **self._counts)
 
     def close(self) -> None:
         self._cache.close()

@@ -54,13 +54,17 @@ class Adaptive(Policy):
         return SHAPES[self._chosen]
 
     def add(self, key: Hashable) -> None:
-        self._use(key)
+        self._frequency.add(key)
+        if self._shadows:
+            self._show(key)
         self._keys.add(key)
         if len(self._keys) > self._fitted:
             self._fit(2 * len(self._keys))
 
     def hit(self, key: Hashable) -> None:
-        self._use(key)
+        self._frequency.add(key)
+        if self._shadows:
+            self._show(key)
         self._keys.hit(key)
 
     def discard(self, key: Hashable) -> None:
@@ -77,10 +81,8 @@ class Adaptive(Policy):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _use(self, key: Hashable) -> None:
-        self._frequency.add(key)
-        if not self._shadows:
-            return
+    def _show(self, key: Hashable) -> None:
+        """Let the shadows see a use, if `key` is in their sample."""
         if ((hash(key) * _ODD) & _WORD) >> self._shift == 0:
             for number, shadow in enumerate(self._shadows):
                 if shadow.hit(key):

@@ -38,7 +38,8 @@ class Frequency:
 
     def add(self, key: Hashable) -> None:
         """`key` was used."""
-        slot = self._slot(key)
+        # As `_slot`, written out: this is done at every use.
+        slot = ((hash(key) * _GOLDEN) & _WORD) >> (64 - self._bits)
         if self._counts[slot] < MOST:
             self._counts[slot] += 1
             self._sum += 1
