@@ -6,6 +6,7 @@ import math
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from grandopt.runtime.cache.levels.base import Item, Level, LevelCounts, check_t
 from grandopt.runtime.cache.levels.folder import claim
 from grandopt.runtime.cache.parcel import seal, unseal
 
+ENTRIES = "entries"
+"""Folder of what diskcache writes: what it finds there and does not know, it removes."""
+CULLED = 2
+"""Entries that a write over the limit removes: more than it adds, and few where few large ones fill it."""
 TIMEOUT = 0.25
 """Seconds that one look-up or write waits for another process's."""
 _FAILED = (sqlite3.Error, OSError, diskcache.Timeout, CacheError)
@@ -69,15 +74,17 @@ class DiskLevel(Level):
         if size < 1:
             raise ConfigError(f"a cache level needs room: got {size} bytes")
         claim(folder)
+        entries = folder / ENTRIES
         try:
             self._cache = diskcache.Cache(
-                str(folder),
+                str(entries),
                 timeout=TIMEOUT,
                 disk=BytesDisk,
                 size_limit=size,
                 # The one policy that writes nothing when something is read.
                 eviction_policy="least-recently-stored",
                 tag_index=True,
+                cull_limit=CULLED,
             )
         except (sqlite3.Error, OSError, diskcache.Timeout) as error:
             raise CacheError(
@@ -158,15 +165,19 @@ class DiskLevel(Level):
         """Read every entry, remove what is damaged and files that no entry names; one line per finding."""
         findings = []
         try:
-            # Reported through `warnings`, one for each finding.
-            findings += [str(finding.message) for finding in self._cache.check(fix=True, retry=True)]
+            with warnings.catch_warnings():  # diskcache collects its findings as warnings
+                warnings.simplefilter("always")
+                found = self._cache.check(fix=True, retry=True)
+            findings += [
+                str(item.message) for item in found if item.category is not diskcache.EmptyDirWarning
+            ]
             for key in list(self._cache):
                 before = self._counts["damaged"]
                 self.get(key)
                 if self._counts["damaged"] != before:
                     findings.append(f"damaged entry {key.hex()}: removed")
         except _FAILED as error:
-            findings.append(f"the database is damaged ({first_line(error)}); clear the cache")
+            findings.append(f"the check could not be finished ({first_line(error)}); clear the cache")
         return findings
 
     def counts(self) -> LevelCounts:
