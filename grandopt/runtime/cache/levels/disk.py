@@ -61,6 +61,8 @@ class BytesDisk(diskcache.Disk):
 class DiskLevel(Level):
     """Values in SQLite (larger ones in files of their own) up to `size` bytes; the oldest leave first.
 
+    Without `size` the limit is the one that the folder has (1 GiB if it is new).
+
     Several processes may use one folder. A process that is killed leaves the folder usable: at worst, what it
     was writing is missing. A damaged row is a miss, and removed. A full disk or a locked database is a miss,
     or a value that is not kept. `clock` gives the time of day in seconds. Raises ConfigError for a
@@ -70,8 +72,8 @@ class DiskLevel(Level):
     name = "disk"
     blocks = True
 
-    def __init__(self, folder: Path, size: int, clock: Callable[[], float] = time.time) -> None:
-        if size < 1:
+    def __init__(self, folder: Path, size: int | None = None, clock: Callable[[], float] = time.time) -> None:
+        if size is not None and size < 1:
             raise ConfigError(f"a cache level needs room: got {size} bytes")
         claim(folder)
         entries = folder / ENTRIES
@@ -80,11 +82,11 @@ class DiskLevel(Level):
                 str(entries),
                 timeout=TIMEOUT,
                 disk=BytesDisk,
-                size_limit=size,
                 # The one policy that writes nothing when something is read.
                 eviction_policy="least-recently-stored",
                 tag_index=True,
                 cull_limit=CULLED,
+                **({} if size is None else {"size_limit": size}),
             )
         except (sqlite3.Error, OSError, diskcache.Timeout) as error:
             raise CacheError(

@@ -12,6 +12,11 @@ MARKER = "grandopt-cache"
 VERSION = 1
 
 
+def is_cache(folder: Path) -> bool:
+    """Whether `folder` is a cache, of whichever version."""
+    return (folder / MARKER).is_file()
+
+
 def claim(folder: Path) -> None:
     """Make `folder` a cache of this version, or see that it is one. Several processes may do so at once.
 
