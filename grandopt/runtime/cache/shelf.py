@@ -54,6 +54,7 @@ class Shelf(Generic[T]):
         self._lock = threading.Lock()
         self._entries: dict[bytes, Entry[T]] = {}
         self._late: deque[bytes] = deque()
+        self._later = self._late.append
         self._bytes = 0
         self._hits = self._misses = self._evictions = self._expirations = 0
 
@@ -67,9 +68,8 @@ class Shelf(Generic[T]):
         if entry.expires != math.inf and self._clock() >= entry.expires:
             self._expire(key, entry)
             return None
-        late = self._late
-        late.append(key)
-        if len(late) >= LATE:
+        self._later(key)
+        if len(self._late) >= LATE:
             with self._lock:
                 self._report()
         return entry
