@@ -18,6 +18,7 @@ GrandoptError
 ├── PassError                 a pass left a broken program behind
 ├── VerificationError         a candidate could not be compared at all
 ├── MeasurementError          a figure could not be taken
+├── CacheError                a value that cannot be cached, or a cache that cannot be used
 └── TuningError               a study could not be run
 
 A message says what happened, with the offending value, and what to do next. Exit codes and HTTP
@@ -95,6 +96,10 @@ class VerificationError(GrandoptError):
 
 class MeasurementError(GrandoptError):
     """A figure could not be taken."""
+
+
+class CacheError(GrandoptError):
+    """A value cannot be cached, or a cache cannot be used."""
 
 
 class TuningError(GrandoptError):

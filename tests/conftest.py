@@ -16,3 +16,12 @@ def shared_checkpoints() -> Path:
     if not folder.is_dir():
         pytest.skip("skipped: ../shared/checkpoints not found")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_traces() -> Path:
+    """The folder of real cache traces beside the repository; skips when it is not there."""
+    folder = SHARED / "traces"
+    if not folder.is_dir():
+        pytest.skip("skipped: ../shared/traces not found")
+    return folder

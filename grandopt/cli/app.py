@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from grandopt.cli.benchmark import benchmark
+from grandopt.cli.cache import cache
 from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
 from grandopt.cli.doctor import doctor
 from grandopt.cli.exit_codes import ExitCode
@@ -43,6 +44,7 @@ app.command()(export)
 app.command()(doctor)
 app.command()(init)
 app.add_typer(report, name="report")
+app.add_typer(cache, name="cache")
 
 
 def _version(wanted: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -25,8 +25,14 @@ BUDGET_S = 300.0
 def benchmark(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="ARTIFACT|CHECKPOINT", help="Artifacts to compare, or agents to race."),
+        typer.Argument(
+            metavar="ARTIFACT|CHECKPOINT|TRACE",
+            help="Artifacts to compare, agents to race, or traces to replay (FILE or FILE@ENTRIES).",
+        ),
     ] = None,
+    suite: Annotated[
+        Literal["agents", "cache"], typer.Option("--suite", help="Engines, or the cache's eviction policies.")
+    ] = "agents",
     config: options.Config = None,
     agent: options.Agents = None,
     profile: options.Profile = None,
@@ -73,8 +79,14 @@ def benchmark(
       grandopt benchmark --agent null --run-into
       grandopt benchmark --agent nature_cnn --rival executorch=et/bin/python
       grandopt benchmark artifacts/gate other/artifacts/gate
+      grandopt benchmark --suite cache OLTP.lis.zst@1000 gli.trace.gz
     """
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
+    if suite == "cache":
+        from grandopt.cli.benchmark_cache import benchmark_cache
+
+        benchmark_cache([str(path) for path in paths or []], terminal)
+        return ExitCode.DONE
     reading = Reading(key, network, input, vecnormalize, trust)
     engines, rivals = split_engines(engine)
     settings = Settings(

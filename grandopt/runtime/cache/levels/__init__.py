@@ -1,0 +1,1 @@
+"""The places where answers are kept, from the nearest to the farthest."""

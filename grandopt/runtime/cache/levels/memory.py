@@ -1,0 +1,77 @@
+"""L1: values in this process's memory, ready to be handed out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from grandopt.runtime.cache.codec import opener
+from grandopt.runtime.cache.levels.base import Item, Level, LevelCounts
+from grandopt.runtime.cache.policies.base import Policy
+from grandopt.runtime.cache.shelf import Shelf
+
+
+class Ready(NamedTuple):
+    """An encoded value, and the function that hands it out anew at each call."""
+
+    data: bytes
+    open: Callable[[], Any]
+
+
+class MemoryLevel(Level):
+    """Keeps values so that a hit reads no byte of them; no caller can change what another one gets.
+
+    Raises ConfigError for limits below 1.
+    """
+
+    name = "memory"
+    blocks = False
+
+    def __init__(
+        self, policy: Policy, entries: int, size: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._shelf: Shelf[Ready] = Shelf(policy, entries, size, clock)
+        self._find = self._shelf.get
+        self._clock = clock
+
+    def value(self, key: bytes) -> Any:
+        """The value of `key`, the caller's own; None when there is none."""
+        entry = self._find(key)
+        return None if entry is None else entry.item.open()
+
+    def get(self, key: bytes) -> Item | None:
+        entry = self._find(key)
+        return None if entry is None else Item(key, entry.item.data, self._left(entry.expires))
+
+    def put(self, key: bytes, data: bytes, ttl: float | None = None) -> list[Item]:
+        """As in the contract. Raises CacheError for bytes that are no encoded value."""
+        return self.keep(key, Ready(data, opener(data)), ttl)
+
+    def keep(self, key: bytes, ready: Ready, ttl: float | None = None) -> list[Item]:
+        """`put` of a value whose opener is at hand."""
+        gone = self._shelf.put(key, ready, len(ready.data), ttl)
+        return [
+            Item(name, entry.item.data, left)
+            for name, entry in gone
+            if (left := self._left(entry.expires)) is None or left > 0
+        ]
+
+    def holds(self, key: bytes) -> bool:
+        return self._shelf.holds(key)
+
+    def discard(self, key: bytes) -> None:
+        self._shelf.discard(key)
+
+    def discard_prefix(self, prefix: bytes) -> int:
+        return self._shelf.discard_prefix(prefix)
+
+    def clear(self) -> None:
+        self._shelf.discard_prefix(b"")
+
+    def counts(self) -> LevelCounts:
+        return LevelCounts(*self._shelf.counts())
+
+    def _left(self, expires: float) -> float | None:
+        return None if expires == math.inf else expires - self._clock()

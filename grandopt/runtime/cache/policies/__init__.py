@@ -1,0 +1,1 @@
+"""Which entry leaves a full level: a contract and its members."""

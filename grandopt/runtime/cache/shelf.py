@@ -1,0 +1,155 @@
+"""A bounded mapping in this process's memory: a policy, limits in entries and bytes, and times to live."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from grandopt.errors import ConfigError
+from grandopt.runtime.cache.policies.base import Policy
+
+LATE = 64
+"""Hits that may wait before the policy hears of them: a hit then takes no lock and moves nothing."""
+ENTRY_BYTES = 250
+"""What an entry takes beside its content: its key (a bytes object), and its places in dict and policy."""
+
+T = TypeVar("T")
+
+
+class Entry(NamedTuple, Generic[T]):
+    """A kept item, its size in bytes, and the clock's time from which it is gone (infinity: never)."""
+
+    item: T
+    size: int
+    expires: float
+
+
+class Counts(NamedTuple):
+    """What a shelf has seen, and what it holds."""
+
+    hits: int
+    misses: int
+    evictions: int
+    expirations: int
+    entries: int
+    bytes: int
+
+
+class Shelf(Generic[T]):
+    """Keys to items within limits. Thread safety: any thread may call any method.
+
+    `clock` gives seconds; it is asked only about entries that have a time to live. The order of eviction is
+    exactly the policy's: hits that wait are reported before anything is put in or thrown out.
+    """
+
+    def __init__(self, policy: Policy, entries: int, size: int, clock: Callable[[], float]) -> None:
+        if entries < 1 or size < 1:
+            raise ConfigError(f"a cache level needs room: got {entries} entries and {size} bytes")
+        self._policy = policy
+        self._most_entries, self._most_bytes = entries, size
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._entries: dict[bytes, Entry[T]] = {}
+        self._late: deque[bytes] = deque()
+        self._later = self._late.append
+        self._bytes = 0
+        self._hits = self._misses = self._evictions = self._expirations = 0
+
+    def get(self, key: bytes) -> Entry[T] | None:
+        """The entry of `key`, None when there is none or its time is over."""
+        entry = self._entries.get(key)
+        if entry is None:
+            with self._lock:
+                self._misses += 1
+            return None
+        if entry.expires != math.inf and self._clock() >= entry.expires:
+            self._expire(key, entry)
+            return None
+        self._later(key)
+        if len(self._late) >= LATE:
+            with self._lock:
+                self._report()
+        return entry
+
+    def put(self, key: bytes, item: T, size: int, ttl: float | None = None) -> list[tuple[bytes, Entry[T]]]:
+        """Keep `item`, whose content takes `size` bytes, for `ttl` seconds; returns what had to leave for it.
+
+        An item too large for the whole shelf, and one that the policy values less than what is there, leaves
+        at once: it is among those returned. Raises ConfigError for a `ttl` that is not positive.
+        """
+        if ttl is not None and not 0 < ttl < math.inf:
+            raise ConfigError(f"a time to live must be positive and finite, got {ttl} s")
+        size += ENTRY_BYTES
+        entry = Entry(item, size, math.inf if ttl is None else self._clock() + ttl)
+        if size > self._most_bytes:
+            self.discard(key)
+            return [(key, entry)]
+        with self._lock:
+            self._report()
+            self._remove(key)
+            self._entries[key] = entry
+            self._bytes += size
+            self._policy.add(key)
+            gone = []
+            while len(self._entries) > self._most_entries or self._bytes > self._most_bytes:
+                victim = self._policy.pop()
+                assert isinstance(victim, bytes)
+                left = self._entries.pop(victim)
+                self._bytes -= left.size
+                self._evictions += 1
+                gone.append((victim, left))
+        return gone
+
+    def holds(self, key: bytes) -> bool:
+        """Whether `key` is there and its time is not over; no use is counted."""
+        entry = self._entries.get(key)
+        return entry is not None and (entry.expires == math.inf or self._clock() < entry.expires)
+
+    def discard(self, key: bytes) -> None:
+        """Remove `key` if it is there."""
+        with self._lock:
+            self._remove(key)
+
+    def discard_prefix(self, prefix: bytes) -> int:
+        """Remove all keys that begin with `prefix`; returns how many."""
+        with self._lock:
+            keys = [key for key in self._entries if key.startswith(prefix)]
+            for key in keys:
+                self._remove(key)
+        return len(keys)
+
+    def counts(self) -> Counts:
+        """What was seen since the beginning, and what is held now."""
+        with self._lock:
+            self._report()
+            return Counts(
+                self._hits,
+                self._misses,
+                self._evictions,
+                self._expirations,
+                len(self._entries),
+                self._bytes,
+            )
+
+    def _report(self) -> None:
+        take, hit = self._late.popleft, self._policy.hit
+        count = len(self._late)
+        for _ in range(count):
+            hit(take())
+        self._hits += count
+
+    def _remove(self, key: bytes) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry.size
+            self._policy.discard(key)
+
+    def _expire(self, key: bytes, entry: Entry[T]) -> None:
+        with self._lock:
+            self._misses += 1
+            if self._entries.get(key) is entry:
+                self._expirations += 1
+                self._remove(key)
