@@ -17,8 +17,8 @@ LARGE_FLOP = 5_000_000
 SMALL = ("native", "inductor", "onnxruntime", "torchscript", "openvino", "eager")
 LARGE = ("native", "torchscript", "openvino", "onnxruntime", "eager", "inductor")
 LATE = frozenset({"eager", "inductor"})
-"""For large agents these wait for all others: one is never the fastest, the other takes half a minute to build
-a network for which others are ready in five seconds."""
+"""For large agents these wait for all others: one is never the fastest, the other takes half a minute to
+build a network for which others are ready in five seconds."""
 PRECISIONS = {
     False: ("float32", "bfloat16", "int8_dynamic", "int8_static"),
     True: ("bfloat16", "int8_dynamic", "float32", "int8_static"),
