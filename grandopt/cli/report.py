@@ -47,3 +47,29 @@ def show(
         terminal.show(*benchmark_tables(loaded))
     elif verbose or loaded.kind == "benchmark":
         terminal.show(*candidate_tables(loaded, terminal.out.width))
+
+
+@report.command()
+def html(
+    file: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report that grandopt wrote.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Where the page goes.  [default: REPORT.html]"),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a report as one HTML file that needs no network, and print its path.
+
+    \b
+    Example:
+      grandopt report html reports/optimization_report.json
+    """
+    from grandopt.reporting.html.page import write_page
+
+    target = output or file.with_suffix(".html")
+    write_page(file, target)
+    terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
+    terminal.lines([str(target)])
+    terminal.document({"html": str(target)})

@@ -1,0 +1,251 @@
+"""The charts of a report over one agent's evidence. Each returns SVG, or None where there is nothing to show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from grandopt.reporting.evidence import Tuning
+from grandopt.reporting.figures import PERCENTILES, CurveReport, Figures
+from grandopt.reporting.html.drawing import (
+    AFTER,
+    BAD,
+    BEFORE,
+    GRID,
+    INK,
+    MUTED,
+    OTHER,
+    ROW,
+    SECOND,
+    Chart,
+    Drawings,
+)
+from grandopt.reporting.verdict import duration, rate
+
+LABEL = 34  # characters of a name beside a row; the tables hold it whole
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a chart of rows: a name, a figure, an optional interval around it, and its colour."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    colour: str = OTHER
+
+
+@dataclass(frozen=True)
+class Line:
+    """One engine's figures under the name and colour that it has in every chart."""
+
+    name: str
+    figures: Figures
+    colour: str
+
+
+def latency(drawings: Drawings, lines: Sequence[Line], description: str) -> Markup | None:
+    """The share of calls that took longer than a latency, on a log axis, so that the tail can be read."""
+    if not lines:
+        return None
+    with drawings.chart(2.9, description) as chart:
+        axes = chart.axes
+        least = 0.1
+        for index, line in enumerate(lines):
+            shares, us = points(line.figures)
+            beyond = [1.0 - share for share in shares]
+            least = min(least, *beyond)
+            axes.plot(us, beyond, color=line.colour, label=_short(line.name), marker=_marker(us, index), ms=3)
+        axes.set_yscale("log")
+        axes.set_ylim(1.2, least / 1.3)
+        _percentile_axis(axes, least)
+        axes.set_xscale("log")
+        _label_log(axes, "x", duration)
+        axes.set_xlabel("latency of a call")
+        _legend(chart, len(lines))
+    return chart.svg
+
+
+def points(figures: Figures) -> tuple[Sequence[float], Sequence[float]]:
+    """Shares of calls and the latencies in µs that they do not exceed; percentiles where nothing else is."""
+    if figures.distribution is not None:
+        return figures.distribution.shares, figures.distribution.us
+    known = [(0.5, figures.p50_us)]
+    for name, share in zip(PERCENTILES, (0.9, 0.95, 0.99, 0.999), strict=True):
+        value: float | None = getattr(figures, name)
+        if value is not None:
+            known.append((share, value))
+    return [share for share, _ in known], [us for _, us in known]
+
+
+def speedups(drawings: Drawings, rows: Sequence[Row], description: str) -> Markup | None:
+    """Speed-ups with their intervals, on a log axis, beside the line of the original."""
+    return _rows(drawings, rows, description, "times as fast as the original")
+
+
+def errors(drawings: Drawings, rows: Sequence[Row], description: str) -> Markup | None:
+    """Errors as multiples of their limits, on a log axis, beside the line that they must not cross."""
+    return _rows(drawings, rows, description, "error ÷ limit (left of 1 passes)")
+
+
+def machine_limit(drawings: Drawings, rows: Sequence[Row], description: str) -> Markup | None:
+    """Medians as multiples of the least that the machine could need."""
+    return _rows(drawings, rows, description, "median latency ÷ machine's limit")
+
+
+def start_up(drawings: Drawings, lines: Sequence[Line], description: str) -> Markup | None:
+    """Process start to first result, loading, and first call, of each engine, in time on a log axis."""
+    kinds = (("process_ms", "process to first result"), ("load_ms", "loading"), ("first_call_ms", "first call"))
+    found = [
+        (name, line, value * 1e3)
+        for field, name in kinds
+        for line in lines
+        if (value := getattr(line.figures, field))
+    ]
+    if not found:
+        return None
+    names = list(dict.fromkeys(name for name, _, _ in found))
+    with drawings.chart(1.0 + 0.36 * len(names), description) as chart:
+        axes = chart.axes
+        for line in lines:
+            mine = [(names.index(name), us) for name, owner, us in found if owner is line]
+            axes.plot([us for _, us in mine], [at for at, _ in mine], "o", color=line.colour, label=_short(line.name))
+        _name_rows(axes, names)
+        axes.set_xscale("log")
+        _label_log(axes, "x", duration)
+        _legend(chart, len(lines))
+    return chart.svg
+
+
+def batches(drawings: Drawings, curves: Sequence[CurveReport], description: str) -> Markup | None:
+    """The latency of one call over its batch size, both on log axes, with the fitted line."""
+    drawn = [curve for curve in curves if curve.points]
+    if not drawn:
+        return None
+    with drawings.chart(2.8, description) as chart:
+        axes = chart.axes
+        for curve, colour in zip(drawn, (AFTER, SECOND, BEFORE, OTHER) * len(drawn), strict=False):
+            sizes = [point.batch for point in curve.points]
+            axes.plot(sizes, [point.p50_us for point in curve.points], "o", ms=4, color=colour, label=_short(curve.label))
+            if curve.per_observation_us is not None and curve.fixed_us is not None:
+                line = [curve.per_observation_us * size + curve.fixed_us for size in sizes]
+                axes.plot(sizes, line, color=colour, lw=1)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+        _label_log(axes, "y", duration)
+        axes.set_xlabel("observations in a call")
+        _legend(chart, len(drawn))
+    return chart.svg
+
+
+def trials(drawings: Drawings, found: Tuning, description: str) -> Markup | None:
+    """The score of every trial in the order of the study, and the best complete one so far."""
+    scored = [(trial.number, trial.score, trial.state) for trial in found.trials if trial.score]
+    if not scored:
+        return None
+    with drawings.chart(2.6, description) as chart:
+        axes = chart.axes
+        for state, colour, marker in (("complete", AFTER, "o"), ("pruned", OTHER, "x")):
+            mine = [(number, score) for number, score, which in scored if which == state]
+            if mine:
+                axes.plot(*zip(*mine, strict=True), marker, color=colour, label=state, ms=4.5)
+        complete = [(number, score) for number, score, state in scored if state == "complete"]
+        best = [(number, min(score for _, score in complete[: at + 1])) for at, (number, _) in enumerate(complete)]
+        if best:
+            axes.step(*zip(*best, strict=True), where="post", color=AFTER, lw=1, label="best so far")
+        axes.set_yscale("log")
+        _label_log(axes, "y", duration if found.goal == "latency" else _plain)
+        axes.set_xlabel("trial")
+        axes.set_ylabel(f"score for {found.goal}")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _legend(chart, 3)
+    return chart.svg
+
+
+def importance(drawings: Drawings, shares: dict[str, float], description: str) -> Markup | None:
+    """How much of the difference between trials each parameter explains."""
+    ranked = sorted(shares.items(), key=lambda item: -item[1])
+    if not ranked:
+        return None
+    with drawings.chart(0.75 + 0.28 * len(ranked), description) as chart:
+        chart.axes.barh(range(len(ranked)), [share for _, share in ranked], color=AFTER, height=0.6)
+        _name_rows(chart.axes, [name for name, _ in ranked])
+        chart.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+        chart.axes.set_xlim(0, 1)
+    return chart.svg
+
+
+def _rows(drawings: Drawings, rows: Sequence[Row], description: str, axis: str) -> Markup | None:
+    """Points (with intervals) on a log axis, one row each, and a line at 1."""
+    shown = [row for row in rows if row.value > 0]
+    if not shown:
+        return None
+    with drawings.chart(0.75 + ROW * len(shown), description) as chart:
+        axes = chart.axes
+        axes.axvline(1.0, color=MUTED, lw=1, ls="--")
+        for at, row in enumerate(shown):
+            if row.low is not None and row.high is not None:
+                axes.plot([row.low, row.high], [at, at], color=row.colour, lw=3, solid_capstyle="butt")
+            axes.plot([row.value], [at], "o", color=row.colour, ms=5)
+        _name_rows(axes, [row.name for row in shown])
+        axes.set_xscale("log")
+        values = [1.0, *(end for row in shown for end in (row.value, row.low or row.value, row.high or row.value))]
+        axes.set_xlim(min(values) / 1.5, max(values) * 1.5)
+        _label_log(axes, "x", _times)
+        axes.set_xlabel(axis)
+    return chart.svg
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+
+
+def _percentile_axis(axes: Axes, least: float) -> None:
+    """Name the shares beyond by the percentiles that they belong to."""
+    named = {1.0: "0", 0.5: "p50", 0.1: "p90", 0.01: "p99", 1e-3: "p99.9", 1e-4: "p99.99", 1e-5: "p99.999"}
+    shown = [share for share in named if share >= least / 1.3]
+    axes.yaxis.set_major_locator(FixedLocator(shown))
+    axes.yaxis.set_major_formatter(FixedFormatter([named[share] for share in shown]))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _label_log(axes: Axes, which: str, words: Callable[[float], str]) -> None:
+    """Label a log axis in words; below two decades also between the powers of ten."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = sorted(axis.get_view_interval())
+    narrow = high / low < 30
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: words(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(chart: Chart, entries: int) -> None:
+    chart.figure.legend(loc="outside upper left", ncols=1 if entries > 3 else entries)
+
+
+def _marker(us: Sequence[float], index: int) -> str:
+    return "" if len(us) > len(PERCENTILES) + 1 else "osD^v"[index % 5]
+
+
+def _short(name: str) -> str:
+    # A leading "_" would make matplotlib leave the name out of the legend.
+    text = name if len(name) <= LABEL else name[: LABEL - 1] + "…"
+    return "\u200b" + text if text.startswith("_") else text
+
+
+def _times(value: float) -> str:
+    return f"{value:g}×"
+
+
+def _plain(value: float) -> str:
+    return f"{value:g}"
