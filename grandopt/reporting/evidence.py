@@ -38,7 +38,7 @@ class OutputEvidence(Part):
 
 
 class Verified(Part):
-    """What comparing a candidate with its original found; `agreement` is a fraction of `agreement_samples`."""
+    """What comparing a candidate with its original found; `agreement` is of `agreement_samples`."""
 
     passed: bool
     outputs: tuple[OutputEvidence, ...]

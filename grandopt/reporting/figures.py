@@ -49,8 +49,9 @@ class ReportModel(BaseModel):
 class DistributionReport(ReportModel):
     """The latency of single calls as points of their empirical distribution function.
 
-    `shares[i]` of the calls, pooled over all processes, took at most `us[i]` µs; the first is the fastest call.
-    Each point is a call that was made, the cost of reading the clock included. Both rise, and hold 64 at most.
+    `shares[i]` of the calls, pooled over all processes, took at most `us[i]` µs; share 0 is the fastest call.
+    Each point is a call that was made, the cost of reading the clock included. Both rise, and hold 64 at
+    most.
     """
 
     shares: tuple[Share, ...] = Field(min_length=1, max_length=64)

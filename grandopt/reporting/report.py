@@ -228,7 +228,9 @@ def load_report(path: Path) -> Report:
         )
     try:
         # From JSON text, strict mode takes lists for tuples but no text for numbers.
-        report = Report.model_validate_json(json.dumps(data | {"schema_version": REPORT_VERSION}), strict=True)
+        report = Report.model_validate_json(
+            json.dumps(data | {"schema_version": REPORT_VERSION}), strict=True
+        )
     except ValidationError as error:
         raise ReportError(f"{path}: {_first_problem(error)}") from error
     problem = next(_misplaced(report, version), None)

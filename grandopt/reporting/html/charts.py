@@ -1,4 +1,4 @@
-"""The charts of a report over one agent's evidence. Each returns SVG, or None where there is nothing to show."""
+"""The charts of a report. Each returns SVG, or None where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from grandopt.reporting.evidence import Tuning
 from grandopt.reporting.figures import PERCENTILES, CurveReport, Figures
 from grandopt.reporting.html.drawing import (
     AFTER,
-    BAD,
     BEFORE,
-    GRID,
-    INK,
     MUTED,
     OTHER,
     ROW,
@@ -24,9 +29,10 @@ from grandopt.reporting.html.drawing import (
     Chart,
     Drawings,
 )
-from grandopt.reporting.verdict import duration, rate
+from grandopt.reporting.verdict import duration, size
 
-LABEL = 34  # characters of a name beside a row; the tables hold it whole
+LABEL = 30  # characters of a name beside a row; the tables hold it whole
+LEGEND_ROW = 0.17  # inches
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def latency(drawings: Drawings, lines: Sequence[Line], description: str) -> Mark
     """The share of calls that took longer than a latency, on a log axis, so that the tail can be read."""
     if not lines:
         return None
-    with drawings.chart(2.9, description) as chart:
+    with drawings.chart(2.7 + LEGEND_ROW * len(lines), description) as chart:
         axes = chart.axes
         least = 0.1
         for index, line in enumerate(lines):
@@ -67,7 +73,7 @@ def latency(drawings: Drawings, lines: Sequence[Line], description: str) -> Mark
         axes.set_xscale("log")
         _label_log(axes, "x", duration)
         axes.set_xlabel("latency of a call")
-        _legend(chart, len(lines))
+        _legend(chart)
     return chart.svg
 
 
@@ -100,26 +106,13 @@ def machine_limit(drawings: Drawings, rows: Sequence[Row], description: str) -> 
 
 def start_up(drawings: Drawings, lines: Sequence[Line], description: str) -> Markup | None:
     """Process start to first result, loading, and first call, of each engine, in time on a log axis."""
-    kinds = (("process_ms", "process to first result"), ("load_ms", "loading"), ("first_call_ms", "first call"))
-    found = [
-        (name, line, value * 1e3)
-        for field, name in kinds
-        for line in lines
-        if (value := getattr(line.figures, field))
-    ]
-    if not found:
-        return None
-    names = list(dict.fromkeys(name for name, _, _ in found))
-    with drawings.chart(1.0 + 0.36 * len(names), description) as chart:
-        axes = chart.axes
-        for line in lines:
-            mine = [(names.index(name), us) for name, owner, us in found if owner is line]
-            axes.plot([us for _, us in mine], [at for at, _ in mine], "o", color=line.colour, label=_short(line.name))
-        _name_rows(axes, names)
-        axes.set_xscale("log")
-        _label_log(axes, "x", duration)
-        _legend(chart, len(lines))
-    return chart.svg
+    kinds = {"process to first result": "process_ms", "loading": "load_ms", "first call": "first_call_ms"}
+    return _compared(drawings, lines, kinds, 1e3, duration, description)
+
+
+def memory(drawings: Drawings, lines: Sequence[Line], description: str) -> Markup | None:
+    """The resident set of a fresh process of each engine, in bytes on a log axis."""
+    return _compared(drawings, lines, {"fresh process": "resident_mb"}, 1e6, size, description)
 
 
 def batches(drawings: Drawings, curves: Sequence[CurveReport], description: str) -> Markup | None:
@@ -127,11 +120,18 @@ def batches(drawings: Drawings, curves: Sequence[CurveReport], description: str)
     drawn = [curve for curve in curves if curve.points]
     if not drawn:
         return None
-    with drawings.chart(2.8, description) as chart:
+    with drawings.chart(2.3 + LEGEND_ROW * len(drawn), description) as chart:
         axes = chart.axes
         for curve, colour in zip(drawn, (AFTER, SECOND, BEFORE, OTHER) * len(drawn), strict=False):
             sizes = [point.batch for point in curve.points]
-            axes.plot(sizes, [point.p50_us for point in curve.points], "o", ms=4, color=colour, label=_short(curve.label))
+            axes.plot(
+                sizes,
+                [point.p50_us for point in curve.points],
+                "o",
+                ms=4,
+                color=colour,
+                label=_short(curve.label),
+            )
             if curve.per_observation_us is not None and curve.fixed_us is not None:
                 line = [curve.per_observation_us * size + curve.fixed_us for size in sizes]
                 axes.plot(sizes, line, color=colour, lw=1)
@@ -140,7 +140,7 @@ def batches(drawings: Drawings, curves: Sequence[CurveReport], description: str)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
         _label_log(axes, "y", duration)
         axes.set_xlabel("observations in a call")
-        _legend(chart, len(drawn))
+        _legend(chart)
     return chart.svg
 
 
@@ -149,22 +149,24 @@ def trials(drawings: Drawings, found: Tuning, description: str) -> Markup | None
     scored = [(trial.number, trial.score, trial.state) for trial in found.trials if trial.score]
     if not scored:
         return None
-    with drawings.chart(2.6, description) as chart:
+    with drawings.chart(2.7, description) as chart:
         axes = chart.axes
         for state, colour, marker in (("complete", AFTER, "o"), ("pruned", OTHER, "x")):
             mine = [(number, score) for number, score, which in scored if which == state]
             if mine:
                 axes.plot(*zip(*mine, strict=True), marker, color=colour, label=state, ms=4.5)
         complete = [(number, score) for number, score, state in scored if state == "complete"]
-        best = [(number, min(score for _, score in complete[: at + 1])) for at, (number, _) in enumerate(complete)]
+        best = [
+            (number, min(score for _, score in complete[: at + 1])) for at, (number, _) in enumerate(complete)
+        ]
         if best:
             axes.step(*zip(*best, strict=True), where="post", color=AFTER, lw=1, label="best so far")
         axes.set_yscale("log")
         _label_log(axes, "y", duration if found.goal == "latency" else _plain)
         axes.set_xlabel("trial")
         axes.set_ylabel(f"score for {found.goal}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        _legend(chart, 3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _legend(chart)
     return chart.svg
 
 
@@ -178,6 +180,32 @@ def importance(drawings: Drawings, shares: dict[str, float], description: str) -
         _name_rows(chart.axes, [name for name, _ in ranked])
         chart.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
         chart.axes.set_xlim(0, 1)
+    return chart.svg
+
+
+def _compared(
+    drawings: Drawings,
+    lines: Sequence[Line],
+    kinds: dict[str, str],
+    unit: float,
+    words: Callable[[float], str],
+    description: str,
+) -> Markup | None:
+    """One row for each kind of figure (name: field), one point in it for each engine, in `unit`s."""
+    names = [name for name, field in kinds.items() if any(getattr(line.figures, field) for line in lines)]
+    drawn = [line for line in lines if any(getattr(line.figures, kinds[name]) for name in names)]
+    if not names:
+        return None
+    with drawings.chart(0.8 + 0.3 * len(names) + LEGEND_ROW * len(drawn), description) as chart:
+        axes = chart.axes
+        for line in drawn:
+            found = [(at, getattr(line.figures, kinds[name])) for at, name in enumerate(names)]
+            known = [(value * unit, at) for at, value in found if value]
+            axes.plot(*zip(*known, strict=True), "o", color=line.colour, label=_short(line.name))
+        _name_rows(axes, names)
+        axes.set_xscale("log")
+        _label_log(axes, "x", words)
+        _legend(chart)
     return chart.svg
 
 
@@ -195,7 +223,10 @@ def _rows(drawings: Drawings, rows: Sequence[Row], description: str, axis: str) 
             axes.plot([row.value], [at], "o", color=row.colour, ms=5)
         _name_rows(axes, [row.name for row in shown])
         axes.set_xscale("log")
-        values = [1.0, *(end for row in shown for end in (row.value, row.low or row.value, row.high or row.value))]
+        values = [
+            1.0,
+            *(end for row in shown for end in (row.value, row.low or row.value, row.high or row.value)),
+        ]
         axes.set_xlim(min(values) / 1.5, max(values) * 1.5)
         _label_log(axes, "x", _times)
         axes.set_xlabel(axis)
@@ -212,7 +243,7 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
 
 def _percentile_axis(axes: Axes, least: float) -> None:
     """Name the shares beyond by the percentiles that they belong to."""
-    named = {1.0: "0", 0.5: "p50", 0.1: "p90", 0.01: "p99", 1e-3: "p99.9", 1e-4: "p99.99", 1e-5: "p99.999"}
+    named = {0.5: "p50", 0.1: "p90", 0.01: "p99", 1e-3: "p99.9", 1e-4: "p99.99", 1e-5: "p99.999"}
     shown = [share for share in named if share >= least / 1.3]
     axes.yaxis.set_major_locator(FixedLocator(shown))
     axes.yaxis.set_major_formatter(FixedFormatter([named[share] for share in shown]))
@@ -229,8 +260,8 @@ def _label_log(axes: Axes, which: str, words: Callable[[float], str]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend(chart: Chart, entries: int) -> None:
-    chart.figure.legend(loc="outside upper left", ncols=1 if entries > 3 else entries)
+def _legend(chart: Chart) -> None:
+    chart.figure.legend(loc="outside upper left", ncols=1)
 
 
 def _marker(us: Sequence[float], index: int) -> str:

@@ -53,13 +53,15 @@ def _speed(drawings: Drawings, agent: AgentReport) -> Found:
     yield (
         "Latency distribution",
         charts.latency(drawings, lines, f"Latency distribution of {agent.name}, original and shipped"),
-        "Single calls, pooled over all processes, reading the clock included. Further left and steeper is better."
+        "Single calls of all processes, reading the clock included. Further left and steeper is better."
         if kept
         else "This report keeps percentiles only; the lines between them are no measurement.",
     )
     rows = [
         Row(row.label, row.speedup.value, row.speedup.low, row.speedup.high, _colour(row))
-        for row in sorted(agent.candidates, key=lambda row: row.speedup.value if row.speedup else 0, reverse=True)
+        for row in sorted(
+            agent.candidates, key=lambda row: row.speedup.value if row.speedup else 0, reverse=True
+        )
         if row.speedup is not None
     ]
     yield (
@@ -70,14 +72,18 @@ def _speed(drawings: Drawings, agent: AgentReport) -> Found:
     yield (
         "Batch curve",
         charts.batches(drawings, agent.curves, f"Latency over the batch size of {agent.name}"),
-        " ".join(
-            f"{curve.label}: {curve.reason}." for curve in agent.curves if curve.reason
-        ) or "Points are measured, lines fitted: a fixed part plus one for each observation.",
+        " ".join(f"{curve.label}: {curve.reason}." for curve in agent.curves if curve.reason)
+        or "Points are measured, lines fitted: a fixed part plus one for each observation.",
     )
     yield (
         "Cold start",
         charts.start_up(drawings, lines, f"Start-up times of {agent.name}, original and shipped"),
         "Each in a fresh process.",
+    )
+    yield (
+        "Memory",
+        charts.memory(drawings, lines, f"Memory of a fresh process of {agent.name}, original and shipped"),
+        "The resident set of a process that runs nothing else.",
     )
 
 
@@ -98,8 +104,8 @@ def _evidence(drawings: Drawings, agent: AgentReport) -> Found:
     yield (
         "Distance to the machine's limit",
         charts.machine_limit(drawings, rows, f"Median latencies of {agent.name} over the machine's limit"),
-        "The limit is the larger of reading the float32 weights once and of doing the arithmetic at the measured "
-        "peak. Builds of reduced precision, which read less, can fall below it.",
+        "The limit is the larger of reading the float32 weights once and of doing the arithmetic at the "
+        "measured peak. Builds of reduced precision, which read less, can fall below it.",
     )
 
 
@@ -147,7 +153,9 @@ def _lines(agent: AgentReport) -> list[Line]:
     if agent.status == "optimized" and shipped is not None and after is not None:
         lines.append(Line(f"{shipped.label} (shipped)", after, AFTER))
     others = [
-        (row.label, row.figures) for row in agent.candidates if row.figures is not None and row.status != "chosen"
+        (row.label, row.figures)
+        for row in agent.candidates
+        if row.figures is not None and row.status != "chosen"
     ]
     others.sort(key=lambda pair: pair[1].p50_us)
     for (label, figures), colour in zip(others[:CONTENDERS], (SECOND, OTHER), strict=False):

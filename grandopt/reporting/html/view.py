@@ -121,7 +121,9 @@ def _targets(agent: AgentReport) -> Iterator[tuple[str, str]]:
         None if targets.memory_mb is None else f"at most {size(targets.memory_mb * 1e6)} of memory",
     ]
     if any(wanted):
-        outcome = {True: "met", False: "missed: " + "; ".join(targets.misses), None: "not judged"}[targets.met]
+        outcome = {True: "met", False: "missed: " + "; ".join(targets.misses), None: "not judged"}[
+            targets.met
+        ]
         yield "Targets", f"{', '.join(text for text in wanted if text)} ({outcome})"
 
 
@@ -175,7 +177,9 @@ def _memory(figures: Figures) -> str:
 
 
 def _limit(figures: Figures) -> str:
-    return NOTHING if figures.limit_factor is None else f"{figures.limit_factor:.3g}×"
+    if figures.limit_factor is None:
+        return NOTHING
+    return f"{figures.limit_factor:,.0f}×" if figures.limit_factor >= 100 else f"{figures.limit_factor:.3g}×"
 
 
 def _time(field: str, microseconds: float) -> Callable[[Figures], str]:
