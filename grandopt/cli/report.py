@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +67,8 @@ def html(
     Example:
       grandopt report html reports/optimization_report.json
     """
+    # Remarks of matplotlib on where it keeps its font cache are nothing that the caller asked for.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     from grandopt.reporting.html.page import write_page
 
     target = output or file.with_suffix(".html")
