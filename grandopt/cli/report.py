@@ -28,7 +28,8 @@ def show(
 ) -> None:
     """Show a report as tables.
 
-    With -v also every candidate that was tried, with its reason.
+    With -v also every candidate that was tried, with its reason, and all that `report html` holds: figures,
+    errors, batch curves, the study, the machine and the command.
 
     \b
     Example:
@@ -36,6 +37,7 @@ def show(
     """
     from grandopt.cli.render import candidate_tables, summary
     from grandopt.cli.render_benchmark import benchmark_tables
+    from grandopt.cli.render_evidence import evidence_tables
     from grandopt.reporting.report import load_report
 
     loaded = load_report(file)
@@ -48,6 +50,8 @@ def show(
         terminal.show(*benchmark_tables(loaded))
     elif verbose or loaded.kind == "benchmark":
         terminal.show(*candidate_tables(loaded, terminal.out.width))
+    if verbose:
+        terminal.show(*evidence_tables(loaded))
 
 
 @report.command()

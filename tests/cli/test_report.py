@@ -108,6 +108,33 @@ def test_show_with_v_shows_the_candidates(grandopt: Grandopt, written: Path) -> 
     assert "torchscript/bfloat16" in grandopt("report", "show", written, "-v").stdout
 
 
+def test_show_with_v_has_the_evidence_within_80_columns(grandopt: Grandopt, written: Path) -> None:
+    result = grandopt("report", "show", written, "-v")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert max(map(cell_len, result.stdout.splitlines())) <= 80
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    for row in (
+        "p99 80.0 µs 40.0 µs",
+        "torchscript/bfloat16 0.031 0.02 99.75%",
+        "study for latency: 3 trials, ended by: exhausted, best trial 1",
+        "1 torchscript/float32 complete 1 1 25",
+        "cpu model a CPU",
+        "grandopt optimize",
+    ):
+        assert row in lines
+
+
+def test_show_with_v_names_a_field_cut_out_of_the_evidence(grandopt: Grandopt, written: Path) -> None:
+    data = json.loads(written.read_text())
+    del data["agents"][0]["tuning"]["trials"]
+    written.write_text(json.dumps(data))
+    result = grandopt("report", "show", written, "-v")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "tuning: field 'trials' is missing" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_show_as_json_is_the_report(grandopt: Grandopt, written: Path) -> None:
     result = grandopt("report", "show", written, "--json")
     assert json.loads(result.stdout) == json.loads(written.read_text())

@@ -7,8 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grandopt.errors import OutputError, ReportError
+from grandopt.reporting import view
 from grandopt.reporting.evidence import tuning
-from grandopt.reporting.html import view
 from grandopt.reporting.html.drawing import Drawings
 from grandopt.reporting.html.panels import overview, panels
 from grandopt.reporting.log import one_line

@@ -11,8 +11,8 @@ from grandopt.reporting.evidence import tuning, verified
 from grandopt.reporting.html import charts
 from grandopt.reporting.html.charts import Line, Row
 from grandopt.reporting.html.drawing import AFTER, BAD, BEFORE, OTHER, SECOND, Drawings
-from grandopt.reporting.html.view import ORIGINAL, after_figures
 from grandopt.reporting.report import AgentReport, CandidateReport, Report
+from grandopt.reporting.view import ORIGINAL, after_figures
 
 CONTENDERS = 2  # candidates beside the original and the shipped one in a chart of lines
 

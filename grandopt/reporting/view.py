@@ -1,4 +1,4 @@
-"""What the page says: every cell as text, in the order of the page. Nothing here knows of HTML."""
+"""What a report says to people, in words: every cell as text, whether it goes to a page or to a terminal."""
 
 from __future__ import annotations
 
@@ -77,6 +77,16 @@ def candidate_rows(agent: AgentReport) -> list[CandidateRow]:
     return [_candidate_row(candidate, verified(agent, candidate)) for candidate in ordered]
 
 
+def error_rows(agent: AgentReport) -> list[tuple[str, str, str, str]]:
+    """Every verified candidate: name, error and limit of its worst output, and how often it acts the same."""
+    rows = []
+    for candidate in agent.candidates:
+        evidence = verified(agent, candidate)
+        if evidence is not None:
+            rows.append((candidate.label, *_error(evidence), _agreement(evidence)))
+    return rows
+
+
 def facts(agent: AgentReport) -> Iterator[tuple[str, str]]:
     """Where the agent came from, how large it is, what was asked for, and what was shipped."""
     if agent.source is not None:
@@ -128,14 +138,7 @@ def _targets(agent: AgentReport) -> Iterator[tuple[str, str]]:
 
 
 def _candidate_row(candidate: CandidateReport, evidence: Verified | None) -> CandidateRow:
-    worst = None if evidence is None else evidence.worst
-    error = NOTHING
-    if worst is not None:
-        found = "not finite" if worst.error is None else f"{worst.error:.2g}"
-        error = f"{found} of {worst.limit:.2g}"
-    agreement = NOTHING
-    if evidence is not None and evidence.agreement is not None:
-        agreement = f"{evidence.agreement:.2%}"
+    error, limit = (NOTHING, NOTHING) if evidence is None else _error(evidence)
     figures = candidate.figures
     return CandidateRow(
         label=candidate.label,
@@ -145,11 +148,22 @@ def _candidate_row(candidate: CandidateReport, evidence: Verified | None) -> Can
             ("p50", _cell(figures, _p50)),
             ("p99", _cell(figures, _p99)),
             ("speed-up", NOTHING if candidate.speedup is None else ratio(candidate.speedup)),
-            ("error of limit", error),
-            ("same action", agreement),
+            ("error of limit", NOTHING if error == NOTHING else f"{error} of {limit}"),
+            ("same action", NOTHING if evidence is None else _agreement(evidence)),
             ("× machine's limit", _cell(figures, _limit)),
         ),
     )
+
+
+def _error(evidence: Verified) -> tuple[str, str]:
+    worst = evidence.worst
+    if worst is None:
+        return NOTHING, NOTHING
+    return "not finite" if worst.error is None else f"{worst.error:.2g}", f"{worst.limit:.2g}"
+
+
+def _agreement(evidence: Verified) -> str:
+    return NOTHING if evidence.agreement is None else f"{evidence.agreement:.2%}"
 
 
 def _words(value: Any) -> str:
