@@ -65,6 +65,8 @@ def verdict(agent: AgentReport) -> str:
     if agent.status == "optimized" and agent.speedup is not None and agent.shipped is not None:
         gain = f"{factor(agent.speedup)} faster ({interval(agent.speedup)})"
         line = f"{gain}, {agent.shipped.engine} {agent.shipped.precision}"
+    elif agent.reason is None:
+        line = agent.status
     else:
         line = f"{agent.status}: {agent.reason}"
     return "; ".join([line, *remarks(agent)])

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from grandopt.reporting.evidence import Verified, verified
-from grandopt.reporting.figures import Figures
-from grandopt.reporting.report import AgentReport, CandidateReport, Report
+from grandopt.reporting.figures import Figures, MeanLeadReport
+from grandopt.reporting.report import AgentReport, CandidateReport, LeadReport, Report
 from grandopt.reporting.verdict import duration, factor, interval, rate, ratio, size, verdict
 
 NOTHING = "–"
@@ -44,11 +44,13 @@ class CandidateRow:
 def summary_row(agent: AgentReport) -> SummaryRow:
     """The agent before and after, and its verdict."""
     before, after = agent.original, after_figures(agent)
+    best = next((row for row in agent.candidates if row.status == "chosen"), None)
+    engine = agent.shipped or (best if agent.status == "measured" else None)
     return SummaryRow(
         name=agent.name,
         status=agent.status,
         verdict=verdict(agent),
-        engine=NOTHING if agent.shipped is None else f"{agent.shipped.engine} {agent.shipped.precision}",
+        engine=NOTHING if engine is None else f"{engine.engine} {engine.precision}",
         p50=(_cell(before, _p50), _cell(after, _p50)),
         p99=(_cell(before, _p99), _cell(after, _p99)),
         memory=(_cell(before, _memory), _cell(after, _memory)),
@@ -58,8 +60,11 @@ def summary_row(agent: AgentReport) -> SummaryRow:
 
 
 def after_figures(agent: AgentReport) -> Figures | None:
-    """The figures of what was shipped."""
-    return None if agent.shipped is None else agent.shipped.figures
+    """The figures of what was shipped, or, after a benchmark, which ships nothing, of the fastest."""
+    if agent.shipped is not None:
+        return agent.shipped.figures
+    chosen = [row.figures for row in agent.candidates if row.status == "chosen"]
+    return chosen[0] if chosen and agent.status == "measured" else None
 
 
 def figure_rows(agent: AgentReport) -> list[tuple[str, str, str]]:
@@ -108,6 +113,9 @@ def facts(agent: AgentReport) -> Iterator[tuple[str, str]]:
         yield "Artifact", agent.shipped.artifact
     if agent.shipped is not None and agent.shipped.digest is not None:
         yield "Digest", agent.shipped.digest
+    for lead in agent.leads:
+        rival = f"{ratio(lead.ratio)} as fast as {lead.rival_label}, the fastest other"
+        yield f"Lead of {lead.engine}", f"{lead.label}: {rival} ({_among(lead)})"
     if agent.stages:
         yield "Time spent", ", ".join(f"{name} {duration(s * 1e6)}" for name, s in agent.stages.items())
 
@@ -116,6 +124,16 @@ def machine_facts(report: Report) -> list[tuple[str, str]]:
     """The machine and the versions, as the run found them."""
     known = [(name.replace("_", " "), _words(value)) for name, value in report.environment.items()]
     return [(name, text) for name, text in known if text]
+
+
+def mean_leads(report: Report) -> list[tuple[str, str]]:
+    """What a benchmark found over all its agents: the geometric means of the leads, and their ranges."""
+    rows = []
+    for lead in report.leads:
+        agents = "1 agent" if lead.agents == 1 else f"{lead.agents} agents"
+        extent = f"from {lead.least:.2f}× to {lead.largest:.2f}×"
+        rows.append((f"Lead of {lead.engine}", f"{lead.ratio:.2f}× over {agents}, {extent} ({_among(lead)})"))
+    return rows
 
 
 def command_line(report: Report) -> str:
@@ -164,6 +182,11 @@ def _error(evidence: Verified) -> tuple[str, str]:
 
 def _agreement(evidence: Verified) -> str:
     return NOTHING if evidence.agreement is None else f"{evidence.agreement:.2%}"
+
+
+def _among(lead: LeadReport | MeanLeadReport) -> str:
+    kind = "builds at float32" if lead.precision == "float32" else "every build that was admitted"
+    return f"{kind}, batch {lead.batch}"
 
 
 def _words(value: Any) -> str:

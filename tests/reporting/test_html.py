@@ -12,7 +12,14 @@ import pytest
 
 from grandopt.errors import OutputError, ReportError
 from grandopt.reporting.html.page import render, write_page
-from grandopt.reporting.report import AgentReport, Report, load_report, write_report
+from grandopt.reporting.report import (
+    AgentReport,
+    LeadReport,
+    MeanLeadReport,
+    Report,
+    load_report,
+    write_report,
+)
 from tests.reporting.conftest import HOSTILE
 from tests.reporting.samples import failed, kept, optimized, report, speedup, tuning
 from tests.reporting.test_golden import VERSIONS, golden
@@ -131,6 +138,21 @@ def test_a_report_without_figures_is_a_page(agents: tuple[AgentReport, ...]) -> 
     page = Elements(render(data))
     assert page.count("svg") == 0
     assert all(agent.name in page.text and str(agent.reason) in page.text for agent in agents)
+
+
+def test_a_benchmark_shows_the_fastest_and_who_leads() -> None:
+    lead = {"precision": "float32", "engine": "native"}
+    one = LeadReport(
+        label="native/float32", rival="eager", rival_label="eager/float32", ratio=speedup(), **lead
+    )
+    agent = optimized(status="measured", reason=None, shipped=None, leads=(one,))
+    mean = MeanLeadReport(agents=1, ratio=2.0, least=2.0, largest=2.0, **lead)
+    page = Elements(render(report(agent, kind="benchmark", leads=(mean,))))
+    assert "None" not in page.text
+    assert "50.0 µs → 25.0 µs" in " ".join(page.text.split())
+    assert "the fastest" in page.text
+    assert "native/float32: 2.0× (1.9–2.1) as fast as eager/float32" in page.text
+    assert "2.00× over 1 agent," in page.text
 
 
 def test_a_partial_report_says_so() -> None:

@@ -46,6 +46,7 @@ def render(report: Report) -> str:
         duration=duration(report.duration_s * 1e6),
         overview=overview(drawings, report),
         agents=agents,
+        leads=view.mean_leads(report),
         machine=view.machine_facts(report),
         command=view.command_line(report),
     )

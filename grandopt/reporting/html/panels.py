@@ -147,11 +147,13 @@ def _tuning(drawings: Drawings, agent: AgentReport) -> Found:
 
 
 def _lines(agent: AgentReport) -> list[Line]:
-    """The original, what was shipped, and the fastest other candidates."""
+    """The original, what was shipped or was the fastest, and the next candidates."""
     lines = [] if agent.original is None else [Line(ORIGINAL, agent.original, BEFORE)]
-    shipped, after = agent.shipped, after_figures(agent)
-    if agent.status == "optimized" and shipped is not None and after is not None:
-        lines.append(Line(f"{shipped.label} (shipped)", after, AFTER))
+    after = after_figures(agent)
+    if agent.status == "optimized" and agent.shipped is not None and after is not None:
+        lines.append(Line(f"{agent.shipped.label} (shipped)", after, AFTER))
+    elif agent.status == "measured" and after is not None:
+        lines.append(Line("the fastest", after, AFTER))
     others = [
         (row.label, row.figures)
         for row in agent.candidates
