@@ -6,13 +6,16 @@ Whoever shows it reads it through these models, so that a field that was cut out
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from grandopt.errors import ReportError
 from grandopt.reporting.figures import Amount, Count, Threads
 from grandopt.reporting.report import AgentReport, CandidateReport
+
+# Shares of one, beside rounding.
+Importance = Annotated[float, Field(ge=0, le=1 + 1e-6)]
 
 
 class Part(BaseModel):
@@ -82,7 +85,7 @@ class Tuning(Part):
     stopped_by: str
     reused: Count
     best: Count | None
-    importance: dict[str, Amount] | None
+    importance: dict[str, Importance] | None
     trials: tuple[Trial, ...]
 
 

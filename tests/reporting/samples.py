@@ -71,9 +71,9 @@ def verification(error: float | None, limit: float = 0.02) -> dict[str, Any]:
     }
 
 
-def tuning(*, importance: dict[str, float] | None = None) -> dict[str, Any]:
+def tuning(*, importance: dict[str, float] | None = None, score: float = 25.0) -> dict[str, Any]:
     """What `TuningResult.to_json` gives for three trials."""
-    states = (("pruned", 90.0, None), ("complete", 25.0, None), ("infeasible", None, "refused"))
+    states = (("pruned", 90.0, None), ("complete", score, None), ("infeasible", None, "refused"))
     return {
         "goal": "latency",
         "stopped_by": "exhausted",

@@ -14,6 +14,10 @@ from grandopt.errors import OutputError, ReportError
 from grandopt.reporting.html.page import render, write_page
 from grandopt.reporting.report import (
     AgentReport,
+    BatchPoint,
+    CurveReport,
+    DistributionReport,
+    Figures,
     LeadReport,
     MeanLeadReport,
     Report,
@@ -21,7 +25,16 @@ from grandopt.reporting.report import (
     write_report,
 )
 from tests.reporting.conftest import HOSTILE
-from tests.reporting.samples import failed, kept, optimized, report, speedup, tuning
+from tests.reporting.samples import (
+    failed,
+    figures,
+    kept,
+    optimized,
+    report,
+    shipped,
+    speedup,
+    tuning,
+)
 from tests.reporting.test_golden import VERSIONS, golden
 
 MEGABYTE = 1_000_000
@@ -153,6 +166,30 @@ def test_a_benchmark_shows_the_fastest_and_who_leads() -> None:
     assert "the fastest" in page.text
     assert "native/float32: 2.0× (1.9–2.1) as fast as eager/float32" in page.text
     assert "2.00× over 1 agent," in page.text
+
+
+@pytest.mark.parametrize("value", [0.0, 5e-324, 1e-9, 1e12, 1.7e308])
+def test_figures_beyond_any_axis_are_still_a_page(value: float) -> None:
+    amounts = [name for name in Figures.model_fields if name.endswith(("_us", "_ms", "_mb", "_factor"))]
+    extreme = (
+        figures()
+        .model_copy(update=dict.fromkeys(amounts, value))
+        .model_copy(update={"distribution": DistributionReport(shares=(0.0, 0.5), us=(value / 2, value))})
+    )
+    point = BatchPoint(batch=1, p50_us=value, throughput=value, calls=1, stable=False)
+    line = {"per_observation_us": -value, "fixed_us": value}
+    curves = tuple(CurveReport(label="a", threads=1, points=(point,), **line) for _ in range(5))
+    study = tuning(score=value)
+    agent = optimized(original=extreme, shipped=shipped(figures=extreme), curves=curves, tuning=study)
+    assert Elements(render(report(agent))).count("section") == 1 + 3
+
+
+@pytest.mark.parametrize("name", ["取引🙂", "\x00\x1b[31m", "\ud800", "a\nb", "_x", "", "x" * 500, "${\\bf"])
+def test_any_name_is_drawn(name: str) -> None:
+    named = tuple(row.model_copy(update={"label": name}) for row in optimized().candidates)
+    text = render(report(optimized(name, candidates=named)))
+    assert text.encode("utf-8")
+    assert "\x00" not in text
 
 
 def test_a_partial_report_says_so() -> None:

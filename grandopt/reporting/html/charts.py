@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.ticker import (
-    FixedFormatter,
-    FixedLocator,
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    NullLocator,
-)
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from grandopt.reporting.evidence import Tuning
 from grandopt.reporting.figures import PERCENTILES, CurveReport, Figures
+from grandopt.reporting.html.axes import drawable, label_log, legend, name_percentiles, name_rows, short
 from grandopt.reporting.html.drawing import (
     AFTER,
     BEFORE,
@@ -26,12 +19,10 @@ from grandopt.reporting.html.drawing import (
     OTHER,
     ROW,
     SECOND,
-    Chart,
     Drawings,
 )
 from grandopt.reporting.verdict import duration, size
 
-LABEL = 30  # characters of a name beside a row; the tables hold it whole
 LEGEND_ROW = 0.17  # inches
 
 
@@ -45,6 +36,11 @@ class Row:
     high: float | None = None
     colour: str = OTHER
 
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The figure and the ends of its interval."""
+        return (self.value, *(end for end in (self.low, self.high) if end is not None))
+
 
 @dataclass(frozen=True)
 class Line:
@@ -57,36 +53,35 @@ class Line:
 
 def latency(drawings: Drawings, lines: Sequence[Line], description: str) -> Markup | None:
     """The share of calls that took longer than a latency, on a log axis, so that the tail can be read."""
-    if not lines:
+    drawn = [(line, found) for line in lines if (found := points(line.figures))]
+    if not drawn:
         return None
-    with drawings.chart(2.7 + LEGEND_ROW * len(lines), description) as chart:
+    with drawings.chart(2.7 + LEGEND_ROW * len(drawn), description) as chart:
         axes = chart.axes
         least = 0.1
-        for index, line in enumerate(lines):
-            shares, us = points(line.figures)
-            beyond = [1.0 - share for share in shares]
+        for index, (line, found) in enumerate(drawn):
+            us = [latency for _, latency in found]
+            beyond = [1.0 - share for share, _ in found]
             least = min(least, *beyond)
-            axes.plot(us, beyond, color=line.colour, label=_short(line.name), marker=_marker(us, index), ms=3)
+            axes.plot(us, beyond, color=line.colour, label=short(line.name), marker=_marker(us, index), ms=3)
         axes.set_yscale("log")
         axes.set_ylim(1.2, least / 1.3)
-        _percentile_axis(axes, least)
+        name_percentiles(axes, least)
         axes.set_xscale("log")
-        _label_log(axes, "x", duration)
+        label_log(axes, "x", duration)
         axes.set_xlabel("latency of a call")
-        _legend(chart)
+        legend(chart)
     return chart.svg
 
 
-def points(figures: Figures) -> tuple[Sequence[float], Sequence[float]]:
+def points(figures: Figures) -> list[tuple[float, float]]:
     """Shares of calls and the latencies in µs that they do not exceed; percentiles where nothing else is."""
     if figures.distribution is not None:
-        return figures.distribution.shares, figures.distribution.us
-    known = [(0.5, figures.p50_us)]
-    for name, share in zip(PERCENTILES, (0.9, 0.95, 0.99, 0.999), strict=True):
-        value: float | None = getattr(figures, name)
-        if value is not None:
-            known.append((share, value))
-    return [share for share, _ in known], [us for _, us in known]
+        known = list(zip(figures.distribution.shares, figures.distribution.us, strict=True))
+    else:
+        names = zip(PERCENTILES, (0.9, 0.95, 0.99, 0.999), strict=True)
+        known = [(0.5, figures.p50_us), *((share, getattr(figures, name)) for name, share in names)]
+    return [(share, us) for share, us in known if drawable(us)]
 
 
 def speedups(drawings: Drawings, rows: Sequence[Row], description: str) -> Markup | None:
@@ -117,36 +112,33 @@ def memory(drawings: Drawings, lines: Sequence[Line], description: str) -> Marku
 
 def batches(drawings: Drawings, curves: Sequence[CurveReport], description: str) -> Markup | None:
     """The latency of one call over its batch size, both on log axes, with the fitted line."""
-    drawn = [curve for curve in curves if curve.points]
+    drawn = [
+        (curve, found)
+        for curve in curves
+        if (found := [(point.batch, point.p50_us) for point in curve.points if drawable(point.p50_us)])
+    ]
     if not drawn:
         return None
     with drawings.chart(2.3 + LEGEND_ROW * len(drawn), description) as chart:
         axes = chart.axes
-        for curve, colour in zip(drawn, (AFTER, SECOND, BEFORE, OTHER) * len(drawn), strict=False):
-            sizes = [point.batch for point in curve.points]
-            axes.plot(
-                sizes,
-                [point.p50_us for point in curve.points],
-                "o",
-                ms=4,
-                color=colour,
-                label=_short(curve.label),
-            )
+        for (curve, found), colour in zip(drawn, cycle((AFTER, SECOND, BEFORE, OTHER)), strict=False):
+            axes.plot(*zip(*found, strict=True), "o", ms=4, color=colour, label=short(curve.label))
             if curve.per_observation_us is not None and curve.fixed_us is not None:
-                line = [curve.per_observation_us * size + curve.fixed_us for size in sizes]
-                axes.plot(sizes, line, color=colour, lw=1)
+                line = [(size, curve.per_observation_us * size + curve.fixed_us) for size, _ in found]
+                if all(drawable(us) for _, us in line):
+                    axes.plot(*zip(*line, strict=True), color=colour, lw=1)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
-        _label_log(axes, "y", duration)
+        label_log(axes, "y", duration)
         axes.set_xlabel("observations in a call")
-        _legend(chart)
+        legend(chart)
     return chart.svg
 
 
 def trials(drawings: Drawings, found: Tuning, description: str) -> Markup | None:
     """The score of every trial in the order of the study, and the best complete one so far."""
-    scored = [(trial.number, trial.score, trial.state) for trial in found.trials if trial.score]
+    scored = [(trial.number, trial.score, trial.state) for trial in found.trials if drawable(trial.score)]
     if not scored:
         return None
     with drawings.chart(2.7, description) as chart:
@@ -162,11 +154,11 @@ def trials(drawings: Drawings, found: Tuning, description: str) -> Markup | None
         if best:
             axes.step(*zip(*best, strict=True), where="post", color=AFTER, lw=1, label="best so far")
         axes.set_yscale("log")
-        _label_log(axes, "y", duration if found.goal == "latency" else _plain)
+        label_log(axes, "y", duration if found.goal == "latency" else _plain)
         axes.set_xlabel("trial")
         axes.set_ylabel(f"score for {found.goal}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(chart)
+        legend(chart)
     return chart.svg
 
 
@@ -177,7 +169,7 @@ def importance(drawings: Drawings, shares: dict[str, float], description: str) -
         return None
     with drawings.chart(0.75 + 0.28 * len(ranked), description) as chart:
         chart.axes.barh(range(len(ranked)), [share for _, share in ranked], color=AFTER, height=0.6)
-        _name_rows(chart.axes, [name for name, _ in ranked])
+        name_rows(chart.axes, [name for name, _ in ranked])
         chart.axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
         chart.axes.set_xlim(0, 1)
     return chart.svg
@@ -192,26 +184,31 @@ def _compared(
     description: str,
 ) -> Markup | None:
     """One row for each kind of figure (name: field), one point in it for each engine, in `unit`s."""
-    names = [name for name, field in kinds.items() if any(getattr(line.figures, field) for line in lines)]
-    drawn = [line for line in lines if any(getattr(line.figures, kinds[name]) for name in names)]
-    if not names:
+    found = [
+        (line, name, value * unit)
+        for line in lines
+        for name, field in kinds.items()
+        if drawable(value := getattr(line.figures, field))
+    ]
+    names = [name for name in kinds if any(name == owner for _, owner, _ in found)]
+    drawn = [line for line in lines if any(line is owner for owner, _, _ in found)]
+    if not found:
         return None
     with drawings.chart(0.8 + 0.3 * len(names) + LEGEND_ROW * len(drawn), description) as chart:
         axes = chart.axes
         for line in drawn:
-            found = [(at, getattr(line.figures, kinds[name])) for at, name in enumerate(names)]
-            known = [(value * unit, at) for at, value in found if value]
-            axes.plot(*zip(*known, strict=True), "o", color=line.colour, label=_short(line.name))
-        _name_rows(axes, names)
+            mine = [(value, names.index(name)) for owner, name, value in found if owner is line]
+            axes.plot(*zip(*mine, strict=True), "o", color=line.colour, label=short(line.name))
+        name_rows(axes, names)
         axes.set_xscale("log")
-        _label_log(axes, "x", words)
-        _legend(chart)
+        label_log(axes, "x", words)
+        legend(chart)
     return chart.svg
 
 
 def _rows(drawings: Drawings, rows: Sequence[Row], description: str, axis: str) -> Markup | None:
     """Points (with intervals) on a log axis, one row each, and a line at 1."""
-    shown = [row for row in rows if row.value > 0]
+    shown = [row for row in rows if all(drawable(end) for end in row.ends)]
     if not shown:
         return None
     with drawings.chart(0.75 + ROW * len(shown), description) as chart:
@@ -221,57 +218,17 @@ def _rows(drawings: Drawings, rows: Sequence[Row], description: str, axis: str) 
             if row.low is not None and row.high is not None:
                 axes.plot([row.low, row.high], [at, at], color=row.colour, lw=3, solid_capstyle="butt")
             axes.plot([row.value], [at], "o", color=row.colour, ms=5)
-        _name_rows(axes, [row.name for row in shown])
+        name_rows(axes, [row.name for row in shown])
         axes.set_xscale("log")
-        values = [
-            1.0,
-            *(end for row in shown for end in (row.value, row.low or row.value, row.high or row.value)),
-        ]
+        values = [1.0, *(end for row in shown for end in row.ends)]
         axes.set_xlim(min(values) / 1.5, max(values) * 1.5)
-        _label_log(axes, "x", _times)
+        label_log(axes, "x", _times)
         axes.set_xlabel(axis)
     return chart.svg
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [_short(name) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)
-
-
-def _percentile_axis(axes: Axes, least: float) -> None:
-    """Name the shares beyond by the percentiles that they belong to."""
-    named = {0.5: "p50", 0.1: "p90", 0.01: "p99", 1e-3: "p99.9", 1e-4: "p99.99", 1e-5: "p99.999"}
-    shown = [share for share in named if share >= least / 1.3]
-    axes.yaxis.set_major_locator(FixedLocator(shown))
-    axes.yaxis.set_major_formatter(FixedFormatter([named[share] for share in shown]))
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _label_log(axes: Axes, which: str, words: Callable[[float], str]) -> None:
-    """Label a log axis in words; below two decades also between the powers of ten."""
-    axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = sorted(axis.get_view_interval())
-    narrow = high / low < 30
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: words(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _legend(chart: Chart) -> None:
-    chart.figure.legend(loc="outside upper left", ncols=1)
-
-
 def _marker(us: Sequence[float], index: int) -> str:
     return "" if len(us) > len(PERCENTILES) + 1 else "osD^v"[index % 5]
-
-
-def _short(name: str) -> str:
-    # A leading "_" would make matplotlib leave the name out of the legend.
-    text = name if len(name) <= LABEL else name[: LABEL - 1] + "…"
-    return "\u200b" + text if text.startswith("_") else text
 
 
 def _times(value: float) -> str:

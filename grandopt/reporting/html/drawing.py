@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from grandopt.reporting.log import one_line
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -93,7 +96,9 @@ class Drawings:
         `description` is what a screen reader says in its place.
         """
         self.count += 1
-        with matplotlib.rc_context():
+        with matplotlib.rc_context(), warnings.catch_warnings():
+            # The browser draws the text, with fonts of its own; only its width is estimated here.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
             matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
             matplotlib.rcParams.update(STYLE)
             chart = Chart(height)
@@ -119,7 +124,7 @@ class Chart:
         _clean(root, prefix)
         root.set("class", "chart")
         root.set("role", "img")
-        root.set("aria-label", description)
+        root.set("aria-label", one_line(description))
         for size in ("width", "height"):
             root.attrib.pop(size, None)
         # Safe: made by a serializer that escapes text and attributes.
