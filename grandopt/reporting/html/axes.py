@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import (
@@ -45,11 +45,11 @@ def name_percentiles(axes: Axes, least: float) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def label_log(axes: Axes, which: str, words: Callable[[float], str]) -> None:
-    """Label a log axis in words; below one and a half decades also between the powers of ten."""
+def label_log(axes: Axes, which: Literal["x", "y"], words: Callable[[float], str]) -> None:
+    """Label a log axis in words; below two decades or so also between the powers of ten."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    low, high = sorted(axis.get_view_interval())
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 30 * low else (1.0,), numticks=6))
+    low, high = sorted(axes.get_xlim() if which == "x" else axes.get_ylim())
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 60 * low else (1.0,), numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: words(value)))
     axis.set_minor_formatter(NullFormatter())
 
