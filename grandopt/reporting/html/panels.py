@@ -104,8 +104,8 @@ def _evidence(drawings: Drawings, agent: AgentReport) -> Found:
     yield (
         "Distance to the machine's limit",
         charts.machine_limit(drawings, rows, f"Median latencies of {agent.name} over the machine's limit"),
-        "The limit is what numpy's float32 kernels reached on one core: reading the weights once or doing the "
-        "arithmetic, whichever takes longer. Better kernels and reduced precision can pass it.",
+        "The limit is what numpy's float32 kernels reached on one core: reading the weights once or "
+        "doing the arithmetic, whichever takes longer. Better kernels and reduced precision can pass it.",
     )
 
 
