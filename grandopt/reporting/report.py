@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from grandopt.errors import ReportError
 from grandopt.reporting.figures import (
+    SINCE_2,
     Amount,
     BatchFigures,
     BatchPoint,
@@ -107,8 +108,8 @@ class CandidateReport(ReportModel):
     reason: str | None = None
     figures: Figures | None = None
     speedup: RatioReport | None = None
-    behind: RatioReport | None = None
-    batches: tuple[BatchFigures, ...] = ()
+    behind: RatioReport | None = Field(default=None, json_schema_extra=SINCE_2)
+    batches: tuple[BatchFigures, ...] = Field(default=(), json_schema_extra=SINCE_2)
     verification: PlainDict | None = None
 
     @model_validator(mode="after")
@@ -150,15 +151,15 @@ class AgentReport(ReportModel):
     contract: PlainDict | None = None
     targets: TargetsReport = TargetsReport()
     original: Figures | None = None
-    original_behind: RatioReport | None = None
-    original_batches: tuple[BatchFigures, ...] = ()
+    original_behind: RatioReport | None = Field(default=None, json_schema_extra=SINCE_2)
+    original_batches: tuple[BatchFigures, ...] = Field(default=(), json_schema_extra=SINCE_2)
     shipped: Shipped | None = None
     speedup: RatioReport | None = None
     candidates: tuple[CandidateReport, ...] = ()
     refusals: tuple[RefusalReport, ...] = ()
     curves: tuple[CurveReport, ...] = ()
     operators: tuple[OperatorReport, ...] = ()
-    leads: tuple[LeadReport, ...] = ()
+    leads: tuple[LeadReport, ...] = Field(default=(), json_schema_extra=SINCE_2)
     verification_reference: str | None = None
     tuning: PlainDict | None = None
     stages: dict[str, Amount] = Field(default_factory=dict)
@@ -178,7 +179,7 @@ class AgentReport(ReportModel):
 # in the tests, and mark the new fields (`SINCE_2`) so that `load_report` knows what an old file cannot have.
 #
 # 1  first version
-# 2  `distribution` of figures
+# 2  `distribution` of figures; of a benchmark who is behind, larger batches, and who leads
 REPORT_VERSION = 2
 
 
@@ -201,7 +202,7 @@ class Report(ReportModel):
     seed: Count
     threads: Threads | Literal["auto"]
     agents: tuple[AgentReport, ...]
-    leads: tuple[MeanLeadReport, ...] = ()
+    leads: tuple[MeanLeadReport, ...] = Field(default=(), json_schema_extra=SINCE_2)
 
 
 def load_report(path: Path) -> Report:
