@@ -15,6 +15,7 @@ benchmark: $(STAMP)
 
 report: $(STAMP)
 	$(BIN)/grandopt report show reports/optimization_report.json
+	$(BIN)/grandopt report html reports/optimization_report.json
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow and not stress"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,8 @@ def show(
 ) -> None:
     """Show a report as tables.
 
-    With -v also every candidate that was tried, with its reason.
+    With -v also every candidate that was tried, with its reason, and all that `report html` holds: figures,
+    errors, batch curves, the study, the machine and the command.
 
     \b
     Example:
@@ -35,6 +37,7 @@ def show(
     """
     from grandopt.cli.render import candidate_tables, summary
     from grandopt.cli.render_benchmark import benchmark_tables
+    from grandopt.cli.render_evidence import evidence_tables
     from grandopt.reporting.report import load_report
 
     loaded = load_report(file)
@@ -47,3 +50,33 @@ def show(
         terminal.show(*benchmark_tables(loaded))
     elif verbose or loaded.kind == "benchmark":
         terminal.show(*candidate_tables(loaded, terminal.out.width))
+    if verbose:
+        terminal.show(*evidence_tables(loaded))
+
+
+@report.command()
+def html(
+    file: Annotated[Path, typer.Argument(metavar="REPORT.json", help="A report that grandopt wrote.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Where the page goes.  [default: REPORT.html]"),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Write a report as one HTML file that needs no network, and print its path.
+
+    \b
+    Example:
+      grandopt report html reports/optimization_report.json
+    """
+    # Remarks of matplotlib on where it keeps its font cache are nothing that the caller asked for.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    from grandopt.reporting.html.page import write_page
+
+    target = output or file.with_suffix(".html")
+    write_page(file, target)
+    terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
+    terminal.lines([str(target)])
+    terminal.document({"html": str(target)})

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 PERCENTILES = ("p90_us", "p95_us", "p99_us", "p999_us")
 
@@ -31,6 +32,10 @@ PlainDict = Annotated[dict[str, Any], BeforeValidator(plain)]
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
 Threads = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+# For `Field(json_schema_extra=...)`: the field came with that version of the report.
+SINCE_2: JsonDict = {"since": 2}
 
 
 class ReportModel(BaseModel):
@@ -41,6 +46,26 @@ class ReportModel(BaseModel):
     )
 
 
+class DistributionReport(ReportModel):
+    """The latency of single calls as points of their empirical distribution function.
+
+    `shares[i]` of the calls, pooled over all processes, took at most `us[i]` µs; share 0 is the fastest call.
+    Each point is a call that was made, the cost of reading the clock included. Both rise, and hold 64 at
+    most.
+    """
+
+    shares: tuple[Share, ...] = Field(min_length=1, max_length=64)
+    us: tuple[Amount, ...]
+
+    @model_validator(mode="after")
+    def _rises(self) -> DistributionReport:
+        if len(self.shares) != len(self.us):
+            raise ValueError(f"{len(self.shares)} shares cannot go with {len(self.us)} latencies")
+        if any(list(values) != sorted(values) for values in (self.shares, self.us)):
+            raise ValueError("the points of a distribution must rise")
+        return self
+
+
 class Figures(ReportModel):
     """What was measured of one engine. Latencies are of single calls, in µs; null was not measured.
 
@@ -49,7 +74,8 @@ class Figures(ReportModel):
     `cpu_s_per_million` is core-seconds per million calls, spinning threads included. `resident_mb` is the
     resident set of a fresh process in MB (10^6 bytes); `cold_measured` says when the figures of a fresh
     process were taken, which may be an earlier run on this machine. `limit_us` is the least that this
-    machine could need, and `limit_factor` the median as a multiple of it.
+    machine could need, and `limit_factor` the median as a multiple of it. `distribution` is kept for calls of
+    one observation.
     """
 
     p50_us: Amount
@@ -73,6 +99,7 @@ class Figures(ReportModel):
     timer_overhead_ns: Amount | None = None
     limit_us: Amount | None = None
     limit_factor: Amount | None = None
+    distribution: DistributionReport | None = Field(default=None, json_schema_extra=SINCE_2)
 
     @model_validator(mode="after")
     def _reasons(self) -> Figures:

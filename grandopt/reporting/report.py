@@ -8,21 +8,21 @@ strings "inf", "-inf" and "nan".
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from grandopt.errors import OutputError, ReportError
+from grandopt.errors import ReportError
 from grandopt.reporting.figures import (
+    SINCE_2,
     Amount,
     BatchFigures,
     BatchPoint,
     Count,
     CurveReport,
+    DistributionReport,
     Figures,
     LayerTime,
     LeadReport,
@@ -34,6 +34,7 @@ from grandopt.reporting.figures import (
     ReportModel,
     Threads,
 )
+from grandopt.reporting.whole import write_whole
 
 __all__ = [
     "REPORT_VERSION",
@@ -42,6 +43,7 @@ __all__ = [
     "BatchPoint",
     "CandidateReport",
     "CurveReport",
+    "DistributionReport",
     "Figures",
     "LayerTime",
     "LeadReport",
@@ -106,8 +108,8 @@ class CandidateReport(ReportModel):
     reason: str | None = None
     figures: Figures | None = None
     speedup: RatioReport | None = None
-    behind: RatioReport | None = None
-    batches: tuple[BatchFigures, ...] = ()
+    behind: RatioReport | None = Field(default=None, json_schema_extra=SINCE_2)
+    batches: tuple[BatchFigures, ...] = Field(default=(), json_schema_extra=SINCE_2)
     verification: PlainDict | None = None
 
     @model_validator(mode="after")
@@ -149,15 +151,15 @@ class AgentReport(ReportModel):
     contract: PlainDict | None = None
     targets: TargetsReport = TargetsReport()
     original: Figures | None = None
-    original_behind: RatioReport | None = None
-    original_batches: tuple[BatchFigures, ...] = ()
+    original_behind: RatioReport | None = Field(default=None, json_schema_extra=SINCE_2)
+    original_batches: tuple[BatchFigures, ...] = Field(default=(), json_schema_extra=SINCE_2)
     shipped: Shipped | None = None
     speedup: RatioReport | None = None
     candidates: tuple[CandidateReport, ...] = ()
     refusals: tuple[RefusalReport, ...] = ()
     curves: tuple[CurveReport, ...] = ()
     operators: tuple[OperatorReport, ...] = ()
-    leads: tuple[LeadReport, ...] = ()
+    leads: tuple[LeadReport, ...] = Field(default=(), json_schema_extra=SINCE_2)
     verification_reference: str | None = None
     tuning: PlainDict | None = None
     stages: dict[str, Amount] = Field(default_factory=dict)
@@ -173,11 +175,12 @@ class AgentReport(ReportModel):
         return self
 
 
-# Version history. A change of any field above is a new version: add a line here, keep the old file in the
-# tests, and teach `load_report` to read it.
+# Version history. A change of any field above is a new version: add a line here, keep a report of the old one
+# in the tests, and mark the new fields (`SINCE_2`) so that `load_report` knows what an old file cannot have.
 #
 # 1  first version
-REPORT_VERSION = 1
+# 2  `distribution` of figures; of a benchmark who is behind, larger batches, and who leads
+REPORT_VERSION = 2
 
 
 class Report(ReportModel):
@@ -186,7 +189,7 @@ class Report(ReportModel):
     `leads` is what a benchmark found over all its agents.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Kind
     status: Literal["complete", "partial"]
     command: tuple[str, ...]
@@ -199,11 +202,11 @@ class Report(ReportModel):
     seed: Count
     threads: Threads | Literal["auto"]
     agents: tuple[AgentReport, ...]
-    leads: tuple[MeanLeadReport, ...] = ()
+    leads: tuple[MeanLeadReport, ...] = Field(default=(), json_schema_extra=SINCE_2)
 
 
 def load_report(path: Path) -> Report:
-    """Read a report.
+    """Read a report. One of an older version comes back as the present one, with null for what it lacks.
 
     Raises ReportError, in one line, for a file that is missing, half-written, of another version, or that
     misses a field, has an unknown one, or one of the wrong type.
@@ -220,18 +223,20 @@ def load_report(path: Path) -> Report:
             f"{path}: not a complete report ({_lower(str(error))}); make it again with `grandopt optimize`"
         ) from error
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != REPORT_VERSION or isinstance(version, bool):
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= REPORT_VERSION:
         raise ReportError(
-            f"{path}: schema_version is {version!r:.40}, this grandopt reads version {REPORT_VERSION}"
+            f"{path}: schema_version is {version!r:.40}, this grandopt reads versions 1 to {REPORT_VERSION}"
         )
     try:
         # From JSON text, strict mode takes lists for tuples but no text for numbers.
-        report = Report.model_validate_json(text, strict=True)
+        report = Report.model_validate_json(
+            json.dumps(data | {"schema_version": REPORT_VERSION}), strict=True
+        )
     except ValidationError as error:
         raise ReportError(f"{path}: {_first_problem(error)}") from error
-    missing = next(_unset(report), None)
-    if missing is not None:
-        raise ReportError(f"{path}: field {missing!r} is missing")
+    problem = next(_misplaced(report, version), None)
+    if problem is not None:
+        raise ReportError(f"{path}: {problem}")
     return report
 
 
@@ -241,48 +246,26 @@ def write_report(report: Report, path: Path) -> None:
     Creates the folder. Raises OutputError when the place cannot be written.
     """
     text = json.dumps(report.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder with --output"
-        ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself is durable only once the folder is on disk.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_whole(path, text + "\n")
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"the constant {name} is not JSON")
 
 
-def _unset(model: BaseModel, place: str = "") -> Iterator[str]:
-    """The fields that a file left to their defaults: a writer writes all, so they were cut out."""
-    for name in type(model).model_fields:
-        if name not in model.model_fields_set:
-            yield place + name
+def _misplaced(model: BaseModel, version: int, place: str = "") -> Iterator[str]:
+    """The fields that a file of `version` must have and lacks (a writer writes all), or cannot have."""
+    for name, field in type(model).model_fields.items():
+        extra = field.json_schema_extra
+        known = not isinstance(extra, dict) or version >= cast(int, extra.get("since", 1))
+        if known != (name in model.model_fields_set):
+            yield f"field {place + name!r} is {'missing' if known else 'unknown'}"
         value = getattr(model, name)
         for index, item in enumerate(value if isinstance(value, tuple) else ()):
             if isinstance(item, BaseModel):
-                yield from _unset(item, f"{place}{name}.{index}.")
+                yield from _misplaced(item, version, f"{place}{name}.{index}.")
         if isinstance(value, BaseModel) and name in model.model_fields_set:
-            yield from _unset(value, f"{place}{name}.")
+            yield from _misplaced(value, version, f"{place}{name}.")
 
 
 def _first_problem(error: ValidationError) -> str:

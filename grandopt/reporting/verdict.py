@@ -65,6 +65,8 @@ def verdict(agent: AgentReport) -> str:
     if agent.status == "optimized" and agent.speedup is not None and agent.shipped is not None:
         gain = f"{factor(agent.speedup)} faster ({interval(agent.speedup)})"
         line = f"{gain}, {agent.shipped.engine} {agent.shipped.precision}"
+    elif agent.reason is None:
+        line = agent.status
     else:
         line = f"{agent.status}: {agent.reason}"
     return "; ".join([line, *remarks(agent)])
@@ -116,8 +118,8 @@ def counts(agents: Iterable[AgentReport]) -> str:
 
 
 def _three_digits(value: float) -> str:
-    if value == 0:
-        return "0"
+    if value == 0 or math.isinf(value):
+        return f"{value:.0f}"
     value = float(f"{value:.3g}")
     decimals = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(decimals, 2)}f}"

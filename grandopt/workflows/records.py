@@ -10,8 +10,9 @@ from grandopt.compiler.program import Program
 from grandopt.config.schema import AgentConfig, Profile
 from grandopt.measurement.cold import ColdStart
 from grandopt.measurement.curve import FIT
-from grandopt.measurement.result import Measurement, Ratio
-from grandopt.reporting.figures import Figures, RatioReport
+from grandopt.measurement.result import Measurement, Ratio, SubjectSamples
+from grandopt.measurement.statistics import distribution
+from grandopt.reporting.figures import DistributionReport, Figures, RatioReport
 from grandopt.reporting.report import (
     AgentReport,
     BatchPoint,
@@ -59,7 +60,13 @@ def figures(
         cold_measured=cold_measured,
         limit_us=limit_us,
         limit_factor=None if not limit_us else summary.p50_us / limit_us,
+        distribution=_distribution(samples) if measurement.settings.batch == 1 else None,
     )
+
+
+def _distribution(samples: SubjectSamples) -> DistributionReport:
+    shares, ns = distribution(samples.call_ns)
+    return DistributionReport(shares=shares, us=tuple(value / 1e3 for value in ns))
 
 
 def ratio(value: Ratio) -> RatioReport:

@@ -108,6 +108,33 @@ def test_show_with_v_shows_the_candidates(grandopt: Grandopt, written: Path) -> 
     assert "torchscript/bfloat16" in grandopt("report", "show", written, "-v").stdout
 
 
+def test_show_with_v_has_the_evidence_within_80_columns(grandopt: Grandopt, written: Path) -> None:
+    result = grandopt("report", "show", written, "-v")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert max(map(cell_len, result.stdout.splitlines())) <= 80
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    for row in (
+        "p99 80.0 µs 40.0 µs",
+        "torchscript/bfloat16 0.031 0.02 99.75%",
+        "study for latency: 3 trials, ended by: exhausted, best trial 1",
+        "1 torchscript/float32 complete 1 1 25",
+        "cpu model a CPU",
+        "grandopt optimize",
+    ):
+        assert row in lines
+
+
+def test_show_with_v_names_a_field_cut_out_of_the_evidence(grandopt: Grandopt, written: Path) -> None:
+    data = json.loads(written.read_text())
+    del data["agents"][0]["tuning"]["trials"]
+    written.write_text(json.dumps(data))
+    result = grandopt("report", "show", written, "-v")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "tuning: field 'trials' is missing" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_show_as_json_is_the_report(grandopt: Grandopt, written: Path) -> None:
     result = grandopt("report", "show", written, "--json")
     assert json.loads(result.stdout) == json.loads(written.read_text())
@@ -126,12 +153,41 @@ def test_an_ascii_terminal_gets_a_table(grandopt: Grandopt, written: Path) -> No
     assert result.stdout.isascii()
 
 
+def test_html_writes_one_file_beside_the_report_and_prints_its_path(
+    grandopt: Grandopt, written: Path
+) -> None:
+    result = grandopt("report", "html", written)
+    page = written.with_suffix(".html")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{page}\n", "")
+    assert "decision_gate" in page.read_text(encoding="utf-8")
+    assert sorted(written.parent.iterdir()) == [page, written]
+
+
+def test_html_goes_where_it_is_told_and_says_so_in_json(grandopt: Grandopt, written: Path) -> None:
+    page = written.parent / "pages" / "gate.html"
+    result = grandopt("report", "html", written, "--output", page, "--json", MPLCONFIGDIR="/dev/null/none")
+    assert (result.returncode, json.loads(result.stdout), result.stderr) == (0, {"html": str(page)}, "")
+    assert page.exists()
+
+
+def test_html_over_the_report_or_into_a_file_as_folder_is_exit_2(grandopt: Grandopt, written: Path) -> None:
+    for place in (written, written / "page.html"):
+        result = grandopt("report", "html", written, "--output", place)
+        assert result.returncode == 2
+        assert_one_error_line(result)
+    assert json.loads(written.read_text())["kind"] == "optimize"
+
+
+@pytest.mark.parametrize("command", ["show", "html"])
 @pytest.mark.parametrize("content", [None, "{", '{"schema_version": 9}'])
-def test_a_wrong_report_is_exit_2(grandopt: Grandopt, tmp_path: Path, content: str | None) -> None:
+def test_a_wrong_report_is_exit_2(
+    grandopt: Grandopt, tmp_path: Path, content: str | None, command: str
+) -> None:
     path = tmp_path / "wrong.json"
     if content is not None:
         path.write_text(content)
-    result = grandopt("report", "show", path)
+    result = grandopt("report", command, path)
     assert result.returncode == 2
+    assert not path.with_suffix(".html").exists()
     assert_one_error_line(result)
     assert "wrong.json" in result.stderr

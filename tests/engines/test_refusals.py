@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,13 +165,13 @@ def test_another_version_or_machine_is_one_line(store: Store, tmp_path: Path, en
     need(engine)
     artifact = build(program(Policy), Candidate("float32", ALL[engine]), store)
     (library,) = artifact.manifest.requires
-    changes: dict[str, dict[str, object]] = {
+    changes: dict[str, dict[str, Any]] = {
         f"built with {library} 1.2.3, here is": {"requires": {library: "1.2.3"}},
         "built for vax, this machine is": {"machine": "vax"},
         "needs the CPU feature(s) turbo, which": {"cpu_features": ("turbo",)},
     }
     for number, (words, change) in enumerate(changes.items()):
-        manifest = artifact.manifest.model_copy(update=change)
+        manifest = replace(artifact.manifest, **change)
         with pytest.raises(ArtifactError, match=re.escape(words)) as caught:
             load(write(tmp_path / str(number), manifest, artifact.payloads()).path)
         assert "\n" not in str(caught.value)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from grandopt.errors import MeasurementError
 from grandopt.measurement.statistics import (
+    SAMPLES_BEYOND,
     SAMPLES_NEEDED,
+    distribution,
     is_stable,
     neighbours,
     percentile,
@@ -128,3 +130,18 @@ def test_rounds_that_do_not_pair_are_refused(
 ) -> None:
     with pytest.raises(MeasurementError, match=message):
         ratio_of_rounds(base, other)
+
+
+@pytest.mark.parametrize("count", [1, 64, 662, 6636, 540_000])
+def test_a_distribution_is_of_samples_and_reaches_as_far_as_they_allow(count: int) -> None:
+    samples = np.random.default_rng(0).integers(100, 10_000, size=count)
+    shares, values = distribution(samples)
+    assert len(shares) == len(values) <= 64
+    assert set(values) <= set(samples.tolist())
+    assert (shares[0], values[0]) == (0.0, samples.min())
+    for share, value in zip(shares, values, strict=True):
+        assert np.mean(samples <= value) >= share  # type 1 of Hyndman and Fan
+        assert np.mean(samples < value) <= share
+    beyond = (1.0 - shares[-1]) * count
+    assert shares[-1] == 0.9 or beyond >= SAMPLES_BEYOND - 1e-6
+    assert (0.999 in shares) == (count >= 6636)

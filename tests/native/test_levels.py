@@ -27,7 +27,7 @@ def test_shorter_vectors_leave_out_the_levels_with_longer_ones() -> None:
 @pytest.mark.parametrize(("machine", "names"), [("aarch64", ()), ("x86_64", ("x86-64-v4",))])
 def test_a_length_that_no_level_has_is_refused(machine: str, names: tuple[str, ...]) -> None:
     with pytest.raises(UnsupportedError, match="vectors of 256 bits"):
-        levels_for(machine, names, 256)
+        levels_for(machine, names, vector_bits=256)
 
 
 @pytest.mark.skipif(

@@ -52,6 +52,49 @@ def shipped(p50_us: float = 25.0, **changes: Any) -> Shipped:
     return Shipped(**(values | changes))
 
 
+def verification(error: float | None, limit: float = 0.02) -> dict[str, Any]:
+    """What `Verification.to_json` gives for one output."""
+    output = {"name": "action", "norm": "relative_l2", "error": error, "limit": limit, "yardstick": 1e-7}
+    return {
+        "passed": error is not None and error <= limit,
+        "reason": None,
+        "precision": "int8_dynamic",
+        "outputs": [output | {"case": "draw 0"}],
+        "agreement": 0.9975,
+        "agreement_samples": 400,
+        "cases": 23,
+        "steps": 0,
+        "boundary_probes": 0,
+        "worst_case": "draw 0",
+        "reference_precision": "float64",
+        "skipped": [],
+    }
+
+
+def tuning(*, importance: dict[str, float] | None = None, score: float = 25.0) -> dict[str, Any]:
+    """What `TuningResult.to_json` gives for three trials."""
+    states = (("pruned", 90.0, None), ("complete", score, None), ("infeasible", None, "refused"))
+    return {
+        "goal": "latency",
+        "stopped_by": "exhausted",
+        "reused": 1,
+        "best": 1,
+        "importance": importance,
+        "trials": [
+            {
+                "number": number,
+                "choice": {"candidate": "torchscript/float32", "threads": 1, "batch": 1},
+                "state": state,
+                "score": score,
+                "figures": None,
+                "reason": reason,
+                "seconds": 0.5,
+            }
+            for number, (state, score, reason) in enumerate(states)
+        ],
+    }
+
+
 def candidates() -> tuple[CandidateReport, ...]:
     common: dict[str, Any] = {"engine": "torchscript", "precision": "float32", "threads": 1}
     return (
@@ -60,7 +103,7 @@ def candidates() -> tuple[CandidateReport, ...]:
             status="chosen",
             figures=figures(25.0),
             speedup=speedup(),
-            verification={"passed": True, "relative_l2": 1e-3},
+            verification=verification(1e-3),
             **(common | {"precision": "int8_dynamic"}),
         ),
         CandidateReport(
@@ -74,6 +117,7 @@ def candidates() -> tuple[CandidateReport, ...]:
             label="torchscript/bfloat16",
             status="refused",
             reason="relative L2 error 0.031 exceeds 0.02",
+            verification=verification(0.031),
             **(common | {"precision": "bfloat16"}),
         ),
     )
@@ -96,7 +140,7 @@ def optimized(name: str = "decision_gate", **changes: Any) -> AgentReport:
         "candidates": candidates(),
         "refusals": (RefusalReport(stage="export", reason="a branch depends on the data"),),
         "verification_reference": "float64",
-        "tuning": {"trials": 12},
+        "tuning": tuning(),
         "stages": {"capture": 0.4, "measure": 3.2},
     }
     return AgentReport(**(values | changes))

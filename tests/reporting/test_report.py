@@ -76,7 +76,11 @@ def test_a_report_without_its_evidence_cannot_be_made(make: Callable[[], object]
         (lambda data: data["agents"][1].update(speed=1), "field 'agents.1.speed' is unknown"),
         (lambda data: data.update(seed="0"), "field 'seed': input should be a valid integer"),
         (lambda data: data["agents"][2].update(reason=None), "field 'agents.2': agent 'fvg' is 'failed'"),
-        (lambda data: data.update(schema_version=2), "schema_version is 2, this grandopt reads version 1"),
+        (
+            lambda data: data.update(schema_version=3),
+            "schema_version is 3, this grandopt reads versions 1 to 2",
+        ),
+        (lambda data: data.update(schema_version=0), "schema_version is 0"),
         (lambda data: data.update(schema_version=True), "schema_version is True"),
         (lambda data: data.pop("schema_version"), "schema_version is None"),
         (lambda data: data.update(duration_s=float("nan")), "the constant NaN is not JSON"),

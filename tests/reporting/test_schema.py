@@ -52,7 +52,7 @@ def test_written_reports_are_valid(
     [
         lambda data: data.pop("environment"),
         lambda data: data.update(extra=1),
-        lambda data: data.update(schema_version=2),
+        lambda data: data.update(schema_version=1),
         lambda data: data["agents"][0].pop("tuning"),
         lambda data: data["agents"][0]["original"].update(p50_us=None),
         lambda data: data["agents"][0]["candidates"][0].update(status="fastest"),

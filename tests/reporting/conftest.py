@@ -1,0 +1,28 @@
+"""Pages of real reports, rendered once."""
+
+from __future__ import annotations
+
+import pytest
+
+from grandopt.reporting.html.page import render
+from grandopt.reporting.report import REPORT_VERSION, load_report
+from tests.reporting.test_golden import golden
+
+HOSTILE = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'&$x^2$\u202e]]>{{ 7 * 7 }}"
+
+
+@pytest.fixture(scope="session")
+def real_page() -> str:
+    """The page of the newest golden report."""
+    return render(load_report(golden(REPORT_VERSION)))
+
+
+@pytest.fixture(scope="session")
+def eight_agents() -> str:
+    """The page of that report with its two agents four times over; the first has a hostile name."""
+    real = load_report(golden(REPORT_VERSION))
+    agents = [
+        agent.model_copy(update={"name": f"{agent.name}_{n}"}) for n in range(4) for agent in real.agents
+    ]
+    agents[0] = agents[0].model_copy(update={"name": HOSTILE})
+    return render(real.model_copy(update={"agents": tuple(agents)}))

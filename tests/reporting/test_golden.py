@@ -1,0 +1,82 @@
+"""Reports that real runs of every schema version wrote still open, and are still held to their version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grandopt.errors import ReportError
+from grandopt.reporting.evidence import tuning, verified
+from grandopt.reporting.report import REPORT_VERSION, load_report, write_report
+
+GOLDEN = Path(__file__).parent / "golden"
+VERSIONS = range(1, REPORT_VERSION + 1)
+
+
+def golden(version: int) -> Path:
+    return GOLDEN / f"optimization_report.v{version}.json"
+
+
+def changed(version: int, folder: Path) -> tuple[dict[str, Any], Path]:
+    return json.loads(golden(version).read_text(encoding="utf-8")), folder / "report.json"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_report_of_every_version_opens(version: int, tmp_path: Path) -> None:
+    report = load_report(golden(version))
+    assert json.loads(golden(version).read_text(encoding="utf-8"))["schema_version"] == version
+    assert [agent.name for agent in report.agents] == ["decision_gate", "lvn_embedder"]
+    for agent in report.agents:
+        study = tuning(agent)
+        assert study is not None
+        assert study.trials
+        assert any(verified(agent, candidate) for candidate in agent.candidates)
+    # Whoever writes it again writes a whole report of the present version.
+    write_report(report, tmp_path / "report.json")
+    assert load_report(tmp_path / "report.json") == report
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_field_removed_from_any_version_is_named(version: int, tmp_path: Path) -> None:
+    data, path = changed(version, tmp_path)
+    del data["agents"][0]["original"]["limit_us"]
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(ReportError, match=r"field 'agents\.0\.original\.limit_us' is missing"):
+        load_report(path)
+
+
+def test_version_2_keeps_the_distribution_and_version_1_does_not() -> None:
+    for version in (1, 2):
+        for agent in load_report(golden(version)).agents:
+            assert agent.original is not None
+            assert (agent.original.distribution is not None) == (version == 2)
+
+
+def test_version_2_without_its_distribution_is_refused(tmp_path: Path) -> None:
+    data, path = changed(2, tmp_path)
+    del data["agents"][0]["original"]["distribution"]
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(ReportError, match=r"agents\.0\.original\.distribution' is missing"):
+        load_report(path)
+
+
+def test_version_1_with_a_field_of_version_2_is_refused(tmp_path: Path) -> None:
+    data, path = changed(1, tmp_path)
+    data["agents"][1]["original"]["distribution"] = None
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(ReportError, match=r"agents\.1\.original\.distribution' is unknown"):
+        load_report(path)
+
+
+def test_the_distribution_agrees_with_the_percentiles() -> None:
+    for agent in load_report(golden(2)).agents:
+        figures = agent.original
+        assert figures is not None
+        assert figures.distribution is not None
+        points = dict(zip(figures.distribution.shares, figures.distribution.us, strict=True))
+        # Beside interpolation between neighbouring samples, both are the same percentile of the same calls.
+        assert points[0.9] == pytest.approx(figures.p90_us, rel=0.01)
+        assert points[0.95] == pytest.approx(figures.p95_us, rel=0.01)
