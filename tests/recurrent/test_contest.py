@@ -15,6 +15,7 @@ from grandopt.config.schema import AgentConfig
 from grandopt.errors import SamplesError
 from grandopt.verification.samples import load_samples
 from grandopt.workflows.agents import Opened
+from grandopt.workflows.builders import Patience
 from grandopt.workflows.contest import Contest
 from grandopt.workflows.events import Event
 from tests.recurrent.networks import KINDS, LstmPolicy, made, observations
@@ -23,6 +24,11 @@ from tests.workflows.conftest import MakeRun, make_run
 __all__ = ["make_run"]
 
 LABEL = "torchscript/float32/no-ofi"
+
+
+def patience(seconds: float) -> Patience:
+    end = time.monotonic() + seconds
+    return Patience(end, end)
 
 
 def opened(folder: Path) -> Opened:
@@ -46,7 +52,7 @@ def test_it_is_built_verified_and_known_again(make_run: MakeRun, tmp_path: Path)
         assert (h.shape, c.shape) == ((100, 2, 12), (100, 2, 12))
         assert not h[0].any()
         assert h[1:].any(axis=(1, 2)).all()
-        contest.build([(LABEL, 1)], time.monotonic() + 120)
+        contest.build([(LABEL, 1)], patience(120.0))
         entry = contest.entry(LABEL)
         assert entry.status == "verified", entry.reason
         assert entry.verification is not None
@@ -54,7 +60,7 @@ def test_it_is_built_verified_and_known_again(make_run: MakeRun, tmp_path: Path)
         assert contest.observations(1)[1].shape == (256, 2, 12)
     with make_run(events) as run:
         again = Contest(run, agent, capture(agent.checkpoint))
-        again.build([(LABEL, 1)], time.monotonic() + 0.1)  # no time to build: it must be known
+        again.build([(LABEL, 1)], patience(0.1))  # no time to build: it must be known
         assert again.entry(LABEL).verification == entry.verification
         other = replace(agent, samples=None)
         assert Contest(run, other, capture(agent.checkpoint)).samples is None
