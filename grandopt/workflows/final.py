@@ -91,15 +91,16 @@ def _score(trial: Trial) -> float:
 
 
 def _measured(run: Run, contest: Contest, entries: Sequence[Entry]) -> Measurement | None:
-    """The release measurement; None, and at least one entry dropped, where one of them spoils it."""
-    threads = entries[0].threads if entries else 1
+    """The release measurement; None, and at least one entry dropped, where one of them spoils it.
+
+    Where none of them does, a worker process was ended from outside: it is measured once more.
+    """
+    settings = run.release(entries[0].threads if entries else 1)
     try:
-        return contest.measure(list(entries), run.release(threads))
+        return contest.measure(list(entries), settings)
     except MeasurementError:
         spoiled = [entry for entry in entries if not _measurable(run, contest, entry)]
-        if not spoiled:
-            raise
-        return None
+        return None if spoiled else contest.measure(list(entries), settings)
 
 
 def _measurable(run: Run, contest: Contest, entry: Entry) -> bool:
