@@ -21,7 +21,7 @@ MARGIN = 1.05
 ALL = Settings.release(window_ms=2.5, max_seconds=1.0)
 
 
-@pytest.mark.slow
+@pytest.mark.stress  # it compares times: on a machine that does nothing else
 @pytest.mark.parametrize("name", ["lvn_embedder", "shared_policy", "structure_embedder"])
 def test_no_other_candidate_is_faster_by_more_than_the_margin(tmp_path: Path, name: str) -> None:
     wanted = Overrides(profile="aggressive", budget_s=40.0, output=tmp_path)
