@@ -40,6 +40,7 @@ def candidate_rows(
     seen = {label for label, _ in (*tried, *entered)}
     untried = {(label, 1) for label in contest.candidates if label not in seen}
     measured = {subject.label for subject in measurement.subjects}
+    undecided = decision.winner is None and decision.reason is None  # a search alone: its best is chosen
     rows = []
     for place in sorted({*tried, *entered, *untried}):
         label, threads = place
@@ -47,7 +48,7 @@ def candidate_rows(
         if entry.label in measured and entry.status == "verified":
             rows.append(_measured(entry, measurement, decision, limit_us))
         else:
-            rows.append(_searched(entry, tried.get(place), found.best))
+            rows.append(_searched(entry, tried.get(place), found.best if undecided else None))
     return tuple(rows)
 
 
