@@ -33,6 +33,9 @@ FRESH: tuple[Figure, ...] = ("memory", "cold_start")
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 _COPIES = (BASELINE, "baseline again", CANDIDATE)
+UNLIMITED_S = 1e9
+"""A budget that never ends a comparison."""
+
 _TIMEOUT_S = 180.0
 
 Progress = Callable[[int, int], None]
@@ -208,9 +211,7 @@ def _started(starts: Sequence[ColdStart]) -> dict[Figure, tuple[float, float, fl
     return {"memory": (memory[0], memory[1], memory[2]), "cold_start": (times[0], times[1], times[2])}
 
 
-def _add(
-    found: Mapping[Figure, _Samples], rows: Mapping[Figure, tuple[float, float, float] | str]
-) -> None:
+def _add(found: Mapping[Figure, _Samples], rows: Mapping[Figure, tuple[float, float, float] | str]) -> None:
     for figure, samples in found.items():
         row = rows[figure]
         if isinstance(row, str):

@@ -37,7 +37,7 @@ BLOCK_NS = 100_000.0
 
 SETTLING_SHARE = 0.1
 WARMUP_NS = 1e8
-FEWEST_ROUNDS = 5
+FEWEST_ROUNDS = 25
 TAIL = 99.0
 LONGEST_NS = 4e9
 """Where the calls that a p99 needs do not fit, it is left out."""

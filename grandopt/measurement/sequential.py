@@ -97,7 +97,9 @@ def judge(evidence: Evidence, limit: float, most: int) -> Judgement:
     reason = None
     if abs(apart) - apart_half > bound:
         outcome: Outcome = "inconclusive"
-        reason = "two copies of the baseline differ by more than the limit: this machine is not comparing alike"
+        reason = (
+            "two copies of the baseline differ by more than the limit: this machine is not comparing alike"
+        )
     elif centre - half > bound:
         outcome = "regression"
     elif centre + half <= bound:
@@ -116,6 +118,18 @@ def judge(evidence: Evidence, limit: float, most: int) -> Judgement:
         more=None if needed is None else max(1, needed - count),
         reason=reason,
     )
+
+
+def bootstrap(changes: Sequence[float], seed: int, resamples: int = 2000) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean change at 95 %, resampled over processes, as fractions.
+
+    With few processes it is too narrow to decide on.
+    """
+    rng = np.random.default_rng(seed)
+    values = np.asarray(changes)
+    means = values[rng.integers(values.size, size=(resamples, values.size))].mean(axis=1)
+    low, high = np.expm1(np.percentile(means, [2.5, 97.5]))
+    return float(low), float(high)
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -156,7 +170,7 @@ def quantile(share: float, freedom: int) -> float:
 
 
 def _below(value: float, freedom: int) -> float:
-    """Student's distribution function for whole degrees of freedom: Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    """Student's distribution function for whole degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
     angle = math.atan(value / math.sqrt(freedom))
     cosine, sine = math.cos(angle), math.sin(angle)
     odd = freedom % 2
