@@ -106,7 +106,7 @@ def judge(evidence: Evidence, limit: float, most: int) -> Judgement:
         outcome = "pass"
     else:
         outcome = "inconclusive"
-    needed = _needed(spread, abs(centre - bound), alpha) if outcome == "inconclusive" and not reason else None
+    needed = _needed(spread, abs(centre - bound)) if outcome == "inconclusive" and not reason else None
     return Judgement(
         outcome=outcome,
         change=math.expm1(centre),
@@ -136,22 +136,23 @@ def _deviation(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1))
 
 
-def _needed(spread: float, distance: float, alpha: float) -> int | None:
-    """Processes at which an interval of this spread would be no wider than the distance to the limit."""
+def _needed(spread: float, distance: float) -> int | None:
+    """Most processes of a comparison at whose last look an interval of this spread would end before the
+    limit."""
     low, high = FEWEST, _FARTHEST
-    if _half(spread, high, alpha) >= distance:
+    if _half(spread, high) >= distance:
         return None
     while low < high:
         middle = (low + high) // 2
-        if _half(spread, middle, alpha) < distance:
+        if _half(spread, middle) < distance:
             high = middle
         else:
             low = middle + 1
     return low
 
 
-def _half(spread: float, count: int, alpha: float) -> float:
-    return quantile(1 - alpha / 2, count - 1) * spread / math.sqrt(count)
+def _half(spread: float, count: int) -> float:
+    return quantile(1 - ALPHA / len(looks(count)) / 2, count - 1) * spread / math.sqrt(count)
 
 
 @lru_cache(maxsize=256)

@@ -40,7 +40,12 @@ def sentence(figure: FigureReport) -> str:
     if figure.unit == "relative L2":
         text = f"{name} differ by {amount(figure.change)} (relative L2)"
     else:
-        text = f"{name} {'grew' if figure.change >= 0 else 'fell'} by {amount(abs(figure.change))}"
+        by = amount(abs(figure.change))
+        text = (
+            f"{name} {'grew' if figure.change >= 0 else 'fell'} by {by}"
+            if by != "0.0 %"
+            else f"{name} the same"
+        )
         if figure.low is not None and figure.high is not None:
             text += f" ({percent(figure.low)} to {percent(figure.high)})"
     text += f", limit {limit(figure.limit)}"
@@ -110,9 +115,8 @@ def percent(fraction: float) -> str:
 
 
 def amount(fraction: float) -> str:
-    """A fraction without a sign, to one decimal, or to two digits where it is smaller."""
-    shown = fraction * 100
-    return f"{shown:.1f} %" if shown >= 0.1 or shown == 0 else f"{shown:.2g} %"
+    """A fraction without a sign: "10.2 %"."""
+    return f"{fraction * 100:.1f} %"
 
 
 def limit(fraction: float) -> str:

@@ -61,7 +61,7 @@ def _result(case: ElementTree.Element, figure: FigureReport) -> None:
         ElementTree.SubElement(case, "skipped", message=f"{figure.outcome}: {message}")
     row = ", ".join(cells(figure)[1:])
     ElementTree.SubElement(case, "system-out").text = _text(
-        f"baseline, candidate, change, interval, limit: {row}"
+        f"baseline, candidate, change, interval, limit, outcome: {row}"
     )
 
 

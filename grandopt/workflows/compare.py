@@ -170,8 +170,16 @@ def _reports(left: Path, right: Path, gate: Gate) -> list[AgentGate]:
     check_same_machine(*reports, paths)
     sides = [shipped_agents(report, path) for report, path in zip(reports, paths, strict=True)]
     names = paired(sides[0], sides[1], gate.agents, dict(zip(("baseline", "candidate"), paths, strict=True)))
+    code = [[report.environment.get(key) for key in ("python", "libraries")] for report in reports]
     return [
-        compare_records(name, sides[0][name], sides[1][name], gate.config.limits_of(name), paths)
+        compare_records(
+            name,
+            sides[0][name],
+            sides[1][name],
+            gate.config.limits_of(name),
+            paths,
+            same_code=code[0] == code[1],
+        )
         for name in names
     ]
 

@@ -57,9 +57,13 @@ def compare_records(
     candidate: AgentReport,
     limits: Mapping[GateFigure, float],
     paths: tuple[str, str],
+    *,
+    same_code: bool = False,
 ) -> AgentGate:
-    """One agent of two reports."""
-    rows = tuple(_row(figure, limit, baseline, candidate) for figure, limit in limits.items())
+    """One agent of two reports. `same_code` says that both ran with the same Python and libraries."""
+    rows = tuple(
+        _row(figure, limit, baseline, candidate, same_code=same_code) for figure, limit in limits.items()
+    )
     return AgentGate(
         name=name,
         outcome=outcome_of(row.outcome for row in rows),
@@ -70,11 +74,13 @@ def compare_records(
     )
 
 
-def _row(figure: GateFigure, limit: float, baseline: AgentReport, candidate: AgentReport) -> FigureReport:
+def _row(
+    figure: GateFigure, limit: float, baseline: AgentReport, candidate: AgentReport, *, same_code: bool
+) -> FigureReport:
     left, right = _figures(baseline), _figures(candidate)
     match figure:
         case "p50":
-            return _speed(limit, baseline, candidate)
+            return _speed(limit, baseline, candidate, same_code=same_code)
         case "size":
             return _exact(figure, limit, left.artifact_bytes, right.artifact_bytes)
         case "memory":
@@ -91,11 +97,11 @@ def _row(figure: GateFigure, limit: float, baseline: AgentReport, candidate: Age
             )
 
 
-def _speed(limit: float, baseline: AgentReport, candidate: AgentReport) -> FigureReport:
+def _speed(limit: float, baseline: AgentReport, candidate: AgentReport, *, same_code: bool) -> FigureReport:
     """The change of the median latency, as that of the speed-up over the same original."""
     left, right = _figures(baseline), _figures(candidate)
     before, after = baseline.speedup, candidate.speedup
-    if before is None or after is None or baseline.source is None or baseline.source != candidate.source:
+    if before is None or after is None or _original(baseline) != _original(candidate):
         return _unknown("p50", limit, left.p50_us, right.p50_us)
     change = math.log(before.value / after.value)
     spread = math.hypot(_deviation(before), _deviation(after))
@@ -103,10 +109,15 @@ def _speed(limit: float, baseline: AgentReport, candidate: AgentReport) -> Figur
     half = quantile(1 - ALPHA / 2, freedom) * spread
     bound = math.log1p(limit)
     outcome: Outcome = "inconclusive"
-    if change - half > bound:
+    reason = "compared through the speed-ups over the same original"
+    if same_code and _shipped(baseline).digest == _shipped(candidate).digest is not None:
+        outcome, reason = "pass", "both runs shipped the same artifact, so that what differs is noise"
+    elif change - half > bound:
         outcome = "regression"
     elif change + half <= bound:
         outcome = "pass"
+    else:
+        reason += "; compare the artifacts to be sure"
     return FigureReport(
         figure="p50",
         outcome=outcome,
@@ -118,9 +129,14 @@ def _speed(limit: float, baseline: AgentReport, candidate: AgentReport) -> Figur
         low=math.expm1(change - half),
         high=math.expm1(change + half),
         confidence=1 - ALPHA,
-        reason="compared through the speed-ups over the same original"
-        + ("; compare the artifacts to be sure" if outcome == "inconclusive" else ""),
+        reason=reason,
     )
+
+
+def _original(agent: AgentReport) -> tuple[str | None, ...]:
+    """What says that two originals are the same agent; where its file lay does not matter."""
+    source = agent.source
+    return (agent.name,) if source is None else (source.format, source.weights, source.sha256)
 
 
 def _deviation(speedup: RatioReport) -> float:
