@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,9 @@ MOST = 20
 """Processes of a comparison, where nobody says another number."""
 
 FEWEST = LOOKS[0]
+
+MANY = 100
+"""Degrees of freedom from which on Student's t is nearly normal."""
 
 _FARTHEST = 10_000
 """Processes beyond which nobody would go."""
@@ -159,8 +163,14 @@ def _half(spread: float, count: int) -> float:
 def quantile(share: float, freedom: int) -> float:
     """The value that Student's t with so many degrees of freedom stays below with the chance `share` > 0.5.
 
-    By bisection of the distribution function, to a relative error below 1e-9.
+    By bisection of the distribution function, to a relative error below 1e-9; above MANY degrees by the
+    expansion 26.7.5 of Abramowitz and Stegun around the normal distribution, to one below 2e-5.
     """
+    if freedom > MANY:
+        z = NormalDist().inv_cdf(share)
+        first = (z**3 + z) / 4
+        second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+        return z + first / freedom + second / freedom**2
     low, high = 0.0, 1.0
     while _below(high, freedom) < share:
         low, high = high, high * 2

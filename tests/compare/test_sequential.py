@@ -36,11 +36,13 @@ def evidence(change: list[float], noise: list[float] | None = None) -> Evidence:
         (0.999, 3, 10.2145),
         (0.995, 19, 2.8609),
         (0.9995, 30, 3.6460),
+        (0.975, 100, 1.98397),
+        (0.9995, 120, 3.3735),
         (0.975, 9_999, 1.9602),
     ],
 )
 def test_quantiles_are_those_of_the_tables(share: float, freedom: int, expected: float) -> None:
-    assert quantile(share, freedom) == pytest.approx(expected, abs=1e-4)
+    assert quantile(share, freedom) == pytest.approx(expected, abs=2e-4)
 
 
 @pytest.mark.parametrize("most", [FEWEST, 5, 13, 14, MOST, 100])
@@ -118,7 +120,7 @@ def decided(rng: np.random.Generator, change: float, spread: float) -> Judgement
 def test_the_error_is_kept_where_it_is_largest(spread: float) -> None:
     """The truth lies at the limit itself: calling a regression, or a pass, is then an error each time."""
     rng = np.random.default_rng(7)
-    count = 600
+    count = 400
     found = [decided(rng, math.log1p(LIMIT), spread).outcome for _ in range(count)]
     wrong = count - found.count("inconclusive")
     # Three standard deviations above what is allowed.
