@@ -13,10 +13,10 @@ from grandopt.cli import options
 from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.job import Reading, Settings, job
-from grandopt.config.gate import GateConfig, parse_limits
 from grandopt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from grandopt.config.gate import GateConfig
     from grandopt.config.schema import Job
     from grandopt.measurement.comparison import Plan
     from grandopt.reporting.gate import GateReport
@@ -148,6 +148,7 @@ def compare(
 
 def _limits(config: Path | None, max_regression: str | None, texts: list[str] | None) -> GateConfig:
     """The command line's limits over those of the file."""
+    from grandopt.config.gate import parse_limits
     from grandopt.config.load import DEFAULT_FILE, load_file
 
     said = parse_limits(max_regression, texts)
