@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grandopt.cli import options
+from grandopt.cli.benchmark import BUDGET_S
 from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.job import Reading, Settings, job
@@ -117,7 +118,7 @@ def compare(
 
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     reading = Reading(key, network, input, vecnormalize, trust)
-    settings = Settings(profile=profile, seed=seed, output=WORK)
+    settings = Settings(profile=profile, budget=BUDGET_S, seed=seed, output=WORK)
 
     def make_job(path: Path) -> Job:
         return job([path], reading, settings)

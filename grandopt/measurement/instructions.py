@@ -30,6 +30,8 @@ CALLS = 256
 TIMEOUT_S = 300.0
 """For one artifact; valgrind is about fifty times slower than the processor."""
 
+PROBE_S = 60.0
+
 BEYOND_VALGRIND = ("avx512", "amx", "avx_vnni")
 """Beginnings of CPU features that valgrind does not emulate."""
 
@@ -65,7 +67,10 @@ def _perf_works() -> bool:
     if shutil.which("perf") is None:
         return False
     command = ["perf", "stat", "-x", ",", "-e", _EVENT, "true"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    try:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=PROBE_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
     return done.returncode == 0 and _perf_count(done.stderr) is not None
 
 

@@ -21,7 +21,7 @@ from grandopt.reporting.baseline import FOLDER
 from grandopt.reporting.gate import AgentGate, GateReport, Mode, outcome_of
 from grandopt.reporting.gate_view import notes
 from grandopt.reporting.log import utc_now
-from grandopt.reporting.report import load_report
+from grandopt.reporting.report import AgentReport, load_report
 from grandopt.workflows.compare_reports import check_same_machine, compare_records, shipped_agents
 from grandopt.workflows.events import Event, Listener, silent
 from grandopt.workflows.operands import RUN_ARTIFACTS, Operand, operand, paired
@@ -151,7 +151,18 @@ def _built(side: Operand, place: str, folder: Path, gate: Gate, listener: Listen
             raise kind(f"{side.name}: could not be optimized: {agent.reason}")
         # The other side may have an agent of this name, built into the same place.
         shutil.copytree(job.output / RUN_ARTIFACTS / agent.name, folder / agent.name)
+    # Where there was no time for a build, something slower is shipped: no regression of the agent.
+    late = [agent.name for agent in report.agents if _out_of_time(agent)]
+    if late:
+        message = f"{place}: {', '.join(late)}: not all was built in time, which can change what is shipped"
+        listener(Event("warning", "", "build", message))
     return replace(side, artifacts={agent.name: folder / agent.name for agent in report.agents}, single=True)
+
+
+def _out_of_time(agent: AgentReport) -> bool:
+    from grandopt.workflows.entry import BUDGET_USED
+
+    return any(row.status == "not measured" and BUDGET_USED in (row.reason or "") for row in agent.candidates)
 
 
 def _as_report(side: Operand) -> Path:
