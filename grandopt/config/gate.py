@@ -86,7 +86,7 @@ class GateConfig(BaseModel):
         """This configuration where it says something, else the other: the command line over a file."""
         names = {**other.agents, **self.agents}
         mine = {} if self.max_regression is None else {"p50"}
-        return GateConfig(
+        return GateConfig.model_construct(
             max_regression=self.max_regression or other.max_regression,
             limits={k: v for k, v in other.limits.items() if k not in mine} | self.limits,
             agents={name: other.agents.get(name, {}) | self.agents.get(name, {}) for name in names},
@@ -105,8 +105,8 @@ class GateConfig(BaseModel):
 
 def parse_limits(max_regression: str | None, texts: list[str] | None) -> GateConfig:
     """The options `--max-regression 5%` and `--limit [AGENT:]FIGURE=5%`; raises ConfigError."""
-    limits: dict[str, float] = {}
-    agents: dict[str, dict[str, float]] = {}
+    limits: dict[GateFigure, float] = {}
+    agents: dict[str, dict[GateFigure, float]] = {}
     try:
         most = None if max_regression is None else limit_of("p50", share(max_regression))
     except ValueError as error:
@@ -121,4 +121,5 @@ def parse_limits(max_regression: str | None, texts: list[str] | None) -> GateCon
             (agents.setdefault(agent, {}) if colon else limits)[figure] = limit_of(figure, share(value))
         except ValueError as error:
             raise ConfigError(f"--limit {text!r}: {error}") from error
-    return GateConfig.model_validate({"max_regression": most, "limits": limits, "agents": agents})
+    # As they were read: a limit of 200 % is no longer one without its percent sign.
+    return GateConfig.model_construct(max_regression=most, limits=limits, agents=agents)

@@ -106,12 +106,10 @@ def test_levels_that_valgrind_cannot_run_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="skipped: valgrind is not installed")
 def test_valgrind_counts_the_same_each_time(tmp_path: Path) -> None:
-    short, long = subject(tmp_path, "short", "loop", count=100), subject(tmp_path, "long", "loop", count=200)
-    first = _with_valgrind(short, ring(), LOADER)
-    again = _with_valgrind(short, ring(), LOADER)
-    other = _with_valgrind(long, ring(), LOADER)
+    agent = subject(tmp_path, "agent", "loop", count=1000)
+    first = _with_valgrind(agent, ring(), LOADER)
     assert first.reason is None
     assert first.calls is not None
-    assert other.calls is not None
-    assert first == again
-    assert 1.5 * first.calls < other.calls < 2.5 * first.calls
+    # Each of the thousand additions takes some instructions; those of starting Python are not counted.
+    assert 1000 * 5 < first.calls < 1000 * 500
+    assert _with_valgrind(agent, ring(), LOADER) == first

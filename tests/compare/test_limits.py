@@ -60,6 +60,14 @@ def test_wrong_options_are_one_clear_line(most: str | None, texts: list[str], me
     assert "\n" not in str(caught.value)
 
 
+def test_a_limit_may_be_more_than_all() -> None:
+    file = GateConfig.model_validate({"limits": {"cold_start": "300%"}})
+    said = parse_limits("200%", ["gate:p99=400%"]).over(file)
+    assert said.limits_of("gate") == pytest.approx(
+        {"p50": 2.0, "p99": 4.0, "size": 0.05, "accuracy": 0.02, "cold_start": 3.0}
+    )
+
+
 def test_figures_without_noise_may_be_held_to_nothing() -> None:
     limits = parse_limits(None, ["size=0%", "accuracy=0", "instructions=0%"]).limits_of("gate")
     assert (limits["size"], limits["accuracy"], limits["instructions"]) == (0, 0, 0)
