@@ -77,6 +77,20 @@ class Spin(Instant):
         return RESULT
 
 
+class Loop(Instant):
+    """Adds so many numbers up at each call: always the same instructions."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self._count = count
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        total = 0
+        for number in range(self._count):
+            total += number
+        return RESULT
+
+
 class Nap(Instant):
     """Sleeps for `ms` milliseconds: takes time, but no processor."""
 
@@ -183,6 +197,7 @@ class Into(Instant):
 KINDS = {
     "instant": Instant,
     "spin": Spin,
+    "loop": Loop,
     "nap": Nap,
     "diary": Diary,
     "fault": Fault,

@@ -15,8 +15,10 @@ from typing import Annotated
 
 import typer
 
+from grandopt.cli.baseline import baseline
 from grandopt.cli.benchmark import benchmark
 from grandopt.cli.cache import cache
+from grandopt.cli.compare import compare
 from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
 from grandopt.cli.doctor import doctor
 from grandopt.cli.exit_codes import ExitCode
@@ -39,11 +41,13 @@ app = typer.Typer(
 app.command()(optimize)
 app.command()(benchmark)
 app.command()(tune)
+app.command()(compare)
 app.command()(inspect)
 app.command()(export)
 app.command()(doctor)
 app.command()(init)
 app.add_typer(report, name="report")
+app.add_typer(baseline, name="baseline")
 app.add_typer(cache, name="cache")
 
 

@@ -24,6 +24,10 @@ profile: aggressive      # basic, standard, aggressive or maximum
 # seed: 0                # of every random choice
 # output: .              # where artifacts/ and reports/ go
 # strict: false          # true: exit with 1 when a target is missed
+# compare:               # how much worse `grandopt compare` lets an agent become
+#   max_regression: 5%   # of the median latency
+#   limits: {p99: 20%, memory: 10%, size: 5%, accuracy: 2%, cold_start: 20%, instructions: 1%}
+#   agents: {decision_gate: {p50: 3%}}
 
 agents:
   # The built-in reference agents, with seeded weights. Replace them by your own.

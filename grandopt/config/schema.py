@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from grandopt.config.gate import GateConfig
+
 EngineName = Literal["eager", "torchscript", "native", "inductor", "onnxruntime", "openvino"]
 Precision = Literal["float32", "bfloat16", "int8_dynamic", "int8_static"]
 ProfileName = Literal["basic", "standard", "aggressive", "maximum"]
@@ -222,6 +224,7 @@ class FileConfig(Model):
     output: Path | None = None
     strict: bool | None = None
     store_limit_mb: float | None = Field(default=None, gt=0)
+    compare: GateConfig = GateConfig()
 
     @field_validator("agents")
     @classmethod

@@ -187,14 +187,14 @@ def play(run: Run) -> None:
     """
     time_calls(run.call, run.take(run.settling_calls))
     batches = run.take(run.window)
-    with _alone() as spent:
+    with alone() as spent:
         calls = time_calls(run.call, batches)
     run.call_ns.append(calls)
     if run.block_calls == 1:
         blocks = [float(value) for value in calls]
     else:
         batches = run.take(run.window // run.block_calls * run.block_calls)
-        with _alone() as spent:
+        with alone() as spent:
             blocks = time_blocks(run.call, batches, run.block_calls)
     run.block_ns.append(blocks)
     run.cpu_ns += spent[0]
@@ -230,7 +230,7 @@ def time_blocks(call: Call, batches: Sequence[Batch], size: int) -> list[float]:
 
 
 @contextmanager
-def _alone() -> Iterator[list[int]]:
+def alone() -> Iterator[list[int]]:
     """A stretch without garbage collection; afterwards the list holds its processor time in nanoseconds."""
     spent: list[int] = []
     collecting = gc.isenabled()

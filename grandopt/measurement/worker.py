@@ -72,6 +72,8 @@ def answer(job: Mapping[str, Any]) -> dict[str, Any]:
                 return _curve(job)
             case "operators":
                 return _operators(job)
+            case "pair":
+                return _pair(job)
             case "cold":
                 return _cold(job)
             case "limit":
@@ -153,6 +155,12 @@ def _operators(job: Mapping[str, Any]) -> dict[str, Any]:
         except UnsupportedError as error:
             return result | {"reason": str(error)}
         return result | {"operators": [asdict(item) for item in found]}
+
+
+def _pair(job: Mapping[str, Any]) -> dict[str, Any]:
+    from grandopt.measurement.paired import pair
+
+    return pair(job)
 
 
 def _cold(job: Mapping[str, Any]) -> dict[str, Any]:

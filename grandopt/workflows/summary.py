@@ -41,8 +41,8 @@ class Summary:
             kind=self._kind,
             status=status,
             command=self.command,
-            started=_moment(self._started),
-            finished=_moment(self._now()),
+            started=moment(self._started),
+            finished=moment(self._now()),
             duration_s=time.monotonic() - self._begin,
             grandopt=metadata.version("grandopt"),
             environment=self._environment,
@@ -53,5 +53,6 @@ class Summary:
         )
 
 
-def _moment(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def moment(time: datetime) -> str:
+    """A time in UTC as reports hold it: ISO 8601 to the millisecond, with "Z"."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
