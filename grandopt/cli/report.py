@@ -1,4 +1,4 @@
-"""`grandopt report`: look at the report of an earlier run."""
+"""`grandopt report`: look at earlier runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 
 from grandopt.cli.console import Terminal
+from grandopt.cli.history import history
 from grandopt.cli.options import Json, Quiet, Verbose
 
 report = typer.Typer(rich_markup_mode=None, add_completion=False)
+report.command()(history)
 
 
 @report.callback()
 def _group() -> None:
-    """Look at the report of an earlier run."""
+    """Look at the report of an earlier run, and at agents over time."""
 
 
 @report.command()

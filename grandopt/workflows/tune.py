@@ -21,6 +21,7 @@ from grandopt.workflows.contest import ORIGINAL
 from grandopt.workflows.decision import Decision
 from grandopt.workflows.events import Listener, silent
 from grandopt.workflows.prepared import prepared
+from grandopt.workflows.remember import remember
 from grandopt.workflows.rows import candidate_rows
 from grandopt.workflows.run import STATE, Run, running, storage_url
 from grandopt.workflows.search import Search, build_all, search
@@ -68,7 +69,9 @@ def tune_job(
     summary = Summary("tune", job, command, now)
     with running(job, job.output / STATE / "store", listener) as run:
         done = list(attempts(run, opened, partial(tune_agent, wish=wish)))
-    return summary.report(done, [], "complete")
+    report = summary.report(done, [], "complete")
+    remember(job, report, listener)
+    return report
 
 
 def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
