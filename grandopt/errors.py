@@ -68,7 +68,7 @@ class ReportError(InputError):
 
 
 class HistoryError(InputError):
-    """A history file is damaged, locked, of another program, or of a version that this grandopt does not know."""
+    """A history is damaged, locked, of another program, or of a version that this grandopt does not know."""
 
 
 class EngineError(GrandoptError):

@@ -50,7 +50,7 @@ def benchmark_artifacts(
     for artifact in artifacts:
         load(artifact.path, trust=trust).close()
     summary = Summary("benchmark", job, command, now)
-    with running(job, job.output / STATE / "store", listener) as run:
+    with running(job, job.output / STATE / "store", listener, summary.command) as run:
         done = [_measured(run, group, trust=trust, samples=samples) for group in _groups(artifacts)]
     report = summary.report(done, [], "complete")
     remember(job, report, listener)

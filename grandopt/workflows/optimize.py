@@ -67,7 +67,7 @@ def optimize_opened(
 
         try:
             limit = machine_limit()  # alone, before any other process of this run is there
-            with running(job, job.output / STATE / "store", tell) as run:
+            with running(job, job.output / STATE / "store", tell, summary.command) as run:
                 run.start_measuring()
                 for report in attempts(run, opened, partial(optimize_agent, limit=limit)):
                     done.append(report)

@@ -1,11 +1,11 @@
 """Where the level of a series of figures changed: hierarchical divisive estimation with permutation tests.
 
-The method is E-divisive of Matteson and James, "A Nonparametric Approach for Multiple Change Point Analysis of
-Multivariate Data", Journal of the American Statistical Association 109 (2014), 334-345, with exponent 1, on the
-logarithms of the figures, so that a change counts by its ratio. It assumes no distribution: a series is cut
-where the energy distance between both sides is largest, if the largest distance of a randomly ordered series
-is seldom as large, and both sides are then searched again. As in most of its uses on benchmarks, a side is the
-whole stretch up to the next cut (the paper also tries shorter right sides).
+The method is E-divisive of Matteson and James, "A Nonparametric Approach for Multiple Change Point Analysis
+of Multivariate Data", Journal of the American Statistical Association 109 (2014), 334-345, with exponent 1,
+on the logarithms of the figures, so that a change counts by its ratio. It assumes no distribution: a series
+is cut where the energy distance between both sides is largest, if the largest distance of a randomly ordered
+series is seldom as large, and both sides are then searched again. As in most of its uses on benchmarks, a
+side is the whole stretch up to the next cut (the paper also tries shorter right sides).
 
 What it cannot know: the test takes the figures of one level to be exchangeable. A machine whose speed drifts
 from day to day gives more marks than `SIGNIFICANCE` says.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,7 @@ def change_points(figures: Sequence[float], seed: int = 0) -> tuple[ChangePoint,
     generator = np.random.default_rng(seed)
     bounds, found = [0, len(figures)], dict[int, float]()
     while True:
-        stretches = [logs[low:high] for low, high in zip(bounds, bounds[1:], strict=False)]
+        stretches = [logs[low:high] for low, high in pairwise(bounds)]
         cuts = [_best_cut(_distances(stretch)) for stretch in stretches]
         index = max(range(len(cuts)), key=lambda which: cuts[which].distance)
         p = _chance(stretches, cuts[index].distance, generator)

@@ -26,7 +26,7 @@ LAST = 300
 """How many runs of a series are searched for changes: the cost grows with their square."""
 
 SAME_WAY = 0.5
-"""Share of a change (of its logarithm) that the original must have made too for the machine to be suspected."""
+"""Share of a change (of its logarithm) that the original must have made too to suspect the machine."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ cannot be used is refused and stays as it is.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -86,7 +85,7 @@ def read(path: Path, busy_s: float = BUSY_S) -> tuple[Record, ...]:
     """
     if not path.is_file():
         raise HistoryError(
-            f"{path}: no such history; `grandopt optimize`, `benchmark` and `tune` write reports/history.sqlite"
+            f"{path}: no such history; every run of `grandopt optimize` adds to reports/history.sqlite"
         )
     names = [f"runs.{name}" for name in RUN_FIELDS] + [f"agents.{name}" for name in AGENT_FIELDS]
     query = (
@@ -102,7 +101,7 @@ def read(path: Path, busy_s: float = BUSY_S) -> tuple[Record, ...]:
 @contextmanager
 def _opened(path: Path, mode: str, busy_s: float) -> Iterator[sqlite3.Connection]:
     """A connection in autocommit mode; what SQLite says against the file becomes a HistoryError."""
-    place = f"{Path(os.path.abspath(path)).as_uri()}?mode={mode}"
+    place = f"{path.absolute().as_uri()}?mode={mode}"
     try:
         with closing(sqlite3.connect(place, uri=True, timeout=busy_s, isolation_level=None)) as connection:
             yield connection
@@ -133,8 +132,8 @@ def _version(path: Path, connection: sqlite3.Connection) -> int:
         raise HistoryError(f"{path}: is a database of another program, not a history of grandopt")
     if not 1 <= version <= HISTORY_VERSION:
         raise HistoryError(
-            f"{path}: is a history of version {version}, this grandopt reads versions 1 to {HISTORY_VERSION}; "
-            f"use the grandopt that wrote it, or a newer one"
+            f"{path}: is a history of version {version}, this grandopt knows versions 1 to "
+            f"{HISTORY_VERSION}; use the grandopt that wrote it, or a newer one"
         )
     return int(version)
 
