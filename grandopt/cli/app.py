@@ -25,6 +25,7 @@ from grandopt.cli.init import init
 from grandopt.cli.inspect import inspect
 from grandopt.cli.optimize import optimize
 from grandopt.cli.report import report
+from grandopt.cli.reproduce import reproduce
 from grandopt.cli.tune import tune
 from grandopt.errors import GrandoptError, InputError
 
@@ -41,6 +42,7 @@ app.command()(benchmark)
 app.command()(tune)
 app.command()(inspect)
 app.command()(export)
+app.command()(reproduce)
 app.command()(doctor)
 app.command()(init)
 app.add_typer(report, name="report")

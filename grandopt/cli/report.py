@@ -31,13 +31,13 @@ def show(
     """Show a report as tables.
 
     With -v also every candidate that was tried, with its reason, and all that `report html` holds: figures,
-    errors, batch curves, the study, the machine and the command.
+    errors, batch curves, the study, what to try next, the machine and the command.
 
     \b
     Example:
       grandopt report show reports/optimization_report.json
     """
-    from grandopt.cli.render import candidate_tables, summary
+    from grandopt.cli.render import advice_lines, candidate_tables, summary
     from grandopt.cli.render_benchmark import benchmark_tables
     from grandopt.cli.render_evidence import evidence_tables
     from grandopt.reporting.report import load_report
@@ -54,6 +54,8 @@ def show(
         terminal.show(*candidate_tables(loaded, terminal.out.width))
     if verbose:
         terminal.show(*evidence_tables(loaded))
+    else:
+        terminal.show(*advice_lines(loaded))
 
 
 @report.command()

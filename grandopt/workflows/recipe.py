@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.manifest import Source
 from grandopt.compiler import build
+from grandopt.compiler.build import Candidate
 from grandopt.compiler.identity import graph_digest
+from grandopt.config.schema import EngineOptions, Precision
+from grandopt.errors import ConfigError, first_line
 from grandopt.measurement.environment import environment
 from grandopt.reporting.recipe import BuildRecipe, FileDigest, MachineReport, Recipe
 from grandopt.workflows.agents import Opened
 from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.entry import Entry
 from grandopt.workflows.run import Run
+
+OPTIONS: TypeAdapter[EngineOptions] = TypeAdapter(EngineOptions)
+PRECISION: TypeAdapter[Precision] = TypeAdapter(Precision)
 
 
 def recipe(run: Run, opened: Opened, built: BuildRecipe | None = None) -> Recipe:
@@ -49,6 +57,21 @@ def build_recipe(contest: Contest, kept: Entry | None, artifact: Artifact) -> Bu
         agent_sha256=graph_digest(contest.program),
         payload={entry.name: entry.sha256 for entry in artifact.manifest.payload},
     )
+
+
+def candidate_of(built: BuildRecipe) -> Candidate | None:
+    """The candidate of a build recipe, None for the original; raises ConfigError for unknown options."""
+    if built.candidate is None:
+        return None
+    try:
+        options = OPTIONS.validate_python(built.candidate["options"])
+        precision = PRECISION.validate_python(built.candidate["precision"])
+    except (ValidationError, KeyError) as error:
+        raise ConfigError(
+            f"{built.label}: its recipe has options that this grandopt does not know ({first_line(error)}); "
+            f"use the grandopt that wrote it"
+        ) from error
+    return Candidate(precision, options)
 
 
 def machine() -> MachineReport:

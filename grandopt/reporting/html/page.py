@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grandopt.errors import OutputError, ReportError
 from grandopt.reporting import view
+from grandopt.reporting.advice_words import advice_text, in_short
 from grandopt.reporting.evidence import tuning
 from grandopt.reporting.html.drawing import Drawings
 from grandopt.reporting.html.panels import overview, panels
@@ -35,6 +36,7 @@ def render(report: Report) -> str:
             "facts": list(view.facts(agent)),
             "figures": view.figure_rows(agent),
             "panels": panels(drawings, agent),
+            "advice": [advice_text(item) for item in agent.recommendations],
             "candidates": view.candidate_rows(agent),
             "tuning": tuning(agent),
         }
@@ -46,6 +48,7 @@ def render(report: Report) -> str:
         duration=duration(report.duration_s * 1e6),
         overview=overview(drawings, report),
         agents=agents,
+        advice=in_short(report),
         leads=view.mean_leads(report),
         machine=view.machine_facts(report),
         command=view.command_line(report),
