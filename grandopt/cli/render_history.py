@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grandopt.reporting.history.series import value
-from grandopt.reporting.history.words import UNITS, change_words, figure_words, title
+from grandopt.reporting.history.words import UNITS, change_words, title
 from grandopt.reporting.log import one_line
 from grandopt.reporting.verdict import duration
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from grandopt.reporting.history.series import Series
 
 NOTHING = "–"
+CHANGED = "►"
 ALWAYS = ("p50", "p99", "speedup")
 """Figures that have a column of their own; any other that is followed takes the place of p99."""
 
@@ -37,7 +38,7 @@ def _series(series: Series, shown: int | None) -> list[RenderableType]:
     records = series.records if shown is None else series.records[-shown:]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     third = "p99" if series.figure in ALWAYS else series.figure
-    for name in ("run (UTC)", "shipped", "p50 old", "p50 new", third, "speed-up", ""):
+    for name in ("", "run (UTC)", "shipped", "p50 old", "p50 new", third, "speed-up"):
         number = name not in ("run (UTC)", "shipped", "")
         table.add_column(Text(name), justify="right" if number else "left", no_wrap=number, overflow="fold")
     for record in records:
@@ -46,7 +47,11 @@ def _series(series: Series, shown: int | None) -> list[RenderableType]:
     parts: list[RenderableType] = [_text(title(series), "bold")]
     parts += [_text(f"… {left} earlier runs, shown with -v", "dim")] if left else []
     parts.append(table)
-    parts += [_text(change_words(change, series.figure), "yellow") for change in series.changes]
+    if any(record.agent.stable is False for record in records):
+        parts.append(_text("~ the measurement was unsteady", "dim"))
+    parts += [
+        _text(f"{CHANGED} {change_words(change, series.figure)}", "yellow") for change in series.changes
+    ]
     if series.reason is not None:
         parts.append(_text(series.reason, "dim"))
     elif not series.changes:
@@ -55,18 +60,17 @@ def _series(series: Series, shown: int | None) -> list[RenderableType]:
 
 
 def _row(series: Series, record: Record) -> tuple[str, ...]:
-    agent, change = record.agent, series.change_at(record)
+    agent = record.agent
     made = NOTHING if agent.engine is None else f"{agent.engine} {agent.precision}"
-    steady = "unsteady" if agent.stable is False else ""
-    mark = "" if change is None else f"◄ {figure_words(change.point.factor)}"
+    unsteady = "~" if agent.stable is False else ""
     return (
+        "" if series.change_at(record) is None else CHANGED,
         record.run.started[:16].replace("T", " "),
         made if agent.status != "failed" else "failed",
         NOTHING if agent.original_p50_us is None else duration(agent.original_p50_us),
-        _cell(record, "p50"),
+        unsteady + _cell(record, "p50"),
         _cell(record, "p99" if series.figure in ALWAYS else series.figure),
         _cell(record, "speedup"),
-        " ".join(word for word in (mark, steady) if word),
     )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grandopt.cli.console import Terminal
-from grandopt.cli.history import history
+from grandopt.cli.console import Terminal, complain
+from grandopt.cli.history import DEFAULT, history
 from grandopt.cli.options import Json, Quiet, Verbose
+from grandopt.errors import HistoryError
+
+if TYPE_CHECKING:
+    from grandopt.reporting.history.records import Record
 
 report = typer.Typer(rich_markup_mode=None, add_completion=False)
 report.command()(history)
@@ -71,6 +75,8 @@ def html(
 ) -> None:
     """Write a report as one HTML file that needs no network, and print its path.
 
+    Where a history.sqlite lies beside the report, the page also shows its agents over time.
+
     \b
     Example:
       grandopt report html reports/optimization_report.json
@@ -80,7 +86,20 @@ def html(
     from grandopt.reporting.html.page import write_page
 
     target = output or file.with_suffix(".html")
-    write_page(file, target)
+    write_page(file, target, _history(file.with_name(DEFAULT.name)))
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     terminal.lines([str(target)])
     terminal.document({"html": str(target)})
+
+
+def _history(path: Path) -> tuple[Record, ...]:
+    """The history beside a report, if there is one; one that cannot be read is a warning."""
+    from grandopt.reporting.history.store import read
+
+    if not path.exists():
+        return ()
+    try:
+        return read(path)
+    except HistoryError as error:
+        complain(f"warning: without history: {error}")
+        return ()

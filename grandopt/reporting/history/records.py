@@ -98,10 +98,11 @@ def agent_records(report: Report) -> Iterator[AgentRecord]:
     """The agents that the run came to. Raises ReportError for a study in it that cannot be read."""
     for agent in report.agents:
         if agent.status != "not run":
-            yield _record(agent)
+            yield agent_record(agent)
 
 
-def _record(agent: AgentReport) -> AgentRecord:
+def agent_record(agent: AgentReport) -> AgentRecord:
+    """What the history keeps of an agent. Raises ReportError for a study that cannot be read."""
     after, study = after_figures(agent), evidence.tuning(agent)
     best = next((row for row in agent.candidates if row.status == "chosen"), None)
     made = agent.shipped or best

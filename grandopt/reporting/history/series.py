@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from grandopt.reporting.history.change_points import LEAST, ChangePoint, change_points
-from grandopt.reporting.history.records import Record
+from grandopt.reporting.history.records import AgentRecord, Record, RunRecord
 
 FIGURES = {
     "p50": "p50_us",
@@ -91,7 +91,7 @@ def all_series(records: Iterable[Record], figure: str = "p50", seed: int = 0) ->
     """
     groups: dict[SeriesKey, list[Record]] = {}
     for record in records:
-        groups.setdefault(_key(record), []).append(record)
+        groups.setdefault(series_key(record.run, record.agent), []).append(record)
     ordered = sorted(groups, key=lambda key: (key.agent, key.kind, key.machine, key.threads, key.goal or ""))
     return tuple(_series(key, groups[key], figure, seed) for key in ordered)
 
@@ -102,8 +102,8 @@ def value(record: Record, figure: str) -> float | None:
     return float(found) if found is not None and found > 0 else None
 
 
-def _key(record: Record) -> SeriesKey:
-    run, agent = record.run, record.agent
+def series_key(run: RunRecord, agent: AgentRecord) -> SeriesKey:
+    """The series that an agent of a run belongs to."""
     goal = agent.goal if run.kind == "tune" else None
     return SeriesKey(agent.agent, run.kind, run.machine, run.threads, goal)
 
