@@ -31,7 +31,7 @@ def reproduction_lines(results: Sequence[Reproduction], *, verbose: bool) -> lis
 
 
 def _lines(item: Reproduction, *, verbose: bool) -> Iterator[str]:
-    if item.reason is not None:
+    if item.reason is not None and item.verdict != "cannot":  # that one is an error line
         yield item.reason
     if item.payload_files:
         yield f"payload: {item.payload} of {item.payload_files} files are the same, byte by byte"

@@ -18,6 +18,9 @@ from grandopt.reporting.report import AgentReport, load_report
 from grandopt.reporting.reproduction import Difference
 
 
+STATISTICS = "observation statistics"
+
+
 @dataclass(frozen=True)
 class Recorded:
     """One agent as it was shipped: its recipe, its figures, and its artifact, or why there is none."""
@@ -98,7 +101,7 @@ def found_files(recorded: Recorded, instead: Substitutes, *, trust: bool) -> Fou
     differences: list[Difference] = []
     checkpoint = _find(recorded, "checkpoint", recipe.checkpoint, instead.checkpoint, differences)
     samples = _find(recorded, "samples", recipe.samples, instead.samples, differences)
-    statistics = _find(recorded, "vecnormalize", recipe.vecnormalize, None, differences)
+    statistics = _find(recorded, STATISTICS, recipe.vecnormalize, None, differences)
     changes = {"checkpoint": checkpoint, "samples": None, "vecnormalize": statistics or "none"}
     return Found(config.model_copy(update=changes), samples, tuple(differences))
 
@@ -117,8 +120,8 @@ def _find(
     places = [instead] if instead is not None else [Path(file.path), Path(recorded.recipe.folder, file.path)]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        option = "" if what == "vecnormalize" else f"; give it with --{what} FILE"
-        raise CheckpointError(f"{recorded.name}: the {what} {places[0]} is missing{option}")
+        option = "; put it there again" if what == STATISTICS else f"; give it with --{what} FILE"
+        raise CheckpointError(f"{recorded.name}: {what}: {places[0]}: no such file{option}")
     now = sha256(path)
     if now != file.sha256:
         differences.append(Difference(what=f"{what} {path}", then=file.sha256, now=now))
