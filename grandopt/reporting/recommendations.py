@@ -14,13 +14,10 @@ from collections.abc import Iterator
 from grandopt.config.profiles import PROFILES
 from grandopt.reporting.advice import GainReport, Recommendation
 from grandopt.reporting.again import again
-from grandopt.reporting.evidence import Verified, verified
+from grandopt.reporting.near_misses import BITS, narrowly_refused
 from grandopt.reporting.report import AgentReport, CandidateReport, Report
 from grandopt.reporting.verdict import duration, interval, is_unsteady, rate
 from grandopt.reporting.view import after_figures
-
-NARROW = 2.0
-"""A refused error of up to so many times its limit may be worth a second look; what is further off is not."""
 
 BATCHING = 1.5
 """From this factor of throughput on, batching is worth the longer call."""
@@ -35,7 +32,6 @@ FAR_US = 20.0
 THREADED_US = 50.0
 """Shorter calls are not shared among threads: waking one takes some µs, and each layer needs it twice."""
 
-BITS = {"float32": 32, "bfloat16": 16, "int8_dynamic": 8, "int8_static": 8}
 ON_ONE_THREAD = "native"
 INSTALL = re.compile(r"pip install [^`;]+")
 
@@ -55,7 +51,7 @@ def recommendations(report: Report, agent: AgentReport) -> tuple[Recommendation,
         return ()
     rules = (
         *(_unsteady, _missing_engines, _late_candidates, _profile, _samples),
-        *(_narrowly_refused, _threads, _batching, _limit),
+        *(narrowly_refused, _threads, _batching, _limit),
     )
     return tuple(found for rule in rules for found in rule(report, agent))
 
@@ -148,44 +144,6 @@ def _samples(report: Report, agent: AgentReport) -> Iterator[Recommendation]:
                 command=again(report, agent.name, {"--samples": "FILE.npz"}),
                 gain=GainReport(kind="unknown", note=f"nothing at {refusal.stage} was measured in this run"),
             )
-
-
-def _narrowly_refused(report: Report, agent: AgentReport) -> Iterator[Recommendation]:
-    """The refused build nearest to its limit, if it is of fewer bits than what is shipped."""
-    bits = BITS.get(agent.shipped.precision, 32) if agent.shipped is not None else 32
-    near = []
-    for row in agent.candidates:
-        found = verified(agent, row) if row.status == "refused" else None
-        share = None if found is None or found.worst is None else found.worst.share
-        if found is not None and share is not None and share <= NARROW and BITS.get(row.precision, 32) < bits:
-            near.append((share, row, found))
-    if not near:
-        return
-    share, row, found = min(near, key=lambda item: item[0])
-    worst, admits = found.worst, _maximum_admits(found)
-    errors = "" if worst is None else f"its error is {worst.error:.2g} of at most {worst.limit:.2g} "
-    yield Recommendation(
-        topic="precision",
-        advice=f"decide whether the agent may differ as far as {row.label} does"
-        + (": the profile maximum admits it" if admits else "; samples of yours may judge it otherwise"),
-        evidence=f"{row.label} was refused: {errors}({share:.2f}× the limit): {row.reason}",
-        command=again(
-            report,
-            agent.name,
-            {"--profile": "maximum", "--budget": None} if admits else {"--samples": "FILE.npz"},
-        ),
-        gain=GainReport(kind="unknown", note="what is refused is not timed"),
-    )
-
-
-def _maximum_admits(found: Verified) -> bool:
-    """Whether the profile maximum would have passed a build of reduced precision, by all that is recorded."""
-    limits = PROFILES["maximum"].limits
-    outputs = all(
-        output.norm == "relative_l2" and output.error is not None and output.error <= limits.relative_l2
-        for output in found.outputs
-    )
-    return outputs and (found.agreement is None or found.agreement >= limits.agreement)
 
 
 def _threads(report: Report, agent: AgentReport) -> Iterator[Recommendation]:

@@ -17,7 +17,6 @@ from grandopt.reporting.recipe import BuildRecipe, FileDigest, Recipe, recipe_of
 from grandopt.reporting.report import AgentReport, load_report
 from grandopt.reporting.reproduction import Difference
 
-
 STATISTICS = "observation statistics"
 
 
