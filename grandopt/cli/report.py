@@ -86,13 +86,13 @@ def html(
     from grandopt.reporting.html.page import write_page
 
     target = output or file.with_suffix(".html")
-    write_page(file, target, _history(file.with_name(DEFAULT.name)))
+    write_page(file, target, history_beside(file.with_name(DEFAULT.name)))
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     terminal.lines([str(target)])
     terminal.document({"html": str(target)})
 
 
-def _history(path: Path) -> tuple[Record, ...]:
+def history_beside(path: Path) -> tuple[Record, ...]:
     """The history beside a report, if there is one; one that cannot be read is a warning."""
     from grandopt.reporting.history.store import read
 

@@ -24,10 +24,12 @@ def same_answers(then: Executor, now: Executor, observations: Sequence[Array]) -
         old, new = then.run(asked), now.run(asked)
         identical += all(_same_bits(*pair) for pair in zip(old, new, strict=True))
         for before, after in zip(old, new, strict=True):
-            gap = _gap(before.astype(np.float64), after.astype(np.float64))
+            truth = before.astype(np.float64)
+            gap = _gap(truth, after.astype(np.float64))
             gaps.append(float(np.max(gap, initial=0.0)))
-            squares += float(np.square(gap).sum())
-            scale += float(np.square(np.nan_to_num(before.astype(np.float64))).sum())
+            with np.errstate(over="ignore"):  # too large a square is inf, which has no size either
+                squares += float(np.square(gap).sum())
+                scale += float(np.square(np.where(np.isfinite(truth), truth, 0.0)).sum())
     largest = float(np.max(gaps))
     relative = math.sqrt(squares / scale) if scale > 0 else 0.0 if squares == 0 else math.inf
     return AnswersReport(
