@@ -9,7 +9,8 @@ GrandoptError
 │   ├── SamplesError          recorded observations that cannot be used
 │   ├── OutputError           a place that cannot be written
 │   ├── ArtifactError         a damaged or unfitting artifact
-│   └── ReportError           a damaged or unfitting report
+│   ├── ReportError           a damaged or unfitting report
+│   └── HistoryError          a history of runs that cannot be read or written
 ├── EngineError               an engine and a program do not come together
 │   ├── EngineUnavailableError    the engine is not installed here
 │   ├── UnsupportedError          the engine cannot take this program
@@ -64,6 +65,10 @@ class ArtifactError(InputError):
 
 class ReportError(InputError):
     """A report is damaged, or of a version that this grandopt does not know."""
+
+
+class HistoryError(InputError):
+    """A history is damaged, locked, of another program, or of a version that this grandopt does not know."""
 
 
 class EngineError(GrandoptError):

@@ -68,7 +68,8 @@ class Manifest:
 
     `requires` names the libraries and exact versions the payload was made with ({"torch": "2.13.0"}), and
     `cpu_features` those without which it must not be opened. `evidence` holds the verification and
-    measurement summaries of the run that shipped it; it does not enter the digest. Raises ArtifactError,
+    measurement summaries of the run that shipped it, and under "recipe" what it takes to do it again; it does
+    not enter the digest. Raises ArtifactError,
     which names the field, for a value of the wrong kind; `dataclasses.replace` gives a changed copy.
     """
 

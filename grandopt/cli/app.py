@@ -27,6 +27,7 @@ from grandopt.cli.init import init
 from grandopt.cli.inspect import inspect
 from grandopt.cli.optimize import optimize
 from grandopt.cli.report import report
+from grandopt.cli.reproduce import reproduce
 from grandopt.cli.tune import tune
 from grandopt.errors import GrandoptError, InputError
 
@@ -44,6 +45,7 @@ app.command()(tune)
 app.command()(compare)
 app.command()(inspect)
 app.command()(export)
+app.command()(reproduce)
 app.command()(doctor)
 app.command()(init)
 app.add_typer(report, name="report")

@@ -52,6 +52,12 @@ class Terminal:
             sys.stdout.writelines(f"{line}\n" for line in lines)
             sys.stdout.flush()
 
+    def raw(self, text: str) -> None:
+        """Print a result for other programs on stdout as it is; nothing with `as_json`."""
+        if not self.as_json:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
     def document(self, data: Any) -> None:
         """Print the one JSON document of `--json` on stdout; nothing without it."""
         if self.as_json:

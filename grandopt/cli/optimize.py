@@ -38,7 +38,7 @@ def optimize(
     terminal = given.terminal()
 
     from grandopt.cli.progress import ProgressDisplay
-    from grandopt.cli.render import candidate_tables, summary
+    from grandopt.cli.render import advice_lines, candidate_tables, summary
     from grandopt.workflows.optimize import REPORT, optimize_job
 
     with ProgressDisplay(terminal) as display:
@@ -46,6 +46,7 @@ def optimize(
     terminal.show(*summary(report, terminal.out.width))
     if given.verbose:
         terminal.show(*candidate_tables(report, terminal.out.width))
+    terminal.show(*advice_lines(report))
     terminal.document(report.model_dump(mode="json"))
     terminal.note(f"report: {described.output / REPORT}")
     return outcome(report, strict=described.strict)

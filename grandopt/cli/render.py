@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from grandopt.reporting.advice_words import in_short
 from grandopt.reporting.log import one_line
 from grandopt.reporting.verdict import counts, duration, factor, interval, rate, ratio, remarks, size, verdict
 
@@ -42,6 +43,15 @@ def summary(report: Report, width: int) -> list[RenderableType]:
     """
     table = _wide(report) if width >= WIDE else _narrow(report)
     return [_head(report), *_machine(report), table, *_notes(report), _plain(counts(report.agents))]
+
+
+def advice_lines(report: Report) -> list[RenderableType]:
+    """What to try next, a line for each kind of recommendation; nothing where there is none."""
+    lines = in_short(report)
+    if not lines:
+        return []
+    head = "what to try next (why, and with which command: grandopt report show -v)"
+    return [Text(), _plain(head, "bold"), *(_plain(f"  {line}") for line in lines)]
 
 
 def candidate_tables(report: Report, width: int) -> list[RenderableType]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grandopt.reporting import view
+from grandopt.reporting.advice_words import advice_text
 from grandopt.reporting.evidence import tuning
 from grandopt.reporting.log import one_line
 from grandopt.reporting.verdict import duration, rate
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def evidence_tables(report: Report) -> list[RenderableType]:
-    """Per agent every figure before and after, errors against their limits, batch curves and the study.
+    """Per agent every figure before and after, errors against their limits, batch curves, the study, advice.
 
     Then the machine, the versions, and the command that does the run again. Fits 80 columns. Raises
     ReportError, in one line, for evidence that cannot be read.
@@ -47,7 +48,16 @@ def _agent(agent: AgentReport) -> list[RenderableType]:
     for curve in agent.curves:
         parts += _curve(curve)
     study = tuning(agent)
-    return parts if study is None else [*parts, *_study(study)]
+    return [*parts, *(_study(study) if study is not None else []), *_advice(agent)]
+
+
+def _advice(agent: AgentReport) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    for number, item in enumerate(map(advice_text, agent.recommendations), start=1):
+        rows = [("because", item.evidence), ("run", item.command), ("gain", item.gain)]
+        parts.append(_text(f"{number}. {item.advice}"))
+        parts.append(_table((), [(f"   {name}", text) for name, text in rows if text], right=()))
+    return [_text("what to try next", "dim"), *parts] if parts else []
 
 
 def _curve(curve: CurveReport) -> list[RenderableType]:

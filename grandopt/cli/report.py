@@ -1,22 +1,28 @@
-"""`grandopt report`: look at the report of an earlier run."""
+"""`grandopt report`: look at earlier runs."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grandopt.cli.console import Terminal
+from grandopt.cli.console import Terminal, complain
+from grandopt.cli.history import DEFAULT, history
 from grandopt.cli.options import Json, Quiet, Verbose
+from grandopt.errors import HistoryError
+
+if TYPE_CHECKING:
+    from grandopt.reporting.history.records import Record
 
 report = typer.Typer(rich_markup_mode=None, add_completion=False)
+report.command()(history)
 
 
 @report.callback()
 def _group() -> None:
-    """Look at the report of an earlier run."""
+    """Look at the report of an earlier run, and at agents over time."""
 
 
 @report.command()
@@ -29,13 +35,13 @@ def show(
     """Show a report as tables.
 
     With -v also every candidate that was tried, with its reason, and all that `report html` holds: figures,
-    errors, batch curves, the study, the machine and the command.
+    errors, batch curves, the study, what to try next, the machine and the command.
 
     \b
     Example:
       grandopt report show reports/optimization_report.json
     """
-    from grandopt.cli.render import candidate_tables, summary
+    from grandopt.cli.render import advice_lines, candidate_tables, summary
     from grandopt.cli.render_benchmark import benchmark_tables
     from grandopt.cli.render_evidence import evidence_tables
     from grandopt.reporting.report import load_report
@@ -52,6 +58,8 @@ def show(
         terminal.show(*candidate_tables(loaded, terminal.out.width))
     if verbose:
         terminal.show(*evidence_tables(loaded))
+    else:
+        terminal.show(*advice_lines(loaded))
 
 
 @report.command()
@@ -67,6 +75,8 @@ def html(
 ) -> None:
     """Write a report as one HTML file that needs no network, and print its path.
 
+    Where a history.sqlite lies beside the report, the page also shows its agents over time.
+
     \b
     Example:
       grandopt report html reports/optimization_report.json
@@ -76,7 +86,20 @@ def html(
     from grandopt.reporting.html.page import write_page
 
     target = output or file.with_suffix(".html")
-    write_page(file, target)
+    write_page(file, target, history_beside(file.with_name(DEFAULT.name)))
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     terminal.lines([str(target)])
     terminal.document({"html": str(target)})
+
+
+def history_beside(path: Path) -> tuple[Record, ...]:
+    """The history beside a report, if there is one; one that cannot be read is a warning."""
+    from grandopt.reporting.history.store import read
+
+    if not path.exists():
+        return ()
+    try:
+        return read(path)
+    except HistoryError as error:
+        complain(f"warning: without history: {error}")
+        return ()

@@ -40,7 +40,6 @@ from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
 from grandopt.config.schema import (
     EagerOptions,
-    EngineName,
     EngineOptions,
     TorchScriptOptions,
 )
@@ -53,6 +52,7 @@ __all__ = [
     "build",
     "candidates",
     "capture",
+    "compilers",
     "flop",
     "key",
     "left_out",
@@ -135,15 +135,16 @@ def key(
         "passes": candidate.passes,
         "threads": threads,
         "calibration": _samples_digest(candidate, calibration),
-        "compilers": {
-            **compiler_identity(),
-            **engine_identity(candidate.engine),
-            **_toolchain_identity(candidate.engine),
-        },
+        "compilers": compilers(candidate.engine),
         "machine": architecture(),
         "cpu_features": sorted(cpu_features()),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def compilers(engine: str) -> dict[str, str]:
+    """What the builds of an engine go through, each by what identifies it: libraries, grandopt, compilers."""
+    return {**compiler_identity(), **engine_identity(engine), **_toolchain_identity(engine)}
 
 
 def _as_it_is(program: Program, candidate: Candidate, store: Store, threads: int) -> Artifact:
@@ -224,7 +225,7 @@ def _lower(
             return openvino.lower(program, options, calibration)
 
 
-def _toolchain_identity(engine: EngineName) -> dict[str, str]:
+def _toolchain_identity(engine: str) -> dict[str, str]:
     """The C compiler and C sources that the native engine's builds go through; empty for the others.
 
     Without a C compiler the build will say so; until then the key says that there was none.

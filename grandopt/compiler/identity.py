@@ -23,7 +23,6 @@ import cloudpickle
 import torch
 
 from grandopt.compiler.program import Program
-from grandopt.config.schema import EngineName
 from grandopt.signature import Array, TensorSpec
 
 _MANGLE = re.compile(rb"___torch_mangle_\d+\.?")
@@ -93,7 +92,7 @@ def compiler_identity() -> dict[str, str]:
     }
 
 
-def engine_identity(engine: EngineName) -> dict[str, str]:
+def engine_identity(engine: str) -> dict[str, str]:
     """What an engine's builds go through beside `compiler_identity`: libraries with versions, "" for one that
     is not installed, and the C++ compiler as it calls itself."""
     libraries = {

@@ -65,6 +65,13 @@ class Choice(Part):
     batch: Threads
 
 
+class TrialFigures(Part):
+    """What a trial measured, shortly: µs a call, and observations per second."""
+
+    latency_us: Amount
+    throughput: Amount
+
+
 class Trial(Part):
     """One trial of a study; `score` is None where nothing was measured, which has a `reason`."""
 
@@ -72,6 +79,7 @@ class Trial(Part):
     choice: Choice
     state: Literal["complete", "pruned", "infeasible"]
     score: float | None
+    figures: TrialFigures | None
     reason: str | None
 
 

@@ -36,6 +36,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 # For `Field(json_schema_extra=...)`: the field came with that version of the report.
 SINCE_2: JsonDict = {"since": 2}
+SINCE_3: JsonDict = {"since": 3}
 
 
 class ReportModel(BaseModel):

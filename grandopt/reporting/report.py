@@ -15,8 +15,10 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from grandopt.errors import ReportError
+from grandopt.reporting.advice import Recommendation
 from grandopt.reporting.figures import (
     SINCE_2,
+    SINCE_3,
     Amount,
     BatchFigures,
     BatchPoint,
@@ -34,6 +36,7 @@ from grandopt.reporting.figures import (
     ReportModel,
     Threads,
 )
+from grandopt.reporting.recipe import Recipe
 from grandopt.reporting.whole import write_whole
 
 __all__ = [
@@ -163,6 +166,8 @@ class AgentReport(ReportModel):
     verification_reference: str | None = None
     tuning: PlainDict | None = None
     stages: dict[str, Amount] = Field(default_factory=dict)
+    recommendations: tuple[Recommendation, ...] = Field(default=(), json_schema_extra=SINCE_3)
+    recipe: Recipe | None = Field(default=None, json_schema_extra=SINCE_3)
 
     @model_validator(mode="after")
     def _evidence(self) -> AgentReport:
@@ -176,11 +181,12 @@ class AgentReport(ReportModel):
 
 
 # Version history. A change of any field above is a new version: add a line here, keep a report of the old one
-# in the tests, and mark the new fields (`SINCE_2`) so that `load_report` knows what an old file cannot have.
+# in the tests, and mark the new fields (`SINCE_3`) so that `load_report` knows what an old file cannot have.
 #
 # 1  first version
 # 2  `distribution` of figures; of a benchmark who is behind, larger batches, and who leads
-REPORT_VERSION = 2
+# 3  what to try next (`recommendations`), and what it takes to do an agent's run again (`recipe`)
+REPORT_VERSION = 3
 
 
 class Report(ReportModel):
@@ -189,7 +195,7 @@ class Report(ReportModel):
     `leads` is what a benchmark found over all its agents.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     kind: Kind
     status: Literal["complete", "partial"]
     command: tuple[str, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from grandopt.measurement.limit import MachineLimit
+from grandopt.reporting.recipe import RECIPE
 from grandopt.reporting.report import AgentReport, CurveReport, Shipped
 from grandopt.tuning.result import TuningResult
 from grandopt.workflows import records
@@ -14,6 +15,7 @@ from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.entry import Entry
 from grandopt.workflows.final import Final, final, ranked
 from grandopt.workflows.prepared import prepared
+from grandopt.workflows.recipe import build_recipe, recipe
 from grandopt.workflows.rows import candidate_rows, measured_figures
 from grandopt.workflows.run import Run, storage_url
 from grandopt.workflows.search import Search, build_all, search
@@ -92,12 +94,14 @@ def _report(
     artifact = contest.original if outcome.kept is None else contest.artifact(outcome.kept)
     label = ORIGINAL if outcome.kept is None else outcome.kept.label
     speedup = None if outcome.kept is None else records.ratio(outcome.measurement.ratio(ORIGINAL, label))
+    written_down = recipe(run, opened, build_recipe(contest, outcome.kept, artifact))
     evidence: dict[str, Any] = {
         "figures": after.model_dump(mode="json"),
         "speedup": None if speedup is None else speedup.model_dump(mode="json"),
         "verification": None
         if outcome.kept is None or outcome.kept.verification is None
         else outcome.kept.verification.to_json(),
+        RECIPE: written_down.model_dump(mode="json"),
         "batches": next((item.model_dump(mode="json") for item in curves if item.label == label), None),
     }
     place = f"artifacts/{opened.name}"
@@ -121,5 +125,6 @@ def _report(
         shipped=shipped,
         speedup=speedup,
         verification_reference=contest.oracle.reference_precision,
+        recipe=written_down,
         **records.subject(contest.program, amount),
     )

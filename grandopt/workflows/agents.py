@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grandopt.compiler.checkpoints import detect, reference
 from grandopt.compiler.checkpoints.base import Checkpoint
+from grandopt.compiler.checkpoints.weights import sha256
 from grandopt.config.schema import AgentConfig, Job
 from grandopt.errors import InputError
+from grandopt.reporting.recipe import FileDigest
 from grandopt.signature import Array
 from grandopt.verification.samples import load_samples
 
@@ -17,13 +19,14 @@ from grandopt.verification.samples import load_samples
 class Opened:
     """An agent whose files were read: its checkpoint, and recorded observations if the user gave some.
 
-    `samples` holds one array per input that is no recurrent state.
+    `samples` holds one array per input that is no recurrent state; `samples_file` is where they lie.
     """
 
     name: str
     config: AgentConfig
     checkpoint: Checkpoint
     samples: tuple[Array, ...] | None = None
+    samples_file: FileDigest | None = None
 
 
 def open_agents(job: Job, samples: Path | None = None) -> list[Opened]:
@@ -47,5 +50,14 @@ def _open(name: str, config: AgentConfig, seed: int, samples: Path | None) -> Op
         checkpoint = reference.load(name, config.reference, seed)
     else:
         checkpoint = detect.load(name, config)
-    recorded = None if samples is None else load_samples(samples, checkpoint.observed)
-    return Opened(name, config, checkpoint, recorded)
+    return opened_with(Opened(name, config, checkpoint), samples)
+
+
+def opened_with(agent: Opened, samples: Path | None) -> Opened:
+    """The agent with the recorded observations in `samples`; raises SamplesError, CheckpointError."""
+    if samples is None:
+        return agent
+    recorded = load_samples(samples, agent.checkpoint.observed)
+    return replace(
+        agent, samples=recorded, samples_file=FileDigest(path=str(samples), sha256=sha256(samples))
+    )

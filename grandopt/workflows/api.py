@@ -16,8 +16,7 @@ from grandopt.errors import ConfigError, GrandoptError, InputError
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
-from grandopt.verification.samples import load_samples
-from grandopt.workflows.agents import Opened
+from grandopt.workflows.agents import Opened, opened_with
 from grandopt.workflows.events import Listener, silent
 from grandopt.workflows.optimize import optimize_opened
 
@@ -87,8 +86,8 @@ def optimize(
             resume=resume,
         ),
     )
-    recorded = None if samples is None else load_samples(Path(samples), checkpoint.observed)
-    opened = Opened(name, job.agents[name], checkpoint, recorded)
+    bare = Opened(name, job.agents[name], checkpoint)
+    opened = opened_with(bare, None if samples is None else Path(samples))
     report = optimize_opened(job, [opened], command=("grandopt.optimize", name), listener=listener)
     agent = report.agents[0]
     if agent.shipped is None or agent.shipped.artifact is None:

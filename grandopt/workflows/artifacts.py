@@ -23,6 +23,7 @@ from grandopt.verification.inputs import ring
 from grandopt.verification.samples import load_samples
 from grandopt.workflows import records
 from grandopt.workflows.events import Listener, silent
+from grandopt.workflows.remember import remember
 from grandopt.workflows.run import STATE, Run, running
 from grandopt.workflows.search import threads
 from grandopt.workflows.summary import Summary
@@ -49,9 +50,11 @@ def benchmark_artifacts(
     for artifact in artifacts:
         load(artifact.path, trust=trust).close()
     summary = Summary("benchmark", job, command, now)
-    with running(job, job.output / STATE / "store", listener) as run:
+    with running(job, job.output / STATE / "store", listener, summary.command) as run:
         done = [_measured(run, group, trust=trust, samples=samples) for group in _groups(artifacts)]
-    return summary.report(done, [], "complete")
+    report = summary.report(done, [], "complete")
+    remember(job, report, listener)
+    return report
 
 
 def _groups(artifacts: Sequence[Artifact]) -> list[Group]:

@@ -28,6 +28,8 @@ from grandopt.workflows.decision import decide
 from grandopt.workflows.events import Listener, silent
 from grandopt.workflows.operators import operator_reports
 from grandopt.workflows.prepared import prepared
+from grandopt.workflows.recipe import recipe
+from grandopt.workflows.remember import remember
 from grandopt.workflows.rivals import rivals
 from grandopt.workflows.rows import measured_figures
 from grandopt.workflows.run import STATE, Run, running
@@ -67,18 +69,22 @@ def benchmark_job(
     """Build, verify and measure every candidate and rival of every agent of a job, all of them in full.
 
     Built candidates are kept in the store under `.grandopt`, so that a second run builds nothing; no artifact
-    and no report is written. Raises an InputError for an agent that cannot be opened or an interpreter that
-    cannot be used, before any work.
+    and no report is written, but the history gets a record. Raises an InputError for an agent that cannot be
+    opened or an interpreter that cannot be used, before any work.
     """
     asked = wanted or Benchmark()
     opened = open_agents(job, samples)
     summary = Summary("benchmark", job, command, now)
-    with _executorch(asked) as other, running(job, job.output / STATE / "store", listener) as run:
+    with (
+        _executorch(asked) as other,
+        running(job, job.output / STATE / "store", listener, summary.command) as run,
+    ):
         limit = machine_limit()
         work = partial(benchmark_agent, wanted=asked, executorch=other, limit=limit)
         done = list(attempts(run, opened, work))
-    report = summary.report(done, [], "complete")
-    return report.model_copy(update={"leads": mean_leads(done)})
+    report = summary.report(done, [], "complete").model_copy(update={"leads": mean_leads(done)})
+    remember(job, report, listener)
+    return report
 
 
 def benchmark_agent(
@@ -119,6 +125,7 @@ def benchmark_agent(
         operators=profiles,
         verification_reference=contest.oracle.reference_precision,
         stages=stages.seconds,
+        recipe=recipe(run, opened),
         **records.subject(contest.program, standing.work),
     )
 

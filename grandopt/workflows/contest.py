@@ -172,6 +172,12 @@ class Contest:
             self._enter(place, self._entered(self.candidates[label], threads))
         return self._entries[place]
 
+    def take(self, candidate: Candidate, threads: int = 1) -> Entry:
+        """A candidate built and verified here and now, whether it is one of the contest's own or not."""
+        entry = enter(self._contestant, candidate, self._run.store, threads)
+        self._enter((candidate.label, threads), entry)
+        return entry
+
     def plain(self) -> Entry:
         """The original as an exported program, which runs without the code that defined it."""
         candidate = Candidate("float32", EagerOptions())

@@ -20,6 +20,7 @@ from grandopt.workflows.agent import optimize_agent
 from grandopt.workflows.agents import Opened, open_agents
 from grandopt.workflows.attempt import attempts
 from grandopt.workflows.events import Event, Listener, silent
+from grandopt.workflows.remember import remember
 from grandopt.workflows.run import STATE, running
 from grandopt.workflows.summary import Summary
 
@@ -66,17 +67,20 @@ def optimize_opened(
 
         try:
             limit = machine_limit()  # alone, before any other process of this run is there
-            with running(job, job.output / STATE / "store", tell) as run:
+            with running(job, job.output / STATE / "store", tell, summary.command) as run:
                 run.start_measuring()
                 for report in attempts(run, opened, partial(optimize_agent, limit=limit)):
                     done.append(report)
                     write_report(summary.report(done, _waiting(job, opened[len(done) :]), "partial"), path)
         except BaseException:
             # Also for an interrupt or a bug of ours: what was done is worth keeping.
-            write_report(summary.report(done, _waiting(job, opened[len(done) :]), "partial"), path)
+            partial_report = summary.report(done, _waiting(job, opened[len(done) :]), "partial")
+            write_report(partial_report, path)
+            remember(job, partial_report, tell)
             raise
         complete = summary.report(done, [], "complete")
         write_report(complete, path)
+        remember(job, complete, tell)
         return complete
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ class Run:
 
     `done` and `total` count the agents, for the listener's progress display; `ends` is when the present
     one's time budget is used up (monotonic seconds), None between agents. `taken` holds what `once` measured
-    in this run.
+    in this run. `command` is what was called.
     """
 
     job: Job
@@ -44,6 +44,7 @@ class Run:
     total: int = 0
     ends: float | None = None
     taken: set[str] = field(default_factory=set)
+    command: tuple[str, ...] = ()
 
     def tell(self, agent: str, step: str, message: str, *, level: Level = "info") -> None:
         """Say one line about an agent's step."""
@@ -70,7 +71,7 @@ class Run:
 
 
 @contextmanager
-def running(job: Job, store: Path, listener: Listener) -> Iterator[Run]:
+def running(job: Job, store: Path, listener: Listener, command: Sequence[str] = ()) -> Iterator[Run]:
     """A run whose processes live, and whose entries in the store are in use, as long as the block."""
     with (
         _granted_threads(),
@@ -78,7 +79,7 @@ def running(job: Job, store: Path, listener: Listener) -> Iterator[Run]:
         Builders(available_cores()) as builders,
         closing(Store(store, int(job.store_limit_mb * 1e6))) as kept,
     ):
-        yield Run(job, kept, pool, builders, listener, total=len(job.agents))
+        yield Run(job, kept, pool, builders, listener, total=len(job.agents), command=tuple(command))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Literal
 
 from grandopt.config.schema import Job
 from grandopt.measurement.environment import environment
+from grandopt.reporting.recommendations import with_recommendations
 from grandopt.reporting.report import AgentReport, Kind, Report
 
 
@@ -37,7 +38,7 @@ class Summary:
         status: Literal["complete", "partial"],
     ) -> Report:
         """The report of what is done and what still waits."""
-        return Report(
+        report = Report(
             kind=self._kind,
             status=status,
             command=self.command,
@@ -51,6 +52,7 @@ class Summary:
             threads=self._job.threads,
             agents=(*done, *waiting),
         )
+        return with_recommendations(report)
 
 
 def moment(time: datetime) -> str:

@@ -21,6 +21,8 @@ from grandopt.workflows.contest import ORIGINAL
 from grandopt.workflows.decision import Decision
 from grandopt.workflows.events import Listener, silent
 from grandopt.workflows.prepared import prepared
+from grandopt.workflows.recipe import recipe
+from grandopt.workflows.remember import remember
 from grandopt.workflows.rows import candidate_rows
 from grandopt.workflows.run import STATE, Run, running, storage_url
 from grandopt.workflows.search import Search, build_all, search
@@ -66,9 +68,11 @@ def tune_job(
         raise TuningError(f"profile {job.profile.name!r} has no trials; give --trials N or another profile")
     opened = open_agents(job, samples)
     summary = Summary("tune", job, command, now)
-    with running(job, job.output / STATE / "store", listener) as run:
+    with running(job, job.output / STATE / "store", listener, summary.command) as run:
         done = list(attempts(run, opened, partial(tune_agent, wish=wish)))
-    return summary.report(done, [], "complete")
+    report = summary.report(done, [], "complete")
+    remember(job, report, listener)
+    return report
 
 
 def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
@@ -98,6 +102,7 @@ def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
         verification_reference=contest.oracle.reference_precision,
         tuning=found.to_json(),
         stages=stages.seconds,
+        recipe=recipe(run, opened),
         **records.subject(contest.program, work(contest.program)),
     )
 

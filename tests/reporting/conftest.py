@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from grandopt.reporting.history.store import append, read
 from grandopt.reporting.html.page import render
 from grandopt.reporting.report import REPORT_VERSION, load_report
 from tests.reporting.test_golden import golden
@@ -18,11 +19,16 @@ def real_page() -> str:
 
 
 @pytest.fixture(scope="session")
-def eight_agents() -> str:
-    """The page of that report with its two agents four times over; the first has a hostile name."""
+def eight_agents(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of that report with its two agents four times over, and a history of three runs of it; the
+    first agent has a hostile name."""
     real = load_report(golden(REPORT_VERSION))
     agents = [
         agent.model_copy(update={"name": f"{agent.name}_{n}"}) for n in range(4) for agent in real.agents
     ]
     agents[0] = agents[0].model_copy(update={"name": HOSTILE})
-    return render(real.model_copy(update={"agents": tuple(agents)}))
+    report = real.model_copy(update={"agents": tuple(agents)})
+    history = tmp_path_factory.mktemp("history") / "history.sqlite"
+    for _ in range(3):
+        append(history, report)
+    return render(report, read(history))

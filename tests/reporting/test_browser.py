@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 DRAWN = "[...document.querySelectorAll('svg.chart')].filter(svg => svg.getBBox().width > 50).length"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-CHARTS = 8 * 8 + 1
+CHARTS = 8 * 9 + 1
+LAID_OUT = "document.querySelectorAll('.agent').forEach(agent => agent.style.contentVisibility = 'visible')"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,7 @@ def test_opens_whole_and_without_a_word(
 ) -> None:
     page, said = opened(chromium, page_file, width)
     assert [word for word in said if not word.startswith("data:")] == [page_file.as_uri()]
+    page.evaluate(LAID_OUT)  # what is out of sight, too
     assert page.evaluate(DRAWN) == CHARTS
     assert page.evaluate(OVERFLOW) == 0
     page.screenshot(path=tmp_path / "page.png", full_page=True)
@@ -86,4 +88,23 @@ def test_dark_and_print_have_their_own_colours(chromium: Browser, page_file: Pat
     assert printed[1] != dark[1]
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF")
+    page.close()
+
+
+def test_what_is_out_of_sight_is_there_once_it_is_reached(chromium: Browser, page_file: Path) -> None:
+    page, _ = opened(chromium, page_file, 390)
+    page.evaluate("document.querySelector('#agent-8').scrollIntoView()")
+    chart = page.locator("#agent-8 svg.chart").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    assert box["width"] > 200
+    assert page.locator("#agent-8 .advice li").count() > 0
+    assert page.locator("#agent-8 svg[aria-label*='over its runs']").count() == 1
+    page.close()
+
+
+def test_a_printed_page_has_every_agent(chromium: Browser, page_file: Path) -> None:
+    page, _ = opened(chromium, page_file, 1280)
+    assert page.pdf(format="A4").count(b"/Type /Page\n") >= 1 + 2 * 8
     page.close()

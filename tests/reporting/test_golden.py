@@ -80,3 +80,46 @@ def test_the_distribution_agrees_with_the_percentiles() -> None:
         # Beside interpolation between neighbouring samples, both are the same percentile of the same calls.
         assert points[0.9] == pytest.approx(figures.p90_us, rel=0.01)
         assert points[0.95] == pytest.approx(figures.p95_us, rel=0.01)
+
+
+def test_version_3_carries_what_it_takes_to_do_it_again_and_version_2_does_not() -> None:
+    for version in (2, 3):
+        for agent in load_report(golden(version)).agents:
+            assert (agent.recipe is not None) == (version == 3)
+    for agent in load_report(golden(3)).agents:
+        assert agent.recipe is not None
+        assert agent.recipe.built is not None
+        assert agent.shipped is not None
+        assert agent.recipe.built.label == agent.shipped.label
+        assert agent.recipe.config["reference"] == agent.name
+        assert agent.recommendations
+
+
+@pytest.mark.parametrize(
+    ("version", "field", "words"),
+    [
+        (3, "recipe", "is missing"),
+        (3, "recommendations", "is missing"),
+        (2, "recipe", "is unknown"),
+        (1, "recommendations", "is unknown"),
+    ],
+)
+def test_fields_of_version_3_are_there_exactly_in_version_3(
+    version: int, field: str, words: str, tmp_path: Path
+) -> None:
+    data, path = changed(version, tmp_path)
+    if version == 3:
+        del data["agents"][0][field]
+    else:
+        data["agents"][0][field] = None if field == "recipe" else []
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(ReportError, match=rf"agents\.0\.{field}' {words}"):
+        load_report(path)
+
+
+def test_a_part_of_a_recipe_that_was_cut_out_is_named(tmp_path: Path) -> None:
+    data, path = changed(3, tmp_path)
+    del data["agents"][1]["recipe"]["built"]["payload"]
+    path.write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(ReportError, match=r"agents\.1\.recipe\.built\.payload' is missing"):
+        load_report(path)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from grandopt.errors import OutputError, ReportError
+from grandopt.reporting.advice import GainReport, Recommendation
+from grandopt.reporting.history.store import read
 from grandopt.reporting.html.page import render, write_page
 from grandopt.reporting.report import (
     AgentReport,
@@ -25,6 +27,7 @@ from grandopt.reporting.report import (
     write_report,
 )
 from tests.reporting.conftest import HOSTILE
+from tests.reporting.history import records as past
 from tests.reporting.samples import (
     failed,
     figures,
@@ -190,6 +193,38 @@ def test_any_name_is_drawn(name: str) -> None:
     text = render(report(optimized(name, candidates=named)))
     assert text.encode("utf-8")
     assert "\x00" not in text
+
+
+def test_advice_stands_with_its_evidence_its_command_and_its_gain() -> None:
+    advice = Recommendation(
+        topic="batch",
+        advice=f"batch {HOSTILE}",
+        evidence=f"evidence {HOSTILE}",
+        command=("grandopt", "tune", "--agent", HOSTILE),
+        gain=GainReport(kind="measured", factor=3.25, of="throughput", note=f"at {HOSTILE}"),
+    )
+    page = Elements(render(report(optimized(recommendations=(advice,)))))
+    assert page.count("script") == page.count("img") == 0
+    assert page.text.count("What to try next") == 2  # of all agents, and of this one
+    assert f"measured: 3.2× the throughput, at {HOSTILE}".replace("\u202e", "\\u202e") in page.text
+    assert "grandopt tune --agent" in page.text
+    assert "give several observations in one call: decision_gate; measured 3.2× the throughput" in page.text
+    assert "What to try next" not in render(report(optimized()))
+
+
+def test_agents_over_time_are_those_of_the_same_machine_and_kind(tmp_path: Path) -> None:
+    path = past.step(tmp_path / "history.sqlite", [20.0] * 8 + [25.0] * 8)
+    same = past.run(20, past.agent(25.0))
+    page = Elements(render(same, read(path)))
+    assert "Over time" in page.text
+    assert "2026-01-09 00:00: p50 20.0 µs → 25.0 µs (+25 %" in page.text
+    for other in (
+        same.model_copy(update={"kind": "benchmark"}),
+        same.model_copy(update={"environment": past.MACHINE | {"identity": "cd" * 32}}),
+        same.model_copy(update={"threads": "auto"}),
+    ):
+        assert "Over time" not in render(other, read(path))
+    assert "Over time" not in render(same, read(path)[:1])  # one run is no line
 
 
 def test_a_partial_report_says_so() -> None:

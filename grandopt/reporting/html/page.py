@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grandopt.errors import OutputError, ReportError
 from grandopt.reporting import view
+from grandopt.reporting.advice_words import advice_text, in_short
 from grandopt.reporting.evidence import tuning
+from grandopt.reporting.history.records import Record, agent_record, run_record
+from grandopt.reporting.history.series import all_series, series_key
 from grandopt.reporting.html.drawing import Drawings
 from grandopt.reporting.html.panels import overview, panels
 from grandopt.reporting.log import one_line
@@ -17,8 +21,9 @@ from grandopt.reporting.verdict import counts, duration
 from grandopt.reporting.whole import write_whole
 
 
-def render(report: Report) -> str:
-    """The page of a report. Raises ReportError for evidence in it that cannot be read."""
+def render(report: Report, history: Sequence[Record] = ()) -> str:
+    """The page of a report, with its agents over time as far as `history` holds runs of the same kind, on the
+    same machine, with as many threads. Raises ReportError for evidence in it that cannot be read."""
     environment = Environment(
         loader=PackageLoader("grandopt.reporting.html"),
         autoescape=True,
@@ -28,13 +33,16 @@ def render(report: Report) -> str:
     )
     environment.filters["one_line"] = one_line
     drawings = Drawings()
+    frame = run_record(report)
+    series = {item.key: item for item in all_series(history)}
     agents = [
         {
             "record": agent,
             "summary": view.summary_row(agent),
             "facts": list(view.facts(agent)),
             "figures": view.figure_rows(agent),
-            "panels": panels(drawings, agent),
+            "panels": panels(drawings, agent, series.get(series_key(frame, agent_record(agent)))),
+            "advice": [advice_text(item) for item in agent.recommendations],
             "candidates": view.candidate_rows(agent),
             "tuning": tuning(agent),
         }
@@ -46,14 +54,15 @@ def render(report: Report) -> str:
         duration=duration(report.duration_s * 1e6),
         overview=overview(drawings, report),
         agents=agents,
+        advice=in_short(report),
         leads=view.mean_leads(report),
         machine=view.machine_facts(report),
         command=view.command_line(report),
     )
 
 
-def write_page(source: Path, target: Path) -> None:
-    """Write the page of the report in `source` to `target`, whole or not at all.
+def write_page(source: Path, target: Path, history: Sequence[Record] = ()) -> None:
+    """Write the page of the report in `source` to `target`, whole or not at all; see `render` on `history`.
 
     Raises ReportError, naming `source`, for a report that cannot be read or shown, and OutputError for a
     place that cannot be written, or that is the report itself.
@@ -62,7 +71,7 @@ def write_page(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the report itself; choose another file with --output")
     try:
-        text = render(report)
+        text = render(report, history)
     except ReportError as error:
         raise ReportError(f"{source}: {error}") from error
     write_whole(target, text)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from grandopt.reporting.evidence import tuning, verified
+from grandopt.reporting.history.series import Series
+from grandopt.reporting.history.words import change_words
 from grandopt.reporting.html import charts
 from grandopt.reporting.html.charts import Line, Row
 from grandopt.reporting.html.drawing import AFTER, BAD, BEFORE, OTHER, SECOND, Drawings
+from grandopt.reporting.html.over_time import over_time
 from grandopt.reporting.report import AgentReport, CandidateReport, Report
 from grandopt.reporting.view import ORIGINAL, after_figures
 
@@ -38,9 +41,14 @@ def overview(drawings: Drawings, report: Report) -> Panel | None:
     return None if svg is None else Panel("Speed-up of each agent", svg, note)
 
 
-def panels(drawings: Drawings, agent: AgentReport) -> list[Panel]:
-    """The charts for which an agent's record holds figures."""
-    found = (*_speed(drawings, agent), *_evidence(drawings, agent), *_tuning(drawings, agent))
+def panels(drawings: Drawings, agent: AgentReport, history: Series | None = None) -> list[Panel]:
+    """The charts for which an agent's record, or its history on this machine, holds figures."""
+    found = (
+        *_speed(drawings, agent),
+        *_evidence(drawings, agent),
+        *_tuning(drawings, agent),
+        *_history(drawings, history),
+    )
     return [Panel(title, svg, note) for title, svg, note in found if svg is not None]
 
 
@@ -143,6 +151,18 @@ def _tuning(drawings: Drawings, agent: AgentReport) -> Found:
         "Parameter importance",
         charts.importance(drawings, found.importance or {}, f"Parameter importance of {agent.name}"),
         "The share of the difference between complete trials that each parameter explains.",
+    )
+
+
+def _history(drawings: Drawings, series: Series | None) -> Found:
+    if series is None:
+        return
+    changes = " ".join(f"{change_words(change, series.figure)}." for change in series.changes)
+    searched = series.reason or f"no change of {series.figure} found in {len(series.records)} runs"
+    yield (
+        "Over time",
+        over_time(drawings, series, f"Median latency of {series.key.agent} over its runs on this machine"),
+        changes or f"{searched[:1].upper()}{searched[1:]}.",
     )
 
 

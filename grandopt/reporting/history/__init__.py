@@ -1,0 +1,1 @@
+"""The history of runs: one small SQLite file, what changed in it, and its exports."""

@@ -1,0 +1,97 @@
+"""Writing down what it takes to do an agent's run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from grandopt.artifacts.artifact import Artifact
+from grandopt.artifacts.manifest import Source
+from grandopt.compiler import build
+from grandopt.compiler.build import Candidate
+from grandopt.compiler.identity import graph_digest
+from grandopt.config.schema import EngineOptions, Precision
+from grandopt.errors import ConfigError, first_line
+from grandopt.measurement.environment import environment
+from grandopt.reporting.recipe import BuildRecipe, FileDigest, MachineReport, Recipe
+from grandopt.workflows.agents import Opened
+from grandopt.workflows.contest import ORIGINAL, Contest
+from grandopt.workflows.entry import Entry
+from grandopt.workflows.run import Run
+
+OPTIONS: TypeAdapter[EngineOptions] = TypeAdapter(EngineOptions)
+PRECISION: TypeAdapter[Precision] = TypeAdapter(Precision)
+
+
+def recipe(run: Run, opened: Opened, built: BuildRecipe | None = None) -> Recipe:
+    """The recipe of an agent's run, with how it was built where something was."""
+    job, source = run.job, opened.checkpoint.source
+    return Recipe(
+        folder=str(Path.cwd()),
+        command=run.command,
+        config=opened.config.model_dump(mode="json"),
+        profile=job.profile.model_dump(mode="json"),
+        seed=job.seed,
+        threads=job.threads,
+        checkpoint=_file(source.path, source.sha256),
+        samples=opened.samples_file,
+        vecnormalize=_statistics(source),
+        machine=machine(),
+        built=built,
+    )
+
+
+def build_recipe(contest: Contest, kept: Entry | None, artifact: Artifact) -> BuildRecipe:
+    """How an artifact was built: as a candidate, or for None as the original."""
+    return BuildRecipe(
+        label=ORIGINAL if kept is None else kept.label,
+        candidate=None
+        if kept is None
+        else {
+            "precision": kept.candidate.precision,
+            "options": kept.candidate.options.model_dump(mode="json"),
+        },
+        threads=artifact.manifest.threads,
+        compilers=build.compilers(artifact.manifest.engine),
+        agent_sha256=graph_digest(contest.program),
+        payload={entry.name: entry.sha256 for entry in artifact.manifest.payload},
+    )
+
+
+def candidate_of(built: BuildRecipe) -> Candidate | None:
+    """The candidate of a build recipe, None for the original; raises ConfigError for unknown options."""
+    if built.candidate is None:
+        return None
+    try:
+        options = OPTIONS.validate_python(built.candidate["options"])
+        precision = PRECISION.validate_python(built.candidate["precision"])
+    except (ValidationError, KeyError) as error:
+        raise ConfigError(
+            f"{built.label}: its recipe has options that this grandopt does not know ({first_line(error)}); "
+            f"use the grandopt that wrote it"
+        ) from error
+    return Candidate(precision, options)
+
+
+def machine() -> MachineReport:
+    """This machine and its libraries."""
+    here = environment()
+    return MachineReport(
+        identity=here.identity,
+        cpu_model=here.cpu_model,
+        architecture=here.architecture,
+        os=here.os,
+        kernel=here.kernel,
+        python=here.python,
+        libraries=here.libraries,
+    )
+
+
+def _statistics(source: Source) -> FileDigest | None:
+    found = source.details.get("vecnormalize")
+    return None if found is None else _file(found["path"], found["sha256"])
+
+
+def _file(path: str | None, sha256: str | None) -> FileDigest | None:
+    return None if path is None or sha256 is None else FileDigest(path=path, sha256=sha256)

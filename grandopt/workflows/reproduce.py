@@ -1,0 +1,228 @@
+"""`reproduce`: an artifact is built again as its recipe says, and compared with what was recorded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grandopt.artifacts.artifact import Artifact
+from grandopt.compiler import build
+from grandopt.compiler.identity import graph_digest
+from grandopt.config.schema import Job
+from grandopt.errors import ArtifactError, CaptureError, EngineUnavailableError, InputError
+from grandopt.measurement.measure import measure
+from grandopt.measurement.subject import Subject
+from grandopt.reporting.recipe import BuildRecipe
+from grandopt.reporting.reproduction import (
+    AnswersReport,
+    Difference,
+    RemeasuredReport,
+    Reproduction,
+    Verdict,
+)
+from grandopt.runtime.loader import load
+from grandopt.workflows import records
+from grandopt.workflows.agents import open_agents
+from grandopt.workflows.answers import same_answers
+from grandopt.workflows.contest import ORIGINAL, Contest
+from grandopt.workflows.entry import Entry
+from grandopt.workflows.events import Listener, silent
+from grandopt.workflows.prepared import prepared
+from grandopt.workflows.recipe import candidate_of, machine
+from grandopt.workflows.recorded import Found, Recorded, Substitutes, Unrecorded, found_files
+from grandopt.workflows.run import STATE, Run, running
+from grandopt.workflows.stages import Stages
+
+COMPILERS = {
+    "code": "grandopt's compiler",
+    "c_compiler": "C compiler",
+    "c_sources": "C sources",
+    "cxx": "C++ compiler",
+}
+"""What people read for names in `build.compilers`."""
+
+REBUILT = "rebuilt"
+RECORDED = "artifact"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What reproducing is to do: which files to use instead of those recorded, whether code in the recipe may
+    be run, and whether to measure."""
+
+    substitutes: Substitutes = field(default_factory=Substitutes)
+    trust: bool = False
+    measure: bool = True
+
+
+def reproduce_all(
+    agents: Sequence[Recorded | Unrecorded], wanted: Wanted, listener: Listener = silent
+) -> list[Reproduction]:
+    """Every agent in turn; one of which too little was recorded is the verdict "cannot"."""
+    return [
+        Reproduction(agent=agent.name, verdict="cannot", reason=agent.reason)
+        if isinstance(agent, Unrecorded)
+        else reproduce(agent, wanted, listener)
+        for agent in agents
+    ]
+
+
+def reproduce(recorded: Recorded, wanted: Wanted, listener: Listener = silent) -> Reproduction:
+    """Build one agent again with the recorded settings; nothing outside a temporary folder is written.
+
+    What stands in the way is the verdict "cannot", with its reason. Nothing comes from a store of earlier
+    builds.
+    """
+    try:
+        found = found_files(recorded, wanted.substitutes, trust=wanted.trust)
+        with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
+            return _reproduced(recorded, found, wanted, Path(name), listener)
+    except (InputError, CaptureError, EngineUnavailableError) as error:
+        return Reproduction(agent=recorded.name, verdict="cannot", reason=str(error))
+
+
+def _reproduced(
+    recorded: Recorded, found: Found, wanted: Wanted, folder: Path, listener: Listener
+) -> Reproduction:
+    stages, recipe, built = Stages(), recorded.recipe, recorded.built
+    job = Job(
+        agents={recorded.name: found.config},
+        profile=recorded.profile,
+        threads=recipe.threads,
+        seed=recipe.seed,
+        output=folder,
+        resume=False,
+    )
+    (opened,) = open_agents(job, found.samples)
+    with running(job, folder / STATE / "store", listener, recipe.command) as run:
+        contest = prepared(run.at(0), opened, stages)
+        with stages.step("build"):
+            entry, artifact = _rebuilt(run, contest, built)
+        differences = (*found.differences, *_differences(recorded, contest, artifact))
+        with stages.step("answers"):
+            answers, no_answers = _answers(contest, recorded, artifact, trust=wanted.trust)
+        remeasured = None
+        if wanted.measure:
+            with stages.step("measure"):
+                beside = recorded.artifact if answers is not None else None
+                remeasured = _measured(run, contest, recorded, artifact, beside=beside)
+    payload = {item.name: item.sha256 for item in artifact.manifest.payload}
+    same = sum(payload.get(name) == sha256 for name, sha256 in built.payload.items())
+    return Reproduction(
+        agent=recorded.name,
+        verdict=_verdict(built, payload, contest, answers, entry),
+        reason=None if entry is None or entry.status == "verified" else f"{entry.status}: {entry.reason}",
+        label=built.label,
+        payload=same,
+        payload_files=len(built.payload),
+        differences=differences,
+        answers=answers,
+        no_answers=no_answers,
+        remeasured=remeasured,
+        stages=stages.seconds,
+    )
+
+
+def _rebuilt(run: Run, contest: Contest, built: BuildRecipe) -> tuple[Entry | None, Artifact]:
+    """The agent built as recorded; None and its original where that was kept.
+
+    Raises EngineUnavailableError where the engine is not here, and ArtifactError where it cannot build it.
+    """
+    candidate = candidate_of(built)
+    if candidate is None:
+        return None, contest.original
+    run.tell(contest.program.name, "build", built.label)
+    entry = contest.take(candidate, built.threads)
+    if entry.status == "unavailable":
+        raise EngineUnavailableError(f"{built.label}: {entry.reason}")
+    if entry.artifact is None:
+        raise ArtifactError(f"{built.label} could not be built: {entry.reason}")
+    return entry, entry.artifact
+
+
+def _verdict(
+    built: BuildRecipe,
+    payload: dict[str, str],
+    contest: Contest,
+    answers: AnswersReport | None,
+    entry: Entry | None,
+) -> Verdict:
+    if entry is not None and entry.status != "verified":
+        return "differs"
+    if payload == built.payload:
+        return "reproduced"
+    same_network = graph_digest(contest.program) == built.agent_sha256
+    all_same = answers is not None and answers.identical == answers.observations
+    return "reproduced" if built.candidate is None and same_network and all_same else "differs"
+
+
+def _differences(recorded: Recorded, contest: Contest, artifact: Artifact) -> Iterator[Difference]:
+    """What is otherwise than recorded: the network, the machine, its libraries, and the compilers."""
+    built, then, now = recorded.built, recorded.recipe.machine, machine()
+    yield from _unlike("network and weights", built.agent_sha256, graph_digest(contest.program))
+    for name in ("cpu_model", "architecture", "os", "kernel", "python"):
+        yield from _unlike(name.replace("_", " "), getattr(then, name), getattr(now, name))
+    if then.identity != now.identity:
+        yield Difference(what="machine identity", then=then.identity, now=now.identity)
+    for name in sorted({*then.libraries, *now.libraries}):
+        yield from _unlike(name, then.libraries.get(name), now.libraries.get(name))
+    compilers = build.compilers(artifact.manifest.engine)
+    for name in sorted({*built.compilers, *compilers} - {*then.libraries}):
+        yield from _unlike(
+            COMPILERS.get(name, name), _line(built.compilers.get(name)), _line(compilers.get(name))
+        )
+    payload = {item.name: item.sha256 for item in artifact.manifest.payload}
+    for name in sorted({*built.payload, *payload}):
+        yield from _unlike(f"payload {name}", built.payload.get(name), payload.get(name))
+
+
+def _unlike(what: str, then: str | None, now: str | None) -> Iterator[Difference]:
+    if then != now:
+        yield Difference(what=what, then=then, now=now)
+
+
+def _line(text: str | None) -> str | None:
+    """The first line: a compiler's version goes on with its copyright."""
+    return None if text is None else text.partition("\n")[0]
+
+
+def _answers(
+    contest: Contest, recorded: Recorded, rebuilt: Artifact, *, trust: bool
+) -> tuple[AnswersReport | None, str | None]:
+    """How the artifact and the new build answer, or why that could not be compared."""
+    if recorded.artifact is None:
+        return None, recorded.no_artifact
+    try:
+        then = load(recorded.artifact.path, trust=trust)
+    except ArtifactError as error:
+        return None, str(error)
+    with closing(then), closing(load(rebuilt.path, trust=True)) as now:
+        if then.signature != now.signature:
+            return None, "the artifact takes other inputs, or gives other outputs"
+        return same_answers(then, now, contest.observations(1)), None
+
+
+def _measured(
+    run: Run, contest: Contest, recorded: Recorded, rebuilt: Artifact, *, beside: Artifact | None
+) -> RemeasuredReport:
+    """The new build measured like a final: beside its original, and beside the artifact where it runs."""
+    subjects = [
+        Subject(ORIGINAL, contest.original.path, trust=True),
+        Subject(REBUILT, rebuilt.path, trust=True),
+    ]
+    if beside is not None:
+        subjects.append(Subject(RECORDED, beside.path, trust=True))
+    run.tell(recorded.name, "measure", ", ".join(subject.label for subject in subjects))
+    settings = run.release(rebuilt.manifest.threads)
+    measurement = measure(subjects, contest.observations(1), settings, run.pool)
+    return RemeasuredReport(
+        same_machine=recorded.recipe.machine.identity == machine().identity,
+        then=recorded.figures,
+        now=records.figures(measurement, REBUILT),
+        speedup_then=recorded.speedup,
+        speedup_now=records.ratio(measurement.ratio(ORIGINAL, REBUILT)),
+        pace=None if beside is None else records.ratio(measurement.ratio(RECORDED, REBUILT)),
+    )
