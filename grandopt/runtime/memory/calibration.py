@@ -19,8 +19,9 @@ LIVE = 4
 """Pieces held at a time: a call holds its inputs, outputs and scratch together. With only one, the C library
 gives the same memory back each time, and no pool can be faster."""
 ROUNDS = 9
+FEWEST = 3
 MOST_S = 0.5
-"""Seconds after which no larger size is begun."""
+"""Seconds after which no larger size is begun, and no size has more than FEWEST rounds."""
 
 V = TypeVar("V")
 _known: dict[tuple[str, str], Worth] = {}
@@ -43,7 +44,7 @@ def calibrate(
     32 MiB), so that this process keeps more freed memory for itself afterwards. Raises ConfigError for sizes,
     rounds or pieces below 1.
     """
-    if min([*sizes, rounds, live], default=0) < 1:
+    if not sizes or min(*sizes, rounds, live) < 1:
         raise ConfigError(
             f"nothing to measure: sizes {list(sizes)}, {rounds} rounds, {live} pieces at a time"
         )
@@ -57,6 +58,8 @@ def calibrate(
         rivals = (_fresh(blocks, size, dtype, live), _pooled(pool, blocks, size, dtype, live))
         samples: tuple[list[int], list[int]] = ([], [])
         for number in range(rounds + 1):
+            if number > FEWEST and clock() >= end:
+                break
             for rival, taken in zip(rivals, samples, strict=True):
                 start = clock()
                 rival()
