@@ -52,14 +52,6 @@ def test_a_real_measurement_looks_at_every_size() -> None:
 def test_the_clock_decides() -> None:
     """The pool's turn takes a tenth of the time of the fresh one's."""
     now = [0]
-    steps = iter([])
-
-    class Clock:
-        asked = -1  # the first question is for the end
-
-        def __call__(self) -> int:
-            self.asked += 1
-            return now[0]
 
     class Slow(ArrayBlocks):
         def fresh(self, dtype: str, shape: tuple[int, ...]):  # type: ignore[no-untyped-def]
