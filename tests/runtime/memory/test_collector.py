@@ -11,7 +11,7 @@ import pytest
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.collector import OLDER_EVERY, Collector
 from grandopt.runtime.memory.flavour import Flavour, flavour, here
-from grandopt.runtime.memory.idler import Idler
+from grandopt.runtime.memory.idler import idler
 from grandopt.runtime.memory.tuning import PROCESS, Tuning
 from tests.runtime.cache.clock import Clock
 from tests.runtime.memory.garbage import FakeGc
@@ -176,7 +176,7 @@ def test_bad_input_is_one_error(fake: FakeGc) -> None:
     with tuned, pytest.raises(ConfigError, match="make another one"):
         tuned.__enter__()
     with pytest.raises(ConfigError, match="must be positive"):
-        Idler(tuned, lambda: 0.0, interval=0.0)
+        idler(tuned, lambda: 0.0, interval=0.0)
 
 
 def test_the_idler_asks_and_collects(fake: FakeGc) -> None:
@@ -195,14 +195,14 @@ def test_the_idler_asks_and_collects(fake: FakeGc) -> None:
         return done.is_set()
 
     with collector(fake) as tuned:
-        idler = Idler(tuned, idle_seconds, wait=wait)
-        with idler:
+        asking = idler(tuned, idle_seconds, wait=wait)
+        with asking:
             assert done.wait(10)
         assert tuned.stats().idle == 2
         assert [pause.idle for pause in tuned.stats().pauses] == [True]
-        with pytest.raises(ConfigError, match="used before"):
-            idler.__enter__()
-    with collector(fake) as tuned, Idler(tuned, lambda: 0.0, interval=60.0):
+        with pytest.raises(ConfigError, match="started before"):
+            asking.__enter__()
+    with collector(fake) as tuned, idler(tuned, lambda: 0.0, interval=60.0):
         pass  # the end does not wait for the interval
 
 
