@@ -8,31 +8,22 @@ from typing import Literal
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.census import Census
-from grandopt.runtime.memory.resident import Resident
+from grandopt.runtime.memory.history import Reading
 from grandopt.runtime.memory.trend import FEWEST, Trend, trend
 
 LEAST = (1 << 20) / 60
 """Bytes per second from which growth counts: 1 MiB per minute."""
 CONFIDENCE = 0.99
-PART = 0.25
-"""The share of the growth from which on a part of the memory is named as its place."""
+LATER = 0.8
+"""The confidence for the later half alone, which has fewer readings."""
+PART = 0.4
+"""The share of the growth from which on Python objects are named as its place. Objects say less than they take
+(the allocator rounds, attributes may be stored beside them), so that a third and more may be missing; what lies
+beyond them is named only where it is the larger part."""
+OWN = "grandopt.runtime.memory."
 MOST_TYPES = 10
 
 Origin = Literal["none", "python", "native", "both"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The memory of a process at one `time` of the monitor's clock, in seconds.
-
-    `pools` are the bytes of the monitored pools, `blocks` the number of Python's small objects.
-    """
-
-    time: float
-    resident: Resident
-    pools: int
-    blocks: int
-    census: Census | None = None
 
 
 @dataclass(frozen=True)
@@ -68,11 +59,11 @@ def find_leak(
     """Judge a series of readings.
 
     Memory leaks where its slope is above `least` bytes per second with the given confidence (the lower end
-    of its interval is), over all readings and over the later half of them alone: a process that has only
-    warmed up does not go on growing. See `trend` for the methods.
+    of its interval is), over all readings, and with 80 % over the later half of them alone: a process
+    that has only warmed up does not go on growing. See `trend` for the methods.
 
     Where a leak is: with at least 8 readings with a census, in Python objects or beyond them, whichever holds
-    a quarter or more of the growth. Without, by the count of Python's small objects: every leaked object has
+    the larger part, or both where it is a close call. Without, by the count of Python's small objects: every leaked object has
     at least one, also an array of which the memory itself lies elsewhere; where they do not rise, the leak
     is native. Raises ConfigError for a negative `least`.
     """
@@ -88,7 +79,7 @@ def find_leak(
         reason = f"{len(readings)} readings are too few to tell; a trend needs {FEWEST}"
         return LeakReport(False, "none", reason, None, None, python, native, growing)
     later = readings[len(readings) // 2 :]
-    recent = trend([item.time for item in later], [item.resident.all for item in later], confidence)
+    recent = trend([item.time for item in later], [item.resident.all for item in later], LATER)
     rising = resident.low > least
     lasting = recent is None or recent.low > least
     leaking = rising and lasting
@@ -113,7 +104,7 @@ def _growing(counted: list[tuple[Reading, Census]], confidence: float) -> tuple[
     found = []
     for name, (count, size) in last.items():
         before = first.get(name, (0, 0))
-        if count <= before[0]:
+        if count <= before[0] or name.startswith(OWN):  # what the monitor keeps
             continue
         rise = trend(times, [census.types.get(name, (0, 0))[0] for _, census in counted], confidence)
         if rise is not None and rise.low > 0:
@@ -125,7 +116,7 @@ def _origin(resident: Trend, blocks: Trend | None, python: Trend | None, native:
     if python is None or native is None:
         return "python" if blocks is not None and blocks.low > 0 else "native"
     objects = python.low > 0 and python.slope >= PART * resident.slope
-    beyond = native.low > 0 and native.slope >= PART * resident.slope
+    beyond = native.low > 0 and native.slope > python.slope
     if objects and beyond:
         return "both"
     return "python" if objects else "native"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.census import Census, take_census
-from grandopt.runtime.memory.leaks import LeakReport, Reading, find_leak
+from grandopt.runtime.memory.history import History, Reading
+from grandopt.runtime.memory.leaks import LeakReport, find_leak
 from grandopt.runtime.memory.pool import Pool
 from grandopt.runtime.memory.resident import Reader, resident_reader
 from grandopt.runtime.memory.ticker import Ticker
@@ -73,7 +73,7 @@ class Monitor:
     def __init__(
         self,
         pools: Sequence[Pool[Any]] = (),
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
         *,
         census_every: int = 0,
         keep: int = KEEP,
@@ -95,27 +95,29 @@ class Monitor:
         self._blocks = blocks
         self._census = census
         self._turn = threading.Lock()
-        self._readings: deque[Reading] = deque(maxlen=keep)
+        self._history = History(keep, censuses=census_every > 0)
         self._alerts: dict[str, Alert] = {}
+        self._last: Reading | None = None
         self._count = self._peak = 0
 
     def read(self) -> Reading:
         """Take a reading and keep it. Raises ConfigError where the system does not let this process look."""
         with self._turn:
             every = self._census_every
-            census = self._census() if every and self._count % every == 0 else None
-            resident = self._resident()
+            resident, blocks = self._resident(), self._blocks()
+            census = self._census() if every and self._count % every == 0 else None  # last: it needs memory
             held = [pool.stats() for pool in self._pools]
             reading = Reading(
                 time=self._clock(),
                 resident=resident,
                 pools=sum(stats.leased_bytes + stats.idle_bytes for stats in held),
-                blocks=self._blocks(),
+                blocks=blocks,
                 census=census,
             )
             self._count += 1
             self._peak = max(self._peak, resident.all)
-            self._readings.append(reading)
+            self._last = reading
+            self._history.add(reading)
             self._judge(reading)
             return reading
 
@@ -126,13 +128,13 @@ class Monitor:
     def stats(self) -> MonitorStats:
         """The state at the last reading; takes none."""
         with self._turn:
-            last = self._readings[-1] if self._readings else None
-            return MonitorStats(last, self._peak, len(self._readings), tuple(self._alerts.values()))
+            alerts = tuple(self._alerts.values())
+            return MonitorStats(self._last, self._peak, len(self._history), alerts)
 
     def leak(self, **options: Any) -> LeakReport:
         """Whether memory leaks, by the readings that are kept; options are those of `find_leak`."""
         with self._turn:
-            readings = tuple(self._readings)
+            readings = self._history.readings()
         return find_leak(readings, **options)
 
     def _judge(self, reading: Reading) -> None:
