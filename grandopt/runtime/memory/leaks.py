@@ -17,9 +17,9 @@ CONFIDENCE = 0.99
 LATER = 0.8
 """The confidence for the later half alone, which has fewer readings."""
 PART = 0.4
-"""The share of the growth from which on Python objects are named as its place. Objects say less than they take
-(the allocator rounds, attributes may be stored beside them), so that a third and more may be missing; what lies
-beyond them is named only where it is the larger part."""
+"""The share of the growth from which on Python objects are named as its place. Objects say less than they
+take (the allocator rounds, attributes may be stored beside them), so that a third and more may be missing;
+what lies beyond them is named only where it is the larger part."""
 OWN = "grandopt.runtime.memory."
 MOST_TYPES = 10
 
@@ -63,9 +63,9 @@ def find_leak(
     that has only warmed up does not go on growing. See `trend` for the methods.
 
     Where a leak is: with at least 8 readings with a census, in Python objects or beyond them, whichever holds
-    the larger part, or both where it is a close call. Without, by the count of Python's small objects: every leaked object has
-    at least one, also an array of which the memory itself lies elsewhere; where they do not rise, the leak
-    is native. Raises ConfigError for a negative `least`.
+    the larger part, or both where it is a close call. Without, by the count of Python's small objects: every
+    leaked object has at least one, also an array of which the memory itself lies elsewhere; where they do not
+    rise, the leak is native. Raises ConfigError for a negative `least`.
     """
     if least < 0:
         raise ConfigError(f"the least growth of a leak cannot be negative, got {least} bytes per second")
