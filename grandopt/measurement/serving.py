@@ -8,13 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Array
-
-RING = 256
-"""Distinct observations that are answered in turn."""
 
 
 class Session:
@@ -44,17 +39,14 @@ class Request:
 class Server:
     """Answers requests one after the other, in bursts with an idle moment after each.
 
+    `ring` holds the observations that are answered in turn, each as one array per input, without the batch.
     `sessions` is the number of long-living sessions. The last `recent` requests stay reachable, as those in
-    flight or in a log do. The same seed gives the same observations.
+    flight or in a log do.
     """
 
-    def __init__(self, agent: Executor, sessions: int, recent: int, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        specs = agent.signature.inputs
+    def __init__(self, agent: Executor, ring: Sequence[Sequence[Array]], sessions: int, recent: int) -> None:
         self._agent = agent
-        self._ring = [
-            [rng.standard_normal(spec.shape).astype(spec.dtype) for spec in specs] for _ in range(RING)
-        ]
+        self._ring = ring
         self._sessions = [Session(number) for number in range(sessions)]
         self._recent: deque[Request] = deque(maxlen=recent)
 
@@ -69,7 +61,7 @@ class Server:
         times: list[int] = []
         for number in range(calls):
             start = clock()
-            request = Request(number, ring[number % RING], sessions[number % len(sessions)])
+            request = Request(number, ring[number % len(ring)], sessions[number % len(sessions)])
             request.action = agent(*request.observation)
             recent(request)
             times.append(clock() - start)
@@ -82,7 +74,7 @@ class Server:
         clock, agent = time.perf_counter_ns, self._agent
         times = []
         for number in range(calls):
-            observation = self._ring[number % RING]
+            observation = self._ring[number % len(self._ring)]
             start = clock()
             agent(*observation)
             times.append(clock() - start)

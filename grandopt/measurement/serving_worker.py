@@ -9,7 +9,7 @@ import gc
 import resource
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from grandopt.errors import GrandoptError
+from grandopt.measurement.opening import arrays
 from grandopt.measurement.serving import Server
 from grandopt.measurement.worker import serve
 from grandopt.runtime.loader import load
@@ -71,13 +72,15 @@ def _tail(job: Mapping[str, Any]) -> dict[str, Any]:
     with ExitStack() as stack:
         agent = load(job["artifact"], trust=job["trust"])
         stack.callback(agent.close)
-        server = Server(agent, job["sessions"], job["recent"], job["seed"])
+        ring = list(zip(*arrays(job["ring"]), strict=True))
+        server = Server(agent, ring, job["sessions"], job["recent"])
         gc.collect()  # both begin without garbage
         tracked, per_request = len(gc.get_objects()), server.objects_per_request()
         alone = statistics.median(server.agent_ns())
         if job["collector"]:
             collector = stack.enter_context(Collector())
-            idle, pauses = collector.idle, lambda: collector.stats().pauses
+            idle: Callable[[], object] = collector.idle
+            pauses: Callable[[], tuple[PauseStats, ...]] = lambda: collector.stats().pauses  # noqa: E731
         else:
             measured = Pauses(time.perf_counter)
             gc.callbacks.append(measured)

@@ -1,4 +1,4 @@
-"""The agent of the memory benchmark: a plain policy of which a call takes about 20 µs as a native artifact."""
+"""The agent of the memory benchmark: a plain policy that takes about 20 µs as a native artifact."""
 
 from __future__ import annotations
 
