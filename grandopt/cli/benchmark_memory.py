@@ -25,49 +25,49 @@ def benchmark_memory(paths: Sequence[Path], terminal: Terminal, *, trust: bool, 
     result = memory.benchmark_memory(
         paths[0] if paths else None, memory.TailSetup(), terminal.note, trust=trust, seed=seed or 0
     )
-    terminal.show(_pools(result))
-    terminal.lines(["", *_decisions(result), "", *_setup(result.tail), ""])
+    for live in sorted({row.live for row in result.pools}):
+        terminal.show(_pools(result, live))
+        terminal.lines([""])
+    terminal.lines([*_setup(result.tail), ""])
     terminal.show(_tail(result.tail))
     terminal.lines(["", *_verdict(result.tail)])
     terminal.document(asdict(result))
 
 
-def _pools(result: MemoryBenchmark) -> Table:
-    """Microseconds of taking, writing and returning one piece: fresh / pooled."""
+def _pools(result: MemoryBenchmark, live: int) -> Table:
+    """Microseconds of taking, writing and returning one piece, with `live` of them held at a time."""
     from rich.table import Table
 
-    columns = [f"{row.kind} ×{row.live}" for row in result.pools]
-    table = Table("µs fresh / pooled", *columns, box=None, pad_edge=False)
+    rows = [row for row in result.pools if row.live == live]
+    columns = [f"{row.kind} {way}" for row in rows for way in ("fresh", "pool")]
+    table = Table(f"µs, {live} held", *columns, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    sizes = sorted({time.size for row in result.pools for time in row.worth.times})
-    for size in sizes:
-        cells = []
-        for row in result.pools:
-            time = next((time for time in row.worth.times if time.size == size), None)
-            shown = "–" if time is None else f"{_micro(time.fresh_ns)}/{_micro(time.pooled_ns)}"
-            cells.append(shown)
-        table.add_row(f"{size >> 10} KiB" if size < 1 << 20 else f"{size >> 20} MiB", *cells)
+    for size in sorted({time.size for row in rows for time in row.worth.times}):
+        times = [next((time for time in row.worth.times if time.size == size), None) for row in rows]
+        cells = [
+            _micro(value)
+            for time in times
+            for value in ((None, None) if time is None else (time.fresh_ns, time.pooled_ns))
+        ]
+        table.add_row(_bytes(size), *cells)
+    decisions = ["" if row.worth.pays_from is None else _bytes(row.worth.pays_from) for row in rows]
+    table.add_row("pays from", *(cell for decision in decisions for cell in ("", decision or "never")))
     return table
-
-
-def _decisions(result: MemoryBenchmark) -> Iterator[str]:
-    for row in result.pools:
-        yield f"{row.kind} ×{row.live}: {row.worth.reason}"
 
 
 def _setup(tail: Tail) -> Iterator[str]:
     setup = tail.setup
     yield f"serving {tail.agent}: {1e6 * tail.agent_s:.1f} µs a call by itself; {tail.flavour} collector"
     yield (
-        f"heap: {tail.tracked} tracked objects ({setup.sessions} sessions); each request makes about "
-        f"{tail.per_request} more,"
+        f"heap: {tail.tracked} tracked objects ({setup.sessions} sessions); each request is decoded from JSON"
     )
     yield (
-        f"in cycles, and the last {setup.recent} requests stay reachable. After every {setup.burst} requests "
-        f"an idle"
+        f"and makes about {tail.per_request} more, in cycles; the last {setup.recent} stay reachable. After "
+        f"every {setup.burst} an idle"
     )
     yield "moment, which is in no request's time: the collector uses it, the defaults do not."
+    yield "GC amid is the collections within requests, which are in their times."
     yield f"{setup.processes} fresh processes of each kind in turns, {setup.calls} requests each."
 
 
@@ -80,7 +80,6 @@ def _tail(tail: Tail) -> Table:
         "longest",
         "GC amid",
         "GC idle",
-        "interrupted",
         box=None,
         pad_edge=False,
     )
@@ -93,15 +92,25 @@ def _tail(tail: Tail) -> Table:
             f"{1e6 * arm.longest:.0f}",
             f"{1e3 * arm.collecting_s:.1f} ms",
             f"{1e3 * arm.idle_s:.1f} ms",
-            str(arm.interrupted),
         )
     return table
 
 
 def _verdict(tail: Tail) -> Iterator[str]:
     each = ", ".join(f"{ratio:.1f}" for ratio in tail.ratios)
-    yield f"p99.9: {tail.ratio:.1f} times lower with the collector (each pair of processes: {each})"
+    yield f"p99.9: {tail.ratio:.1f} times lower with the collector (each pair: {each})"
+    yield (
+        f"The system ran something else {tail.defaults.interrupted} times during the first and "
+        f"{tail.collector.interrupted} during"
+    )
+    yield "the second."
 
 
-def _micro(nanoseconds: float) -> str:
+def _micro(nanoseconds: float | None) -> str:
+    if nanoseconds is None:
+        return "–"
     return f"{nanoseconds / 1e3:.3g}" if nanoseconds < 1e6 else f"{nanoseconds / 1e3:.0f}"
+
+
+def _bytes(size: int) -> str:
+    return f"{size >> 10} KiB" if size < 1 << 20 else f"{size >> 20} MiB"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,14 +22,28 @@ class Session:
         self.history = [float(number), float(number + 1)]
 
 
+LEVELS = 5
+BODY = json.dumps(
+    {
+        "instrument": "ES",
+        "book": {
+            side: [[4500.0 + 0.25 * sign * level, 10 + level] for level in range(1, LEVELS + 1)]
+            for side, sign in (("bids", -1), ("asks", 1))
+        },
+    }
+)
+"""A request as it comes over the wire: an order book of five levels."""
+
+
 class Request:
-    """What is made per call: a request, its context and its callback, which refer to each other.
+    """What is made per call: a decoded request, its context and its callback, which refer to each other.
 
     Nothing but the garbage collector finds that they are no longer needed.
     """
 
-    def __init__(self, number: int, observation: Sequence[Array], session: Session) -> None:
+    def __init__(self, number: int, body: str, observation: Sequence[Array], session: Session) -> None:
         self.number = number
+        self.body = json.loads(body)
         self.observation = observation
         self.session = session
         self.context = {"request": self, "trace": [number, self]}
@@ -61,7 +76,7 @@ class Server:
         times: list[int] = []
         for number in range(calls):
             start = clock()
-            request = Request(number, ring[number % len(ring)], sessions[number % len(sessions)])
+            request = Request(number, BODY, ring[number % len(ring)], sessions[number % len(sessions)])
             request.action = agent(*request.observation)
             recent(request)
             times.append(clock() - start)
@@ -85,7 +100,7 @@ class Server:
         enabled = gc.isenabled()
         gc.disable()
         before = gc.get_count()[0]
-        made = [Request(number, self._ring[0], self._sessions[0]) for number in range(100)]
+        made = [Request(number, BODY, self._ring[0], self._sessions[0]) for number in range(100)]
         after = gc.get_count()[0]
         if enabled:
             gc.enable()

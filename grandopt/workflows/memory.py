@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,13 @@ class MemoryBenchmark:
 
 
 def benchmark_memory(
-    path: Path | None, setup: TailSetup, tell: Callable[[str], None], *, trust: bool = False, seed: int = 0
+    path: Path | None,
+    setup: TailSetup,
+    tell: Callable[[str], None],
+    *,
+    sizes: Sequence[int] = SIZES,
+    trust: bool = False,
+    seed: int = 0,
 ) -> MemoryBenchmark:
     """Measure pools and the serving tail, every figure in fresh processes, one at a time.
 
@@ -113,17 +119,15 @@ def benchmark_memory(
     Raises ArtifactError for an artifact that cannot be used, BuildError where none can be built, and
     MeasurementError when a process fails.
     """
-    pools = []
-    for kind in ("array", "buffer", "tensor"):
-        for live in (1, 4):
-            tell(f"pool of {kind}s, {live} held at a time")
-            pools.append(_pool(kind, live))
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
         folder = Path(name)
         with _agent(path, folder, tell) as artifact:
-            observations = ring(
-                artifact.manifest.parsed_signature(), samples=None, count=OBSERVATIONS, seed=seed
-            )
+            pools = []
+            for kind in ("array", "buffer", "tensor"):
+                for live in (1, 4):
+                    tell(f"pool of {kind}s, {live} held at a time")
+                    pools.append(_pool(kind, live, sizes))
+            observations = ring(artifact.manifest.parsed_signature(), count=OBSERVATIONS, seed=seed)
             job = {
                 "kind": "tail",
                 "artifact": str(artifact.path.absolute()),
@@ -138,8 +142,8 @@ def benchmark_memory(
             return MemoryBenchmark(tuple(pools), _tail(job, artifact.manifest.name, setup, tell))
 
 
-def _pool(kind: str, live: int) -> PoolRow:
-    options = {"sizes": SIZES, "live": live, "rounds": 15, "max_seconds": 20.0}
+def _pool(kind: str, live: int, sizes: Sequence[int]) -> PoolRow:
+    options = {"sizes": sizes, "live": live, "rounds": 15, "max_seconds": 20.0}
     answer = _asked({"kind": "pool", "blocks": kind, "options": options})
     times = tuple(SizeTime(**row) for row in answer["times"])
     return PoolRow(kind, live, Worth(answer["pays_from"], answer["reason"], times))
