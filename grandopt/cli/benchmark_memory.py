@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from grandopt.cli.console import Terminal
 from grandopt.errors import ConfigError
+
+WIDTH = 80
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,16 +62,14 @@ def _pools(result: MemoryBenchmark, live: int) -> Table:
 def _setup(tail: Tail) -> Iterator[str]:
     setup = tail.setup
     yield f"serving {tail.agent}: {1e6 * tail.agent_s:.1f} µs a call by itself; {tail.flavour} collector"
-    yield (
-        f"heap: {tail.tracked} tracked objects ({setup.sessions} sessions); each request is decoded from JSON"
+    text = (
+        f"Heap: {tail.tracked} tracked objects ({setup.sessions} sessions). Each request is decoded from "
+        f"JSON and makes about {tail.per_request} more, in cycles; the last {setup.recent} stay reachable. "
+        f"After every {setup.burst} comes an idle moment, which is in no request's time: the collector uses "
+        f"it, the defaults do not. GC amid is what was collected within requests, and in their times. "
+        f"{setup.processes} fresh processes of each kind, in turns, {setup.calls} requests each."
     )
-    yield (
-        f"and makes about {tail.per_request} more, in cycles; the last {setup.recent} stay reachable. After "
-        f"every {setup.burst} an idle"
-    )
-    yield "moment, which is in no request's time: the collector uses it, the defaults do not."
-    yield "GC amid is the collections within requests, which are in their times."
-    yield f"{setup.processes} fresh processes of each kind in turns, {setup.calls} requests each."
+    yield from textwrap.wrap(text, WIDTH)
 
 
 def _tail(tail: Tail) -> Table:
@@ -99,11 +100,11 @@ def _tail(tail: Tail) -> Table:
 def _verdict(tail: Tail) -> Iterator[str]:
     each = ", ".join(f"{ratio:.1f}" for ratio in tail.ratios)
     yield f"p99.9: {tail.ratio:.1f} times lower with the collector (each pair: {each})"
-    yield (
-        f"The system ran something else {tail.defaults.interrupted} times during the first and "
-        f"{tail.collector.interrupted} during"
+    yield from textwrap.wrap(
+        f"The system ran something else {tail.defaults.interrupted} times amid the requests of the first and "
+        f"{tail.collector.interrupted} times amid those of the second; such requests are in the figures.",
+        WIDTH,
     )
-    yield "the second."
 
 
 def _micro(nanoseconds: float | None) -> str:
