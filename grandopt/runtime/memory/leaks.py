@@ -18,12 +18,11 @@ LATER = 0.8
 """The confidence for the later half alone, which has fewer readings."""
 PART = 0.4
 """The share of the growth from which on Python objects are named as its place. Objects say less than they
-take (the allocator rounds, attributes may be stored beside them), so that a third and more may be missing;
-what lies beyond them is named only where it is the larger part."""
+take (the allocator rounds, attributes may be stored beside them), so that a third and more may be missing."""
 OWN = "grandopt.runtime.memory."
 MOST_TYPES = 10
 
-Origin = Literal["none", "python", "native", "both"]
+Origin = Literal["none", "python", "native"]
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,9 @@ def find_leak(
     that has only warmed up does not go on growing. See `trend` for the methods.
 
     Where a leak is: with at least 8 readings with a census, in Python objects or beyond them, whichever holds
-    the larger part, or both where it is a close call. Without, by the count of Python's small objects: every
-    leaked object has at least one, also an array of which the memory itself lies elsewhere; where they do not
-    rise, the leak is native. Raises ConfigError for a negative `least`.
+    the larger part; `python` and `native` of the report say how much each grows. Without, by the count of
+    Python's small objects: every leaked object has at least one, also an array of which the memory itself
+    lies elsewhere; where they do not rise, the leak is native. Raises ConfigError for a negative `least`.
     """
     if least < 0:
         raise ConfigError(f"the least growth of a leak cannot be negative, got {least} bytes per second")
@@ -83,7 +82,7 @@ def find_leak(
     rising = resident.low > least
     lasting = recent is None or recent.low > least
     leaking = rising and lasting
-    origin = _origin(resident, blocks, python, native) if leaking else "none"
+    origin = _origin(resident, blocks, python) if leaking else "none"
     reason = _reason(resident, least, confidence, rising=rising, lasting=lasting)
     return LeakReport(leaking, origin, reason, resident, blocks, python, native, growing)
 
@@ -112,14 +111,10 @@ def _growing(counted: list[tuple[Reading, Census]], confidence: float) -> tuple[
     return tuple(sorted(found, key=lambda growth: -growth.bytes)[:MOST_TYPES])
 
 
-def _origin(resident: Trend, blocks: Trend | None, python: Trend | None, native: Trend | None) -> Origin:
-    if python is None or native is None:
+def _origin(resident: Trend, blocks: Trend | None, python: Trend | None) -> Origin:
+    if python is None:
         return "python" if blocks is not None and blocks.low > 0 else "native"
-    objects = python.low > 0 and python.slope >= PART * resident.slope
-    beyond = native.low > 0 and native.slope > python.slope
-    if objects and beyond:
-        return "both"
-    return "python" if objects else "native"
+    return "python" if python.low > 0 and python.slope >= PART * resident.slope else "native"
 
 
 def _reason(resident: Trend, least: float, confidence: float, *, rising: bool, lasting: bool) -> str:

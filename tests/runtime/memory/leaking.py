@@ -15,6 +15,7 @@ from grandopt.runtime.memory.monitor import Monitor
 from tests.runtime.cache.clock import Clock
 
 STEPS = 14
+CENSUS_STEPS = 10
 SIZE = 1 << 20
 """About what a step leaks, in bytes."""
 
@@ -33,7 +34,7 @@ def main(kind: str, census: bool) -> None:
     held: list[object] = []
     library = ctypes.CDLL(None)
     library.malloc.restype = ctypes.c_void_p
-    for _ in range(STEPS):
+    for _ in range(CENSUS_STEPS if census else STEPS):
         match kind:
             case "python":
                 held += [Session(number) for number in range(3000)]
@@ -46,7 +47,7 @@ def main(kind: str, census: bool) -> None:
                 held = [Session(number) for number in range(4000)]
                 np.ones(SIZE // 8).sum()
             case "warm-up":
-                if len(held) < 5:
+                if len(held) < 3:
                     held.append(np.ones(SIZE // 8))
         clock.now += 1.0
         monitor.read()
