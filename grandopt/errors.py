@@ -20,6 +20,7 @@ GrandoptError
 ├── VerificationError         a candidate could not be compared at all
 ├── MeasurementError          a figure could not be taken
 ├── CacheError                a value that cannot be cached, or a cache that cannot be used
+├── MemoryPoolError           memory that a pool cannot lend, or a lease that is over
 └── TuningError               a study could not be run
 
 A message says what happened, with the offending value, and what to do next. Exit codes and HTTP
@@ -105,6 +106,10 @@ class MeasurementError(GrandoptError):
 
 class CacheError(GrandoptError):
     """A value cannot be cached, or a cache cannot be used."""
+
+
+class MemoryPoolError(GrandoptError):
+    """A pool cannot lend what was asked for, or a lease was used after its return."""
 
 
 class TuningError(GrandoptError):

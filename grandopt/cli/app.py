@@ -25,6 +25,7 @@ from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.export import export
 from grandopt.cli.init import init
 from grandopt.cli.inspect import inspect
+from grandopt.cli.memory import memory
 from grandopt.cli.optimize import optimize
 from grandopt.cli.report import report
 from grandopt.cli.reproduce import reproduce
@@ -51,6 +52,7 @@ app.command()(init)
 app.add_typer(report, name="report")
 app.add_typer(baseline, name="baseline")
 app.add_typer(cache, name="cache")
+app.add_typer(memory, name="memory")
 
 
 def _version(wanted: bool) -> None:

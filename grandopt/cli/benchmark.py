@@ -31,7 +31,8 @@ def benchmark(
         ),
     ] = None,
     suite: Annotated[
-        Literal["agents", "cache"], typer.Option("--suite", help="Engines, or the cache's eviction policies.")
+        Literal["agents", "cache", "memory"],
+        typer.Option("--suite", help="Engines, the cache's eviction policies, or pools and the collector."),
     ] = "agents",
     config: options.Config = None,
     agent: options.Agents = None,
@@ -80,12 +81,18 @@ def benchmark(
       grandopt benchmark --agent nature_cnn --rival executorch=et/bin/python
       grandopt benchmark artifacts/gate other/artifacts/gate
       grandopt benchmark --suite cache OLTP.lis.zst@1000 gli.trace.gz
+      grandopt benchmark --suite memory
     """
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     if suite == "cache":
         from grandopt.cli.benchmark_cache import benchmark_cache
 
         benchmark_cache([str(path) for path in paths or []], terminal)
+        return ExitCode.DONE
+    if suite == "memory":
+        from grandopt.cli.benchmark_memory import benchmark_memory
+
+        benchmark_memory(paths or [], terminal, trust=trust, seed=seed)
         return ExitCode.DONE
     reading = Reading(key, network, input, vecnormalize, trust)
     engines, rivals = split_engines(engine)

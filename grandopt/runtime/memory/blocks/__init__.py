@@ -1,0 +1,1 @@
+"""Where pools get their memory from: one file per kind."""
