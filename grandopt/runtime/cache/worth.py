@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-SAMPLES = 256
+SAMPLES = 128
 """Timed look-ups from which a level is judged."""
 PATIENCE = 4
 """Judgements in a row that a level must lose: an empty level needs time to fill."""
@@ -68,14 +68,16 @@ class Worth:
                 _log.info("cache level %s: tried again", self._name)
             return self._until is None
 
-    def looked_up(self, seconds: float, hit: bool) -> None:
-        """A timed look-up: after SAMPLES of them the level is judged."""
+    def looked_up(self, seconds: float, hit: bool) -> bool:
+        """A timed look-up: after SAMPLES of them the level is judged; whether it was just now."""
         with self._lock:
             self._samples.append(seconds)
             self._window.append(seconds)
             self._hits += hit
-            if len(self._window) >= SAMPLES:
-                self._judge()
+            if len(self._window) < SAMPLES:
+                return False
+            self._judge()
+            return True
 
     def percentiles(self, *shares: float) -> list[float | None]:
         """Look-up times in seconds, each at one share (0.5: the median) of the last samples."""

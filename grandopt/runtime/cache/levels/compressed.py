@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
@@ -32,7 +31,7 @@ class CompressedLevel(Level):
         entry = self._shelf.get(key)
         if entry is None:
             return None
-        ttl = None if entry.expires == math.inf else entry.expires - self._clock()
+        ttl = None if entry.expires is None else entry.expires - self._clock()
         return Item(key, decompress(entry.item), ttl)
 
     def put(self, key: bytes, data: bytes, ttl: float | None = None) -> tuple[Item, ...]:
