@@ -48,7 +48,8 @@ class Tier:
         start = self._clock()
         items = self.level.get_many(keys)
         each = (self._clock() - start) / len(keys)
-        if any([self.worth.looked_up(each, item is not None) for item in items]):
+        judgements = [self.worth.looked_up(each, item is not None) for item in items]
+        if any(judgements):
             self._judged()
         return items
 
