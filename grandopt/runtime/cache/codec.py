@@ -102,6 +102,14 @@ def _header(data: bytes) -> int:
     return 4 + data[2] + data[3 + data[2]]
 
 
+def contents_of(data: bytes) -> int:
+    """Where the contents of a single array or tensor begin; 0 for other values."""
+    if data[1:2] not in (b"a", b"t"):
+        return 0
+    end = _header(data)
+    return end + -end % ALIGNMENT
+
+
 def opener(data: bytes) -> Callable[[], Any]:
     """A function that gives the value of `data` anew at each call, with nothing that callers share.
 

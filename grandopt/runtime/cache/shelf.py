@@ -135,14 +135,14 @@ class Shelf(Generic[T]):
             self._report()
             self._remove(key)
             self._entries[key] = entry
-            self._bytes += size
+            self._bytes += self._taken(entry)
             self._policy.add(key)
             gone = []
             while len(self._entries) > self._most_entries or self._bytes > self._most_bytes:
                 victim = self._policy.pop()
                 assert isinstance(victim, bytes)
                 left = self._entries.pop(victim)
-                self._bytes -= left.size
+                self._bytes -= self._freed(left)
                 self._evictions += 1
                 gone.append((victim, left))
         return gone
@@ -178,6 +178,14 @@ class Shelf(Generic[T]):
                 self._bytes,
             )
 
+    def _taken(self, entry: Entry[T]) -> int:
+        """Bytes that are held because `entry` came. Called under the lock."""
+        return entry.size
+
+    def _freed(self, entry: Entry[T]) -> int:
+        """Bytes that are held no more because `entry` leaves. Called under the lock."""
+        return entry.size
+
     def _report(self) -> None:
         take = self._late.popleft
         count = len(self._late)
@@ -187,5 +195,5 @@ class Shelf(Generic[T]):
     def _remove(self, key: bytes) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._bytes -= entry.size
+            self._bytes -= self._freed(entry)
             self._policy.discard(key)
