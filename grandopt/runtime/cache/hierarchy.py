@@ -34,7 +34,8 @@ class Hierarchy:
     changes nothing in the cache; arrays are read-only.
 
     Thread safety: any thread may call any method but `close`, which comes last. Ownership: the hierarchy
-    closes its levels. `clock` gives seconds and is what levels are judged by (see Worth).
+    closes its levels. `clock` gives seconds and is what levels are judged by (see Worth): one that costs
+    more than it saves is left out for a while, unless `must_pay` is False.
     """
 
     def __init__(
@@ -42,14 +43,15 @@ class Hierarchy:
         levels: Sequence[Level],
         queue: int = QUEUE,
         clock: Callable[[], float] = time.perf_counter,
+        must_pay: bool = True,
     ) -> None:
         if not levels or not isinstance(levels[0], MemoryLevel):
             raise ConfigError("a cache hierarchy begins with a memory level")
         self._memory = levels[0]
         self._clock = clock
         self._savings = Savings()
-        self._first = FirstTier(levels[0], self._savings, clock, self._judged)
-        below = [Tier(level, self._savings, clock, self._judged) for level in levels[1:]]
+        self._first = FirstTier(levels[0], self._savings, clock, self._judged, must_pay)
+        below = [Tier(level, self._savings, clock, self._judged, must_pay) for level in levels[1:]]
         self._near = [tier for tier in below if not tier.level.blocks]
         self._far = [tier for tier in below if tier.level.blocks]
         self._writer = Writer(self._write, queue)

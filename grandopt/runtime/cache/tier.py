@@ -19,10 +19,15 @@ class Tier:
     """
 
     def __init__(
-        self, level: Level, savings: Savings, clock: Callable[[], float], judged: Callable[[], None]
+        self,
+        level: Level,
+        savings: Savings,
+        clock: Callable[[], float],
+        judged: Callable[[], None],
+        must_pay: bool = True,
     ) -> None:
         self.level = level
-        self.worth = Worth(level.name, savings, clock)
+        self.worth = Worth(level.name, savings, clock, must_pay)
         self._clock = clock
         self._judged = judged
 
@@ -71,9 +76,14 @@ class FirstTier(Tier):
     level: MemoryLevel
 
     def __init__(
-        self, level: MemoryLevel, savings: Savings, clock: Callable[[], float], judged: Callable[[], None]
+        self,
+        level: MemoryLevel,
+        savings: Savings,
+        clock: Callable[[], float],
+        judged: Callable[[], None],
+        must_pay: bool = True,
     ) -> None:
-        super().__init__(level, savings, clock, judged)
+        super().__init__(level, savings, clock, judged, must_pay)
         self._untimed = STRIDE
 
     def look_up(self, below: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -41,12 +41,16 @@ class Savings:
 class Worth:
     """Compares what a look-up in one level costs with what its hits save, and says when to leave it out.
 
-    A look-up costs its median time. It saves the level's hit rate × the cost of a computation. Thread
-    safety: any thread may call any method. `clock` gives seconds.
+    A look-up costs its median time. It saves the level's hit rate × the cost of a computation. Without
+    `must_pay` a level is never left out. Thread safety: any thread may call any method. `clock` gives
+    seconds.
     """
 
-    def __init__(self, name: str, savings: Savings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, savings: Savings, clock: Callable[[], float], must_pay: bool = True
+    ) -> None:
         self._name = name
+        self._must_pay = must_pay
         self._savings = savings
         self._clock = clock
         self._lock = threading.Lock()
@@ -93,7 +97,7 @@ class Worth:
         self._window.clear()
         self._hits = 0
         computing = self._savings.seconds
-        if computing is None or self._until is not None:
+        if computing is None or self._until is not None or not self._must_pay:
             return
         if cost <= rate * computing:
             self._lost = 0
