@@ -117,18 +117,21 @@ class Hierarchy:
         """
         if self._idle and self.skip():
             return compute()
-        check_ttl(ttl)
         value = self.get(key)
-        while value is None:
+        return self.compute_once(key, compute, ttl) if value is None else value
+
+    def compute_once(self, key: bytes, compute: Callable[[], Any], ttl: float | None = None) -> Any:
+        """`get_or_compute` of a key that was just not found."""
+        check_ttl(ttl)
+        while True:
             flight, leads = self._flights.join(key)
-            if not leads:
-                landed = flight.wait()
-                if landed is not None:
-                    return landed()
-                continue
-            with self.leading(key, flight, ttl) as lead:
-                return lead.value if lead.found else lead.computed(compute())
-        return value
+            if leads:
+                break
+            landed = flight.wait()
+            if landed is not None:
+                return landed()
+        with self.leading(key, flight, ttl) as lead:
+            return lead.value if lead.found else lead.computed(compute())
 
     def join(self, key: bytes) -> tuple[Flight, bool]:
         """The computation of `key` under way, and whether the caller leads it: then `leading` must follow."""

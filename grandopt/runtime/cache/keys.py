@@ -30,15 +30,16 @@ class InputKeys:
 
     Inputs are equal if their bytes are: -0.0 and 0.0, or two kinds of NaN, have different keys, which costs
     a computation and is never wrong. XXH3 is no defence against somebody who chooses inputs to collide; by
-    accident, two of 10^12 inputs meet with a probability of 10^-15. Thread safety: any thread may call
-    anything.
+    accident, two of 10^12 inputs meet with a probability of 10^-15. Keys that are `marked` differ from those
+    that are not. Thread safety: any thread may call anything.
     """
 
     one: Callable[[Array], bytes]
     """`key` of a single array, in as few steps as it can be done."""
 
-    def __init__(self, digest: str) -> None:
-        self._prefix = prefix_of(digest)
+    def __init__(self, digest: str, marked: str = "") -> None:
+        self.prefix = prefix_of(digest)
+        self._marked = marked
         self._heads: dict[tuple[object, ...], bytes] = {}
         self._float32: dict[tuple[int, ...], bytes] = {}
         self.one = self._maker()
@@ -55,6 +56,10 @@ class InputKeys:
             return head + _digest(b"".join(inputs))  # type: ignore[arg-type]  # arrays are buffers
         except TypeError:  # not C-contiguous
             return head + _digest(b"".join([array.tobytes() for array in inputs]))
+
+    def representative(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """The inputs whose answer stands for all inputs of this key: themselves."""
+        return inputs
 
     def _maker(self) -> Callable[[Array], bytes]:
         heads, float32, digest, general = self._float32.get, _FLOAT32, _digest, self._general
@@ -82,15 +87,15 @@ class InputKeys:
         kinds = tuple([part for array in inputs for part in (array.dtype, array.shape)])
         head = self._heads.get(kinds)
         if head is None:
-            head = self._prefix + _layout(inputs)
+            head = self.prefix + _layout(inputs, self._marked)
             if len(self._heads) < LAYOUTS:
                 self._heads[kinds] = head
         return head
 
 
-def _layout(inputs: Sequence[Array]) -> bytes:
+def _layout(inputs: Sequence[Array], marked: str) -> bytes:
     for array in inputs:
         if array.dtype.hasobject:
             raise SignatureError(f"an array of dtype {array.dtype} has no key: convert it to numbers first")
     described = ";".join(f"{array.dtype.str}{list(array.shape)}" for array in inputs)
-    return xxhash.xxh3_64_digest(described.encode())
+    return xxhash.xxh3_64_digest((described + marked).encode())

@@ -27,7 +27,7 @@ class Tier:
         must_pay: bool = True,
     ) -> None:
         self.level = level
-        self.worth = Worth(level.name, savings, clock, must_pay)
+        self.worth = Worth(f"level {level.name}", savings, clock, must_pay)
         self._clock = clock
         self._judged = judged
 

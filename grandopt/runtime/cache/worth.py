@@ -1,4 +1,4 @@
-"""Whether a cache level saves more time than it takes."""
+"""Whether a cache, or a level of one, saves more time than it takes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Worth:
         with self._lock:
             if self._until is not None and self._clock() >= self._until:
                 self._until = None
-                _log.info("cache level %s: tried again", self._name)
+                _log.info("cache %s: tried again", self._name)
             return self._until is None
 
     def looked_up(self, seconds: float, hit: bool) -> bool:
@@ -108,7 +108,7 @@ class Worth:
         self._lost = 0
         self._until = self._clock() + self._pause
         _log.warning(
-            "cache level %s: off for %.0f s, it does not pay: a look-up takes %.2f µs and saves %.2f µs "
+            "cache %s: off for %.0f s, it does not pay: a look-up takes %.2f µs and saves %.2f µs "
             "(%.1f %% hits, a computation takes %.2f µs)",
             self._name,
             self._pause,

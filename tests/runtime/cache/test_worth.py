@@ -31,7 +31,7 @@ def test_it_pays_if_hits_save_more_than_look_ups_cost(
     caplog: pytest.LogCaptureFixture, lookup: float, share: float, computing: float, on: bool
 ) -> None:
     savings = Savings()
-    worth = Worth("memory", savings, Clock())
+    worth = Worth("level memory", savings, Clock())
     savings.computed(computing)
     with caplog.at_level(logging.INFO):
         judged(worth, lookup, share)
@@ -41,7 +41,7 @@ def test_it_pays_if_hits_save_more_than_look_ups_cost(
 
 
 def test_nothing_is_judged_before_a_computation_was_seen() -> None:
-    worth = Worth("disk", Savings(), Clock())
+    worth = Worth("level disk", Savings(), Clock())
     judged(worth, 1.0, 0.0, rounds=10 * PATIENCE)
     assert worth.on
 
@@ -49,7 +49,7 @@ def test_nothing_is_judged_before_a_computation_was_seen() -> None:
 def test_one_good_spell_is_enough_to_stay() -> None:
     savings = Savings()
     savings.computed(1e-6)
-    worth = Worth("disk", savings, Clock())
+    worth = Worth("level disk", savings, Clock())
     for _ in range(5):
         judged(worth, 2e-6, 1.0, rounds=PATIENCE - 1)
         judged(worth, 0.5e-6, 1.0, rounds=1)
@@ -59,7 +59,7 @@ def test_one_good_spell_is_enough_to_stay() -> None:
 def test_it_may_try_again_after_pauses_that_grow() -> None:
     clock, savings = Clock(), Savings()
     savings.computed(1e-6)
-    worth = Worth("disk", savings, clock)
+    worth = Worth("level disk", savings, clock)
     for pause in (PAUSE, 2 * PAUSE, 4 * PAUSE):
         judged(worth, 2e-6, 1.0)
         clock.now += 0.99 * pause
