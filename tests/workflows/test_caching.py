@@ -57,7 +57,7 @@ def test_a_new_build_is_deployed(path: Path, tmp_path: Path) -> None:
     artifact = read(path)
     write(tmp_path / "same", artifact.manifest, artifact.payloads())
     assert deploy(with_cache, tmp_path / "same") == 0
-    write(tmp_path / "newer", replace(artifact.manifest, name="newer"), artifact.payloads())
+    write(tmp_path / "newer", replace(artifact.manifest, threads=2), artifact.payloads())
     assert deploy(with_cache, tmp_path / "newer") == 1
     for _ in range(2):
         with_cache(STATES[0])
