@@ -31,7 +31,7 @@ def benchmark(
         ),
     ] = None,
     suite: Annotated[
-        Literal["agents", "cache"], typer.Option("--suite", help="Engines, or the cache's eviction policies.")
+        Literal["agents", "cache"], typer.Option("--suite", help="Engines, or the cache.")
     ] = "agents",
     config: options.Config = None,
     agent: options.Agents = None,
@@ -44,7 +44,9 @@ def benchmark(
     budget: Annotated[
         float | None,
         typer.Option(
-            "--budget", metavar="SECONDS", help="Time to build each agent's candidates.  [default: 300]"
+            "--budget",
+            metavar="SECONDS",
+            help="Time to build each agent's candidates (300), or for the cache's look-ups (5).",
         ),
     ] = None,
     operators: Annotated[
@@ -73,6 +75,9 @@ def benchmark(
     torch.compile, ONNX Runtime's plain run, and ExecuTorch where --rival says where it is. Agents named null
     and nature_cnn are networks to compare engines with. Artifacts are measured beside each other.
 
+    The suite cache shows what look-ups cost beside other caches that are installed (cachetools, cachebox,
+    theine), and the hit ratios of the eviction policies on traces.
+
     \b
     Example:
       grandopt benchmark ppo-LunarLander-v2.zip --operators
@@ -85,7 +90,7 @@ def benchmark(
     if suite == "cache":
         from grandopt.cli.benchmark_cache import benchmark_cache
 
-        benchmark_cache([str(path) for path in paths or []], terminal)
+        benchmark_cache([str(path) for path in paths or []], terminal, budget)
         return ExitCode.DONE
     reading = Reading(key, network, input, vecnormalize, trust)
     engines, rivals = split_engines(engine)

@@ -78,5 +78,10 @@ class CompressedLevel(Level):
     def clear(self) -> None:
         self._shelf.discard_prefix(b"")
 
+    def content_bytes(self) -> int:
+        """Bytes held for values, without those that entries take for themselves."""
+        counts = self._shelf.counts()
+        return counts.bytes - ENTRY_BYTES * counts.entries
+
     def counts(self) -> LevelCounts:
         return LevelCounts(*self._shelf.counts())
