@@ -24,6 +24,7 @@ profile: aggressive      # basic, standard, aggressive or maximum
 # seed: 0                # of every random choice
 # output: .              # where artifacts/ and reports/ go
 # strict: false          # true: exit with 1 when a target is missed
+# cache: {folder: kept}  # of served answers (grandopt.cached); configs/cache.yaml shows all of it
 
 agents:
   # The built-in reference agents, with seeded weights. Replace them by your own.
