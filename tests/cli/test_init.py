@@ -45,6 +45,7 @@ def test_every_commented_example_is_valid(tmp_path: Path) -> None:
         "seed",
         "output",
         "strict",
+        "cache",
         "agents",
     }
 
