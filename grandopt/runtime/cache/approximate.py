@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from grandopt.errors import ConfigError
+from grandopt.errors import ConfigError, SignatureError
 from grandopt.runtime.cache.keys import InputKeys
 from grandopt.signature import Array, Signature, TensorSpec
 
@@ -20,7 +20,7 @@ class ApproximateKeys(InputKeys):
     which of them came first, and each feature is off by half of its step at most. Steps are per input name:
     one, or one per feature in row-major order; features with a step of 0, and NaN and infinity, are as they
     are. Raises ConfigError for a name that is no input, an input of whole numbers, and a wrong number of
-    steps.
+    steps. Making a key raises SignatureError for an array without the input's features.
     """
 
     def __init__(self, digest: str, signature: Signature, steps: Steps) -> None:
@@ -64,6 +64,8 @@ def _per_feature(spec: TensorSpec, step: float | Sequence[float]) -> Array:
 def _rounded(array: Array, step: Array) -> Array:
     if not step.ndim and not step:
         return array
+    if step.ndim and array.shape[-step.ndim :] != step.shape:
+        raise SignatureError(f"an input has features {list(step.shape)}, got an array {list(array.shape)}")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         multiples = np.rint(array / step) * step + 0.0  # without negative zeros
     # Also where a number is so large that it has no multiple.

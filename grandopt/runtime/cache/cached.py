@@ -20,6 +20,11 @@ from grandopt.runtime.cache.worth import Savings, Worth
 from grandopt.runtime.executors.base import Executor, as_arrays, as_given
 from grandopt.signature import Array
 
+CLOSE = 20.0
+"""An agent that takes less than so many look-ups is asked now and then, to know better how many."""
+SELDOM = 4
+"""Of the timed look-ups, one in so many is compared with the agent."""
+
 
 @dataclass(frozen=True)
 class _Version:
@@ -65,7 +70,8 @@ class CachedPolicy(Executor):
         self._worth = Worth(f"of {name}", self._savings, clock, must_pay)
         self._single = len(policy.signature.inputs) == 1
         self._until_timed = STRIDE
-        self._on = True
+        self._must_pay, self._until_compared = must_pay, 0
+        self._on, self._close = True, False
 
     @property
     def on(self) -> bool:
@@ -81,6 +87,9 @@ class CachedPolicy(Executor):
 
     def __call__(self, *observation: Any) -> Any:
         version = self._version
+        if not self._on and self._until_timed > 1:
+            self._until_timed -= 1
+            return version.policy(*observation)
         if len(observation) == 1 and type(observation[0]) is np.ndarray and self._single:
             # The array as it was given is the key: a hit needs no checks and no conversions.
             array = observation[0]
@@ -90,18 +99,16 @@ class CachedPolicy(Executor):
                 value = self._cache.get(key)
                 if value is not None:
                     return value
-                return self._cache.compute_once(key, partial(self._checked, version, array), self._ttl)
+                return self._missed(key, partial(version.policy, *version.keys.representative((array,))))
             if self._asks():
-                return self._answer(version.keys.one, array, partial(self._checked, version, array))
-        elif self._on or self._until_timed <= 1:
-            arrays, batched, tensors = as_arrays(self.signature, observation)
-            results = self.run(arrays)
-            if tensors:  # which know no read-only memory
-                results = tuple([np.array(result) for result in results])
-            return as_given(results, batched, tensors)
-        else:
-            self._until_timed -= 1
-        return version.policy(*observation)
+                given = version.keys.representative(observation)
+                return self._answer(version.keys.one, array, partial(version.policy, *given))
+            return version.policy(*observation)
+        arrays, batched, tensors = as_arrays(self.signature, observation)
+        results = self.run(arrays)
+        if tensors:  # which know no read-only memory
+            results = tuple([np.array(result) for result in results])
+        return as_given(results, batched, tensors)
 
     def deploy(self, policy: Executor, keys: InputKeys) -> int:
         """Answer with a new version of the agent from now on, and remove all that the old one said.
@@ -143,19 +150,37 @@ class CachedPolicy(Executor):
             start = self._clock()
             key = key_of(given)
             value = self._cache.get(key)
-            self._worth.looked_up(self._clock() - start, value is not None)
+            seconds = self._clock() - start
+            self._compare(seconds, compute)
+            self._worth.looked_up(seconds, value is not None)
             self._on = self._worth.on
-        return self._cache.compute_once(key, compute, self._ttl) if value is None else value
+        return self._missed(key, compute) if value is None else value
+
+    def _missed(self, key: bytes, compute: Callable[[], Any]) -> Any:
+        if not self._close:
+            compute = partial(self._timed, compute)
+        return self._cache.compute_once(key, compute, self._ttl)
+
+    def _compare(self, seconds: float, compute: Callable[[], Any]) -> None:
+        """Ask the agent itself now and then, where it may be as fast as the look-up that took `seconds`.
+
+        Its calls after misses would not do: they find the processor's caches full of other things, as they
+        do not without a cache.
+        """
+        computing = self._savings.seconds
+        self._close = computing is not None and computing <= CLOSE * seconds
+        self._until_compared -= 1
+        if self._close and self._must_pay and self._until_compared <= 0:
+            self._until_compared = SELDOM
+            compute()
+            self._timed(compute)
+
+    def _timed(self, compute: Callable[[], Any]) -> Any:
+        start = self._clock()
+        value = compute()
+        self._savings.computed(self._clock() - start)
+        return value
 
     def _asked(self, version: _Version, inputs: Sequence[Array]) -> Any:
-        start = self._clock()
         results = version.policy.run(version.keys.representative(inputs))
-        self._savings.computed(self._clock() - start)
         return results[0] if len(results) == 1 else results
-
-    def _checked(self, version: _Version, array: Array) -> Any:
-        start = self._clock()
-        arrays, batched = self.signature.prepare((array,))
-        results = as_given(version.policy.run(version.keys.representative(arrays)), batched, False)
-        self._savings.computed(self._clock() - start)
-        return results

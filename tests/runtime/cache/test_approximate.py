@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from grandopt.errors import ConfigError
+from grandopt.errors import ConfigError, SignatureError
 from grandopt.runtime.cache.approximate import ApproximateKeys
 from grandopt.runtime.cache.cached import CachedPolicy
 from grandopt.runtime.cache.hierarchy import Hierarchy
@@ -73,6 +73,16 @@ def test_an_answer_does_not_depend_on_who_came_first() -> None:
             for value in order:
                 assert policy(np.float32([value, 1])).tolist() == [10.0]
                 assert policy.run([np.float32([[value, 1]])])[0].tolist() == [[10.0]]
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (2, 1), (1, 2, 1)])
+def test_arrays_without_the_features_are_refused(shape: tuple[int, ...]) -> None:
+    agent = FakeExecutor(SINGLE, lambda inputs: (inputs[0][:, :1].copy(),))
+    with Hierarchy([MemoryLevel(LRU(), 10, 1 << 20)]) as cache:
+        policy = CachedPolicy(agent, ApproximateKeys("a", SINGLE, {"price": [0.5, 0.1]}), cache)
+        with pytest.raises(SignatureError, match="features"):
+            policy(np.zeros(shape, np.float32))
+    assert agent.calls == 0
 
 
 @pytest.mark.parametrize(
