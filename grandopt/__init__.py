@@ -16,8 +16,9 @@ from grandopt.errors import GrandoptError
 if TYPE_CHECKING:
     from grandopt.runtime.loader import load
     from grandopt.workflows.api import Optimized, optimize
+    from grandopt.workflows.caching import cached
 
-__all__ = ["GrandoptError", "Optimized", "load", "optimize"]
+__all__ = ["GrandoptError", "Optimized", "cached", "load", "optimize"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +28,10 @@ def __getattr__(name: str) -> Any:
             from grandopt.runtime.loader import load
 
             return load
+        case "cached":
+            from grandopt.workflows.caching import cached
+
+            return cached
         case "optimize" | "Optimized":
             from grandopt.workflows import api
 

@@ -45,7 +45,9 @@ def benchmark(
     budget: Annotated[
         float | None,
         typer.Option(
-            "--budget", metavar="SECONDS", help="Time to build each agent's candidates.  [default: 300]"
+            "--budget",
+            metavar="SECONDS",
+            help="Time to build each agent's candidates (300), or for the cache's look-ups (5).",
         ),
     ] = None,
     operators: Annotated[
@@ -74,6 +76,9 @@ def benchmark(
     torch.compile, ONNX Runtime's plain run, and ExecuTorch where --rival says where it is. Agents named null
     and nature_cnn are networks to compare engines with. Artifacts are measured beside each other.
 
+    The suite cache shows what look-ups cost beside other caches that are installed (cachetools, cachebox,
+    theine), and the hit ratios of the eviction policies on traces.
+
     \b
     Example:
       grandopt benchmark ppo-LunarLander-v2.zip --operators
@@ -87,7 +92,7 @@ def benchmark(
     if suite == "cache":
         from grandopt.cli.benchmark_cache import benchmark_cache
 
-        benchmark_cache([str(path) for path in paths or []], terminal)
+        benchmark_cache([str(path) for path in paths or []], terminal, budget)
         return ExitCode.DONE
     if suite == "memory":
         from grandopt.cli.benchmark_memory import benchmark_memory

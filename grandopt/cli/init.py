@@ -28,6 +28,7 @@ profile: aggressive      # basic, standard, aggressive or maximum
 #   max_regression: 5%   # of the median latency
 #   limits: {p99: 20%, memory: 10%, size: 5%, accuracy: 2%, cold_start: 20%, instructions: 1%}
 #   agents: {decision_gate: {p50: 3%}}
+# cache: {folder: kept}  # of served answers (grandopt.cached); configs/cache.yaml shows all of it
 
 agents:
   # The built-in reference agents, with seeded weights. Replace them by your own.

@@ -17,6 +17,7 @@ from grandopt.config.profiles import DEFAULT_PROFILE, PROFILES
 from grandopt.config.schema import (
     STORE_LIMIT_MB,
     AgentConfig,
+    CacheConfig,
     EngineName,
     FileConfig,
     Job,
@@ -181,7 +182,10 @@ def _anchored(config: FileConfig, folder: Path) -> FileConfig:
                 changes[field] = folder / value
         agents[name] = agent.model_copy(update=changes)
     output = None if config.output is None else folder / config.output
-    return config.model_copy(update={"agents": agents, "output": output})
+    cache = config.cache
+    if cache.folder is not None:
+        cache = cache.model_copy(update={"folder": folder / cache.folder})
+    return config.model_copy(update={"agents": agents, "output": output, "cache": cache})
 
 
 def _first_problem(path: Path, root: yaml.Node | None, error: ValidationError) -> str:
@@ -191,6 +195,8 @@ def _first_problem(path: Path, root: yaml.Node | None, error: ValidationError) -
     field = ".".join(str(part) for part in place) or "file"
     if problem["type"] == "extra_forbidden":
         fields = AgentConfig.model_fields if len(place) == 3 and place[0] == "agents" else None
+        if len(place) == 2 and place[0] == "cache":
+            fields = CacheConfig.model_fields
         known = fields or (FileConfig.model_fields if len(place) == 1 else {})
         hint = nearest(str(place[-1]), known) if known else ""
         return f"{path}:{line}: {field}: unknown field{hint}"

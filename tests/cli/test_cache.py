@@ -60,22 +60,32 @@ def test_the_limit_of_a_folder_outlives_a_look_at_it(tmp_path: Path) -> None:
     assert limit == (1 << 24,)
 
 
-def test_policies_are_shown_side_by_side(grandopt: Grandopt, tmp_path: Path) -> None:
+def test_policies_and_look_ups_are_shown_side_by_side(grandopt: Grandopt, tmp_path: Path) -> None:
     trace = tmp_path / "small.trace.gz"
     trace.write_bytes(gzip.compress(b"1\n2\n1\n3\n1\n2\n"))
-    rows = json.loads(grandopt("benchmark", "--suite", "cache", f"{trace}@2", trace, "--json").stdout)
+    suite = ("benchmark", "--suite", "cache", "--budget", "0.1")
+    shown = json.loads(grandopt(*suite, f"{trace}@2", trace, "--json").stdout)
+    rows = shown["policies"]
     assert [(row["entries"], row["requests"]) for row in rows] == [(2, 6), (500, 6), (1000, 6)]
     assert rows[0]["hits"]["lru"] == 2
     assert rows[1]["hits"] == {"lru": 3, "lfu": 3, "adaptive": 3}
-    table = grandopt("benchmark", "--suite", "cache", f"{trace}@2").stdout
+    lookups = {row["cache"]: row for row in shown["lookups"]}
+    assert lookups["grandopt memory, lru"]["seconds"] > 0
+    assert lookups["diskcache"]["seconds"] > 0
+    for name in ("cachetools, lru", "cachebox, lru", "theine", "redis-py GET"):
+        row = lookups[name]
+        assert row["seconds"] or row["note"] in ("not installed", "redis-server not found")
+    assert shown["compression"] >= 6
+    table = grandopt(*suite, f"{trace}@2").stdout
     assert "small.trace.gz" in table
     assert "33.33" in table
+    assert "a hit, with its key" in table
+    assert max(map(len, table.splitlines())) <= 80
 
 
 def test_bad_traces_are_one_error(grandopt: Grandopt, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no trace\n")
     for arguments, message in (
-        ([], "name at least one file"),
         (["absent"], "cannot be read as a trace"),
         (["text"], "neither text nor integers"),
         (["text@none"], "no number of entries"),

@@ -46,6 +46,7 @@ def test_every_commented_example_is_valid(tmp_path: Path) -> None:
         "output",
         "strict",
         "compare",
+        "cache",
         "agents",
     }
 

@@ -40,6 +40,32 @@ def test_it_holds_what_was_added_and_has_not_left(
 
 
 @every_policy
+@given(keys=st.lists(st.integers(0, 30), max_size=200), late=st.integers(1, 20))
+def test_hits_told_in_batches_or_at_once_give_the_same_order(
+    make: Callable[[], Policy], keys: list[int], late: int
+) -> None:
+    """One policy hears of each hit, one of batches, and one without the lock if it can."""
+    alone, batched, touched = make(), make(), make()
+    waiting, held, victims = list[int](), set[int](), list[list[object]]([[], [], []])
+    for key in keys:
+        if key in held:
+            alone.hit(key)
+            waiting.append(key)
+            (touched.touch or touched.hit)(key)
+        if key not in held or len(waiting) == late:
+            batched.hits(waiting)
+            waiting.clear()
+        if key not in held:
+            held.add(key)
+            for place, policy in enumerate((alone, batched, touched)):
+                policy.add(key)
+                if len(held) > 12:
+                    victims[place].append(policy.pop())
+            held -= set(victims[0])
+    assert victims[0] == victims[1] == victims[2]
+
+
+@every_policy
 def test_an_empty_policy_has_no_victim(make: Callable[[], Policy]) -> None:
     policy = make()
     with pytest.raises(KeyError):

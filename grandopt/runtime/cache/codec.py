@@ -19,6 +19,7 @@ import importlib
 import struct
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -101,24 +102,40 @@ def _header(data: bytes) -> int:
     return 4 + data[2] + data[3 + data[2]]
 
 
+def contents_of(data: bytes) -> int:
+    """Where the contents of a single array or tensor begin; 0 for other values."""
+    if data[1:2] not in (b"a", b"t"):
+        return 0
+    end = _header(data)
+    return end + -end % ALIGNMENT
+
+
 def opener(data: bytes) -> Callable[[], Any]:
     """A function that gives the value of `data` anew at each call, with nothing that callers share.
 
-    For a single array, which is what agents answer, a call makes one view and reads nothing. Raises
+    For arrays, scalars and tuples of them, which is what agents answer, a call reads no byte. Raises
     CacheError as `decode` does.
     """
-    value = decode(data)
+    return _handing_out(decode(data)) or partial(decode, data)
+
+
+def _handing_out(value: Any) -> Callable[[], Any] | None:
+    """What gives `value` to one caller after another; None if only decoding it again will do."""
     if type(value) is np.ndarray:
-        # Contents come last. Each view has the bytes for its base: no array in between could be changed.
-        view: Callable[..., Any] = np.ndarray
-        return partial(view, value.shape, value.dtype, data, len(data) - value.nbytes)
+        # What views get for their base is never the array they were made of, but one before it: whatever a
+        # caller does to a view or to its base, the next view is as it should be.
+        return value.view().view
     if isinstance(value, (*_WRITERS, np.generic)):
-        return partial(_same, value)
-    return partial(decode, data)
+        return repeat(value).__next__  # a call of no Python function
+    if type(value) is tuple:
+        items = [_handing_out(item) for item in value]
+        if None not in items:
+            return partial(_each, [item for item in items if item is not None])
+    return None
 
 
-def _same(value: Any) -> Any:
-    return value
+def _each(items: list[Callable[[], Any]]) -> tuple[Any, ...]:
+    return tuple([item() for item in items])
 
 
 def _write(out: bytearray, value: Any, place: str, depth: int) -> None:

@@ -14,13 +14,12 @@ from grandopt.runtime.cache.flights import Flight, Flights, Open
 from grandopt.runtime.cache.lead import Lead
 from grandopt.runtime.cache.levels.base import Item, Level, check_ttl
 from grandopt.runtime.cache.levels.memory import MemoryLevel, Ready
+from grandopt.runtime.cache.lookup import STRIDE
 from grandopt.runtime.cache.stats import CacheStats
-from grandopt.runtime.cache.tier import Tier
+from grandopt.runtime.cache.tier import FirstTier, Tier
 from grandopt.runtime.cache.worth import Savings
 from grandopt.runtime.cache.writer import Writer
 
-STRIDE = 61
-"""Of so many look-ups in memory one is timed. A prime: what repeats itself is not always met at one place."""
 QUEUE = 4096
 """Values that wait to be written to disk and network, at most."""
 
@@ -35,7 +34,8 @@ class Hierarchy:
     changes nothing in the cache; arrays are read-only.
 
     Thread safety: any thread may call any method but `close`, which comes last. Ownership: the hierarchy
-    closes its levels. `clock` gives seconds and is what levels are judged by (see Worth).
+    closes its levels. `clock` gives seconds and is what levels are judged by (see Worth): one that costs
+    more than it saves is left out for a while, unless `must_pay` is False.
     """
 
     def __init__(
@@ -43,22 +43,29 @@ class Hierarchy:
         levels: Sequence[Level],
         queue: int = QUEUE,
         clock: Callable[[], float] = time.perf_counter,
+        must_pay: bool = True,
     ) -> None:
         if not levels or not isinstance(levels[0], MemoryLevel):
             raise ConfigError("a cache hierarchy begins with a memory level")
         self._memory = levels[0]
-        self._value = levels[0].value
         self._clock = clock
         self._savings = Savings()
-        self._first, *below = (Tier(level, self._savings, clock) for level in levels)
+        self._first = FirstTier(levels[0], self._savings, clock, self._judged, must_pay)
+        below = [Tier(level, self._savings, clock, self._judged, must_pay) for level in levels[1:]]
         self._near = [tier for tier in below if not tier.level.blocks]
         self._far = [tier for tier in below if tier.level.blocks]
         self._writer = Writer(self._write, queue)
         self._flights = Flights()
-        self._tiers = (self._first, *self._near, *self._far)
-        self._until_timed = STRIDE
+        self._tiers: tuple[Tier, ...] = (self._first, *self._near, *self._far)
         self._idle = False
+        self._skipped = STRIDE
         self._invalidations = self._computed = 0
+        self._find = self._first.look_up(self._below_all)
+        self._find_near = self._first.look_up(self._below_near)
+        self.get: Callable[[bytes], Any] = self._find
+        """The value of a key; None when there is none."""
+        self.get_near: Callable[[bytes], Any] = self._find_near
+        """`get` in the levels that never block."""
 
     @property
     def idle(self) -> bool:
@@ -69,26 +76,6 @@ class Hierarchy:
     def blocks(self) -> bool:
         """Whether a look-up may wait for a disk or a network."""
         return bool(self._far)
-
-    def get(self, key: bytes) -> Any:
-        """The value of `key`; None when there is none."""
-        # A hit in memory takes a microsecond: no call is made for it that could be done without.
-        if self._until_timed > 1:
-            self._until_timed -= 1
-            value = self._value(key)
-            if value is not None:
-                return value
-            value = self._below(self._near, key) if self._near else None
-        else:
-            value = self.get_near(key)
-        return self.get_far(key) if value is None and self._far else value
-
-    def get_near(self, key: bytes) -> Any:
-        """`get` in the levels that never block."""
-        # Threads that count at once lose a step, which moves a sample and does no harm.
-        self._until_timed -= 1
-        value = self._timed(key) if self._until_timed <= 0 else self._value(key)
-        return self._below(self._near, key) if value is None and self._near else value
 
     def get_far(self, key: bytes) -> Any:
         """`get` in the levels that may block."""
@@ -128,21 +115,23 @@ class Hierarchy:
         CacheError when `compute` waits for itself, else as `put` does. While no level pays, each caller gets
         what its `compute` returns, as it is.
         """
-        if self._idle and self._until_timed > 1:
-            self._until_timed -= 1
+        if self._idle and self.skip():
             return compute()
-        check_ttl(ttl)
         value = self.get(key)
-        while value is None:
+        return self.compute_once(key, compute, ttl) if value is None else value
+
+    def compute_once(self, key: bytes, compute: Callable[[], Any], ttl: float | None = None) -> Any:
+        """`get_or_compute` of a key that was just not found."""
+        check_ttl(ttl)
+        while True:
             flight, leads = self._flights.join(key)
-            if not leads:
-                landed = flight.wait()
-                if landed is not None:
-                    return landed()
-                continue
-            with self.leading(key, flight, ttl) as lead:
-                return lead.value if lead.found else lead.computed(compute())
-        return value
+            if leads:
+                break
+            landed = flight.wait()
+            if landed is not None:
+                return landed()
+        with self.leading(key, flight, ttl) as lead:
+            return lead.value if lead.found else lead.computed(compute())
 
     def join(self, key: bytes) -> tuple[Flight, bool]:
         """The computation of `key` under way, and whether the caller leads it: then `leading` must follow."""
@@ -215,19 +204,37 @@ class Hierarchy:
         """The clock's time."""
         return self._clock()
 
-    def _timed(self, key: bytes) -> Any:
-        """A look-up in memory that counts for its judgement."""
-        self._until_timed = STRIDE
-        worth = self._first.worth
+    def skip(self) -> bool:
+        """Whether the next computation can be made without asking; now and then it cannot."""
+        self._skipped -= 1
+        if self._skipped > 0:
+            return self._idle
+        self._judged()
+        return self._idle
+
+    def _judged(self) -> None:
+        """Act on what the levels' look-ups were found to be worth."""
+        self._skipped = STRIDE
         self._idle = not any(tier.on for tier in self._tiers)
-        if not worth.on:
-            self._value = _no_value
-            return None
-        self._value = self._memory.value
-        start = self._clock()
-        value = self._memory.value(key)
-        worth.looked_up(self._clock() - start, value is not None)
-        return value
+        self.get = self._find if self._first.on else self._without_memory
+        self.get_near = self._find_near if self._first.on else self._near_without_memory
+
+    def _without_memory(self, key: bytes) -> Any:
+        if self.skip() or not self._first.on:
+            return self._below_all(key)
+        return self._find(key)
+
+    def _near_without_memory(self, key: bytes) -> Any:
+        if self.skip() or not self._first.on:
+            return self._below_near(key)
+        return self._find_near(key)
+
+    def _below_all(self, key: bytes) -> Any:
+        value = self._below(self._near, key) if self._near else None
+        return self._below(self._far, key) if value is None and self._far else value
+
+    def _below_near(self, key: bytes) -> Any:
+        return self._below(self._near, key) if self._near else None
 
     def _below(self, tiers: Sequence[Tier], key: bytes) -> Any:
         start = self._invalidations
@@ -275,8 +282,4 @@ def _ready(value: Any) -> Ready:
 
 
 def _nothing() -> None:
-    return None
-
-
-def _no_value(key: bytes) -> None:
     return None

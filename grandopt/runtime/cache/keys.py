@@ -11,10 +11,12 @@ import xxhash
 from grandopt.errors import SignatureError
 from grandopt.signature import Array
 
-_FLOAT32 = np.dtype(np.float32)
-_digest: Callable[[Any, int], bytes] = xxhash.xxh3_128_digest  # arrays are buffers, typed so from 3.12 on
 PREFIX_BYTES = 16
 """Bytes at the start of a key that name the artifact."""
+LAYOUTS = 1024
+"""Dtypes and shapes whose part of the key is remembered, at most."""
+_FLOAT32 = np.dtype(np.float32)
+_digest: Callable[[Any], bytes] = xxhash.xxh3_128_digest  # arrays are buffers, typed so from 3.12 on
 
 
 def prefix_of(digest: str) -> bytes:
@@ -23,49 +25,77 @@ def prefix_of(digest: str) -> bytes:
 
 
 class InputKeys:
-    """Makes the keys of one artifact: its prefix, then 128 bits over dtypes, shapes and bytes of the inputs.
+    """Makes the keys of one artifact: its prefix, 64 bits of the inputs' dtypes and shapes, and 128 bits of
+    their bytes.
 
     Inputs are equal if their bytes are: -0.0 and 0.0, or two kinds of NaN, have different keys, which costs
     a computation and is never wrong. XXH3 is no defence against somebody who chooses inputs to collide; by
-    accident, two of 10^12 inputs meet with a probability of 10^-15. Thread safety: any thread may call `key`.
+    accident, two of 10^12 inputs meet with a probability of 10^-15. Keys that are `marked` differ from those
+    that are not. Thread safety: any thread may call anything.
     """
 
-    def __init__(self, digest: str) -> None:
-        self._prefix = prefix_of(digest)
-        self._seeds: dict[tuple[object, ...], int] = {}
-        self._float32: dict[tuple[int, ...], int] = {}
+    one: Callable[[Array], bytes]
+    """`key` of a single array, in as few steps as it can be done."""
+
+    def __init__(self, digest: str, marked: str = "") -> None:
+        self.prefix = prefix_of(digest)
+        self._marked = marked
+        self._heads: dict[tuple[object, ...], bytes] = {}
+        self._float32: dict[tuple[int, ...], bytes] = {}
+        self.one = self._maker()
 
     def key(self, inputs: Sequence[Array]) -> bytes:
         """The key of one call's input arrays; those that are not C-contiguous are copied first.
 
         Raises SignatureError for arrays of Python objects, whose bytes say nothing of their values.
         """
-        if len(inputs) == 1 and inputs[0].dtype is _FLOAT32:  # hashing a dtype costs as much as all the rest
-            seed = self._float32.get(inputs[0].shape)
-            if seed is not None:
-                try:
-                    return self._prefix + _digest(inputs[0], seed)
-                except ValueError:  # not C-contiguous
-                    return self._general(inputs)
-        return self._general(inputs)
+        if len(inputs) == 1:
+            return self.one(inputs[0])
+        head = self._head(inputs)
+        try:
+            return head + _digest(b"".join(inputs))  # type: ignore[arg-type]  # arrays are buffers
+        except TypeError:  # not C-contiguous
+            return head + _digest(b"".join([array.tobytes() for array in inputs]))
 
-    def _general(self, inputs: Sequence[Array]) -> bytes:
-        kinds = tuple(part for array in inputs for part in (array.dtype, array.shape))
-        seed = self._seeds.get(kinds)
-        if seed is None:
-            seed = self._seeds[kinds] = _seed(inputs)
-            if kinds[:1] == (_FLOAT32,) and len(inputs) == 1:
-                self._float32[inputs[0].shape] = seed
-        state = xxhash.xxh3_128(seed=seed)
-        for array in inputs:
-            state.update(np.ascontiguousarray(array).data)
-        return self._prefix + state.digest()
+    def representative(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """The inputs whose answer stands for all inputs of this key: themselves."""
+        return inputs
+
+    def _maker(self) -> Callable[[Array], bytes]:
+        heads, float32, digest, general = self._float32.get, _FLOAT32, _digest, self._general
+
+        def one(array: Array) -> bytes:
+            if array.dtype is float32:  # hashing a dtype costs as much as all the rest
+                head = heads(array.shape)
+                if head is not None:
+                    try:
+                        return head + digest(array)
+                    except ValueError:  # not C-contiguous
+                        return head + digest(array.tobytes())
+            return general(array)
+
+        return one
+
+    def _general(self, array: Array) -> bytes:
+        head = self._head((array,))
+        if array.dtype is _FLOAT32 and len(self._float32) < LAYOUTS:
+            self._float32[array.shape] = head
+        return head + _digest(array.tobytes())
+
+    def _head(self, inputs: Sequence[Array]) -> bytes:
+        """The prefix, and what differs for other dtypes (with their byte order) and shapes."""
+        kinds = tuple([part for array in inputs for part in (array.dtype, array.shape)])
+        head = self._heads.get(kinds)
+        if head is None:
+            head = self.prefix + _layout(inputs, self._marked)
+            if len(self._heads) < LAYOUTS:
+                self._heads[kinds] = head
+        return head
 
 
-def _seed(inputs: Sequence[Array]) -> int:
-    """64 bits that differ for other dtypes (with their byte order) and shapes."""
+def _layout(inputs: Sequence[Array], marked: str) -> bytes:
     for array in inputs:
         if array.dtype.hasobject:
             raise SignatureError(f"an array of dtype {array.dtype} has no key: convert it to numbers first")
     described = ";".join(f"{array.dtype.str}{list(array.shape)}" for array in inputs)
-    return int(xxhash.xxh3_64_intdigest(described.encode()))
+    return xxhash.xxh3_64_digest((described + marked).encode())

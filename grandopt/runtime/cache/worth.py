@@ -1,4 +1,4 @@
-"""Whether a cache level saves more time than it takes."""
+"""Whether a cache, or a level of one, saves more time than it takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-SAMPLES = 256
+SAMPLES = 128
 """Timed look-ups from which a level is judged."""
 PATIENCE = 4
 """Judgements in a row that a level must lose: an empty level needs time to fill."""
@@ -41,12 +41,16 @@ class Savings:
 class Worth:
     """Compares what a look-up in one level costs with what its hits save, and says when to leave it out.
 
-    A look-up costs its median time. It saves the level's hit rate × the cost of a computation. Thread
-    safety: any thread may call any method. `clock` gives seconds.
+    A look-up costs its median time. It saves the level's hit rate × the cost of a computation. Without
+    `must_pay` a level is never left out. Thread safety: any thread may call any method. `clock` gives
+    seconds.
     """
 
-    def __init__(self, name: str, savings: Savings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, savings: Savings, clock: Callable[[], float], must_pay: bool = True
+    ) -> None:
         self._name = name
+        self._must_pay = must_pay
         self._savings = savings
         self._clock = clock
         self._lock = threading.Lock()
@@ -65,17 +69,19 @@ class Worth:
         with self._lock:
             if self._until is not None and self._clock() >= self._until:
                 self._until = None
-                _log.info("cache level %s: tried again", self._name)
+                _log.info("cache %s: tried again", self._name)
             return self._until is None
 
-    def looked_up(self, seconds: float, hit: bool) -> None:
-        """A timed look-up: after SAMPLES of them the level is judged."""
+    def looked_up(self, seconds: float, hit: bool) -> bool:
+        """A timed look-up: after SAMPLES of them the level is judged; whether it was just now."""
         with self._lock:
             self._samples.append(seconds)
             self._window.append(seconds)
             self._hits += hit
-            if len(self._window) >= SAMPLES:
-                self._judge()
+            if len(self._window) < SAMPLES:
+                return False
+            self._judge()
+            return True
 
     def percentiles(self, *shares: float) -> list[float | None]:
         """Look-up times in seconds, each at one share (0.5: the median) of the last samples."""
@@ -91,7 +97,7 @@ class Worth:
         self._window.clear()
         self._hits = 0
         computing = self._savings.seconds
-        if computing is None or self._until is not None:
+        if computing is None or self._until is not None or not self._must_pay:
             return
         if cost <= rate * computing:
             self._lost = 0
@@ -102,7 +108,7 @@ class Worth:
         self._lost = 0
         self._until = self._clock() + self._pause
         _log.warning(
-            "cache level %s: off for %.0f s, it does not pay: a look-up takes %.2f µs and saves %.2f µs "
+            "cache %s: off for %.0f s, it does not pay: a look-up takes %.2f µs and saves %.2f µs "
             "(%.1f %% hits, a computation takes %.2f µs)",
             self._name,
             self._pause,

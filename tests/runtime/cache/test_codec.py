@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
 from grandopt.errors import CacheError
-from grandopt.runtime.cache.codec import decode, encode
+from grandopt.runtime.cache.codec import decode, encode, opener
 
 scalars = st.one_of(
     st.none(),
@@ -145,3 +145,26 @@ def test_endless_nesting_is_refused() -> None:
     nested.append(nested)
     with pytest.raises(CacheError, match="containers within each other"):
         encode(nested)
+
+
+def assert_same(value: Any, other: Any) -> None:
+    """Equal in type and bits, through tuples."""
+    assert type(value) is type(other)
+    if isinstance(value, tuple):
+        assert len(value) == len(other)
+        for one, two in zip(value, other, strict=True):
+            assert_same(one, two)
+    else:
+        assert encode(value) == encode(other)
+
+
+@given(st.recursive(scalars | any_array, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=6))
+def test_an_opener_gives_each_caller_the_value(value: Any) -> None:
+    hand_out = opener(encode(value))
+    first, second = hand_out(), hand_out()
+    assert_same(first, decode(encode(value)))
+    assert_same(second, first)
+    if isinstance(value, tuple):
+        arrays = [item for item in first if isinstance(item, np.ndarray)]
+        others = [item for item in second if isinstance(item, np.ndarray)]
+        assert not any(one is two for one, two in zip(arrays, others, strict=True))

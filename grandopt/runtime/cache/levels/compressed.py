@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
-from grandopt.runtime.cache.compression import compress, decompress
 from grandopt.runtime.cache.levels.base import Item, Level, LevelCounts
+from grandopt.runtime.cache.packing import Packed, Packer, unpack
 from grandopt.runtime.cache.policies.base import Policy
-from grandopt.runtime.cache.shelf import Shelf
+from grandopt.runtime.cache.shelf import ENTRY_BYTES, Entry, Shelf
+
+
+class PackedShelf(Shelf[Packed]):
+    """Counts the bytes of a value as long as its entry, or one that leans on it, is there."""
+
+    def _taken(self, entry: Entry[Packed]) -> int:
+        return ENTRY_BYTES + _used(entry.item)
+
+    def _freed(self, entry: Entry[Packed]) -> int:
+        return ENTRY_BYTES + _left(entry.item)
+
+
+def _used(packed: Packed) -> int:
+    """Note a user; the bytes that are held for it from now on."""
+    packed.users += 1
+    if packed.users > 1:
+        return 0
+    return len(packed.data) + (0 if packed.base is None else _used(packed.base))
+
+
+def _left(packed: Packed) -> int:
+    """Note that a user is gone; the bytes that are held no more."""
+    packed.users -= 1
+    if packed.users:
+        return 0
+    return len(packed.data) + (0 if packed.base is None else _left(packed.base))
 
 
 class CompressedLevel(Level):
@@ -25,19 +50,20 @@ class CompressedLevel(Level):
     def __init__(
         self, policy: Policy, entries: int, size: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._shelf: Shelf[bytes] = Shelf(policy, entries, size, clock)
+        self._shelf = PackedShelf(policy, entries, size, clock)
+        self._packer = Packer()
         self._clock = clock
 
     def get(self, key: bytes) -> Item | None:
         entry = self._shelf.get(key)
         if entry is None:
             return None
-        ttl = None if entry.expires == math.inf else entry.expires - self._clock()
-        return Item(key, decompress(entry.item), ttl)
+        ttl = None if entry.expires is None else entry.expires - self._clock()
+        return Item(key, unpack(entry.item), ttl)
 
     def put(self, key: bytes, data: bytes, ttl: float | None = None) -> tuple[Item, ...]:
-        packed = compress(data)
-        self._shelf.put(key, packed, len(packed), ttl)
+        packed = self._packer.pack(data)
+        self._shelf.put(key, packed, len(packed.data), ttl)
         return ()
 
     def holds(self, key: bytes) -> bool:
@@ -51,6 +77,11 @@ class CompressedLevel(Level):
 
     def clear(self) -> None:
         self._shelf.discard_prefix(b"")
+
+    def content_bytes(self) -> int:
+        """Bytes held for values, without those that entries take for themselves."""
+        counts = self._shelf.counts()
+        return counts.bytes - ENTRY_BYTES * counts.entries
 
     def counts(self) -> LevelCounts:
         return LevelCounts(*self._shelf.counts())

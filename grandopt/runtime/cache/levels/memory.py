@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from grandopt.runtime.cache.codec import opener
 from grandopt.runtime.cache.levels.base import Item, Level, LevelCounts
+from grandopt.runtime.cache.lookup import Due, look_up
 from grandopt.runtime.cache.policies.base import Policy
 from grandopt.runtime.cache.shelf import Shelf
 
@@ -32,18 +32,24 @@ class MemoryLevel(Level):
     def __init__(
         self, policy: Policy, entries: int, size: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._shelf: Shelf[Ready] = Shelf(policy, entries, size, clock)
-        self._find = self._shelf.get
+        self._shelf: Shelf[bytes] = Shelf(policy, entries, size, clock)
         self._clock = clock
+        self.value: Callable[[bytes], Any] = self.look_up(_no_value)
+        """The value of a key, the caller's own; None when there is none."""
 
-    def value(self, key: bytes) -> Any:
-        """The value of `key`, the caller's own; None when there is none."""
-        entry = self._find(key)
-        return None if entry is None else entry.item.open()
+    def look_up(self, missed: Callable[[bytes], Any], due: Due | None = None) -> Callable[[bytes], Any]:
+        """A function like `value`, with another answer to misses; `due` as in `lookup.look_up`."""
+        count = self._shelf.missed
+
+        def counted(key: bytes) -> Any:
+            count(key)
+            return missed(key)
+
+        return look_up(self._shelf, counted, due or _at_once)
 
     def get(self, key: bytes) -> Item | None:
-        entry = self._find(key)
-        return None if entry is None else Item(key, entry.item.data, self._left(entry.expires))
+        entry = self._shelf.get(key)
+        return None if entry is None else Item(key, entry.item, self._left(entry.expires))
 
     def put(self, key: bytes, data: bytes, ttl: float | None = None) -> list[Item]:
         """As in the contract. Raises CacheError for bytes that are no encoded value."""
@@ -51,9 +57,9 @@ class MemoryLevel(Level):
 
     def keep(self, key: bytes, ready: Ready, ttl: float | None = None) -> list[Item]:
         """`put` of a value whose opener is at hand."""
-        gone = self._shelf.put(key, ready, len(ready.data), ttl)
+        gone = self._shelf.put(key, ready.data, len(ready.data), ttl, ready.open)
         return [
-            Item(name, entry.item.data, left)
+            Item(name, entry.item, left)
             for name, entry in gone
             if (left := self._left(entry.expires)) is None or left > 0
         ]
@@ -73,5 +79,13 @@ class MemoryLevel(Level):
     def counts(self) -> LevelCounts:
         return LevelCounts(*self._shelf.counts())
 
-    def _left(self, expires: float) -> float | None:
-        return None if expires == math.inf else expires - self._clock()
+    def _left(self, expires: float | None) -> float | None:
+        return None if expires is None else expires - self._clock()
+
+
+def _no_value(key: bytes) -> None:
+    return None
+
+
+def _at_once(value: Callable[[bytes], Any], key: bytes) -> Any:
+    return value(key)

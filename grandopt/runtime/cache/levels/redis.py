@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -49,11 +48,18 @@ class RedisLevel(Level):
         self._start = f"grandopt:{VERSION}:{namespace}:".encode()
         self._clock = clock
         self._breaker = breaker or Breaker()
-        self._lock = threading.Lock()
         self._counts = dict.fromkeys(("hits", "misses", "expirations", "failures", "damaged"), 0)
 
     def get(self, key: bytes) -> Item | None:
-        sealed = self._ask(lambda: self._client.get(self._name(key)))
+        # As `_ask`, written out: this is done at every look-up.
+        if not self._breaker.allows():
+            return self._miss("failures")
+        try:
+            sealed = self._client.get(self._name(key))
+        except self._failed:
+            self._breaker.failed()
+            return self._miss("failures")
+        self._breaker.succeeded()
         return self._opened(key, sealed)
 
     def get_many(self, keys: Sequence[bytes]) -> list[Item | None]:
@@ -98,8 +104,7 @@ class RedisLevel(Level):
         self._remove(self._start + b"*")
 
     def counts(self) -> LevelCounts:
-        with self._lock:
-            return LevelCounts(evictions=None, entries=None, bytes=None, **self._counts)
+        return LevelCounts(evictions=None, entries=None, bytes=None, **self._counts)
 
     def close(self) -> None:
         self._client.close()
@@ -157,9 +162,8 @@ class RedisLevel(Level):
         return None
 
     def _count(self, *names: str) -> None:
-        with self._lock:
-            for name in names:
-                self._counts[name] += 1
+        for name in names:
+            self._counts[name] += 1  # without a lock, as in Shelf
 
 
 def _connect(url: str, limit: float) -> tuple[Any, tuple[type[Exception], ...]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from grandopt.runtime.cache.policies.base import Policy
-from grandopt.runtime.cache.policies.frequency import Frequency
+from grandopt.runtime.cache.policies.frequency import SAMPLED, Frequency
 from grandopt.runtime.cache.policies.segments import Segments, Shape
 
 SHAPES = (
@@ -23,8 +23,6 @@ MEMORY = 0.9
 """What remains of a shadow's score from one comparison to the next."""
 BETTER = 1.02
 """By this factor a shadow must be ahead before its shape is taken: each change costs some hits."""
-_ODD = 0xD6E8FEB86659FD93
-_WORD = (1 << 64) - 1
 
 
 class Adaptive(Policy):
@@ -41,11 +39,11 @@ class Adaptive(Policy):
         self._keys = Segments(SHAPES[0], self._frequency)
         self._chosen = 0
         self._shadows: list[Segments] = []
-        self._shift = 0
+        self._mask = 0
         self._size = 0
         self._found = [0] * len(SHAPES)
         self._scores = [0.0] * len(SHAPES)
-        self._uses = 0
+        self._uses = self._due = 0
         self._fitted = 0
 
     @property
@@ -54,18 +52,26 @@ class Adaptive(Policy):
         return SHAPES[self._chosen]
 
     def add(self, key: Hashable) -> None:
-        self._frequency.add(key)
+        word = self._frequency.add(key)
         if self._shadows:
-            self._show(key)
+            self._used(key, word)
         self._keys.add(key)
         if len(self._keys) > self._fitted:
             self._fit(2 * len(self._keys))
 
     def hit(self, key: Hashable) -> None:
-        self._frequency.add(key)
+        word = self._frequency.add(key)
         if self._shadows:
-            self._show(key)
+            self._used(key, word)
         self._keys.hit(key)
+
+    def hits(self, keys: Iterable[Hashable]) -> None:
+        add, found, shadows = self._frequency.add, self._keys.hit, self._shadows
+        for key in keys:
+            word = add(key)
+            if shadows:
+                self._used(key, word)
+            found(key)
 
     def discard(self, key: Hashable) -> None:
         self._keys.discard(key)
@@ -81,9 +87,9 @@ class Adaptive(Policy):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _show(self, key: Hashable) -> None:
+    def _used(self, key: Hashable, word: int) -> None:
         """Let the shadows see a use, if `key` is in their sample."""
-        if ((hash(key) * _ODD) & _WORD) >> self._shift == 0:
+        if not word & self._mask:
             for number, shadow in enumerate(self._shadows):
                 if shadow.hit(key):
                     self._found[number] += 1
@@ -92,14 +98,15 @@ class Adaptive(Policy):
                     if len(shadow) > self._size:
                         shadow.pop()
         self._uses += 1
-        if self._uses >= max(64, len(self._keys)):
+        if self._uses >= self._due:
             self._compare()
 
     def _measure(self) -> None:
         """Fit the shadows to the number of keys held: they see one in 2ⁿ of the keys."""
         held = max(1, len(self._keys))
         bits = max(0, (held // SHADOW).bit_length() - 1)
-        self._shift = 64 - bits
+        self._mask = ((1 << bits) - 1) << SAMPLED
+        self._due = max(64, held)
         self._size = max(1, held >> bits)
         self._fit(held)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 
 
 class Policy(ABC):
@@ -13,6 +13,10 @@ class Policy(ABC):
     knows no capacity: the level asks for a victim when its limits, in entries or in bytes, are exceeded.
     """
 
+    touch: Callable[[Hashable], object] | None = None
+    """`hit` for any thread at any time, without the level's lock; KeyError for a key that is not held. None
+    where the order cannot be kept so: hits are then reported late, in batches."""
+
     @abstractmethod
     def add(self, key: Hashable) -> None:
         """`key`, which is not held, was put into the level."""
@@ -20,6 +24,11 @@ class Policy(ABC):
     @abstractmethod
     def hit(self, key: Hashable) -> None:
         """`key` was found. A key that is not held any more is ignored: hits are reported late."""
+
+    def hits(self, keys: Iterable[Hashable]) -> None:
+        """`hit` of each key in turn."""
+        for key in keys:
+            self.hit(key)
 
     @abstractmethod
     def discard(self, key: Hashable) -> None:

@@ -12,6 +12,9 @@ PERIOD = 10
 SLOTS = 64
 """Counters per held key. One wide row of bytes instead of TinyLFU's four narrow rows of half-bytes takes as
 many bits for as few collisions, and one look-up instead of four."""
+SAMPLED = 20
+"""The lowest bit of a key's 64 that is well mixed and does not decide which counter it has: 2^24 of those
+would be a gigabyte of keys."""
 _HALVES = bytes(count >> 1 for count in range(256))
 _GOLDEN = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
@@ -21,8 +24,8 @@ class Frequency:
     """Approximate counts of recent uses: too high for a few keys that share a counter, never too low."""
 
     def __init__(self) -> None:
-        self._bits = 10
-        self._counts = bytearray(1 << self._bits)
+        self._shift = 64 - 10
+        self._counts = bytearray(1 << 10)
         self._sum = 0
         self._most = math.inf
 
@@ -33,19 +36,23 @@ class Frequency:
             doubled = bytearray(2 * len(self._counts))
             doubled[0::2] = doubled[1::2] = self._counts
             self._counts = doubled
-            self._bits += 1
+            self._shift -= 1
         self._most = PERIOD * held if aging else math.inf
 
-    def add(self, key: Hashable) -> None:
-        """`key` was used."""
+    def add(self, key: Hashable) -> int:
+        """`key` was used; returns 64 bits by which samples of keys may be taken, from SAMPLED on upwards."""
         # As `_slot`, written out: this is done at every use.
-        slot = ((hash(key) * _GOLDEN) & _WORD) >> (64 - self._bits)
-        if self._counts[slot] < MOST:
-            self._counts[slot] += 1
+        word = (hash(key) * _GOLDEN) & _WORD
+        slot = word >> self._shift
+        counts = self._counts
+        count = counts[slot]
+        if count < MOST:
+            counts[slot] = count + 1
             self._sum += 1
             if self._sum >= self._most:
-                self._counts = self._counts.translate(_HALVES)
+                self._counts = counts.translate(_HALVES)
                 self._sum //= 2
+        return word
 
     def of(self, key: Hashable) -> int:
         """Recent uses of `key`."""
@@ -53,4 +60,4 @@ class Frequency:
 
     def _slot(self, key: Hashable) -> int:
         # Fibonacci hashing: Python's hash of an integer is the integer, whose patterns have to be spread.
-        return ((hash(key) * _GOLDEN) & _WORD) >> (64 - self._bits)
+        return ((hash(key) * _GOLDEN) & _WORD) >> self._shift

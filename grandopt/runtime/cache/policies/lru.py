@@ -13,6 +13,7 @@ class LRU(Policy):
 
     def __init__(self) -> None:
         self._keys: OrderedDict[Hashable, None] = OrderedDict()
+        self.touch = self._keys.move_to_end  # one step of the interpreter
 
     def add(self, key: Hashable) -> None:
         self._keys[key] = None

@@ -61,10 +61,10 @@ class Segments:
 
     def hit(self, key: Hashable) -> bool:
         """Note a use; whether the key is there."""
-        if key in self._window:
-            self._window.move_to_end(key)
-        elif key in self._protected:
+        if key in self._protected:
             self._protected.move_to_end(key)
+        elif key in self._window:
+            self._window.move_to_end(key)
         elif key in self._probation:
             self._promote(key)
         else:
@@ -100,10 +100,12 @@ class Segments:
         return candidate
 
     def _promote(self, key: Hashable) -> None:
-        del self._probation[key]
-        self._protected[key] = None
-        if len(self._protected) > PROTECTED * (len(self._probation) + len(self._protected)):
-            self._probation[self._protected.popitem(last=False)[0]] = None
+        probation, protected = self._probation, self._protected
+        del probation[key]
+        protected[key] = None
+        held = len(protected)
+        if held > PROTECTED * (len(probation) + held):
+            probation[protected.popitem(last=False)[0]] = None
 
     def _room(self) -> int:
         """Keys that the window may hold; all when there is no other region."""
