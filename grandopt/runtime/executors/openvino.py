@@ -32,6 +32,10 @@ WEIGHTS = "graph.bin"
 COMPILED = "graph.blob"
 COMPILED_THREADS = 1
 """What was compiled at build time is for this number of threads."""
+APART = {"CACHE_MODE": "OPTIMIZE_SIZE"}
+"""Weights that stay as they are in WEIGHTS are not stored a second time in COMPILED."""
+ELSEWHERE = "it was built for a different runtime configuration"
+"""How OpenVINO says that COMPILED belongs to another of its releases or another instruction set."""
 DEVICE = "CPU"
 
 ERRORS: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError)
@@ -123,9 +127,11 @@ class Graph:
             compiled = core().import_model(
                 openvino.Tensor(content, shared_memory=True),
                 DEVICE,
-                {**self._settings, "WEIGHTS_PATH": weights},
+                {**self._settings, **APART, "WEIGHTS_PATH": weights},
             )
-        except RuntimeError:
+        except RuntimeError as error:
+            if ELSEWHERE not in str(error):
+                raise
             return None
         self.restored = True
         return compiled
@@ -152,7 +158,7 @@ def compiled_form(
     model = core().read_model(str(graph), str(weights))
     if options["single"]:
         fix_batch(model, inputs)
-    chosen = {**settings(options, COMPILED_THREADS), "CACHE_MODE": "OPTIMIZE_SIZE"}
+    chosen = {**settings(options, COMPILED_THREADS), **APART}
     content = io.BytesIO()
     core().compile_model(model, DEVICE, chosen).export_model(content)
     return content.getvalue()
