@@ -18,7 +18,11 @@ import numpy as np
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.mapping import MappedFile
 from grandopt.errors import ArtifactError, first_line
-from grandopt.runtime.executors.allocator import give_back_freed_memory
+from grandopt.runtime.executors.allocator import (
+    give_back_freed_memory,
+    give_back_pages,
+    give_back_pages_of,
+)
 from grandopt.runtime.executors.bound import Binding, BoundExecutor
 from grandopt.runtime.executors.openvino_library import extension
 from grandopt.runtime.executors.options import option
@@ -110,7 +114,9 @@ class Graph:
         model = core().read_model(self._graph, openvino.Tensor(weights, shared_memory=True))
         if batch_of_one:
             fix_batch(model, self._inputs)
-        return core().compile_model(model, DEVICE, self._settings)
+        compiled = core().compile_model(model, DEVICE, self._settings)
+        give_back_pages(self._weights)
+        return compiled
 
     def _restored(self, artifact: Artifact) -> Any:
         """The form that was compiled at build time, or None where this OpenVINO does not take it.
@@ -134,6 +140,9 @@ class Graph:
                 raise
             return None
         self.restored = True
+        # Most of both files was only read to be packed.
+        give_back_pages(self._blob)
+        give_back_pages_of(Path(weights))
         return compiled
 
 

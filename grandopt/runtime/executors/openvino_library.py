@@ -18,7 +18,9 @@ EXTENSION = "openvino._pyopenvino"
 
 def extension() -> ModuleType:
     """The extension module. Raises ImportError when OpenVINO is not installed or cannot be loaded."""
-    if PACKAGE in sys.modules or EXTENSION in sys.modules:
+    if EXTENSION in sys.modules:
+        return sys.modules[EXTENSION]
+    if PACKAGE in sys.modules:
         return importlib.import_module(EXTENSION)
     package = importlib.util.find_spec(PACKAGE)
     if package is None:
