@@ -31,7 +31,8 @@ def benchmark(
         ),
     ] = None,
     suite: Annotated[
-        Literal["agents", "cache"], typer.Option("--suite", help="Engines, or the cache's eviction policies.")
+        Literal["agents", "cache", "residence"],
+        typer.Option("--suite", help="Engines, the cache's eviction policies, or memory of all agents."),
     ] = "agents",
     config: options.Config = None,
     agent: options.Agents = None,
@@ -71,7 +72,8 @@ def benchmark(
     Checkpoints (or, without any, the agents of ./grandopt.yaml or the reference agents) are built with every
     engine, verified and measured in full beside the original and beside engines that are not shipped:
     torch.compile, ONNX Runtime's plain run, and ExecuTorch where --rival says where it is. Agents named null
-    and nature_cnn are networks to compare engines with. Artifacts are measured beside each other.
+    and nature_cnn are networks to compare engines with. Artifacts are measured beside each other. The suite
+    residence takes what optimize shipped, and shows the memory of one process that serves all agents.
 
     \b
     Example:
@@ -80,6 +82,7 @@ def benchmark(
       grandopt benchmark --agent nature_cnn --rival executorch=et/bin/python
       grandopt benchmark artifacts/gate other/artifacts/gate
       grandopt benchmark --suite cache OLTP.lis.zst@1000 gli.trace.gz
+      grandopt benchmark --suite residence
     """
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     if suite == "cache":
@@ -101,6 +104,12 @@ def benchmark(
         output=output,
         yardsticks=True,
     )
+    if suite == "residence":
+        from grandopt.cli.benchmark_residence import benchmark_residence
+
+        if paths:
+            raise ConfigError("--suite residence serves what optimize shipped below --output: name no paths")
+        return benchmark_residence(job([], reading, settings), terminal)
     pythons, batches = parse_rivals(rival), parse_batches(batch)
 
     from grandopt.cli.progress import ProgressDisplay
