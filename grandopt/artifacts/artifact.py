@@ -17,6 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from grandopt.artifacts.manifest import Manifest, PayloadFile, is_plain_name
+from grandopt.artifacts.mapping import MappedFile, mapped
 from grandopt.errors import ArtifactError, OutputError, first_line
 
 MANIFEST_NAME = "manifest.json"
@@ -26,12 +27,12 @@ MANIFEST_NAME = "manifest.json"
 class Artifact:
     """A complete artifact: its folder and its manifest. The payload is checked when it is asked for.
 
-    `held` is the payload in memory where it was read and checked before (see `holding`), else empty.
+    `held` is the payload mapped into memory where it was checked before (see `holding`), else empty.
     """
 
     path: Path
     manifest: Manifest
-    held: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    held: Mapping[str, MappedFile] = field(default_factory=dict, repr=False, compare=False)
 
     def payload(self, name: str) -> bytes:
         """The bytes of one payload file, of the size and SHA-256 that the manifest states.
@@ -39,7 +40,7 @@ class Artifact:
         Raises ArtifactError when the file is not in the manifest, missing, or has been changed.
         """
         if name in self.held:
-            return self.held[name]
+            return bytes(self.held[name])
         with self._opened(name) as (file, path):
             content = file.read()
             self._check(name, path, len(content), hashlib.sha256(content).hexdigest())
@@ -57,6 +58,19 @@ class Artifact:
             self._check(name, path, file.tell(), digest)
             return path
 
+    def mapped(self, name: str) -> MappedFile:
+        """One payload file mapped into memory, after the checks of `payload`; raises ArtifactError like it.
+
+        Equal files, also of other artifacts, are mapped once in a process; other processes that map this
+        file share its pages. The file is read in pieces: no page is held before it is used.
+        """
+        if name in self.held:
+            return self.held[name]
+        with self._opened(name) as (file, path):
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._check(name, path, file.tell(), digest)
+            return mapped(file, digest)
+
     def payloads(self) -> dict[str, bytes]:
         """All payload files by name, each checked; raises ArtifactError at the first that is damaged."""
         return {entry.name: self.payload(entry.name) for entry in self.manifest.payload}
@@ -67,8 +81,8 @@ class Artifact:
             self.payload_path(entry.name)
 
     def holding(self) -> Artifact:
-        """The same artifact with its payload in memory: every file is read once, and checked."""
-        return replace(self, held=self.payloads())
+        """The same artifact with its payload mapped into memory: every file is opened once, and checked."""
+        return replace(self, held={entry.name: self.mapped(entry.name) for entry in self.manifest.payload})
 
     def entry(self, name: str) -> PayloadFile:
         """What the manifest says of one payload file; raises ArtifactError when it has none of this name."""

@@ -31,8 +31,8 @@ def benchmark(
         ),
     ] = None,
     suite: Annotated[
-        Literal["agents", "cache", "memory"],
-        typer.Option("--suite", help="Engines, the cache's eviction policies, or pools and the collector."),
+        Literal["agents", "cache", "memory", "residence"],
+        typer.Option("--suite", help="Engines; the cache; pools and collector; memory of all agents."),
     ] = "agents",
     config: options.Config = None,
     agent: options.Agents = None,
@@ -74,7 +74,8 @@ def benchmark(
     Checkpoints (or, without any, the agents of ./grandopt.yaml or the reference agents) are built with every
     engine, verified and measured in full beside the original and beside engines that are not shipped:
     torch.compile, ONNX Runtime's plain run, and ExecuTorch where --rival says where it is. Agents named null
-    and nature_cnn are networks to compare engines with. Artifacts are measured beside each other.
+    and nature_cnn are networks to compare engines with. Artifacts are measured beside each other. The suite
+    residence takes what optimize shipped, and shows the memory of one process that serves all agents.
 
     The suite cache shows what look-ups cost beside other caches that are installed (cachetools, cachebox,
     theine), and the hit ratios of the eviction policies on traces.
@@ -87,6 +88,7 @@ def benchmark(
       grandopt benchmark artifacts/gate other/artifacts/gate
       grandopt benchmark --suite cache OLTP.lis.zst@1000 gli.trace.gz
       grandopt benchmark --suite memory
+      grandopt benchmark --suite residence
     """
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     if suite == "cache":
@@ -113,6 +115,12 @@ def benchmark(
         output=output,
         yardsticks=True,
     )
+    if suite == "residence":
+        from grandopt.cli.benchmark_residence import benchmark_residence
+
+        if paths:
+            raise ConfigError("--suite residence serves what optimize shipped below --output: name no paths")
+        return benchmark_residence(job([], reading, settings), terminal)
     pythons, batches = parse_rivals(rival), parse_batches(batch)
 
     from grandopt.cli.progress import ProgressDisplay

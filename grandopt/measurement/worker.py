@@ -76,6 +76,10 @@ def answer(job: Mapping[str, Any]) -> dict[str, Any]:
                 return _pair(job)
             case "cold":
                 return _cold(job)
+            case "residence":
+                from grandopt.measurement.residence import serve as residence
+
+                return residence(job)
             case "limit":
                 return _limit()
             case other:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, read
+from grandopt.artifacts.libraries import installed_version
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.runtime.executors.base import Executor
@@ -68,15 +69,12 @@ def _check_library(path: Path, library: str, built_with: str) -> None:
     if library == "python":
         installed = ".".join(map(str, sys.version_info[:3]))
     else:
-        from importlib import metadata  # costs more than the rest of loading a native artifact
-
-        try:
-            installed = metadata.version(library)
-        except metadata.PackageNotFoundError as error:
+        installed = installed_version(library)
+        if installed is None:
             raise ArtifactError(
                 f"{path}: needs {library} {_minor(built_with)}, which is not installed; "
                 f"pip install '{library}=={_minor(built_with)}.*'"
-            ) from error
+            )
     if _minor(installed) != _minor(built_with):
         advice = "" if library == "python" else f", or pip install '{library}=={_minor(built_with)}.*'"
         raise ArtifactError(

@@ -27,7 +27,8 @@ _UNKNOWN = re.compile(r"No conversion rule found for operations: ([\w.:]+)")
 
 
 def lower(program: Program, options: OpenVinoOptions, calibration: Sequence[Array] | None = None) -> Lowered:
-    """The program as OpenVINO's `graph.xml` and `graph.bin`, with a dynamic batch.
+    """The program as OpenVINO's `graph.xml` and `graph.bin`, with a dynamic batch, and compiled as
+    `graph.blob`.
 
     Weights are float32, or int8 where the options quantize; that needs `calibration`, recorded samples, one
     array [n, *shape] per input. Raises EngineUnavailableError when OpenVINO, the ONNX exporter or the
@@ -55,10 +56,14 @@ def lower(program: Program, options: OpenVinoOptions, calibration: Sequence[Arra
             model = core.read_model(graph)
             keep_nan(model)
             openvino.save_model(model, path, compress_to_fp16=False)
-            files = {engine.GRAPH: path.read_bytes(), engine.WEIGHTS: path.with_suffix(".bin").read_bytes()}
+            weights = path.with_suffix(".bin")
+            files = {engine.GRAPH: path.read_bytes(), engine.WEIGHTS: weights.read_bytes()}
             model = core.read_model(*files.values())
             compiled = core.compile_model(model, engine.DEVICE, engine.settings(options.model_dump(), 1))
             confirm(program, lambda inputs: list(compiled(list(inputs)).values()))
+            files[engine.COMPILED] = engine.compiled_form(
+                path, weights, options.model_dump(), program.signature.inputs
+            )
         except engine.ERRORS as error:
             raise _translated(program, error) from error
     defect = known_defect(model) if options.snippets else None

@@ -1,48 +1,45 @@
-"""The OpenVINO engine: a graph compiled by OpenVINO's CPU plugin when it is loaded; no torch."""
+"""The OpenVINO engine: a graph compiled by OpenVINO's CPU plugin; no torch.
+
+The artifact holds the graph, which OpenVINO can compile anywhere, and what it was compiled to when it was
+built. Where that fits, nothing is compiled at load.
+"""
 
 from __future__ import annotations
 
-import sys
+import io
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grandopt.artifacts.artifact import Artifact
+from grandopt.artifacts.mapping import MappedFile
 from grandopt.errors import ArtifactError, first_line
-from grandopt.runtime.executors.allocator import give_back_freed_memory
+from grandopt.runtime.executors.allocator import (
+    give_back_freed_memory,
+    give_back_pages,
+    give_back_pages_of,
+)
 from grandopt.runtime.executors.bound import Binding, BoundExecutor
+from grandopt.runtime.executors.openvino_library import extension
 from grandopt.runtime.executors.options import option
-from grandopt.signature import Array
+from grandopt.runtime.executors.shared import Shared, shared
+from grandopt.signature import Array, TensorSpec
 
-CONVERTER = "openvino.tools.ovc"
-
-
-@contextmanager
-def _without_converter() -> Iterator[None]:
-    """Imports OpenVINO without its model converter, which the package tries to import and can do without.
-
-    The converter brings a telemetry client with all of HTTP: 10 MB and a tenth of a second. It can still be
-    imported by its own name afterwards.
-    """
-    absent: Any = None  # how Python is told that there is no such module
-    hidden = "openvino" not in sys.modules and CONVERTER not in sys.modules
-    if hidden:
-        sys.modules[CONVERTER] = absent
-    try:
-        yield
-    finally:
-        if hidden:
-            sys.modules.pop(CONVERTER, None)
-
-
-with _without_converter():
-    import openvino
+openvino: Any = extension()
 
 GRAPH = "graph.xml"
 WEIGHTS = "graph.bin"
+COMPILED = "graph.blob"
+COMPILED_THREADS = 1
+"""What was compiled at build time is for this number of threads."""
+APART = {"CACHE_MODE": "OPTIMIZE_SIZE"}
+"""Weights that stay as they are in WEIGHTS are not stored a second time in COMPILED."""
+ELSEWHERE = "it was built for a different runtime configuration"
+"""How OpenVINO says that COMPILED belongs to another of its releases or another instruction set."""
 DEVICE = "CPU"
 
 ERRORS: tuple[type[Exception], ...] = (RuntimeError, ValueError, TypeError)
@@ -54,22 +51,15 @@ def load(artifact: Artifact, threads: int) -> OpenVinoExecutor:
 
     Nothing is cached on disk. Raises ArtifactError when OpenVINO cannot compile the payload.
     """
-    chosen = {
-        "inference_precision": option(artifact, "inference_precision", ("f32", "bf16")),
-        "snippets": option(artifact, "snippets", (True, False)),
-    }
-    single = option(artifact, "single", (True, False))
-    graph, weights = artifact.payload(GRAPH), artifact.payload(WEIGHTS)
     try:
-        model = openvino.Core().read_model(graph, weights)
-        executor = OpenVinoExecutor(artifact, model, settings(chosen, threads), single=single)
+        graph = shared(artifact, threads, lambda: Graph(artifact, threads))
     except ERRORS as error:
         raise ArtifactError(
-            f"{artifact.path / GRAPH}: OpenVINO {openvino.__version__} cannot load it: {first_line(error)}; "
-            f"build it again"
+            f"{artifact.path / GRAPH}: OpenVINO {openvino.get_version()} cannot load it: "
+            f"{first_line(error)}; build it again"
         ) from error
     give_back_freed_memory()
-    return executor
+    return OpenVinoExecutor(artifact, graph)
 
 
 def settings(options: Mapping[str, Any], threads: int) -> dict[str, Any]:
@@ -84,17 +74,111 @@ def settings(options: Mapping[str, Any], threads: int) -> dict[str, Any]:
     }
 
 
-class OpenVinoExecutor(BoundExecutor):
-    """An agent compiled by OpenVINO: for one observation, and, at the first that needs it, for any batch.
+class Graph:
+    """A graph, compiled: for one observation, and, at the first call that needs it, for any batch.
 
-    A compiled graph is shared by all calls; each call has an inference request of its own.
+    Usable from several threads. The weights are mapped from the artifact's file; OpenVINO holds those that it
+    packs for its kernels as a copy.
     """
+
+    def __init__(self, artifact: Artifact, threads: int) -> None:
+        chosen = {
+            "inference_precision": option(artifact, "inference_precision", ("f32", "bf16")),
+            "snippets": option(artifact, "snippets", (True, False)),
+        }
+        self._single: bool = option(artifact, "single", (True, False))
+        self._inputs = artifact.manifest.parsed_signature().inputs
+        self._settings = settings(chosen, threads)
+        self._graph, self._weights = artifact.payload(GRAPH), artifact.mapped(WEIGHTS)
+        self._blob: MappedFile = b""  # what was restored refers to it
+        self._lock = threading.Lock()
+        self._dynamic: Any = None
+        self.restored = False
+        """Whether nothing had to be compiled at load."""
+        self.one: Any = self._restored(artifact) if threads == COMPILED_THREADS else None
+        if self.one is None:
+            self.one = self._compiled(batch_of_one=self._single)
+        if not self._single:
+            self._dynamic = self.one
+
+    def any_batch(self) -> Any:
+        """The form for any batch."""
+        with self._lock:
+            if self._dynamic is None:
+                self._dynamic = self._compiled(batch_of_one=False)
+            return self._dynamic
+
+    def _compiled(self, *, batch_of_one: bool) -> Any:
+        # Memory for `Tensor` must be writeable, though OpenVINO does not write to weights.
+        weights = np.frombuffer(self._weights or bytearray(1), np.uint8)
+        model = core().read_model(self._graph, openvino.Tensor(weights, shared_memory=True))
+        if batch_of_one:
+            fix_batch(model, self._inputs)
+        compiled = core().compile_model(model, DEVICE, self._settings)
+        give_back_pages(self._weights)
+        return compiled
+
+    def _restored(self, artifact: Artifact) -> Any:
+        """The form that was compiled at build time, or None where this OpenVINO does not take it.
+
+        It belongs to the OpenVINO release and the instruction set that are written in it, which OpenVINO
+        compares with its own. On another machine the graph is compiled, as it was when it was built.
+        """
+        if not any(entry.name == COMPILED for entry in artifact.manifest.payload):
+            return None
+        self._blob = artifact.mapped(COMPILED)
+        content = np.frombuffer(self._blob, np.uint8)
+        weights = str(artifact.payload_path(WEIGHTS))
+        try:
+            compiled = core().import_model(
+                openvino.Tensor(content, shared_memory=True),
+                DEVICE,
+                {**self._settings, **APART, "WEIGHTS_PATH": weights},
+            )
+        except RuntimeError as error:
+            if ELSEWHERE not in str(error):
+                raise
+            return None
+        self.restored = True
+        # Most of both files was only read to be packed.
+        give_back_pages(self._blob)
+        give_back_pages_of(Path(weights))
+        return compiled
+
+
+@cache
+def core() -> Any:
+    """The one Core of this process, which loads the CPU plugin."""
+    return openvino.Core()
+
+
+def fix_batch(model: Any, inputs: Sequence[TensorSpec]) -> None:
+    """Make an OpenVINO model one for batches of 1."""
+    model.reshape({index: [1, *spec.shape] for index, spec in enumerate(inputs)})
+
+
+def compiled_form(
+    graph: Path, weights: Path, options: Mapping[str, Any], inputs: Sequence[TensorSpec]
+) -> bytes:
+    """The payload COMPILED for the two files of a graph: what OpenVINO makes of it on this machine.
+
+    Weights that it takes as they are stay in their file. Raises what OpenVINO raises (see ERRORS).
+    """
+    model = core().read_model(str(graph), str(weights))
+    if options["single"]:
+        fix_batch(model, inputs)
+    chosen = {**settings(options, COMPILED_THREADS), **APART}
+    content = io.BytesIO()
+    core().compile_model(model, DEVICE, chosen).export_model(content)
+    return content.getvalue()
+
+
+class OpenVinoExecutor(BoundExecutor):
+    """An agent compiled by OpenVINO. All calls share the compiled graph; each has a request of its own."""
 
     contiguous = True
 
-    def __init__(
-        self, artifact: Artifact, model: openvino.Model, settings: dict[str, Any], *, single: bool
-    ) -> None:
+    def __init__(self, artifact: Artifact, graph: Shared[Graph]) -> None:
         manifest = artifact.manifest
         super().__init__(
             manifest.parsed_signature(),
@@ -102,15 +186,12 @@ class OpenVinoExecutor(BoundExecutor):
             ERRORS,
             keep_nan=manifest.precision != "float32",
         )
-        self._model, self._settings = model, settings
-        self._lock = threading.Lock()
+        self._shared = graph
         self._requests: list[Any] = []
-        self._dynamic: Any = None
-        self._one = self._compiled_for_one() if single else self._compiled()
 
     def _bind(self) -> Binding:
         inputs, outputs = self._memory()
-        request = self._one.create_infer_request()
+        request = self._shared.value.one.create_infer_request()
         for index, array in enumerate(inputs):
             request.set_input_tensor(index, openvino.Tensor(array, shared_memory=True))
         for index, array in enumerate(outputs):
@@ -121,7 +202,7 @@ class OpenVinoExecutor(BoundExecutor):
         try:
             request = self._requests.pop()
         except IndexError:
-            request = self._compiled().create_infer_request()
+            request = self._shared.value.any_batch().create_infer_request()
         try:
             for index, array in enumerate(inputs):
                 owned = array if array.flags.writeable else array.copy()  # it shares no read-only memory
@@ -133,22 +214,8 @@ class OpenVinoExecutor(BoundExecutor):
         finally:
             self._requests.append(request)
 
-    def _compiled(self) -> Any:
-        with self._lock:
-            if self._dynamic is None:
-                self._dynamic = openvino.Core().compile_model(self._model, DEVICE, self._settings)
-            return self._dynamic
-
-    def _compiled_for_one(self) -> Any:
-        model = self._model.clone()
-        model.reshape({index: [1, *spec.shape] for index, spec in enumerate(self.signature.inputs)})
-        return openvino.Core().compile_model(model, DEVICE, self._settings)
-
 
 def _call(request: Any) -> Callable[[], object]:
-    """Running a request on what is bound to it.
-
-    The method under `InferRequest.infer`, which would look for inputs to bind and copy outputs to return.
-    """
-    infer = getattr(super(openvino.InferRequest, request), "infer")  # noqa: B009 - its base is untyped
+    """Running a request on what is bound to it, without looking for inputs to bind or copying outputs."""
+    infer = request.infer
     return lambda: infer({}, share_outputs=True, decode_strings=False)

@@ -1,0 +1,48 @@
+"""What an engine made of a payload, kept once per process however often the payload is loaded."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from grandopt.artifacts.artifact import Artifact
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """Holds `value` for the executors that use it; the last of them takes it along."""
+
+    __slots__ = ("__weakref__", "value")
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+
+_living: WeakValueDictionary[tuple[str, ...], Shared[Any]] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def shared(artifact: Artifact, threads: int, make: Callable[[], T]) -> Shared[T]:
+    """What `make` gives for this artifact's payload and options, or what it gave before and is still in use.
+
+    Engines pack weights for their kernels, so equal agents share them only by sharing what holds them; it
+    must be usable from several threads. Keys are contents, not names or places: a copy of an artifact shares
+    with it. Raises what `make` raises.
+    """
+    key = _key(artifact, threads)
+    known = _living.get(key)
+    if known is None:
+        made = Shared(make())  # not under the lock: loading takes its time, and others load other things
+        with _lock:
+            known = _living.setdefault(key, made)
+    return known
+
+
+def _key(artifact: Artifact, threads: int) -> tuple[str, ...]:
+    manifest = artifact.manifest
+    files = sorted(f"{entry.name} {entry.sha256}" for entry in manifest.payload)
+    return (manifest.engine, json.dumps(manifest.options, sort_keys=True), str(threads), *files)
