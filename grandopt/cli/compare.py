@@ -102,8 +102,8 @@ def compare(
     Artifacts, folders of them, and baselines of `grandopt baseline save` are measured again, side by side
     over fresh processes, until the change lies on one side of its limit for sure (an error of 1 %).
     Checkpoints are optimized first. Reports are only read, and must be from one machine. Gated are the median
-    latency, the size on disk and, for builds of the same weights, the answers; the rest with --limit, or
-    `compare:` in grandopt.yaml.
+    latency and, for builds of the same weights, the answers; the rest with --limit, or `compare:` in
+    grandopt.yaml.
 
     \b
     Example:

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from grandopt.reporting.gate_view import cells, headline, notes
+from grandopt.reporting.gate_view import cells, headline, machine_noise, notes
 from grandopt.reporting.log import one_line
 from grandopt.reporting.verdict import size
 
@@ -56,7 +56,9 @@ def agents_table(baseline: Baseline) -> Table:
 
 def _agent(agent: AgentGate) -> list[RenderableType]:
     sides = f"{_side(agent.baseline)} → {_side(agent.candidate)}"
-    title = Text.assemble((one_line(agent.name), "bold"), f" · {one_line(sides)}")
+    noise = machine_noise(agent)
+    told = sides if noise is None else f"{sides} · {noise}"
+    title = Text.assemble((one_line(agent.name), "bold"), f" · {one_line(told)}")
     table = _table("figure", "baseline", "candidate", "change", "interval", "limit", "outcome")
     for figure in agent.figures:
         *words, outcome = cells(figure)

@@ -15,7 +15,7 @@ GateFigure = Literal["p50", "p99", "memory", "size", "accuracy", "cold_start", "
 GATE_FIGURES: tuple[GateFigure, ...] = get_args(GateFigure)
 
 MAX_REGRESSION = 0.05
-"""By how much a median latency or a size on disk may grow where nobody says another limit."""
+"""By how much a median latency may grow where nobody says another limit."""
 
 MAX_DIFFERENCE = 0.02
 """Relative L2 distance of the answers of artifacts with the same weights where nobody says another limit: as
@@ -72,8 +72,8 @@ class GateConfig(BaseModel):
     """The part `compare:` of a grandopt.yaml. A limit is the fraction by which a figure may grow.
 
     `max_regression` is that of the median latency of every agent. `limits` are those of all agents, and
-    `agents` those of single ones, which count more; a figure that is named nowhere is not gated, except p50,
-    size and accuracy.
+    `agents` those of single ones, which count more; a figure that is named nowhere is not gated, except p50
+    and accuracy.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +96,6 @@ class GateConfig(BaseModel):
         """The limits of one agent by figure, in the order of GATE_FIGURES."""
         found: dict[GateFigure, float] = {
             "p50": self.max_regression or MAX_REGRESSION,
-            "size": MAX_REGRESSION,
             "accuracy": MAX_DIFFERENCE,
         }
         found |= self.limits | self.agents.get(agent, {})

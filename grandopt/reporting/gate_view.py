@@ -89,6 +89,12 @@ def notes(agent: AgentGate) -> list[str]:
     return [sentence(figure) for figure in agent.figures if figure.outcome != "pass"]
 
 
+def machine_noise(agent: AgentGate) -> str | None:
+    """What an A/A comparison in the same processes found, where there was one: "A/A within 1.3 %"."""
+    noise = next((figure.noise for figure in agent.figures if figure.noise is not None), None)
+    return None if noise is None else f"A/A within {amount(noise)}"
+
+
 def value(number: float | None, unit: Unit) -> str:
     """A figure with its unit."""
     if number is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grandopt.errors import OutputError
 from grandopt.reporting.gate import AgentGate, GateReport
-from grandopt.reporting.gate_view import cells, headline, notes
+from grandopt.reporting.gate_view import cells, headline, machine_noise, notes
 from grandopt.reporting.log import one_line
 from grandopt.reporting.whole import write_whole
 
@@ -23,9 +23,12 @@ def markdown(report: GateReport) -> str:
     lines += [f"| {' | '.join(_HEAD)} |", "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for agent in report.agents:
         lines += _rows(agent)
+    noises = [(agent.name, noise) for agent in report.agents if (noise := machine_noise(agent))]
     said = [f"- **{_text(agent.name)}**: {_text(note)}" for agent in report.agents for note in notes(agent)]
     if said:
         lines += ["", *said]
+    if noises:
+        lines += ["", "; ".join(f"{_text(name)}: {noise}" for name, noise in noises)]
     return "\n".join([*lines, "", f"<sub>{_text(_method(report))}</sub>", ""])
 
 

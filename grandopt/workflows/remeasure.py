@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from grandopt.artifacts.artifact import Artifact, read
-from grandopt.config.gate import GateFigure
+from grandopt.config.gate import MAX_REGRESSION, GateFigure
 from grandopt.errors import ConfigError, SignatureError
 from grandopt.measurement.comparison import FRESH, TIMED, Compared, Figure, Plan, Progress, compare
 from grandopt.measurement.instructions import Count, count_instructions
@@ -107,9 +107,8 @@ def remeasure(
     rows: dict[GateFigure, FigureReport] = {}
     for figure, compared in measured.items():
         rows[figure] = _noisy(figure, limits[figure], compared, plan.seed)
-    if "size" in limits:
-        first, second = (side.artifact_bytes for side in item.subjects)
-        rows["size"] = exact("size", limits["size"], first, second)
+    first, second = (side.artifact_bytes for side in item.subjects)
+    rows["size"] = sized(limits, first, second)
     if "accuracy" in limits:
         rows["accuracy"] = _accuracy(item, limits["accuracy"], inputs, plan.threads)
     if "instructions" in limits or instructions:
@@ -144,6 +143,13 @@ def exact(
         change=change,
         reason=reason,
     )
+
+
+def sized(limits: Mapping[GateFigure, float], baseline: float, candidate: float) -> FigureReport:
+    """The row of the size on disk. It counts only where there is a limit for it: a faster build may well be a
+    larger one."""
+    row = exact("size", limits.get("size", MAX_REGRESSION), baseline, candidate)
+    return row.model_copy(update={"advisory": "size" not in limits})
 
 
 def skipped(figure: GateFigure, limit: float, reason: str) -> FigureReport:
@@ -200,10 +206,10 @@ def _inputs(item: Duel, samples: Path | None, seed: int) -> tuple[Array, ...]:
 def _accuracy(item: Duel, limit: float, inputs: tuple[Array, ...], threads: int) -> FigureReport:
     """The relative L2 distance of the answers of two builds of the same weights: of the output where it is
     the largest."""
-    if _weights(item.baseline) is None or _weights(item.baseline) != _weights(item.candidate):
-        return skipped("accuracy", limit, "the two do not say that they have the same weights")
     if item.baseline.manifest.digest == item.candidate.manifest.digest:
         return exact("accuracy", limit, 0.0, 0.0, "both are the same artifact")
+    if _weights(item.baseline) is None or _weights(item.baseline) != _weights(item.candidate):
+        return skipped("accuracy", limit, "the two do not say that they have the same weights")
     signature = item.baseline.manifest.parsed_signature()
     rows = [array[:256] for array in inputs]
     answers = []

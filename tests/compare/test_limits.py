@@ -25,7 +25,7 @@ def test_anything_else_is_refused(value: object) -> None:
 
 
 def test_what_is_not_said_has_defaults() -> None:
-    assert GateConfig().limits_of("gate") == {"p50": 0.05, "size": 0.05, "accuracy": 0.02}
+    assert GateConfig().limits_of("gate") == {"p50": 0.05, "accuracy": 0.02}
 
 
 def test_an_agent_counts_more_than_all_and_the_command_line_more_than_the_file() -> None:
@@ -35,10 +35,10 @@ def test_an_agent_counts_more_than_all_and_the_command_line_more_than_the_file()
     assert file.limits_of("other")["p50"] == pytest.approx(0.09)
     said = parse_limits("4%", ["memory=10%", "gate:cold-start=50%"]).over(file)
     assert said.limits_of("other") == pytest.approx(
-        {"p50": 0.04, "p99": 0.30, "memory": 0.10, "size": 0.05, "accuracy": 0.02}
+        {"p50": 0.04, "p99": 0.30, "memory": 0.10, "accuracy": 0.02}
     )
     assert said.limits_of("gate") == pytest.approx(
-        {"p50": 0.02, "p99": 0.30, "memory": 0.10, "size": 0.05, "accuracy": 0.02, "cold_start": 0.50}
+        {"p50": 0.02, "p99": 0.30, "memory": 0.10, "accuracy": 0.02, "cold_start": 0.50}
     )
 
 
@@ -64,7 +64,7 @@ def test_a_limit_may_be_more_than_all() -> None:
     file = GateConfig.model_validate({"limits": {"cold_start": "300%"}})
     said = parse_limits("200%", ["gate:p99=400%"]).over(file)
     assert said.limits_of("gate") == pytest.approx(
-        {"p50": 2.0, "p99": 4.0, "size": 0.05, "accuracy": 0.02, "cold_start": 3.0}
+        {"p50": 2.0, "p99": 4.0, "accuracy": 0.02, "cold_start": 3.0}
     )
 
 
@@ -77,7 +77,7 @@ def test_the_file_says_it_under_compare(tmp_path: Path) -> None:
     path = tmp_path / "grandopt.yaml"
     path.write_text("compare:\n  max_regression: 3%\n  limits: {p99: 20%}\n  agents: {gate: {memory: 0.1}}\n")
     assert load_file(path).compare.limits_of("gate") == pytest.approx(
-        {"p50": 0.03, "p99": 0.20, "memory": 0.10, "size": 0.05, "accuracy": 0.02}
+        {"p50": 0.03, "p99": 0.20, "memory": 0.10, "accuracy": 0.02}
     )
 
 

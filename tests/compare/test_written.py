@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from grandopt.errors import OutputError
 from grandopt.reporting.gate import GateReport
-from grandopt.reporting.gate_view import headline, sentence
+from grandopt.reporting.gate_view import headline, machine_noise, sentence
 from grandopt.reporting.junit import junit, write_junit
 from grandopt.reporting.markdown import append_markdown, markdown
 from tests.compare.gates import agent, figure, gate
@@ -57,6 +57,12 @@ def test_sentences() -> None:
     assert sentence(figure("skipped")) == "p50 latency: was not measured"
     answers = figure("regression", figure="accuracy", unit="relative L2", low=None, high=None, limit=0.02)
     assert sentence(answers) == "answers differ by 10.2 % (relative L2), limit 2 %"
+
+
+def test_noise_is_told() -> None:
+    assert machine_noise(agent()) == "A/A within 1.2 %"
+    assert machine_noise(agent(figure(noise=None))) is None
+    assert "gate: A/A within 1.2 %" in markdown(gate()).splitlines()
 
 
 def test_headline() -> None:
