@@ -126,7 +126,11 @@ def test_memory_that_is_still_looked_at_is_not_lent_again(kind: Kind) -> None:
         flat(other)[:] = 9
         assert address(other) != first
     assert kept.tolist() == [5] * 8
+    places = pool.stats().viewed
+    assert len(places) == (1 if kind.blocks.kind == "buffer" else 2)  # a buffer's own end ends `other`
+    assert all(place.startswith(__file__) for place in places)
     del kept, other
+    assert pool.stats().viewed == ()
     with pool.lease(64, kind.dtype), pool.lease(64, kind.dtype):
         assert pool.stats().reused == 2
 

@@ -46,7 +46,8 @@ class PoolStats:
 
     `reused` leases got memory that was there, `allocated` ones new memory that is kept, `unpooled` ones
     memory below the size from which the pool pays. `trimmed` pieces were let go for the limit, `seen` ones
-    because something outside looked at their memory long after the return. `overwritten` counts, in debug
+    because something outside looked at their memory long after the return; `viewed` are the places of the
+    leases whose memory is still looked at now, although they were returned. `overwritten` counts, in debug
     mode, pieces that were written to after their return. `worth` is what was decided, and why.
     """
 
@@ -61,6 +62,7 @@ class PoolStats:
     unpooled: int
     trimmed: int
     seen: int
+    viewed: tuple[str, ...]
     overwritten: int
     leaked: int
     leaked_bytes: int
@@ -201,6 +203,9 @@ class Pool(Generic[V]):
                 unpooled=self._unpooled,
                 trimmed=self._trimmed,
                 seen=self._seen,
+                viewed=tuple(
+                    piece.where for piece in self._idle.pieces() if self._blocks.is_seen(piece.block)
+                ),
                 overwritten=self._overwritten,
                 leaked=self._leaked,
                 leaked_bytes=self._leaked_bytes,
