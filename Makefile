@@ -18,7 +18,7 @@ report: $(STAMP)
 	$(BIN)/grandopt report html reports/optimization_report.json
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not stress"
+	$(BIN)/python -m pytest -m "not slow and not stress" -n 2 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m "slow and not stress"

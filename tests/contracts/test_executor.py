@@ -45,11 +45,15 @@ OPTIONS: dict[str, EngineOptions] = {
     "openvino": OpenVinoOptions(),
     "openvino-any-batch": OpenVinoOptions(single=False),
 }
-SLOW = ("inductor-templates", "inductor-single")
-"""Kinds of which each network takes a C++ compiler ten seconds or more."""
+COMPILED = {
+    "inductor": pytest.mark.slow,
+    "inductor-templates": pytest.mark.stress,
+    "inductor-single": pytest.mark.stress,
+}
+"""Kinds of which each network takes a C++ compiler some or many seconds."""
 
-KINDS = ("fake", "module", "archive", *(kind for kind in OPTIONS if kind not in SLOW))
-PARAMETERS = (*KINDS, *(pytest.param(kind, marks=pytest.mark.stress) for kind in SLOW))
+KINDS = ("fake", "module", "archive", *(kind for kind in OPTIONS if kind not in COMPILED))
+PARAMETERS = (*KINDS, *(pytest.param(kind, marks=mark) for kind, mark in COMPILED.items()))
 LIBRARIES = {"onnxruntime": ("onnxruntime", "onnxscript"), "openvino": ("openvino", "onnxscript")}
 
 Make = Callable[[type[nn.Module]], Executor]

@@ -122,6 +122,7 @@ class TestToolchain:
         assert "again" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_library_for_another_processor_is_not_opened(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     artifact = build(program(Policy), Candidate("float32", ALL["inductor"]), store)
     needed = artifact.manifest.cpu_features

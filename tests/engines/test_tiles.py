@@ -99,6 +99,7 @@ def test_a_process_that_may_not_use_them_is_told(tiled: Artifact) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_uses_no_tiles_needs_none(store: Store) -> None:
     artifact = _built(store, "float32")
     assert not [feature for feature in artifact.manifest.cpu_features if feature.startswith("amx")]

@@ -142,6 +142,7 @@ class Mixed(nn.Module):
         return torch.relu(self.head(self.gru(steps)[0][:, -1]))
 
 
+@pytest.mark.slow
 def test_all_levels_compute_the_same(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = Mixed().eval()

@@ -138,6 +138,7 @@ def test_indices_and_whole_numbers_stay_within_their_memory(tmp_path: Path, leve
     _check(Picker().eval(), (torch.zeros(2, 7),), level, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", REDUCED)
 def test_products_in_bfloat16_stay_within_their_memory(tmp_path: Path, level: str) -> None:
     torch.manual_seed(0)

@@ -37,15 +37,12 @@ def made(run: Run) -> Contest:
     return contest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
         ("cold tuned", f"starting {TUNED}: the worker process ended with exit code 3"),
-        pytest.param(
-            "always tuned",
-            f"measuring original, {TUNED}: the worker process ended with exit code 3",
-            marks=pytest.mark.slow,
-        ),
+        ("always tuned", f"measuring original, {TUNED}: the worker process ended with exit code 3"),
     ],
 )
 def test_a_winner_that_breaks_down_is_dropped(

@@ -73,6 +73,7 @@ def _row(agent: AgentReport, label: str) -> CandidateReport:
     return next(row for row in agent.candidates if row.label == label)
 
 
+@pytest.mark.slow
 def test_a_branch_on_data_is_named_and_the_original_is_shipped(tmp_path: Path) -> None:
     module = _seeded(Branching)
     found = grandopt.optimize(
