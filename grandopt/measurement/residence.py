@@ -72,7 +72,7 @@ def residence(
             worker.close()
         try:
             outputs = tuple(tuple(arrays(paths)) for paths in answer["outputs"])
-            return Residence(*(answer[name] / 1e6 for name in ("rss", "pss", "uss")), outputs)
+            return Residence(answer["rss"] / 1e6, answer["pss"] / 1e6, answer["uss"] / 1e6, outputs)
         except (KeyError, TypeError, OSError, ValueError) as error:
             raise MeasurementError(f"the worker's answer cannot be read: {error!r}") from error
 

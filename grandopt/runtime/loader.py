@@ -69,12 +69,13 @@ def _check_library(path: Path, library: str, built_with: str) -> None:
     if library == "python":
         installed = ".".join(map(str, sys.version_info[:3]))
     else:
-        installed = installed_version(library)
-        if installed is None:
+        found = installed_version(library)
+        if found is None:
             raise ArtifactError(
                 f"{path}: needs {library} {_minor(built_with)}, which is not installed; "
                 f"pip install '{library}=={_minor(built_with)}.*'"
             )
+        installed = found
     if _minor(installed) != _minor(built_with):
         advice = "" if library == "python" else f", or pip install '{library}=={_minor(built_with)}.*'"
         raise ArtifactError(

@@ -17,6 +17,7 @@ from torch.fx.graph import CodeGen
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
 from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.shared import contents, shared
 from grandopt.runtime.executors.tensor import Forward, TensorExecutor, executor
 
 EXPORTED = "program.pt2"
@@ -40,8 +41,11 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
     """
     torch.set_num_threads(threads)
     form = option(artifact, "form", ("exported", "module"))
-    forward = _exported(artifact) if form == "exported" else _module(artifact)
-    return executor(artifact, forward)
+    forward = shared(
+        contents(artifact, threads),
+        lambda: _exported(artifact) if form == "exported" else _module(artifact),
+    )
+    return executor(artifact, forward.value, forward)
 
 
 def flat_module(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:

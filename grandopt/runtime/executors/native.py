@@ -1,7 +1,9 @@
 """The native engine: an agent compiled to C, called through a binding that travels with the artifact.
 
 Loading opens two shared objects of the artifact: the agent's, of the first feature level that this CPU has,
-and the binding. Both were built with the artifact; no compiler is needed here.
+and the binding. The weights lie in the first as read-only data: they are pages of the file, which all
+processes that opened it share, and equal files, of copies of an artifact, are opened once in a process.
+Both were built with the artifact; no compiler is needed here.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.machine import cpu_features
 from grandopt.errors import ArtifactError, EngineError, SignatureError
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.executors.shared import Shared, shared
 from grandopt.signature import Array, Contract, Signature, TensorSpec
 
 BINDING = "binding.abi3.so"
@@ -41,8 +44,11 @@ class NativeExecutor(Executor):
 
     contiguous = True
 
-    def __init__(self, signature: Signature, contract: Contract, make: Callable[[Any], Any]) -> None:
+    def __init__(
+        self, signature: Signature, contract: Contract, make: Callable[[Any], Any], library: Shared[Path]
+    ) -> None:
         super().__init__(signature, contract)
+        self._library = library  # as long as it is open, equal ones are opened under its name
         agent = make(_Explain(signature))
         self._run = agent.run
         self._act = agent.act
@@ -68,11 +74,13 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
     signature, contract = manifest.parsed_signature(), manifest.parsed_contract()
     options = manifest.options
     binding = _binding(artifact)
-    library = artifact.payload_path(_fitting(artifact, binding.permit_tiles))
+    name = _fitting(artifact, binding.permit_tiles)
+    library = artifact.payload_path(name)
+    opened = shared(("native", artifact.entry(name).sha256), library.resolve)
 
     def make(explain: _Explain) -> Any:
         return binding.Agent(
-            os.fsencode(library.resolve()),
+            os.fsencode(opened.value),
             f"{options['symbol']}_invoke",
             _shapes(signature.inputs),
             _shapes(signature.outputs),
@@ -82,7 +90,7 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
         )
 
     try:
-        return NativeExecutor(signature, contract, make)
+        return NativeExecutor(signature, contract, make, opened)
     except KeyError as error:
         raise ArtifactError(
             f"{artifact.path}: option {error} is missing; build the artifact again"

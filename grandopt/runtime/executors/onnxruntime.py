@@ -13,6 +13,7 @@ from grandopt.runtime.executors.allocator import give_back_freed_memory
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.bound import Binding, BoundExecutor
 from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.shared import Shared, contents, shared
 from grandopt.signature import Array
 
 MODEL = "model.onnx"
@@ -24,6 +25,7 @@ ERRORS: tuple[type[Exception], ...] = (
     state.InvalidArgument,
     state.InvalidGraph,
     state.InvalidProtobuf,
+    state.NoSuchFile,
     state.NotImplemented,
     state.RuntimeException,
     RuntimeError,
@@ -37,7 +39,8 @@ def load(artifact: Artifact, threads: int) -> OnnxRuntimeExecutor:
 
     Raises ArtifactError when ONNX Runtime cannot load the payload.
     """
-    return OnnxRuntimeExecutor(artifact, _session(artifact, threads))
+    session = shared(contents(artifact, threads), lambda: _session(artifact, threads))
+    return OnnxRuntimeExecutor(artifact, session)
 
 
 def load_unbound(artifact: Artifact, threads: int) -> UnboundExecutor:
@@ -46,12 +49,11 @@ def load_unbound(artifact: Artifact, threads: int) -> UnboundExecutor:
 
 
 def _session(artifact: Artifact, threads: int) -> onnxruntime.InferenceSession:
-    content = artifact.payload(MODEL)
     layout = option(artifact, "layout_at_load", (True, False))
     spinning = option(artifact, "spinning", (True, False))
     try:
         session = onnxruntime.InferenceSession(
-            content,
+            str(artifact.payload_path(MODEL)),  # given bytes, a session keeps them for good
             session_options(threads, layout=layout, spinning=spinning),
             providers=PROVIDERS,
         )
@@ -85,7 +87,7 @@ class OnnxRuntimeExecutor(BoundExecutor):
 
     contiguous = True
 
-    def __init__(self, artifact: Artifact, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, artifact: Artifact, session: Shared[onnxruntime.InferenceSession]) -> None:
         manifest = artifact.manifest
         super().__init__(
             manifest.parsed_signature(),
@@ -93,9 +95,10 @@ class OnnxRuntimeExecutor(BoundExecutor):
             ERRORS,
             keep_nan=manifest.precision != "float32",
         )
-        self._session = session
-        self._names = [item.name for item in session.get_inputs()]
-        self._output_names = [item.name for item in session.get_outputs()]
+        self._shared = session
+        self._session = session.value
+        self._names = [item.name for item in self._session.get_inputs()]
+        self._output_names = [item.name for item in self._session.get_outputs()]
 
     def _bind(self) -> Binding:
         inputs, outputs = self._memory()

@@ -26,7 +26,7 @@ from grandopt.runtime.executors.allocator import (
 from grandopt.runtime.executors.bound import Binding, BoundExecutor
 from grandopt.runtime.executors.openvino_library import extension
 from grandopt.runtime.executors.options import option
-from grandopt.runtime.executors.shared import Shared, shared
+from grandopt.runtime.executors.shared import Shared, contents, shared
 from grandopt.signature import Array, TensorSpec
 
 openvino: Any = extension()
@@ -52,7 +52,7 @@ def load(artifact: Artifact, threads: int) -> OpenVinoExecutor:
     Nothing is cached on disk. Raises ArtifactError when OpenVINO cannot compile the payload.
     """
     try:
-        graph = shared(artifact, threads, lambda: Graph(artifact, threads))
+        graph = shared(contents(artifact, threads), lambda: Graph(artifact, threads))
     except ERRORS as error:
         raise ArtifactError(
             f"{artifact.path / GRAPH}: OpenVINO {openvino.get_version()} cannot load it: "

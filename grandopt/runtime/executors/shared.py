@@ -26,14 +26,12 @@ _living: WeakValueDictionary[tuple[str, ...], Shared[Any]] = WeakValueDictionary
 _lock = threading.Lock()
 
 
-def shared(artifact: Artifact, threads: int, make: Callable[[], T]) -> Shared[T]:
-    """What `make` gives for this artifact's payload and options, or what it gave before and is still in use.
+def shared(key: tuple[str, ...], make: Callable[[], T]) -> Shared[T]:
+    """What `make` gives, or what it gave for an equal `key` before and is still in use.
 
     Engines pack weights for their kernels, so equal agents share them only by sharing what holds them; it
-    must be usable from several threads. Keys are contents, not names or places: a copy of an artifact shares
-    with it. Raises what `make` raises.
+    must be usable from several threads. Raises what `make` raises.
     """
-    key = _key(artifact, threads)
     known = _living.get(key)
     if known is None:
         made = Shared(make())  # not under the lock: loading takes its time, and others load other things
@@ -42,7 +40,11 @@ def shared(artifact: Artifact, threads: int, make: Callable[[], T]) -> Shared[T]
     return known
 
 
-def _key(artifact: Artifact, threads: int) -> tuple[str, ...]:
+def contents(artifact: Artifact, threads: int) -> tuple[str, ...]:
+    """The key of all that makes an artifact's engine what it is: payload, options and threads.
+
+    Names and places are not in it: a copy of an artifact shares with it.
+    """
     manifest = artifact.manifest
     files = sorted(f"{entry.name} {entry.sha256}" for entry in manifest.payload)
     return (manifest.engine, json.dumps(manifest.options, sort_keys=True), str(threads), *files)

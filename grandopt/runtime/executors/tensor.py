@@ -17,6 +17,7 @@ from grandopt.errors import EngineError, first_line
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.operators import OperatorTime
 from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.shared import Shared
 from grandopt.signature import Array, Contract, Signature
 
 Forward = Callable[..., Any]
@@ -43,6 +44,8 @@ class TensorExecutor(Executor):
         self._single = len(signature.outputs) == 1
         self.payload: Any = forward
         """What `forward` was made of, where its layers can be told apart."""
+        self.holder: Shared[Any] | None = None
+        """What keeps `forward` for other executors of the same payload."""
 
     def operators(self, batches: Sequence[Sequence[Array]]) -> list[OperatorTime]:
         from grandopt.runtime.executors.profiled import operators  # the profiler is rarely needed
@@ -89,12 +92,12 @@ class OneToOneExecutor(TensorExecutor):
             self._fail(inputs, error)
 
 
-def executor(artifact: Artifact, forward: Forward) -> TensorExecutor:
+def executor(artifact: Artifact, forward: Forward, holder: Shared[Any] | None = None) -> TensorExecutor:
     """The leanest executor for the artifact's signature around `forward`, which its payload became.
 
     The options say how `forward` behaves, found by running it when it was built: `returns` is "tensor", or
     "tuple" also for one output; `copied_inputs` that it writes into its inputs; `copied_outputs` lists the
-    outputs that share memory with an input, a weight or each other.
+    outputs that share memory with an input, a weight or each other. `holder` lives as long as the executor.
     """
     signature, contract = artifact.manifest.parsed_signature(), artifact.manifest.parsed_contract()
     single, payload = len(signature.outputs) == 1, forward
@@ -107,7 +110,7 @@ def executor(artifact: Artifact, forward: Forward) -> TensorExecutor:
     if len(signature.inputs) == 1:
         kind = OneToOneExecutor if single else OneInputExecutor
     made = kind(signature, contract, forward)
-    made.payload = payload
+    made.payload, made.holder = payload, holder
     return made
 
 

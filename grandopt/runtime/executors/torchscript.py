@@ -10,6 +10,7 @@ import torch
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
 from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.shared import contents, shared
 from grandopt.runtime.executors.tensor import TensorExecutor, executor
 
 PROGRAM = "program.pt"
@@ -24,6 +25,12 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
     """
     torch.set_num_threads(threads)
     optimize = option(artifact, "optimize_for_inference", (True, False))
+    module = shared(contents(artifact, threads), lambda: _module(artifact, optimize=optimize))
+    # The method itself: calling the module would pass through nn.Module's hooks, of which it has none.
+    return executor(artifact, module.value.forward, module)
+
+
+def _module(artifact: Artifact, *, optimize: bool) -> torch.jit.ScriptModule:
     content = artifact.payload(PROGRAM)
     try:
         with warnings.catch_warnings():
@@ -34,13 +41,12 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
             module = torch.jit.load(io.BytesIO(content), map_location="cpu")
             if optimize:
                 module = torch.jit.optimize_for_inference(module)
+            return module
     except RuntimeError as error:
         raise ArtifactError(
             f"{artifact.path / PROGRAM}: torch {torch.__version__} cannot load it: {first_line(error)}; "
             f"build it again"
         ) from error
-    # The method itself: calling the module would pass through nn.Module's hooks, of which it has none.
-    return executor(artifact, module.forward)
 
 
 def _take_quantizer_warning() -> None:
