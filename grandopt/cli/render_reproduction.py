@@ -34,7 +34,8 @@ def _lines(item: Reproduction, *, verbose: bool) -> Iterator[str]:
     if item.reason is not None and item.verdict != "cannot":  # that one is an error line
         yield item.reason
     if item.payload_files:
-        yield f"payload: {item.payload} of {item.payload_files} files are the same, byte by byte"
+        how = "byte by byte" if not item.renumbered else "but for names that are numbered anew each time"
+        yield f"payload: {item.payload} of {item.payload_files} files are the same, {how}"
     if item.answers is not None:
         yield _answers(item.answers)
     elif item.no_answers is not None:

@@ -110,6 +110,18 @@ def arrays_digest(arrays: Iterable[Array]) -> str:
     )
 
 
+def content_digest(payload: bytes) -> str:
+    """SHA-256 (hex) of what a payload file says: of a TorchScript archive but for what differs between two
+    savings of one module, of any other file of all its bytes."""
+    file = io.BytesIO(payload)
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            script = any(name.partition("/")[2] == "constants.pkl" for name in archive.namelist())
+        if script:
+            return _digest(_members(file))
+    return hashlib.sha256(payload).hexdigest()
+
+
 def _version(library: str) -> str:
     try:
         return metadata.version(library)
@@ -189,7 +201,13 @@ def _archive_parts(module: torch.jit.ScriptModule) -> Iterator[bytes]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         torch.jit.save(module, buffer)
-    with zipfile.ZipFile(buffer) as archive:
+    yield from _members(buffer)
+
+
+def _members(file: io.BytesIO) -> Iterator[bytes]:
+    """Names and contents of a TorchScript archive's members but for what differs between two savings: source
+    locations, a serial number, and the numbers that tell classes of one name apart in a process."""
+    with zipfile.ZipFile(file) as archive:
         for name in sorted(archive.namelist()):
             inner = name.partition("/")[2]
             if inner.endswith(".debug_pkl") or inner.startswith(".data/"):

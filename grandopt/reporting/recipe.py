@@ -33,8 +33,9 @@ class BuildRecipe(ReportModel):
     """How what was shipped was built.
 
     `label` and `candidate` (precision and options) say as what; the candidate is null for the original as it
-    came. `compilers` identifies what the build went through, `agent_sha256` the network with its weights, and
-    `payload` holds the SHA-256 (hex) of every file that came out.
+    came. `compilers` identifies what the build went through, `agent_sha256` the network with its weights.
+    `payload` holds the SHA-256 (hex) of every file that came out, and `contents` that of what it says: they
+    differ where an engine numbers things anew each time it writes a file.
     """
 
     label: str
@@ -43,6 +44,7 @@ class BuildRecipe(ReportModel):
     compilers: dict[str, str]
     agent_sha256: str
     payload: dict[str, str]
+    contents: dict[str, str]
 
 
 class Recipe(ReportModel):

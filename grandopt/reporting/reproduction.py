@@ -51,9 +51,10 @@ class RemeasuredReport(ReportModel):
 class Reproduction(ReportModel):
     """One agent built again.
 
-    "reproduced" is what has the same payload, byte for byte; an original kept as a pickle, whose bytes change
-    from one writing to the next, has the same network and weights and the same answers instead. "cannot" has
-    its `reason`. `payload` counts the files that are the same, of `payload_files` recorded ones.
+    "reproduced" is what has the same payload: the same bytes, or the same contents where its engine numbers
+    things anew each time (`renumbered` of the `payload` same files); an original kept as a pickle, whose bytes
+    change from one writing to the next, has the same network and weights and the same answers instead.
+    "cannot" has its `reason`. `payload_files` were recorded.
     """
 
     agent: str
@@ -62,6 +63,7 @@ class Reproduction(ReportModel):
     label: str | None = None
     payload: Count = 0
     payload_files: Count = 0
+    renumbered: Count = 0
     differences: tuple[Difference, ...] = ()
     answers: AnswersReport | None = None
     no_answers: str | None = None

@@ -10,7 +10,7 @@ from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.manifest import Source
 from grandopt.compiler import build
 from grandopt.compiler.build import Candidate
-from grandopt.compiler.identity import graph_digest
+from grandopt.compiler.identity import content_digest, graph_digest
 from grandopt.config.schema import EngineOptions, Precision
 from grandopt.errors import ConfigError, first_line
 from grandopt.measurement.environment import environment
@@ -55,8 +55,19 @@ def build_recipe(contest: Contest, kept: Entry | None, artifact: Artifact) -> Bu
         threads=artifact.manifest.threads,
         compilers=build.compilers(artifact.manifest.engine),
         agent_sha256=graph_digest(contest.program),
-        payload={entry.name: entry.sha256 for entry in artifact.manifest.payload},
+        payload=payload_digests(artifact),
+        contents=content_digests(artifact),
     )
+
+
+def payload_digests(artifact: Artifact) -> dict[str, str]:
+    """The SHA-256 (hex) of every payload file, by name."""
+    return {entry.name: entry.sha256 for entry in artifact.manifest.payload}
+
+
+def content_digests(artifact: Artifact) -> dict[str, str]:
+    """The same of what each of them says, whatever its engine numbered anew."""
+    return {name: content_digest(content) for name, content in artifact.payloads().items()}
 
 
 def candidate_of(built: BuildRecipe) -> Candidate | None:

@@ -31,7 +31,7 @@ from grandopt.workflows.contest import ORIGINAL, Contest
 from grandopt.workflows.entry import Entry
 from grandopt.workflows.events import Listener, silent
 from grandopt.workflows.prepared import prepared
-from grandopt.workflows.recipe import candidate_of, machine
+from grandopt.workflows.recipe import candidate_of, content_digests, machine, payload_digests
 from grandopt.workflows.recorded import Found, Recorded, Substitutes, Unrecorded, found_files
 from grandopt.workflows.run import STATE, Run, running
 from grandopt.workflows.stages import Stages
@@ -109,14 +109,15 @@ def _reproduced(
             with stages.step("measure"):
                 beside = recorded.artifact if answers is not None else None
                 remeasured = _measured(run, contest, recorded, artifact, beside=beside)
-    payload = {item.name: item.sha256 for item in artifact.manifest.payload}
-    same = sum(payload.get(name) == sha256 for name, sha256 in built.payload.items())
+    payload, contents = payload_digests(artifact), content_digests(artifact)
+    same = [name for name, sha256 in built.contents.items() if contents.get(name) == sha256]
     return Reproduction(
         agent=recorded.name,
-        verdict=_verdict(built, payload, contest, answers, entry),
+        verdict=_verdict(built, contents, contest, answers, entry),
         reason=None if entry is None or entry.status == "verified" else f"{entry.status}: {entry.reason}",
         label=built.label,
-        payload=same,
+        payload=len(same),
+        renumbered=sum(payload[name] != built.payload.get(name) for name in same),
         payload_files=len(built.payload),
         differences=differences,
         answers=answers,
@@ -145,14 +146,14 @@ def _rebuilt(run: Run, contest: Contest, built: BuildRecipe) -> tuple[Entry | No
 
 def _verdict(
     built: BuildRecipe,
-    payload: dict[str, str],
+    contents: dict[str, str],
     contest: Contest,
     answers: AnswersReport | None,
     entry: Entry | None,
 ) -> Verdict:
     if entry is not None and entry.status != "verified":
         return "differs"
-    if payload == built.payload:
+    if contents == built.contents:
         return "reproduced"
     same_network = graph_digest(contest.program) == built.agent_sha256
     all_same = answers is not None and answers.identical == answers.observations
@@ -174,9 +175,9 @@ def _differences(recorded: Recorded, contest: Contest, artifact: Artifact) -> It
         yield from _unlike(
             COMPILERS.get(name, name), _line(built.compilers.get(name)), _line(compilers.get(name))
         )
-    payload = {item.name: item.sha256 for item in artifact.manifest.payload}
-    for name in sorted({*built.payload, *payload}):
-        yield from _unlike(f"payload {name}", built.payload.get(name), payload.get(name))
+    contents = content_digests(artifact)
+    for name in sorted({*built.contents, *contents}):
+        yield from _unlike(f"payload {name}", built.contents.get(name), contents.get(name))
 
 
 def _unlike(what: str, then: str | None, now: str | None) -> Iterator[Difference]:

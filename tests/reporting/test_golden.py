@@ -119,7 +119,7 @@ def test_fields_of_version_3_are_there_exactly_in_version_3(
 
 def test_a_part_of_a_recipe_that_was_cut_out_is_named(tmp_path: Path) -> None:
     data, path = changed(3, tmp_path)
-    del data["agents"][1]["recipe"]["built"]["payload"]
+    del data["agents"][1]["recipe"]["built"]["contents"]
     path.write_text(json.dumps(data), encoding="utf-8")
-    with pytest.raises(ReportError, match=r"agents\.1\.recipe\.built\.payload' is missing"):
+    with pytest.raises(ReportError, match=r"agents\.1\.recipe\.built\.contents' is missing"):
         load_report(path)

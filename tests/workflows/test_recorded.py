@@ -45,7 +45,13 @@ def recipe(folder: Path, config: AgentConfig, **changes: Any) -> Recipe:
         "vecnormalize": None,
         "machine": machine(),
         "built": BuildRecipe(
-            label="original", candidate=None, threads=1, compilers={}, agent_sha256="0", payload={}
+            label="original",
+            candidate=None,
+            threads=1,
+            compilers={},
+            agent_sha256="0",
+            payload={},
+            contents={},
         ),
     }
     return Recipe(**(values | changes))

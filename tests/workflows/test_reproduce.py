@@ -28,23 +28,21 @@ UNMEASURED = Wanted(measure=False)
 
 
 def save(path: Path, seed: int) -> None:
-    """A policy with weights of a seed, as a program of torch.export."""
+    """A policy with weights of a seed, as a TorchScript archive, which says all but its inputs."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = Policy().eval()
     example = torch.as_tensor(EXAMPLES[Policy]["state"])
-    dynamic = ({0: torch.export.Dim("batch")},)
-    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=dynamic), path)
+    torch.jit.save(torch.jit.trace(module, (example,)), path)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that optimized `gate.pt2`."""
+    """The folder of a run that optimized `gate.pt`."""
     folder = tmp_path_factory.mktemp("run")
-    save(folder / "gate.pt2", seed=3)
-    done = run(
-        folder, "optimize", "gate.pt2", "--profile", "basic", "--engine", "native", "--budget", "120", "-q"
-    )
+    save(folder / "gate.pt", seed=3)
+    options = ("--input", "state=8", "--profile", "basic", "--engine", "torchscript", "--budget", "120")
+    done = run(folder, "optimize", "gate.pt", *options, "-q")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -72,7 +70,7 @@ def test_the_report_carries_the_same_recipe(folder: Path, recorded: Recorded) ->
     report = load_report(folder / "reports" / "optimization_report.json")
     assert report.agents[0].recipe == recorded.recipe
     assert recorded.recipe.checkpoint is not None
-    assert recorded.recipe.command[:3] == ("-c", "optimize", "gate.pt2")
+    assert recorded.recipe.command[:3] == ("-c", "optimize", "gate.pt")
     (of_report,) = recorded_in(folder / "reports" / "optimization_report.json")
     assert isinstance(of_report, Recorded)
     assert of_report.artifact == recorded.artifact
@@ -81,11 +79,11 @@ def test_the_report_carries_the_same_recipe(folder: Path, recorded: Recorded) ->
 def test_another_checkpoint_is_said_and_by_how_much_it_answers_otherwise(
     recorded: Recorded, tmp_path: Path
 ) -> None:
-    save(tmp_path / "other.pt2", seed=4)
-    found = reproduce(recorded, Wanted(Substitutes(checkpoint=tmp_path / "other.pt2"), measure=False))
+    save(tmp_path / "other.pt", seed=4)
+    found = reproduce(recorded, Wanted(Substitutes(checkpoint=tmp_path / "other.pt"), measure=False))
     assert found.verdict == "differs"
     whats = [difference.what for difference in found.differences]
-    assert whats[:2] == [f"checkpoint {tmp_path / 'other.pt2'}", "network and weights"]
+    assert whats[:2] == [f"checkpoint {tmp_path / 'other.pt'}", "network and weights"]
     assert any(what.startswith("payload ") for what in whats)
     assert found.answers is not None
     assert found.answers.identical == 0
@@ -112,19 +110,19 @@ def test_without_its_checkpoint_it_cannot_be_done(recorded: Recorded) -> None:
     gone = recorded.recipe.model_copy(update={"folder": "/nowhere"})
     found = reproduce(replace(recorded, recipe=gone), UNMEASURED)
     assert found.verdict == "cannot"
-    assert "checkpoint: gate.pt2: no such file" in str(found.reason)
+    assert "checkpoint: gate.pt: no such file" in str(found.reason)
 
 
 def test_the_exit_codes_say_how_it_ended(folder: Path, tmp_path: Path) -> None:
-    save(tmp_path / "other.pt2", seed=4)
+    save(tmp_path / "other.pt", seed=4)
     place = folder / "artifacts" / "gate"
-    done = run(tmp_path, "reproduce", place, "--checkpoint", "other.pt2", "--no-measure", "-q")
+    done = run(tmp_path, "reproduce", place, "--checkpoint", "other.pt", "--no-measure", "-q")
     assert (done.returncode, done.stderr) == (1, "")
     assert "gate: differs" in done.stdout
     assert "answers: other bits for 256 of 256 observations, largest difference" in done.stdout
-    done = run(tmp_path, "reproduce", place, "--checkpoint", "none.pt2", "-q")
+    done = run(tmp_path, "reproduce", place, "--checkpoint", "none.pt", "-q")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "checkpoint: none.pt2: no such file" in done.stderr
+    assert "checkpoint: none.pt: no such file" in done.stderr
 
 
 def test_an_original_kept_as_a_pickle_is_compared_by_network_and_answers(
