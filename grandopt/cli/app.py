@@ -65,8 +65,8 @@ def grandopt(
 
     \b
     Example:
-      grandopt optimize --profile aggressive          the reference agents, or ./grandopt.yaml
-      grandopt optimize ppo-LunarLander-v2.zip        one agent, saved by Stable-Baselines3
+      grandopt optimize              ./grandopt.yaml, or the reference agents
+      grandopt optimize ppo-Ant.zip  an agent of Stable-Baselines3
     """
 
 
