@@ -18,8 +18,6 @@ from __future__ import annotations
 import importlib
 import struct
 from collections.abc import Callable
-from functools import partial
-from itertools import repeat
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -32,6 +30,8 @@ ALIGNMENT = 16
 """Bytes; what memory allocators promise, and wider than any element."""
 DEPTH = 32
 """Containers within containers, at most."""
+SCALARS = (type(None), bool, int, float, str, bytes)
+"""Types of values that nobody can change, beside NumPy's."""
 LAYOUTS = 1024
 """Headers of arrays that are remembered, at most."""
 _LENGTH = struct.Struct("<I")
@@ -108,34 +108,6 @@ def contents_of(data: bytes) -> int:
         return 0
     end = _header(data)
     return end + -end % ALIGNMENT
-
-
-def opener(data: bytes) -> Callable[[], Any]:
-    """A function that gives the value of `data` anew at each call, with nothing that callers share.
-
-    For arrays, scalars and tuples of them, which is what agents answer, a call reads no byte. Raises
-    CacheError as `decode` does.
-    """
-    return _handing_out(decode(data)) or partial(decode, data)
-
-
-def _handing_out(value: Any) -> Callable[[], Any] | None:
-    """What gives `value` to one caller after another; None if only decoding it again will do."""
-    if type(value) is np.ndarray:
-        # What views get for their base is never the array they were made of, but one before it: whatever a
-        # caller does to a view or to its base, the next view is as it should be.
-        return value.view().view
-    if isinstance(value, (*_WRITERS, np.generic)):
-        return repeat(value).__next__  # a call of no Python function
-    if type(value) is tuple:
-        items = [_handing_out(item) for item in value]
-        if None not in items:
-            return partial(_each, [item for item in items if item is not None])
-    return None
-
-
-def _each(items: list[Callable[[], Any]]) -> tuple[Any, ...]:
-    return tuple([item() for item in items])
 
 
 def _write(out: bytearray, value: Any, place: str, depth: int) -> None:

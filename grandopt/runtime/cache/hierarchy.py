@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from grandopt.errors import CacheError, ConfigError
-from grandopt.runtime.cache.codec import encode, opener
+from grandopt.runtime.cache.codec import encode
 from grandopt.runtime.cache.flights import Flight, Flights, Open
 from grandopt.runtime.cache.lead import Lead
 from grandopt.runtime.cache.levels.base import Item, Level, check_ttl
 from grandopt.runtime.cache.levels.memory import MemoryLevel, Ready
 from grandopt.runtime.cache.lookup import STRIDE
+from grandopt.runtime.cache.opener import opener
 from grandopt.runtime.cache.stats import CacheStats
 from grandopt.runtime.cache.tier import FirstTier, Tier
 from grandopt.runtime.cache.worth import Savings

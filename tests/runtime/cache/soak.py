@@ -238,7 +238,10 @@ def main() -> int:
     for pid, samples in outcome.memory.items():
         slope = outcome.slopes(warm).get(pid)
         shown = "too short to judge" if slope is None else f"{slope:+.3f} MB/min"
+        every = max(1, len(samples) // 12)
+        curve = " ".join(f"{size:.0f}" for _, size in samples[::every])
         print(f"process {pid}: {samples[0][1]:.1f} MB at first, {samples[-1][1]:.1f} MB at last, {shown}")
+        print(f"  MB in equal steps of time: {curve}")
     print(f"check of the folder afterwards: {len(outcome.findings)} findings")
     bad = complaints(outcome, options.lookups, warm)
     print("\n".join(bad) or "passed")

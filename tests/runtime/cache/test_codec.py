@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
 from grandopt.errors import CacheError
-from grandopt.runtime.cache.codec import decode, encode, opener
+from grandopt.runtime.cache.codec import decode, encode
+from grandopt.runtime.cache.opener import opener
 
 scalars = st.one_of(
     st.none(),

@@ -23,9 +23,9 @@ ENTRIES = "entries"
 """Folder of what diskcache writes: what it finds there and does not know, it removes."""
 CULLED = 2
 """Entries that a write over the limit removes: more than it adds, and few where few large ones fill it."""
-PAGES = 512
-"""SQLite's pages of 4 KiB that each thread's connection keeps. Its 8192 by default are as fast, and would be
-32 MiB for every thread that looks something up."""
+PAGES = 128
+"""SQLite's pages of 4 KiB that each thread's connection keeps: the upper ones of the index. diskcache's 8192
+would be 32 MiB for every thread that looks something up."""
 TIMEOUT = 0.25
 """Seconds that one look-up or write waits for another process's."""
 _FAILED = (sqlite3.Error, OSError, diskcache.Timeout, CacheError)

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from grandopt.runtime.cache.codec import opener
 from grandopt.runtime.cache.levels.base import Item, Level, LevelCounts
 from grandopt.runtime.cache.lookup import Due, look_up
+from grandopt.runtime.cache.opener import opener
 from grandopt.runtime.cache.policies.base import Policy
 from grandopt.runtime.cache.shelf import Shelf
 
