@@ -13,7 +13,7 @@ import pytest
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
-from grandopt.config.schema import EngineOptions, NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.config.schema import NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
 from tests.engines.conftest import agent, need
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ sys.stdout.flush()
 sys.stdin.read()
 """
 
-AGENTS = ("lvn_embedder", "decision_gate", "shared_policy", "structure_embedder")
+AGENTS = ("lvn_embedder", "decision_gate", "structure_embedder", "tactical_embedder")
 
 # What the process may hold beside the one of the original.
 MEMORY = (
@@ -58,23 +58,16 @@ def _first_result(artifact: Artifact) -> tuple[float, float]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
-@pytest.mark.parametrize(
-    ("options", "memory"),
-    [
-        pytest.param(
-            options, share, id=options.engine + ("" if getattr(options, "snippets", True) else "-no-snippets")
-        )
-        for options, share in MEMORY
-    ],
-)
-def test_time_and_memory_are_a_fraction_of_the_originals(
-    store: Store, options: EngineOptions, memory: float, name: str
-) -> None:
+def test_time_and_memory_are_a_fraction_of_the_originals(store: Store, name: str) -> None:
     """Both ratios are of figures taken in one run, turn by turn, and of the least of each."""
-    need(options.engine)
-    mine = build(agent(name), Candidate("float32", options), store)
-    eager = original(agent(name), store)
-    turns = [(_first_result(mine), _first_result(eager)) for _ in range(3)]
-    for figure, (unit, share) in enumerate((("s", TIME), ("MB", memory))):
-        here, there = (min(turn[side][figure] for turn in turns) for side in (0, 1))
-        assert here < share * there, f"{here:.3g} {unit} beside {there:.3g} {unit}"
+    for options, _ in MEMORY:
+        need(options.engine)
+    built = [build(agent(name), Candidate("float32", options), store) for options, _ in MEMORY]
+    subjects = [original(agent(name), store), *built]
+    turns = [[_first_result(artifact) for artifact in subjects] for _ in range(2)]
+    eager, *mine = (
+        [min(turn[place][figure] for turn in turns) for figure in (0, 1)] for place in range(len(subjects))
+    )
+    for (options, memory), found in zip(MEMORY, mine, strict=True):
+        for unit, share, here, there in zip(("s", "MB"), (TIME, memory), found, eager, strict=True):
+            assert here < share * there, f"{options!r}: {here:.3g} {unit} beside {there:.3g} {unit}"
