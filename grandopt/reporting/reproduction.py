@@ -52,8 +52,8 @@ class Reproduction(ReportModel):
     """One agent built again.
 
     "reproduced" is what has the same payload: the same bytes, or the same contents where its engine numbers
-    things anew each time (`renumbered` of the `payload` same files); an original kept as a pickle, whose bytes
-    change from one writing to the next, has the same network and weights and the same answers instead.
+    things anew each time (`renumbered` of the `payload` same files); an original kept as a pickle, whose
+    bytes change from one writing to the next, has the same network and weights and the same answers instead.
     "cannot" has its `reason`. `payload_files` were recorded.
     """
 
