@@ -29,7 +29,7 @@ from tests.engines.conftest import need
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH, BATCH, THREADS = 512, 64, 2
 ASLEEP = 0.05
-"""Share of a pause in which an engine's threads may use a core: sleeping ones take 0.003, waiting ones 0.4."""
+"""Share of a pause in which an engine's threads may use a core: sleeping ones take 0.003, others 0.4."""
 
 RUN = f"""
 import statistics, sys, time
