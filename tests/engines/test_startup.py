@@ -30,7 +30,12 @@ sys.stdout.flush()
 sys.stdin.read()
 """
 
-AGENTS = ("lvn_embedder", "decision_gate", "structure_embedder", "tactical_embedder")
+AGENTS = (
+    pytest.param("lvn_embedder", marks=pytest.mark.slow),
+    pytest.param("decision_gate", marks=pytest.mark.slow),
+    pytest.param("structure_embedder", marks=pytest.mark.slow),
+    pytest.param("tactical_embedder", marks=pytest.mark.stress),  # minutes to build with every engine
+)
 
 # What the process may hold beside the one of the original.
 MEMORY = (
@@ -56,7 +61,6 @@ def _first_result(artifact: Artifact) -> tuple[float, float]:
     return seconds, held
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 def test_time_and_memory_are_a_fraction_of_the_originals(store: Store, name: str) -> None:
     """Both ratios are of figures taken in one run, turn by turn, and of the least of each."""
