@@ -213,6 +213,8 @@ def soak(seconds: float) -> Outcome:
 def complaints(outcome: Outcome, lookups: int, warm: float) -> list[str]:
     """What must not be."""
     found = [f"{outcome.counts[name]} {name} values" for name in ("wrong", "expired") if outcome.counts[name]]
+    if outcome.counts["crashed"]:
+        found.append(f"{outcome.counts['crashed']} threads ended with an exception")
     if outcome.counts["lookups"] < lookups:
         found.append(f"{outcome.counts['lookups']} checked look-ups, fewer than {lookups}")
     if any(outcome.exits):

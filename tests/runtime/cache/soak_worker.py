@@ -27,10 +27,10 @@ THREADS = 4
 AGENTS = 2
 INPUTS = 20_000
 """Inputs of each agent: more than memory holds, so that all levels have work."""
-FIELDS = ("lookups", "hits", "wrong", "expired", "computed", "failed", "cancelled", "refused")
+FIELDS = ("lookups", "hits", "wrong", "expired", "computed", "failed", "cancelled", "refused", "crashed")
 """What each thread counts: checked look-ups; values that were another key's, another version's or damaged;
 values found after their time; computations that failed on purpose; calls that were cancelled; invalidations
-that a level refused."""
+that a level refused; threads that ended with an exception, those of the cache included."""
 TTL_S = 1.0
 LATE_S = 1.0
 """A value lives from when it is put in, which a busy machine may do some time after it was computed."""
@@ -207,4 +207,10 @@ def value_of(agent: int, version: int, number: int, until: float = 0.0) -> Any:
 
 def work(folder: str, url: str, board: Any, version: Any, stopping: Any, first_row: int) -> None:
     """The main function of a process."""
+
+    def crashed(args: threading.ExceptHookArgs) -> None:
+        board[first_row * len(FIELDS) + FIELDS.index("crashed")] += 1
+        threading.__excepthook__(args)
+
+    threading.excepthook = crashed
     Worker(Path(folder), url, board, version, stopping, first_row).run()

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,34 @@ def test_a_full_database_loses_the_value_and_nothing_else(disk: DiskLevel) -> No
     assert disk.get(KEYS[0]) == Item(KEYS[0], value_of(0), None)
     disk._cache._sql("PRAGMA max_page_count = 1000000")
     disk.put(KEYS[199], value_of(199))
+    assert disk.get(KEYS[199]) == Item(KEYS[199], value_of(199), None)
+
+
+def test_a_disk_that_is_full_in_a_batch_takes_no_other_writer_along(
+    disk: DiskLevel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite ends a transaction by itself then, and another thread begins one before this one has noticed."""
+    pages = disk._cache._sql("PRAGMA page_count").fetchone()[0]
+    disk._cache._sql(f"PRAGMA max_page_count = {pages}")  # of this thread's connection
+    store = disk._cache.set
+    others: list[threading.Thread] = []
+
+    def full(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return store(*args, **kwargs)
+        except sqlite3.Error:
+            others.append(threading.Thread(target=disk.put, args=(KEYS[199], value_of(199))))
+            others[-1].start()
+            others[-1].join(0.1)
+            raise
+
+    monkeypatch.setattr(disk._cache, "set", full)
+    disk.put_many([Item(key, value_of(number), None) for number, key in enumerate(KEYS[:150])])
+    for other in others:
+        other.join(PATIENCE_S)
+    assert len(others) == 1
+    assert disk.counts().failures == 1
+    assert disk.get(KEYS[0]) is None
     assert disk.get(KEYS[199]) == Item(KEYS[199], value_of(199), None)
 
 

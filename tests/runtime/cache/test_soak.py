@@ -30,14 +30,17 @@ def test_nothing_wrong_is_found_through_ten_minutes_and_memory_stays_flat() -> N
 
 
 def test_what_must_not_be_is_said() -> None:
-    counts = {"lookups": 10, "wrong": 1, "expired": 0}
+    counts = {"lookups": 10, "wrong": 1, "expired": 0, "crashed": 1}
     growing = {1: [(float(second), 100 + second / 30) for second in range(300)]}
     outcome = Outcome(counts, 300.0, [0, -9], "file system", [], growing)
     assert outcome.slopes(90.0) == {1: pytest.approx(2.0)}
     assert complaints(outcome, 11, 90.0) == [
         "1 wrong values",
+        "1 threads ended with an exception",
         "10 checked look-ups, fewer than 11",
         "processes ended with [0, -9]",
         "memory grows by 2.00 MB/min",
     ]
-    assert complaints(Outcome({**counts, "wrong": 0}, 1.0, [0], "file system", []), 10, 90.0) == []
+    assert (
+        complaints(Outcome({**counts, "wrong": 0, "crashed": 0}, 1.0, [0], "file system", []), 10, 90.0) == []
+    )

@@ -7,7 +7,8 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class DiskLevel(Level):
                 "remove the folder, or choose another one"
             ) from error
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self._hits = 0
         self._counts = dict.fromkeys(("misses", "expirations", "failures", "damaged"), 0)
 
@@ -126,9 +127,9 @@ class DiskLevel(Level):
 
     def put(self, key: bytes, data: bytes, ttl: float | None = None) -> tuple[Item, ...]:
         check_ttl(ttl)
-        expires = math.inf if ttl is None else self._clock() + ttl
         try:
-            self._cache.set(key, seal(key, data, expires), tag=key[:PREFIX_BYTES].hex())
+            with self._alone():
+                self._set(Item(key, data, ttl))
         except _FAILED:
             self._count("failures")
         return ()
@@ -137,8 +138,9 @@ class DiskLevel(Level):
         for item in items:
             check_ttl(item.ttl)
         try:
-            with self._cache.transact():  # one write to the disk for all
-                super().put_many(items)
+            with self._alone(), self._cache.transact():  # one write to the disk for all, or none
+                for item in items:
+                    self._set(item)
         except _FAILED:
             self._count("failures")
 
@@ -151,21 +153,24 @@ class DiskLevel(Level):
 
     def discard(self, key: bytes) -> None:
         try:
-            self._cache.delete(key)
+            with self._alone():
+                self._cache.delete(key)
         except _FAILED:
             self._count("failures")
 
     def discard_prefix(self, prefix: bytes) -> int:
         """As in the contract. Raises CacheError when the folder cannot be written."""
         try:
-            return int(self._cache.evict(prefix.hex(), retry=True))
+            with self._writing:
+                return int(self._cache.evict(prefix.hex(), retry=True))
         except (sqlite3.Error, OSError) as error:
             raise self._unwritable(error) from error
 
     def clear(self) -> None:
         """As in the contract. Raises CacheError when the folder cannot be written."""
         try:
-            self._cache.clear(retry=True)
+            with self._writing:
+                self._cache.clear(retry=True)
         except (sqlite3.Error, OSError) as error:
             raise self._unwritable(error) from error
 
@@ -173,7 +178,7 @@ class DiskLevel(Level):
         """Read every entry, remove what is damaged and files that no entry names; one line per finding."""
         findings = []
         try:
-            with warnings.catch_warnings():  # diskcache collects its findings as warnings
+            with self._writing, warnings.catch_warnings():  # diskcache collects its findings as warnings
                 warnings.simplefilter("always")
                 found = self._cache.check(fix=True, retry=True)
             findings += [
@@ -199,6 +204,25 @@ class DiskLevel(Level):
 
     def close(self) -> None:
         self._cache.close()
+
+    def _set(self, item: Item) -> None:
+        key, data, ttl = item
+        expires = math.inf if ttl is None else self._clock() + ttl
+        self._cache.set(key, seal(key, data, expires), tag=key[:PREFIX_BYTES].hex())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One thread of this process writes at a time.
+
+        diskcache notes only which thread is in a transaction. Where a full disk makes SQLite end one by
+        itself, a second thread begins its own, and the first would take that for its own.
+        """
+        if not self._writing.acquire(timeout=TIMEOUT):
+            raise diskcache.Timeout("another thread writes")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _damaged(self, key: bytes) -> Item | None:
         self.discard(key)
