@@ -86,9 +86,9 @@ def _size(item: Any, kind: type) -> int:
 def _storage(tensor: Any) -> dict[int, int]:
     """Address and bytes of a tensor's memory; nothing for tensors without memory of the CPU."""
     try:
-        if tensor.device.type != "cpu":
-            return {}
         storage = tensor.untyped_storage()
+        if storage.device.type != "cpu":  # also those of torch's tracer, which only say that they are there
+            return {}
         return {storage.data_ptr(): storage.nbytes()}
     except (RuntimeError, NotImplementedError, AttributeError, TypeError):  # sparse, fake, half-made
         return {}

@@ -9,6 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.blocks.arrays import ArrayBlocks
@@ -194,6 +195,16 @@ def test_a_census_counts_objects_arrays_and_tensors() -> None:
     assert after.objects > before.objects
     assert after.bytes - before.bytes > 20 * 8000
     del held, views
+
+
+def test_a_tensor_of_torchs_tracer_holds_no_memory() -> None:
+    before = take_census()
+    with FakeTensorMode():
+        tensor = torch.zeros(1000)
+    after = take_census()
+    assert tensor.device.type == "cpu"
+    assert after.tensors - before.tensors == 1
+    assert after.tensor_bytes == before.tensor_bytes
 
 
 def test_tracing_names_the_line_and_ends() -> None:
