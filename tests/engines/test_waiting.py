@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTH, BATCH, THREADS = 512, 64, 2
 ASLEEP = 0.05
 """Share of a pause in which an engine's threads may use a core. Those of OpenVINO (TBB) look for work for
-about a millisecond before they sleep, however long the pause; others take 0.003 of it. Those that spin do so for some
-ten milliseconds, so that they are seen best in a short pause."""
+about a millisecond before they sleep, however long the pause; others take 0.003 of it. Those that spin do so
+for some ten milliseconds, so that they are seen best in a short pause."""
 LONG_S, SHORT_S = 0.1, 0.016
 
 RUN = f"""
