@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from grandopt.artifacts.artifact import Artifact, read
 from grandopt.errors import ArtifactError, OutputError
@@ -42,12 +44,21 @@ def _files(artifact: Artifact) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(artifact.payload("source.zip"))) as archive:
             files = {Path(name).name: archive.read(name) for name in archive.namelist()}
         weights = next(iter(shared.values()))[start : start + size]
-        # The archive keeps the place of the weights in the static libraries empty: they are stored once per
+        # The archive keeps the place of the weights in the hosts' libraries empty: they are stored once per
         # level already.
-        for level, offset in options.get("static_weights_offsets", {}).items():
-            hollow = files[f"lib{symbol}.{level}.a"]
-            files[f"lib{symbol}.{level}.a"] = hollow[:offset] + weights + hollow[offset + size :]
+        for name, offset in _hollow(options).items():
+            hollow = files[name]
+            files[name] = hollow[:offset] + weights + hollow[offset + size :]
     except (KeyError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{artifact.path}: holds no C libraries ({error}); build it again") from error
+    # Artifacts of earlier releases have one shared library per level, for Python and for C.
     named = {f"lib{symbol}.{level}.so": content for level, content in shared.items()}
-    return {**files, **named, "weights.bin": weights}
+    return {**named, **files, "weights.bin": weights}
+
+
+def _hollow(options: Mapping[str, Any]) -> dict[str, int]:
+    """Where the weights belong in the libraries of the archive, by file name."""
+    if "hollow_offsets" in options:
+        return dict(options["hollow_offsets"])
+    earlier = options.get("static_weights_offsets", {})
+    return {f"lib{options['symbol']}.{level}.a": offset for level, offset in earlier.items()}

@@ -103,6 +103,22 @@ def test_processes_share_the_pages_of_native_weights(store: Store) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="skipped: Linux alone tells what is shared")
+@pytest.mark.parametrize("options", ENGINES[:2])  # OpenVINO numbers a graph's nodes by what it made before
+def test_agents_of_other_names_take_the_memory_of_one(store: Store, options: EngineOptions) -> None:
+    need(options.engine)
+    left, right = (
+        build(agent(NAME).but(name=name), Candidate("float32", options), store) for name in ("left", "right")
+    )
+    (one,) = _held([str(left.path)])
+    (two,) = _held([str(left.path), str(right.path)])
+    weights = max(entry.size for entry in left.manifest.payload) / 1024
+    assert two["private"] - one["private"] < 0.5 * weights  # type: ignore[operator]
+    mapped = [sum(file.get("Rss", 0) for file in side["files"].values()) for side in (one, two)]  # type: ignore[attr-defined]
+    assert mapped[1] - mapped[0] < 0.1 * weights
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="skipped: Linux alone tells what is shared")
 @pytest.mark.parametrize("options", ENGINES)
 def test_copies_of_an_artifact_take_the_memory_of_one(
     store: Store, options: EngineOptions, tmp_path: Path

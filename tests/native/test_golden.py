@@ -54,7 +54,7 @@ def generated(name: str, level: str) -> str:
     if name == "quantized":
         graph, precision = quantize(graph), "float32"
     (text,) = render(graph, levels, 1, precision).texts.values()
-    return text.partition(f"#define weights {name}_weights\n")[2].lstrip("\n")
+    return text.partition("extern const unsigned char weights[];\n")[2].lstrip("\n")
 
 
 @pytest.mark.parametrize("level", [level.name for level in LEVELS])

@@ -35,7 +35,7 @@ SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=
 MAIN = """
 #include <stdint.h>
 #include <stdlib.h>
-int {symbol}_invoke(const void *const *in, void *const *out, int64_t batch, void *scratch);
+int {invoke}(const void *const *in, void *const *out, int64_t batch, void *scratch);
 int main(void) {{
     for (int64_t batch = 1; batch <= 11; batch += 5) {{
         const void *in[] = {{{inputs}}};
@@ -43,10 +43,10 @@ int main(void) {{
         {fill}
         unsigned char *scratch;
         if (posix_memalign((void **)&scratch, 64, {scratch} + 1) != 0) return 5;
-        if ({symbol}_invoke(in, out, batch, scratch) != 0) return 1;
-        if ({symbol}_invoke(in, out, 0, scratch) != 1) return 2;
-        if ({symbol}_invoke(in, out, INT64_MAX, scratch) != 1) return 3;
-        if ({scratch} > 0 && {symbol}_invoke(in, out, batch, scratch + 1) != 4) return 4;
+        if ({invoke}(in, out, batch, scratch) != 0) return 1;
+        if ({invoke}(in, out, 0, scratch) != 1) return 2;
+        if ({invoke}(in, out, INT64_MAX, scratch) != 1) return 3;
+        if ({scratch} > 0 && {invoke}(in, out, batch, scratch + 1) != 4) return 4;
         free(scratch);
         for (unsigned i = 0; i < sizeof in / sizeof *in; ++i) free((void *)in[i]);
         for (unsigned i = 0; i < sizeof out / sizeof *out; ++i) free(out[i]);
@@ -67,7 +67,7 @@ def _program(source: Source) -> str:
         for number, value in enumerate(source.graph.inputs)
     ]
     return MAIN.format(
-        symbol=source.symbol,
+        invoke=next(iter(source.invokes.values())),
         inputs=", ".join(f"malloc({_size(value)})" for value in source.graph.inputs),
         outputs=", ".join(f"malloc({_size(value)})" for value in source.graph.outputs),
         fill=" ".join(fill),
@@ -92,7 +92,7 @@ def _check(
     (text,) = source.texts.values()
     (folder / "agent.c").write_text(text)
     (folder / "weights.bin").write_bytes(source.weights)
-    (folder / "weights.c").write_text(WEIGHTS_C.format(symbol=source.symbol))
+    (folder / "weights.c").write_text(WEIGHTS_C.format(name=source.weights_name))
     (folder / "main.c").write_text(_program(source))
     plain = [flag for flag in FLAGS if flag not in ("-O2", "-fwrapv")]
     files = ["agent.c", "weights.c", "main.c", "-o", "checked", "-lm"]

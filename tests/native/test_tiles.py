@@ -177,11 +177,13 @@ opened = []
 fitting = native._fitting
 native._fitting = lambda *given: opened.append(fitting(*given)) or opened[0]
 outputs = load(sys.argv[1]).run([np.ones((1, 20, 64), np.float32)])[0]
-agent = ctypes.CDLL(str(read(Path(sys.argv[1])).payload_path("agent.x86-64-v4-amx.so")))
+artifact = read(Path(sys.argv[1]))
+agent = ctypes.CDLL(str(artifact.payload_path("agent.x86-64-v4-amx.so")))
+invoke = agent[artifact.manifest.options["invokes"]["x86-64-v4-amx"]]
 x, y = np.ones((1, 20, 64), np.float32), np.ones((1, 20, 96), np.float32)
 scratch = np.zeros(1 << 20, np.uint8)
-code = agent.tiled_run(*(ctypes.c_void_p(a.ctypes.data) for a in (x, y)), ctypes.c_int64(1),
-                       ctypes.c_void_p(scratch.ctypes.data))
+code = invoke(*(ctypes.byref(ctypes.c_void_p(a.ctypes.data)) for a in (x, y)), ctypes.c_int64(1),
+              ctypes.c_void_p(scratch.ctypes.data))
 json.dump({"opened": opened, "code": code, "outputs": outputs.tolist()}, sys.stdout)
 """
 
@@ -195,7 +197,7 @@ def test_without_permission_a_lower_level_is_taken(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert answer["opened"] == ["agent.x86-64-v4.so"]
+    assert answer["opened"] == ["x86-64-v4"]
     assert answer["code"] == 4
     wanted = load(path).run([np.ones((1, 20, 64), np.float32)])[0]
     np.testing.assert_allclose(answer["outputs"], wanted, atol=1e-5)  # ones are exact in bfloat16

@@ -2,7 +2,8 @@
 
 Loading opens two shared objects of the artifact: the agent's, of the first feature level that this CPU has,
 and the binding. The weights lie in the first as read-only data: they are pages of the file, which all
-processes that opened it share, and equal files, of copies of an artifact, are opened once in a process.
+processes that opened it share, and equal files are opened once in a process. The agent's name is not in the
+library: copies of an artifact and agents of different names that compute the same have equal files.
 Both were built with the artifact; no compiler is needed here.
 """
 
@@ -74,14 +75,16 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
     signature, contract = manifest.parsed_signature(), manifest.parsed_contract()
     options = manifest.options
     binding = _binding(artifact)
-    name = _fitting(artifact, binding.permit_tiles)
+    level = _fitting(artifact, binding.permit_tiles)
+    name = f"agent.{level}.so"
     library = artifact.payload_path(name)
     opened = shared(("native", artifact.entry(name).sha256), library.resolve)
 
     def make(explain: _Explain) -> Any:
         return binding.Agent(
             os.fsencode(opened.value),
-            f"{options['symbol']}_invoke",
+            # Artifacts of earlier releases name the function after the agent.
+            options["invokes"][level] if "invokes" in options else f"{options['symbol']}_invoke",
             _shapes(signature.inputs),
             _shapes(signature.outputs),
             options["scratch_bytes"],
@@ -100,14 +103,14 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
 
 
 def _fitting(artifact: Artifact, permit_tiles: Callable[[], bool]) -> str:
-    """File name of the most demanding level that this CPU has and the system permits."""
+    """Name of the most demanding level that this CPU has and the system permits."""
     present = cpu_features()
     levels: dict[str, list[str]] = artifact.manifest.options.get("levels", {})
     lacking: dict[str, str] = {}
     for level, needed in levels.items():
         missing = sorted(set(needed) - present)
         if not missing and (TILES not in needed or permit_tiles()):
-            return f"agent.{level}.so"
+            return level
         lacking[level] = ", ".join(missing) or "the system's permission to use AMX tiles"
     listed = "; ".join(f"{level} needs {features}" for level, features in lacking.items()) or "none built"
     raise ArtifactError(

@@ -1,6 +1,6 @@
 /* The call path from Python to a native agent, on CPython's stable ABI (3.11 and later).
  *
- * One type, Agent: it opens a shared object with `int <symbol>_invoke(const void *const *in, void *const *out,
+ * One type, Agent: it opens a shared object with `int <name>_invoke(const void *const *in, void *const *out,
  * int64_t batch, void *scratch)`, and calls it on NumPy arrays, or on anything with the buffer protocol. Nothing
  * reaches the shared object that was not checked: dtype, shape, layout, alignment, writeability, overlap. What
  * does not fit goes to the callable `explain`, which raises.

@@ -43,7 +43,7 @@ def shared(key: tuple[str, ...], make: Callable[[], T]) -> Shared[T]:
 def contents(artifact: Artifact, threads: int) -> tuple[str, ...]:
     """The key of all that makes an artifact's engine what it is: payload, options and threads.
 
-    Names and places are not in it: a copy of an artifact shares with it.
+    Agents' names and places are not in it: what has equal payloads shares, as a copy of an artifact does.
     """
     manifest = artifact.manifest
     files = sorted(f"{entry.name} {entry.sha256}" for entry in manifest.payload)

@@ -611,7 +611,7 @@ static __attribute__((noinline)) int forward_1(const void *const *in, void *cons
     return fault;
 }
 
-__attribute__((visibility("default"))) int quantized_invoke(
+__attribute__((visibility("default"))) REPEATABLE int invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 8704) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
@@ -630,10 +630,4 @@ __attribute__((visibility("default"))) int quantized_invoke(
     }
     leave_float_mode(mode);
     return fault;
-}
-
-__attribute__((visibility("default"))) int quantized_run(const float *in0, float *out0, int64_t batch, void *scratch) {
-    const void *const in[] = {in0};
-    void *const out[] = {out0};
-    return quantized_invoke(in, out, batch, scratch);
 }

@@ -596,7 +596,7 @@ static __attribute__((noinline)) int forward_1(const void *const *in, void *cons
     return fault;
 }
 
-__attribute__((visibility("default"))) int recurrent_invoke(
+__attribute__((visibility("default"))) REPEATABLE int invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 288) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
@@ -615,10 +615,4 @@ __attribute__((visibility("default"))) int recurrent_invoke(
     }
     leave_float_mode(mode);
     return fault;
-}
-
-__attribute__((visibility("default"))) int recurrent_run(const float *in0, float *out0, int64_t batch, void *scratch) {
-    const void *const in[] = {in0};
-    void *const out[] = {out0};
-    return recurrent_invoke(in, out, batch, scratch);
 }

@@ -388,7 +388,7 @@ static __attribute__((noinline)) int forward_1(const void *const *in, void *cons
     return fault;
 }
 
-__attribute__((visibility("default"))) int wide_invoke(
+__attribute__((visibility("default"))) REPEATABLE int invoke(
     const void *const *in, void *const *out, int64_t batch, void *scratch) {
     if (batch < 1 || batch > INT64_MAX / 5760) return 1;
     if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
@@ -407,10 +407,4 @@ __attribute__((visibility("default"))) int wide_invoke(
     }
     leave_float_mode(mode);
     return fault;
-}
-
-__attribute__((visibility("default"))) int wide_run(const float *in0, float *out0, int64_t batch, void *scratch) {
-    const void *const in[] = {in0};
-    void *const out[] = {out0};
-    return wide_invoke(in, out, batch, scratch);
 }

@@ -17,6 +17,7 @@ from grandopt.compiler.backends.native.interface import source_archive
 from grandopt.compiler.backends.native.levels import levels_for
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
+from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.program import Program
@@ -51,12 +52,14 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     macs = multiply_adds(graph)
     if options.weights == "int8":
         graph = check(quantize(graph), "quantize")
-    source = render(graph, levels, options.tile, "bfloat16" if options.weights == "bfloat16" else "float32")
+    precision: Precision = "bfloat16" if options.weights == "bfloat16" else "float32"
+    source = render(graph, levels, options.tile, precision, compiler.version)
     libraries = compile_libraries(source, compiler)
+    for_hosts = libraries.for_hosts(source.symbol)
     files = {
-        **{f"agent.{level}.so": content for level, content in libraries.shared.items()},
+        **{f"agent.{level}.so": content for level, content in libraries.loaded.items()},
         BINDING: compile_binding(compiler),
-        "source.zip": source_archive(source, program.signature, program.contract, libraries.static),
+        "source.zip": source_archive(source, program.signature, program.contract, for_hosts),
     }
     return Lowered(
         files=files,
@@ -64,10 +67,9 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
             **options.model_dump(mode="json"),
             "levels": {level.name: list(level.features) for level in levels},
             "symbol": source.symbol,
-            "weights_offset": libraries.shared[levels[0].name].find(source.weights),
-            "static_weights_offsets": {
-                level: content.find(source.weights) for level, content in libraries.static.items()
-            },
+            "invokes": {level.name: invoke for level, invoke in source.invokes.items()},
+            "weights_offset": libraries.loaded[levels[0].name].find(source.weights),
+            "hollow_offsets": {name: content.find(source.weights) for name, content in for_hosts.items()},
             "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
             "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, macs))),

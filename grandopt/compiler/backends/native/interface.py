@@ -134,36 +134,38 @@ example_cpp_shared: example.cpp {symbol}.h $(SHARED)
 
 libraries:
 \t$(CC) $(CFLAGS) -c agent.$(LEVEL).c -o agent.o
+\t$(CC) $(CFLAGS) -c run.$(LEVEL).c -o run.o
 \t$(CC) $(CFLAGS) -c weights.c -o weights.o
-\t$(CC) -shared agent.o weights.o -o $(SHARED) -lm
+\t$(CC) -shared agent.o weights.o run.o -o $(SHARED) -lm
 \trm -f $(STATIC)
-\t$(AR) rcs $(STATIC) agent.o weights.o
+\t$(AR) rcs $(STATIC) agent.o weights.o run.o
 clean:
-\trm -f agent.o weights.o example_c example_cpp example_c_shared example_cpp_shared
+\trm -f agent.o weights.o run.o example_c example_cpp example_c_shared example_cpp_shared
 .PHONY: all libraries clean
 """
 
 
 def source_archive(
-    source: Source, signature: Signature, contract: Contract, static: Mapping[str, bytes]
+    source: Source, signature: Signature, contract: Contract, libraries: Mapping[str, bytes]
 ) -> bytes:
     """A zip of everything but the weights' bytes, which lie in the shared objects.
 
-    `static` holds the static libraries by level; where they hold the weights, the zip's have zeros.
+    `libraries` are those for hosts by file name; where they hold the weights, the zip's have zeros.
     """
     hollow = {
-        f"lib{source.symbol}.{level}.a": content.replace(source.weights, bytes(len(source.weights)), 1)
-        for level, content in static.items()
+        name: content.replace(source.weights, bytes(len(source.weights)), 1)
+        for name, content in libraries.items()
     }
     symbol = source.symbol
     steps = stepping.tensors(source, signature, contract) if contract.state else None
     files = {
         f"{symbol}.h": header(source, signature, contract),
-        "weights.c": WEIGHTS_C.format(symbol=symbol),
+        "weights.c": WEIGHTS_C.format(name=source.weights_name),
         "example.c": _example_c(source) if steps is None else stepping.example_c(source, steps),
         "example.cpp": _example_cpp(source) if steps is None else stepping.example_cpp(source, steps),
         "Makefile": _makefile(source),
         **{f"agent.{level.name}.c": text for level, text in source.texts.items()},
+        **{f"run.{level.name}.c": text for level, text in source.entries.items()},
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
