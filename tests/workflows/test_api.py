@@ -22,7 +22,9 @@ def network() -> nn.Module:
 @pytest.fixture(scope="module")
 def optimized(tmp_path_factory: pytest.TempPathFactory) -> grandopt.Optimized:
     output = tmp_path_factory.mktemp("api")
-    return grandopt.optimize(network(), torch.zeros(1, 12), name="gate", profile="basic", output=output)
+    return grandopt.optimize(
+        network(), torch.zeros(1, 12), name="gate", profile="basic", output=output, budget_s=60.0
+    )
 
 
 def test_the_artifact_answers_like_the_module_in_eval_mode(optimized: grandopt.Optimized) -> None:

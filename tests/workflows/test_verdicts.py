@@ -133,7 +133,9 @@ def test_a_planted_wrong_candidate_does_not_pass_verification(tmp_path: Path) ->
 def test_a_planted_wrong_candidate_is_in_the_report_and_not_shipped(tmp_path: Path) -> None:
     module = _seeded(Policy)
     _plant(tmp_path, module, _perturbed(module), ("eager",))
-    found = grandopt.optimize(module, torch.zeros(2, 8), name=NAME, profile="basic", output=tmp_path)
+    found = grandopt.optimize(
+        module, torch.zeros(2, 8), name=NAME, profile="basic", output=tmp_path, budget_s=60.0
+    )
     (agent,) = command.report(tmp_path).agents
     planted = _row(agent, "eager/float32")
     assert planted.status == "refused"
