@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def _tail(job: Mapping[str, Any]) -> dict[str, Any]:
         if job["collector"]:
             collector = stack.enter_context(Collector())
             idle: Callable[[], object] = collector.idle
-            pauses: Callable[[], tuple[PauseStats, ...]] = lambda: collector.stats().pauses  # noqa: E731
+            pauses: Callable[[], tuple[PauseStats, ...]] = partial(_pauses_of, collector)
         else:
             measured = Pauses(time.perf_counter)
             gc.callbacks.append(measured)
@@ -104,6 +105,10 @@ def _tail(job: Mapping[str, Any]) -> dict[str, Any]:
             "interrupted": switches,
             "collections": _since(before, pauses()),
         }
+
+
+def _pauses_of(collector: Collector) -> tuple[PauseStats, ...]:
+    return collector.stats().pauses
 
 
 def _nothing() -> None:

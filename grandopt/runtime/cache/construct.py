@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
+
 from grandopt.config.schema import CacheConfig, EvictionPolicy
 from grandopt.runtime.cache.hierarchy import Hierarchy
 from grandopt.runtime.cache.levels.base import Level
@@ -18,26 +21,31 @@ def construct(settings: CacheConfig) -> Hierarchy:
     Raises CacheError for a folder that cannot be used or a Redis client that is not installed, and
     ConfigError for a wrong Redis URL. A server that does not answer is no error.
     """
-    levels: list[Level] = [MemoryLevel(policy(settings.policy), settings.entries, _bytes(settings.memory_mb))]
+    with ExitStack() as opened:  # what was opened is closed again when a later level cannot be
+        levels: list[Level] = []
+        for level in _levels(settings):
+            opened.callback(level.close)
+            levels.append(level)
+        opened.pop_all()
+    return Hierarchy(levels, must_pay=settings.must_pay)
+
+
+def _levels(settings: CacheConfig) -> Iterator[Level]:
+    """The levels from the fastest on, each opened when it is asked for."""
+    yield MemoryLevel(policy(settings.policy), settings.entries, _bytes(settings.memory_mb))
     if settings.compressed_mb is not None:
         from grandopt.runtime.cache.levels.compressed import CompressedLevel
 
         size = _bytes(settings.compressed_mb)
-        levels.append(CompressedLevel(policy(settings.policy), MORE * settings.entries, size))
+        yield CompressedLevel(policy(settings.policy), MORE * settings.entries, size)
     if settings.folder is not None:
         from grandopt.runtime.cache.levels.disk import DiskLevel
 
-        levels.append(DiskLevel(settings.folder, _bytes(settings.folder_mb)))
+        yield DiskLevel(settings.folder, _bytes(settings.folder_mb))
     if settings.redis is not None:
         from grandopt.runtime.cache.levels.redis import RedisLevel
 
-        limit = settings.redis_limit_ms / 1000
-        try:
-            levels.append(RedisLevel(settings.redis, settings.redis_namespace, limit))
-        except Exception:
-            levels[-1].close()
-            raise
-    return Hierarchy(levels, must_pay=settings.must_pay)
+        yield RedisLevel(settings.redis, settings.redis_namespace, settings.redis_limit_ms / 1000)
 
 
 def policy(name: EvictionPolicy) -> Policy:
