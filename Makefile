@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+LOWEST := .venv-lowest
 PROFILE ?= aggressive
 
-.PHONY: optimize benchmark report test test-slow test-stress check format install clean
+.PHONY: optimize benchmark report test test-slow test-stress test-lowest check format install clean
 
 optimize: $(STAMP)
 	$(BIN)/grandopt optimize --profile $(PROFILE)
@@ -17,14 +18,26 @@ report: $(STAMP)
 	$(BIN)/grandopt report show reports/optimization_report.json
 	$(BIN)/grandopt report html reports/optimization_report.json
 
+# COVERAGE=1 also notes which lines ran, for `coverage report`.
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not stress" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not stress" -n 2 --dist loadfile $(if $(COVERAGE),--cov=grandopt --cov-report=)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow and not stress"
+	$(BIN)/python -m pytest -m "slow and not stress" -n 2 --dist loadfile
 
 test-stress: $(STAMP)
 	$(BIN)/python -m pytest -m "stress"
+
+# The fast tests with the lowest versions that pyproject.toml allows; torch is the pinned one here too.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -m "not slow and not stress" -n 2 --dist loadfile
+
+$(LOWEST)/.installed: pyproject.toml constraints.txt tests/packaging/lowest_versions.py
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python tests/packaging/lowest_versions.py pyproject.toml > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/lowest.txt torch==2.13.0 -e '.[dev,all]'
+	touch $@
 
 check: $(STAMP)
 	$(BIN)/ruff format --check grandopt tests
@@ -47,4 +60,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) artifacts .grandopt build dist
+	rm -rf $(VENV) $(LOWEST) artifacts .grandopt build dist

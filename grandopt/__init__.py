@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from grandopt.errors import GrandoptError
 
 if TYPE_CHECKING:
+    from grandopt.api.cached import cached
+    from grandopt.api.optimize import Optimized, optimize
     from grandopt.runtime.loader import load
-    from grandopt.workflows.api import Optimized, optimize
-    from grandopt.workflows.caching import cached
 
 __all__ = ["GrandoptError", "Optimized", "cached", "load", "optimize"]
 
@@ -29,12 +29,12 @@ def __getattr__(name: str) -> Any:
 
             return load
         case "cached":
-            from grandopt.workflows.caching import cached
+            from grandopt.api.cached import cached
 
             return cached
         case "optimize" | "Optimized":
-            from grandopt.workflows import api
+            from grandopt.api import optimize
 
-            return getattr(api, name)
+            return getattr(optimize, name)
         case _:
             raise AttributeError(f"module 'grandopt' has no attribute {name!r}")

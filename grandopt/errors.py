@@ -14,7 +14,8 @@ GrandoptError
 ├── EngineError               an engine and a program do not come together
 │   ├── EngineUnavailableError    the engine is not installed here
 │   ├── UnsupportedError          the engine cannot take this program
-│   └── BuildError                the engine tried and failed
+│   ├── BuildError                the engine tried and failed
+│   └── CrashError                its process ended when it was called
 ├── CaptureError              a network cannot be turned into a graph
 ├── PassError                 a pass left a broken program behind
 ├── VerificationError         a candidate could not be compared at all
@@ -24,12 +25,23 @@ GrandoptError
 └── TuningError               a study could not be run
 
 A message says what happened, with the offending value, and what to do next. Exit codes and HTTP
-statuses are not here: `cli/app.py` and `serving/http.py` map these classes to them.
+statuses are not here: `cli/app` maps these classes to exit codes.
 """
+
+from __future__ import annotations
+
+import re
 
 
 class GrandoptError(Exception):
-    """Base of all errors that grandopt raises on purpose; `str()` of it is one clear line."""
+    """Base of all errors that grandopt raises on purpose; `str()` of it is one clear line.
+
+    `remedy` is what to type against it, where that is one shell line or one option of grandopt.
+    """
+
+    def __init__(self, *words: object, remedy: str | None = None) -> None:
+        super().__init__(*words)
+        self.remedy = remedy
 
 
 class InputError(GrandoptError):
@@ -88,6 +100,10 @@ class BuildError(EngineError):
     """The engine tried to build the program and failed; the message holds its first error line."""
 
 
+class CrashError(EngineError):
+    """What the engine built ended the process that called it, or damaged its memory."""
+
+
 class CaptureError(GrandoptError):
     """A network cannot be turned into a graph that computes the same."""
 
@@ -116,6 +132,10 @@ class TuningError(GrandoptError):
     """A study could not be opened or run."""
 
 
+_RAISED = re.compile(r"[\w.]*(Error|Exception): (?P<cause>.+)")
+"""The line of a traceback that says what was raised."""
+
+
 def first_line(error: BaseException) -> str:
     """What a third-party error says, in one line.
 
@@ -126,6 +146,12 @@ def first_line(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     if "TorchScript interpreter" in lines[0]:
-        kind, colon, cause = lines[-1].partition(": ")
-        return cause if colon and kind.isidentifier() else lines[-1]
+        causes = [found for line in lines if (found := _RAISED.fullmatch(line))]
+        return causes[-1]["cause"] if causes else lines[-1]
     return f"{type(error).__name__}: {lines[0]}" if isinstance(error, KeyError) else lines[0]
+
+
+def named_line(error: BaseException) -> str:
+    """The type of a third-party error and, where it says something, its `first_line`."""
+    name, said = type(error).__name__, first_line(error)
+    return said if said.startswith(name) else f"{name}: {said}"

@@ -76,6 +76,23 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """Statistics of the observations of one input, one number per element in row-major order.
+
+    `std` is positive. The agent clips at `clip` of them from the mean, infinite where it does not.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    clip: float = math.inf
+
+    def arrays(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Mean and standard deviation as float64 arrays of `shape`."""
+        mean, std = (np.asarray(part, dtype=np.float64).reshape(shape) for part in (self.mean, self.std))
+        return mean, std
+
+
+@dataclass(frozen=True)
 class StateTensor:
     """One tensor of a recurrent state: what a call gives as `output`, the next call takes as `input`.
 
@@ -120,7 +137,7 @@ class Contract:
         }
         try:
             return cls(**given | _bounds(given) | {"state": _state(given.get("state", ()))})
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise SignatureError(f"not a contract: {error}") from error
 
     def margins(self, scores: Array) -> Array:
@@ -166,10 +183,11 @@ class Signature:
     def prepare(self, values: Sequence[Any]) -> tuple[list[Array], bool]:
         """Check and convert the inputs of one call.
 
-        Returns C-contiguous arrays [B, *shape] of the declared dtypes and whether the caller gave a
-        batch. An array that already fits is passed through uncopied; another layout or a dtype that
-        casts without losing kind (float64 to float32, int to float) is copied. Raises SignatureError for
-        a wrong number of inputs, a wrong shape, an empty batch, unequal batches, or a lossy dtype.
+        Returns C-contiguous, aligned arrays [B, *shape] of the declared dtypes and whether the caller
+        gave a batch. An array that already fits is passed through uncopied; another layout, or a dtype
+        whose values all have their equal in the declared one (floats may be rounded, see `casts`), is
+        copied. Raises SignatureError for a wrong number of inputs, a wrong shape, an empty batch, unequal
+        batches, or a value that would be lost.
         """
         if len(values) != len(self.inputs):
             raise SignatureError(
@@ -179,10 +197,7 @@ class Signature:
         arrays: list[Array] = []
         batched: bool | None = None
         for spec, value in zip(self.inputs, values, strict=True):
-            try:
-                array = np.asarray(value)
-            except (TypeError, ValueError) as error:
-                raise SignatureError(f"{spec.name}: cannot be read as an array: {error}") from error
+            array = value if type(value) is np.ndarray else _as_array(spec.name, value)
             this = self._is_batched(spec, array)
             if batched is not None and this != batched:
                 raise SignatureError(f"{spec.name}: give every input with a batch dimension, or none of them")
@@ -255,7 +270,7 @@ class Signature:
                 inputs=tuple(_spec(item) for item in data["inputs"]),
                 outputs=tuple(_spec(item) for item in data.get("outputs", ())),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SignatureError(f"not a signature: {error}") from error
 
 
@@ -299,13 +314,22 @@ def _check_choice(given: Mapping[str, Any], name: str, choices: Any) -> None:
         raise SignatureError(f"{name} {given[name]!r} is not one of {', '.join(get_args(choices))}")
 
 
+FITS = 0x101
+"""NumPy's flags C_CONTIGUOUS and ALIGNED."""
+
+
+def _as_array(name: str, value: Any) -> Array:
+    from grandopt.casts import as_array  # NumPy, which reading a manifest needs not
+
+    return as_array(name, value)
+
+
 def _converted(spec: TensorSpec, array: Array) -> Array:
     dtype = np.dtype(spec.dtype)
     if array.dtype != dtype:
-        if not np.can_cast(array.dtype, dtype, casting="same_kind"):
-            raise SignatureError(
-                f"{spec.name}: expected dtype {spec.dtype}, got {array.dtype}, which does not convert "
-                f"without loss; convert it yourself"
-            )
-        return np.ascontiguousarray(array, dtype=dtype)
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        from grandopt.casts import converted
+
+        return converted(spec.name, array, dtype)
+    if array.flags.num & FITS == FITS:
+        return array
+    return np.require(array, requirements=("C", "A"))

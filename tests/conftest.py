@@ -19,6 +19,24 @@ def shared_checkpoints() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_policies() -> Path:
+    """The folder of real policies beside the repository; skips when it is not there."""
+    folder = SHARED / "policies"
+    if not folder.is_dir():
+        pytest.skip("skipped: ../shared/policies not found")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """The folder of inputs that broke a build, beside the repository; skips when it is not there."""
+    folder = SHARED / "cases"
+    if not folder.is_dir():
+        pytest.skip("skipped: ../shared/cases not found")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared_traces() -> Path:
     """The folder of real cache traces beside the repository; skips when it is not there."""
     folder = SHARED / "traces"

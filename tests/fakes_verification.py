@@ -201,6 +201,7 @@ class NumpyReference:
     weights: Weights
     precision: str = "float64"
     reason: str | None = None
+    resolution: float = float(np.finfo(np.float32).eps)
 
     def outputs(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         result = act(self.head, self._scores(inputs))

@@ -18,9 +18,12 @@ from pathlib import Path
 
 from grandopt.artifacts.manifest import Manifest, PayloadFile, is_plain_name
 from grandopt.artifacts.mapping import MappedFile, mapped
+from grandopt.artifacts.regular import open_regular, read_regular
 from grandopt.errors import ArtifactError, OutputError, first_line
 
 MANIFEST_NAME = "manifest.json"
+LARGEST_MANIFEST = 64 << 20
+"""Bytes; the evidence of a run is some hundred thousand."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,10 @@ class Artifact:
     def _opened(self, name: str) -> Iterator[tuple[BufferedReader, Path]]:
         path = self.path / stored_name(self.entry(name))
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size != self.entry(name).size:  # told before anything is read
+                    self._check(name, path, size, "")
                 yield file, path
         except OSError as error:
             raise ArtifactError(
@@ -136,15 +142,21 @@ def read(path: Path) -> Artifact:
     if not file.exists():
         raise ArtifactError(f"{folder}: not an artifact, or only half of one: it has no {MANIFEST_NAME}")
     try:
-        data = json.loads(file.read_bytes())
+        return Artifact(folder, Manifest.from_json(_parsed(read_regular(file, LARGEST_MANIFEST))))
     except OSError as error:
         raise ArtifactError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{file}: not a manifest: {first_line(error)}") from error
-    try:
-        return Artifact(folder, Manifest.from_json(data))
     except ArtifactError as error:
         raise ArtifactError(f"{file}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{file}: not a manifest: {first_line(error)}") from error
+
+
+def _parsed(content: bytes) -> object:
+    """The JSON document; raises ValueError, also where a string is no text (half of a surrogate pair)."""
+    data: object = json.loads(content)
+    if b"\\ud" in content.lower():
+        json.dumps(data, ensure_ascii=False).encode()
+    return data
 
 
 def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Artifact:

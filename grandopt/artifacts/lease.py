@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-class Lease:
+class KeyLease:
     """The keys that one holder uses, from `add` to `close`. Not thread-safe: the store's lock guards it."""
 
     def __init__(self, folder: Path) -> None:

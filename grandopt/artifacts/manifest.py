@@ -2,6 +2,7 @@
 
 Version history
 1  first version
+2  states its digest, which is compared when it is read; `known_defect` was one of the options at first
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from grandopt.artifacts import fields
 from grandopt.errors import ArtifactError, SignatureError
 from grandopt.signature import Contract, Signature
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+STATES_DIGEST = 2
+"""The first version that states its digest. Earlier ones are read as they are: engines compare what they say
+with the payload itself."""
+UNCOVERED = frozenset({"evidence", "built_by", "name"})
+"""Fields that change nothing about a call, and do not enter the digest."""
+KNOWN_DEFECT = "known_defect"
+"""A field, left out where nothing is known; the first manifests of version 2, and all of version 1, have it
+among the options."""
 WeightsOrigin = Literal["file", "seeded", "memory"]
 
 
@@ -67,9 +76,10 @@ class Manifest:
     """Everything about an artifact but its payload bytes.
 
     `requires` names the libraries and exact versions the payload was made with ({"torch": "2.13.0"}), and
-    `cpu_features` those without which it must not be opened. `evidence` holds the verification and
+    `cpu_features` those without which it must not be opened. `known_defect` says what is known to be wrong
+    with the engine's kernels for this agent, where something is. `evidence` holds the verification and
     measurement summaries of the run that shipped it, and under "recipe" what it takes to do it again; it does
-    not enter the digest. Raises ArtifactError,
+    not enter the digest. On disk a manifest states its digest as well. Raises ArtifactError,
     which names the field, for a value of the wrong kind; `dataclasses.replace` gives a changed copy.
     """
 
@@ -89,6 +99,7 @@ class Manifest:
     cpu_features: tuple[str, ...] = ()
     built_by: str
     trusted_only: bool = False
+    known_defect: str | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,22 +113,35 @@ class Manifest:
             fields.text(f"requires.{library}", version)
         fields.whole("threads", self.threads, 1)
         fields.flag("trusted_only", self.trusted_only)
+        if self.known_defect is not None:
+            fields.text(KNOWN_DEFECT, self.known_defect)
 
     @classmethod
     def from_json(cls, data: Any) -> Manifest:
         """The inverse of `to_json`.
 
         Raises ArtifactError, which names the field: for another format version, for a field that is missing,
-        unknown or of the wrong kind, and for a payload that is not a plain file name with a digest.
+        unknown or of the wrong kind, for a payload that is not a plain file name with a digest, and where
+        the digest that is stated is not that of the fields.
         """
         if not isinstance(data, Mapping) or "format_version" not in data:
             raise ArtifactError("not a manifest of grandopt: it states no format_version")
         version = data["format_version"]
-        if version != MANIFEST_VERSION or isinstance(version, bool):
+        if type(version) is not int or not 1 <= version <= MANIFEST_VERSION:
             raise ArtifactError(
-                f"has format version {fields.shown(version)}, this grandopt reads version "
+                f"has format version {fields.shown(version)}, this grandopt reads versions 1 to "
                 f"{MANIFEST_VERSION}; build the artifact again, or install the grandopt that wrote it"
             )
+        manifest = cls._from_fields({name: value for name, value in data.items() if name != "digest"})
+        if version >= STATES_DIGEST and data.get("digest") != manifest.digest:
+            raise ArtifactError(
+                f"field digest: is {fields.shown(data.get('digest'))}, but the other fields have "
+                f"{manifest.digest}: the manifest was changed after it was written; build the artifact again"
+            )
+        return manifest
+
+    @classmethod
+    def _from_fields(cls, data: Mapping[str, Any]) -> Manifest:
         given = fields.fields_of(cls, data)
         given["source"] = _part(Source, given["source"], "source")
         given["payload"] = tuple(
@@ -126,22 +150,35 @@ class Manifest:
         )
         for entry in given["payload"]:
             _check_file(entry)
+        options = given.get("options")
+        if isinstance(options, Mapping) and KNOWN_DEFECT in options and KNOWN_DEFECT not in given:
+            given["options"] = {name: value for name, value in options.items() if name != KNOWN_DEFECT}
+            given[KNOWN_DEFECT] = options[KNOWN_DEFECT]
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as it is on disk; raises TypeError where an option or a detail has no form in JSON."""
+        data = self._plain(vars(self))
+        if self.known_defect is None:
+            del data[KNOWN_DEFECT]
+        return data if self.format_version < STATES_DIGEST else data | {"digest": self.digest}
+
+    def _plain(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         payload = [vars(entry) for entry in self.payload]
-        data: dict[str, Any] = fields.plain(vars(self) | {"source": vars(self.source), "payload": payload})
+        data: dict[str, Any] = fields.plain({**chosen, "source": vars(self.source), "payload": payload})
         return data
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of all that changes what the artifact computes or how: the identity in cache keys."""
-        core = {
-            name: value
-            for name, value in self.to_json().items()
-            if name not in ("evidence", "built_by", "name")
-        }
+        """SHA-256 (hex) of all that changes what the artifact computes or how: the identity in cache keys.
+
+        A known defect counts where it was stated at first: an artifact has one digest, whoever wrote it.
+        """
+        covered = {name: value for name, value in vars(self).items() if name not in UNCOVERED}
+        defect = covered.pop(KNOWN_DEFECT)
+        if defect is not None:
+            covered["options"] = {**self.options, KNOWN_DEFECT: defect}
+        core = self._plain(covered)
         return hashlib.sha256(json.dumps(core, sort_keys=True).encode()).hexdigest()
 
     def parsed_signature(self) -> Signature:

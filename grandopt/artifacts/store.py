@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, read, write
-from grandopt.artifacts.lease import Lease, leased
+from grandopt.artifacts.lease import KeyLease, leased
 from grandopt.artifacts.manifest import Manifest
 from grandopt.artifacts.writing import locked, write_file_atomically
 from grandopt.errors import ArtifactError, OutputError
@@ -36,7 +36,7 @@ class Store:
 
     root: Path
     limit_bytes: int | None = None
-    _lease: list[Lease] = field(default_factory=list, repr=False, compare=False)
+    _lease: list[KeyLease] = field(default_factory=list, repr=False, compare=False)
 
     def get(self, key: str) -> Artifact | None:
         """The artifact of this key with an intact payload, or None; a damaged entry is removed."""
@@ -95,7 +95,7 @@ class Store:
 
     def _use(self, key: str) -> None:
         if not self._lease:
-            self._lease.append(Lease(self.root / LEASES))
+            self._lease.append(KeyLease(self.root / LEASES))
         self._lease[0].add(key)
 
     def _make_room(self) -> None:

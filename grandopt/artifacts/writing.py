@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,12 +140,52 @@ def _write_file(path: Path, content: bytes) -> None:
 
 def write_file_atomically(path: Path, content: bytes) -> None:
     """Write one file so that `path` always holds the old content or the new, whole."""
-    unfinished = path.parent / f".{secrets.token_hex(8)}.unfinished"
-    try:
-        _write_file(unfinished, content)
-        unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    while True:
+        unfinished = path.parent / f".{secrets.token_hex(8)}.unfinished"
+        with unfinished.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it has its name: see `remove_left_over_files`
+            if not os.fstat(file.fileno()).st_nlink:
+                continue  # removed before it was locked
+            try:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                unfinished.rename(path)
+                return
+            finally:
+                unfinished.unlink(missing_ok=True)
+
+
+def put_file(path: Path, content: bytes) -> None:
+    """`write_file_atomically`, durable when it returns; what killed writers left in the folder is removed."""
+    remove_left_over_files(path.parent)
+    write_file_atomically(path, content)
+    _sync_folder(path.parent)
+
+
+def copy_folder(source: Path, folder: Path) -> None:
+    """Copy a folder of files to a place where nobody looks yet; durable when it returns. Raises OSError."""
+    folder.mkdir(parents=True)
+    for item in sorted(source.iterdir()):
+        if item.is_file():
+            _write_file(folder / item.name, item.read_bytes())
+    _sync_folder(folder)
+
+
+def remove_left_over_files(folder: Path) -> None:
+    """Remove the unfinished files of killed writers in a folder; those of living ones are locked."""
+    for path in folder.iterdir():
+        if not _UNFINISHED_FILE.fullmatch(path.name):
+            continue
+        with suppress(FileNotFoundError):  # finished meanwhile
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            except BlockingIOError:
+                continue
+            finally:
+                os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -15,22 +15,24 @@ from typing import Annotated
 
 import typer
 
-from grandopt.cli.baseline import baseline
-from grandopt.cli.benchmark import benchmark
-from grandopt.cli.cache import cache
-from grandopt.cli.compare import compare
+from grandopt.cli.commands.baseline import baseline
+from grandopt.cli.commands.benchmark import benchmark
+from grandopt.cli.commands.cache import cache
+from grandopt.cli.commands.compare import compare
+from grandopt.cli.commands.doctor import doctor
+from grandopt.cli.commands.export import export
+from grandopt.cli.commands.init import init
+from grandopt.cli.commands.inspect import inspect
+from grandopt.cli.commands.memory import memory
+from grandopt.cli.commands.optimize import optimize
+from grandopt.cli.commands.report import report
+from grandopt.cli.commands.reproduce import reproduce
+from grandopt.cli.commands.tune import tune
 from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
-from grandopt.cli.doctor import doctor
 from grandopt.cli.exit_codes import ExitCode
-from grandopt.cli.export import export
-from grandopt.cli.init import init
-from grandopt.cli.inspect import inspect
-from grandopt.cli.memory import memory
-from grandopt.cli.optimize import optimize
-from grandopt.cli.report import report
-from grandopt.cli.reproduce import reproduce
-from grandopt.cli.tune import tune
 from grandopt.errors import GrandoptError, InputError
+from grandopt.limits import shortened
+from grandopt.private import without_words
 
 # Plain help: it looks the same in a pipe, and Rich need not be imported for it.
 app = typer.Typer(
@@ -85,11 +87,11 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except typer.TyperException as error:
-        return _refused(_usage(error), ExitCode.BAD_INPUT)
+        return _refused(without_words(_usage(error), words), ExitCode.BAD_INPUT)
     except InputError as error:
-        return _refused(str(error), ExitCode.BAD_INPUT)
+        return _refused(without_words(str(error), words), ExitCode.BAD_INPUT)
     except GrandoptError as error:
-        return _refused(str(error), ExitCode.FAILED)
+        return _refused(without_words(str(error), words), ExitCode.FAILED)
     except KeyboardInterrupt:
         return _refused("interrupted", ExitCode.INTERRUPTED)
     except OSError as error:
@@ -114,10 +116,12 @@ def _refused(message: str, code: int) -> int:
 
 
 def _system(error: OSError, words: list[str]) -> int:
-    """What the system refused and no part of grandopt expected: two are no bug of anybody."""
+    """What the system refused and no part of grandopt expected: three are no bug of anybody."""
     if error.errno == errno.EPIPE and stdout_is_abandoned():
         discard(sys.stdout)
         return ExitCode.READER_GONE
+    if error.errno == errno.ENAMETOOLONG:
+        return _refused(f"{shortened(Path(str(error.filename)))}: {error.strerror}", ExitCode.BAD_INPUT)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         discard(sys.stdout)
         place = f"{error.filename}: " if error.filename else ""
@@ -135,8 +139,8 @@ def _usage(error: typer.TyperException) -> str:
 
 def _bug(error: Exception, words: list[str]) -> int:
     show = "--verbose" in words or "-v" in words
-    trace = "".join(traceback.format_exception(error))
-    cause = "".join(traceback.format_exception_only(error)).splitlines()[0]
+    trace = without_words("".join(traceback.format_exception(error)), words)
+    cause = without_words("".join(traceback.format_exception_only(error)).splitlines()[0], words)
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="grandopt-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"

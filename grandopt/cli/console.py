@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import os
 import select
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from grandopt.private import without_secrets
 from grandopt.reporting.log import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+
+STDOUT = 1
 
 
 class Terminal:
@@ -73,10 +79,42 @@ class Terminal:
 def complain(text: str) -> None:
     """Print one line on stderr, whatever the verbosity. A closed stderr is no reason to stop."""
     try:
-        sys.stderr.write(one_line(text) + "\n")
+        sys.stderr.write(one_line(without_secrets(text)) + "\n")
         sys.stderr.flush()
     except BrokenPipeError:
         discard(sys.stderr)
+
+
+@contextmanager
+def prints_aside() -> Iterator[None]:
+    """Within this block what networks and libraries print goes to stderr, be it written in Python or in C.
+
+    stdout is for results: a `print` in somebody's network must not end up in the document of `--json`.
+    """
+    results = sys.stdout
+    results.flush()
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))
+        if _is_descriptor_one(results):
+            kept = os.dup(STDOUT)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, STDOUT)
+            stack.callback(_flush_c)
+            os.dup2(sys.stderr.fileno(), STDOUT)
+        yield
+
+
+def _is_descriptor_one(stream: TextIO) -> bool:
+    """Whether a stream is the process's own stdout, and not one that a test or a notebook put there."""
+    try:
+        return stream.fileno() == STDOUT and sys.stderr.fileno() != STDOUT
+    except (OSError, ValueError):
+        return False
+
+
+def _flush_c() -> None:
+    """Write out what C code has printed and not yet written."""
+    ctypes.CDLL(None).fflush(None)
 
 
 def prepare_streams() -> None:

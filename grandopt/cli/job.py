@@ -3,97 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grandopt.cli.console import complain
 from grandopt.cli.exit_codes import ExitCode
-from grandopt.cli.options import parse_inputs, parse_threads, parse_vecnormalize
-from grandopt.errors import ConfigError
+from grandopt.cli.option_groups import CheckpointReading
+from grandopt.cli.options import parse_inputs, parse_vecnormalize
+from grandopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from grandopt.config.load import Overrides
     from grandopt.config.schema import AgentConfig, Job
     from grandopt.reporting.report import Report
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How checkpoints named on the command line are to be read."""
-
-    key: str | None = None
-    network: str | None = None
-    inputs: Sequence[str] | None = None
-    vecnormalize: str = "auto"
-    trust: bool = False
-
-    def given(self) -> list[str]:
-        """The options that were used."""
-        named = {
-            "--key": self.key is not None,
-            "--network": self.network is not None,
-            "--input": bool(self.inputs),
-            "--vecnormalize": self.vecnormalize != "auto",
-            "--trust": self.trust,
-        }
-        return [name for name, used in named.items() if used]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the command line asks for beside the agents; None means that it says nothing."""
-
-    config: Path | None = None
-    profile: str | None = None
-    agents: Sequence[str] | None = None
-    engines: Sequence[str] | None = None
-    precisions: Sequence[str] | None = None
-    threads: str | None = None
-    budget: float | None = None
-    trials: int | None = None
-    seed: int | None = None
-    output: Path | None = None
-    strict: bool | None = None
-    resume: bool = True
-    yardsticks: bool = False
-
-
-def job(checkpoints: Sequence[Path], reading: Reading, settings: Settings) -> Job:
+def job(
+    checkpoints: Sequence[Path],
+    reading: CheckpointReading | None = None,
+    config: Path | None = None,
+    overrides: Overrides | None = None,
+) -> Job:
     """The job that a command line describes.
 
-    Checkpoints named on it are the agents; without any, those of `--config` or `./grandopt.yaml`, else the
+    Checkpoints named on it are the agents; without any, those of `config` or `./grandopt.yaml`, else the
     reference agents. Raises ConfigError for options that do not fit together or have wrong values.
     """
     from grandopt.config.load import DEFAULT_FILE, Overrides, load_file, resolve
     from grandopt.config.schema import FileConfig
 
+    reading = reading or CheckpointReading()
     if not checkpoints and reading.given():
         raise ConfigError(
             f"{', '.join(reading.given())} say how to read a checkpoint, but none is named; "
             f"name one, or write the fields into grandopt.yaml"
         )
-    path = settings.config
+    path = config
     if path is None and not checkpoints and DEFAULT_FILE.is_file():
         path = DEFAULT_FILE
     file = FileConfig() if path is None else load_file(path)
-    overrides = Overrides(
-        profile=settings.profile,
-        engines=tuple(settings.engines) if settings.engines else None,
-        precisions=tuple(settings.precisions) if settings.precisions else None,
-        threads=parse_threads(settings.threads),
-        budget_s=settings.budget,
-        trials=settings.trials,
-        seed=settings.seed,
-        output=settings.output,
-        strict=settings.strict,
-        resume=settings.resume,
-        only=tuple(settings.agents or ()),
-        yardsticks=settings.yardsticks,
-    )
-    return resolve(file, _agents(checkpoints, reading), overrides)
+    return resolve(file, _agents(checkpoints, reading), overrides or Overrides())
 
 
-def _agents(checkpoints: Sequence[Path], reading: Reading) -> dict[str, AgentConfig]:
+def refuse_unreadable(described: Job) -> None:
+    """Refuse checkpoints where a look at the file suffices, and feature levels that cannot be had here:
+    before torch is imported, which takes seconds.
+
+    Raises CheckpointError or UntrustedError, with the agent's name in front; ConfigError for the levels.
+    """
+    from grandopt.compiler.backends.native.level_choice import check_levels
+    from grandopt.compiler.checkpoints.detect import preflight
+
+    check_levels(described.levels)
+    for name, agent in described.agents.items():
+        if agent.checkpoint is not None:
+            try:
+                preflight(agent.checkpoint, trust=agent.trust, to_run=True)
+            except InputError as error:
+                raise type(error)(f"{name}: {error}") from error
+
+
+def _agents(checkpoints: Sequence[Path], reading: CheckpointReading) -> dict[str, AgentConfig]:
     from grandopt.config.load import agent_names
     from grandopt.config.schema import AgentConfig
 
@@ -106,7 +76,7 @@ def _agents(checkpoints: Sequence[Path], reading: Reading) -> dict[str, AgentCon
             checkpoint=path,
             key=reading.key,
             network=reading.network,
-            inputs=parse_inputs(reading.inputs),
+            inputs=parse_inputs(reading.input),
             vecnormalize=parse_vecnormalize(reading.vecnormalize),
             trust=reading.trust,
         )

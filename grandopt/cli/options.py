@@ -20,17 +20,18 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more; show t
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="The job's file.  [default: ./grandopt.yaml if it is there]"
+        "--config", "-c", metavar="FILE", help="The job's file.  [default: ./grandopt.yaml if it is there]"
     ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", metavar="DIR", help="Where artifacts/ and reports/ go.  [default: here]"),
+    typer.Option("--output", "-o", metavar="DIR", help="Where artifacts/ and reports/ go.  [default: here]"),
 ]
 Profile = Annotated[
     str | None,
     typer.Option(
         "--profile",
+        "-p",
         metavar="NAME",
         help="basic, standard, aggressive or maximum.  [default: aggressive]",
     ),
@@ -46,6 +47,14 @@ Engines = Annotated[
 Precisions = Annotated[
     list[str] | None,
     typer.Option("--precision", metavar="NAME", help="Only this precision. May be repeated."),
+]
+Levels = Annotated[
+    str | None,
+    typer.Option(
+        "--levels",
+        metavar="NAME,…",
+        help="CPU feature levels that native code is built for.  [default: those that matter]",
+    ),
 ]
 Threads = Annotated[
     str | None,
@@ -93,8 +102,9 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
-        metavar="NAME=SHAPE",
-        help="One input without its batch dimension: state=7 or window=60x7. Repeated in calling order.",
+        metavar="NAME=SHAPE[:DTYPE]",
+        help="One input without its batch dimension: state=7, window=60x7 or price=4:float64 (else the dtype "
+        "follows from the weights). Repeated in calling order.",
     ),
 ]
 VecNormalize = Annotated[
@@ -118,19 +128,30 @@ def parse_threads(text: str | None) -> int | Literal["auto"] | None:
     return int(text)
 
 
+def parse_levels(text: str | None) -> tuple[str, ...] | None:
+    """The names of `--levels`, each once; raises ConfigError where one is missing."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ConfigError(f"--levels must read NAME,NAME, such as x86-64-v4,x86-64-v3, got {text!r}")
+    return tuple(dict.fromkeys(names))
+
+
 def parse_inputs(texts: Sequence[str] | None) -> tuple[InputConfig, ...]:
     """The values of `--input`, in order; raises ConfigError for one that is not NAME=SHAPE."""
     from grandopt.config.schema import InputConfig
 
     inputs: list[InputConfig] = []
     for text in texts or ():
-        name, _, shape = text.partition("=")
+        name, _, rest = text.partition("=")
+        shape, _, dtype = rest.partition(":")
         sizes = shape.split("x")
         if not name or not all(size.isdecimal() and int(size) > 0 for size in sizes):
             raise ConfigError(f"--input must read NAME=SHAPE, such as state=7 or window=60x7, got {text!r}")
         if any(name == known.name for known in inputs):
             raise ConfigError(f"--input {name!r} is given twice")
-        inputs.append(InputConfig(name=name, shape=tuple(int(size) for size in sizes)))
+        inputs.append(InputConfig(name=name, shape=tuple(int(size) for size in sizes), dtype=dtype or None))
     return tuple(inputs)
 
 

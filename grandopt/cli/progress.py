@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from grandopt.cli.console import prints_aside
 from grandopt.reporting.log import one_line
 
 if TYPE_CHECKING:
@@ -48,11 +50,13 @@ class ProgressDisplay:
 
     On a terminal one live line shows agent, step, what is left of the time budget, and what is being built or
     measured, which is cut where the terminal ends; only warnings and errors stay above it. Elsewhere every
-    event is a line. Debug events are shown with `verbose` only; with `quiet` only errors are.
+    event is a line. Debug events are shown with `verbose` only; with `quiet` only errors are. What networks
+    print while it is open goes to stderr, too.
     """
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
+        self._aside = ExitStack()
         self._console: Console = terminal.err
         self._live = self._console.is_terminal and not terminal.quiet and not terminal.verbose
         bar = [BarColumn(bar_width=20)] if self._console.width >= WIDE else []
@@ -87,6 +91,7 @@ class ProgressDisplay:
             self._console.print(line, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> ProgressDisplay:
+        self._aside.enter_context(prints_aside())
         self._progress.start()
         return self
 
@@ -97,6 +102,7 @@ class ProgressDisplay:
         traceback: TracebackType | None,
     ) -> None:
         self._progress.stop()
+        self._aside.close()
 
     def _is_kept(self, event: Event) -> bool:
         if self._terminal.quiet:

@@ -20,16 +20,10 @@ from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.artifacts.manifest import Manifest
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.base import Lowered
-from grandopt.compiler.candidates import (
-    ON_THE_CALLERS_THREAD,
-    THREADS_BUILT_IN,
-    Candidate,
-    candidates,
-    left_out,
-)
+from grandopt.compiler.candidates import Candidate, candidates, left_out
 from grandopt.compiler.capture.export import capture, export
 from grandopt.compiler.capture.torchscript import trace
-from grandopt.compiler.cost import flop, parameters
+from grandopt.compiler.cost import flop, parameters, read_weights
 from grandopt.compiler.identity import (
     arrays_digest,
     compiler_identity,
@@ -38,27 +32,35 @@ from grandopt.compiler.identity import (
 )
 from grandopt.compiler.passes import pipeline
 from grandopt.compiler.program import Program
-from grandopt.config.schema import (
-    EagerOptions,
-    EngineOptions,
-    TorchScriptOptions,
-)
+from grandopt.config.engine import Engine
+from grandopt.config.engines import ENGINE_CLASSES, EagerOptions, EngineOptions, TorchScriptOptions
 from grandopt.errors import EngineUnavailableError, UnsupportedError
+from grandopt.reason import Reason, ReasonCode
 from grandopt.signature import Array
 
 __all__ = [
-    "ON_THE_CALLERS_THREAD",
+    "EXPORTED_ORIGINAL",
     "Candidate",
     "build",
     "candidates",
     "capture",
     "compilers",
     "flop",
+    "impossible",
     "key",
     "left_out",
     "original",
+    "original_candidate",
     "parameters",
+    "read_weights",
 ]
+
+EXPORTED_ORIGINAL = Candidate("float32", EagerOptions())
+"""The original as its exported program, which runs without the code that defined it."""
+
+
+ARCHIVE = TorchScriptOptions(form="archive", freeze=False, optimize_for_inference=False)
+"""How a TorchScript archive is run as it came."""
 
 
 def build(
@@ -71,28 +73,35 @@ def build(
 ) -> Artifact:
     """The artifact of a captured program as this candidate, from the store if it was built before.
 
-    `calibration` holds recorded samples, one array [n, *shape] per input; static quantization needs them.
-    Most engines take their number of threads when they load, so that what was built for one thread becomes
-    the artifact for more of them. Raises UnsupportedError when a pass or the engine cannot take the program,
-    PassError when a pass broke it, BuildError when the engine failed, OutputError when the store cannot be
-    written.
+    `calibration` holds recorded samples, or draws from what is declared of the inputs, one array [n, *shape]
+    per input; static quantization needs them, a `scaled` candidate looks at them. Most engines take their
+    number of threads when they load, so that what was built for one thread becomes the artifact for more.
+    Raises UnsupportedError when a pass or the engine cannot take the program, PassError when a pass broke it,
+    BuildError when the engine failed, OutputError when the store cannot be written.
     """
     name = key(program, candidate, threads, calibration)
     stored = store.get(name)
     if stored is not None:
         return stored
-    if threads != 1 and candidate.engine not in THREADS_BUILT_IN:
+    if threads != 1 and candidate.options.threads != "at build":
         one = build(program, candidate, store, calibration=calibration)
         return store.put(name, replace(one.manifest, threads=threads), one.payloads())
     shaped = pipeline.run(program, candidate.passes)
     exportable = program.exported is not None and shaped.precision != "int8_dynamic"
-    if candidate.engine == "torchscript":
+    if candidate.options.made_of == "trace":
         shaped = trace(shaped)
     if exportable and shaped.exported is None and shaped.traced is None:
         shaped = export(shaped)
-        if candidate.engine == "torchscript":  # it admits more with an export to be checked against
+        if candidate.options.made_of == "trace":  # it admits more with an export to be checked against
             shaped = trace(shaped)
     return _put(store, name, shaped, candidate, threads, calibration)
+
+
+def impossible(program: Program, candidate: Candidate) -> Reason | None:
+    """Why this candidate cannot be built of the program, however long one tries; None where it may be."""
+    if program.exported is not None or candidate.options.made_of != "export":
+        return None
+    return Reason(ReasonCode.NOT_EXPORTED, f"{program.name}: not exported: {program.refusal('export')}")
 
 
 def original(program: Program, store: Store, *, threads: int = 1) -> Artifact:
@@ -103,8 +112,7 @@ def original(program: Program, store: Store, *, threads: int = 1) -> Artifact:
     `source.details["original_form"]` says why. Raises UnsupportedError when that does not exist either.
     """
     if isinstance(program.module, torch.jit.ScriptModule):
-        archive = TorchScriptOptions(form="archive", freeze=False, optimize_for_inference=False)
-        return _as_it_is(program, Candidate(program.precision, archive), store, threads)
+        return _as_it_is(program, Candidate(program.precision, ARCHIVE), store, threads)
     try:
         module = Candidate(program.precision, EagerOptions(form="module"))
         return _as_it_is(program, module, store, threads)
@@ -116,6 +124,13 @@ def original(program: Program, store: Store, *, threads: int = 1) -> Artifact:
         form = f"exported program, because {error}"
         noted = program.but(source=program.source.noting(original_form=form))
         return _as_it_is(noted, Candidate(program.precision, EagerOptions()), store, threads)
+
+
+def original_candidate(program: Program, original: Artifact) -> Candidate:
+    """The form in which `original` kept a program, as a candidate."""
+    if original.manifest.engine == ARCHIVE.engine:
+        return Candidate(program.precision, ARCHIVE)
+    return Candidate(program.precision, EagerOptions(form=original.manifest.options["form"]))
 
 
 def key(
@@ -175,6 +190,7 @@ def _put(
         cpu_features=lowered.cpu_features,
         built_by=f"grandopt {compiler_identity()['grandopt']}",
         trusted_only=lowered.trusted_only,
+        known_defect=lowered.known_defect,
     )
     return store.put(name, manifest, lowered.files)
 
@@ -188,8 +204,9 @@ def _described(program: Program) -> dict[str, Any]:
 
 
 def _samples_digest(candidate: Candidate, calibration: Sequence[Array] | None) -> str | None:
-    """The samples' part of the key: of all engines' options, only static quantization looks at them."""
-    return arrays_digest(calibration) if candidate.calibrated and calibration is not None else None
+    """The samples' part of the key, for the candidates that look at them."""
+    looks = candidate.calibrated or candidate.scaled
+    return arrays_digest(calibration) if looks and calibration is not None else None
 
 
 def _lower(
@@ -210,7 +227,7 @@ def _lower(
         case "native":
             from grandopt.compiler.backends.native import backend
 
-            return backend.lower(program, options)
+            return backend.lower(program, options, calibration)
         case "inductor":
             from grandopt.compiler.backends import inductor
 
@@ -226,11 +243,11 @@ def _lower(
 
 
 def _toolchain_identity(engine: str) -> dict[str, str]:
-    """The C compiler and C sources that the native engine's builds go through; empty for the others.
+    """The C compiler and C sources that builds go through; empty for engines that write no C.
 
     Without a C compiler the build will say so; until then the key says that there was none.
     """
-    if engine != "native":
+    if ENGINE_CLASSES.get(engine, Engine).compiler != "c":
         return {}
     from grandopt.compiler.backends.native import backend
 

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
 
 import torch
 
 from grandopt.compiler.program import Program, Refusal
-from grandopt.config.schema import (
-    EagerOptions,
-    EngineName,
-    EngineOptions,
-    InductorOptions,
-    NativeOptions,
-    OnnxRuntimeOptions,
-    OpenVinoOptions,
-    Precision,
-    TorchScriptOptions,
-)
+from grandopt.config.engine import PRECISIONS, Precision
+from grandopt.config.engines import ENGINE_CLASSES, EngineName, EngineOptions
+from grandopt.reason import Reason, ReasonCode
 
 PLAIN = ("fold_batchnorm", "remove_identity")
 """Passes of every candidate. Folding comes first: afterwards there are fewer layers to remove and convert."""
 
-CONVERTED: dict[Precision, tuple[str, ...]] = {
-    "int8_dynamic": ("quantize_dynamic",),
-    "bfloat16": ("bfloat16",),
+CONVERTED: dict[tuple[Precision, bool], str] = {
+    ("int8_dynamic", False): "quantize_dynamic",
+    ("int8_dynamic", True): "quantize_dynamic_inside",
+    ("bfloat16", False): "bfloat16",
+    ("bfloat16", True): "bfloat16_inside",
 }
-"""Passes that reduce the precision, for engines that have no means of their own."""
-
-OWN_PRECISION: frozenset[EngineName] = frozenset({"native", "onnxruntime", "openvino"})
-"""Engines that take float32 programs and reduce the precision themselves."""
-
-THREADS_BUILT_IN: frozenset[EngineName] = frozenset({"inductor"})
-"""Engines whose code is generated for a number of threads."""
-
-ON_THE_CALLERS_THREAD: frozenset[EngineName] = frozenset({"native"})
-"""Engines that have no threads of their own: more than one changes nothing."""
+"""Passes that reduce the precision, for engines that have no means of their own; with True, but for the
+layers that read raw observations."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +41,38 @@ class Candidate:
     @property
     def label(self) -> str:
         """Engine, precision, and what departs from the engine's defaults: "torchscript/float32/no-ofi"."""
-        return "/".join((self.engine, self.precision, *_variant(self.options)))
+        inside = ("inputs-float32",) if self.inputs_float32 else ()
+        return "/".join((self.engine, self.precision, *self.options.departures, *inside))
 
     @property
     def calibrated(self) -> bool:
         """Whether building it takes recorded samples."""
-        match self.options:
-            case OnnxRuntimeOptions(quantization="static") | OpenVinoOptions(quantization="static"):
-                return True
-            case _:
-                return False
+        return self.options.calibrated
+
+    @property
+    def inputs_float32(self) -> bool:
+        """Whether the layers that read raw observations stay in float32, whatever the precision."""
+        return self.options.inputs_float32
+
+    @property
+    def scaled(self) -> bool:
+        """Whether recorded samples, where there are some, give its layers that read raw observations a scale
+        and an offset per feature. Unlike one that is `calibrated` it can be built without."""
+        return self.options.scaled
 
     @property
     def passes(self) -> tuple[str, ...]:
         """The passes that the program goes through before the engine gets it."""
-        own = self.engine in OWN_PRECISION
-        return PLAIN if own else (*PLAIN, *CONVERTED.get(self.precision, ()))
+        converted = CONVERTED.get((self.precision, self.inputs_float32))
+        return PLAIN if self.options.reduced_by or converted is None else (*PLAIN, converted)
+
+    def with_inputs_float32(self) -> Candidate:
+        """The same but for the layers that read raw observations, which stay in float32."""
+        return replace(self, options=self.options.model_copy(update={"inputs_float32": True}))
+
+    def at_levels(self, levels: tuple[str, ...]) -> Candidate:
+        """The same for these CPU feature levels, where its engine builds for levels of its choice."""
+        return replace(self, options=self.options.at_levels(levels))
 
 
 class Listed(NamedTuple):
@@ -81,64 +83,34 @@ class Listed(NamedTuple):
     rarely: bool = False
 
 
-_NO_OFI = TorchScriptOptions(optimize_for_inference=False)
-_LIBRARY = InductorOptions(gemm="library")
+def _listed() -> tuple[Listed, ...]:
+    variants = [variant for engine in ENGINE_CLASSES.values() for variant in engine.variants()]
+    variants.sort(key=lambda variant: (PRECISIONS.index(variant.precision), variant.turn))
+    return tuple(
+        Listed(Candidate(item.precision, cast("EngineOptions", item.options)), item.reason, item.rarely)
+        for item in variants
+    )
 
-LIST: tuple[Listed, ...] = (
-    Listed(Candidate("float32", EagerOptions()), "the network without the code that defined it"),
-    Listed(Candidate("float32", _NO_OFI), "one interpreter in C++ instead of Python"),
-    Listed(Candidate("float32", TorchScriptOptions()), "weights packed for oneDNN"),
-    Listed(Candidate("float32", NativeOptions()), "the agent alone in C, with no engine around it"),
-    Listed(
-        Candidate("float32", NativeOptions(vector_bits=256)),
-        "shorter vectors waste less on layers of a few units",
-    ),
-    Listed(Candidate("float32", InductorOptions()), "small products compiled for their shapes, and fused"),
-    Listed(Candidate("float32", _LIBRARY), "fused, with large products left to the tuned library"),
-    Listed(Candidate("float32", OnnxRuntimeOptions()), "few and lean kernels, cheap to call"),
-    Listed(Candidate("float32", OpenVinoOptions()), "kernels generated for this processor when loaded"),
-    Listed(
-        Candidate("float32", OpenVinoOptions(snippets=False)),
-        "its generated chains are sometimes slower, and in OpenVINO 2026.4 sometimes wrong",
-    ),
-    Listed(Candidate("float32", InductorOptions(gemm="autotune")), "each product by the faster of two", True),
-    Listed(Candidate("float32", InductorOptions(gemm="library", single=True)), "products as loops", True),
-    Listed(Candidate("float32", OnnxRuntimeOptions(spinning=True)), "threads that are awake already", True),
-    Listed(Candidate("float32", OpenVinoOptions(single=False)), "one graph for all batches", True),
-    Listed(Candidate("bfloat16", NativeOptions(weights="bfloat16")), "half the bytes of weights to read"),
-    Listed(Candidate("bfloat16", EagerOptions()), "half the bytes, and AMX or AVX-512 arithmetic"),
-    Listed(Candidate("bfloat16", _NO_OFI), "the same in C++"),
-    Listed(Candidate("bfloat16", TorchScriptOptions()), "the same, packed"),
-    Listed(Candidate("bfloat16", InductorOptions()), "the same, compiled"),
-    Listed(Candidate("bfloat16", _LIBRARY), "the same, with oneDNN's products", True),
-    Listed(Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16")), "the same in OpenVINO"),
-    Listed(
-        Candidate("bfloat16", OpenVinoOptions(inference_precision="bf16", snippets=False)),
-        "where its generated chains are not to be trusted",
-        True,
-    ),
-    Listed(
-        Candidate("int8_dynamic", NativeOptions(weights="int8")),
-        "a quarter of the bytes of weights to read, and the processor's dot products of bytes",
-    ),
-    Listed(Candidate("int8_dynamic", _NO_OFI), "a quarter of the bytes"),
-    Listed(Candidate("int8_dynamic", TorchScriptOptions()), "the same, packed"),
-    Listed(
-        Candidate("int8_dynamic", OnnxRuntimeOptions(quantization="dynamic")),
-        "a quarter of the bytes, also of recurrent layers",
-    ),
-    Listed(
-        Candidate("int8_static", OnnxRuntimeOptions(quantization="static")),
-        "activations need not be measured at each call",
-    ),
-    Listed(
-        Candidate("int8_static", OpenVinoOptions(quantization="static")),
-        "the same in OpenVINO: the fastest for convolutions, such as the Nature CNN",
-    ),
+
+LIST = _listed()
+"""The variants of all engines, from full to reduced precision."""
+
+SAMPLES = "--samples FILE.npz"
+UNCALIBRATED = Reason(
+    ReasonCode.NEEDS_SAMPLES,
+    "calibration needs recorded observations: --samples FILE.npz, or 'samples' of the agent",
+    SAMPLES,
 )
-
-UNCALIBRATED = "calibration needs recorded observations: --samples FILE.npz, or 'samples' of the agent"
 """Why candidates that take recorded samples are left out without any, as the report says it."""
+
+
+NO_EVIDENCE = Reason(
+    ReasonCode.NEEDS_EVIDENCE,
+    "OpenVINO chooses itself which layers compute in bfloat16; those that read raw observations must stay in "
+    "float32 as long as nothing is known of these: --samples FILE.npz, or 'low' and 'high' of the inputs",
+    SAMPLES,
+)
+"""Why a candidate is left out that cannot keep the first layers in float32, as the report says it."""
 
 
 def candidates(
@@ -148,57 +120,44 @@ def candidates(
     *,
     every: bool = False,
     samples: bool = True,
+    evidence: bool = True,
+    levels: tuple[str, ...] = (),
 ) -> tuple[Candidate, ...]:
     """The candidates of a program among the admitted engines and precisions, in the order of LIST.
 
-    `every` adds those that win rarely, `samples` those that are calibrated on recorded ones. Left out is what
-    cannot come to be for this program: TorchScript archives hold no layers of which a pass could make another
-    precision. Whether the others can be built, `build` finds out.
+    `every` adds those that win rarely, `samples` those that are calibrated on recorded ones. Without
+    `evidence` about what the inputs are like, all of reduced precision are with `inputs_float32`, or left out
+    where their engine cannot do that. Left out is what cannot come to be for this program: TorchScript
+    archives hold no layers of which a pass could make another precision. Whether the others can be built,
+    `build` finds out. With `levels`, what is generated for CPU feature levels is for these.
     """
     archive = isinstance(program.module, torch.jit.ScriptModule)
-    return tuple(
-        candidate
+    found = tuple(
+        candidate if evidence or candidate.precision == "float32" else candidate.with_inputs_float32()
         for candidate, _, rarely in LIST
         if candidate.engine in engines
         and candidate.precision in precisions
         and (every or not rarely)
         and (samples or not candidate.calibrated)
+        and (evidence or not candidate.options.mixes)
         and not (archive and candidate.passes != PLAIN)
     )
+    return tuple(candidate.at_levels(levels) for candidate in found) if levels else found
 
 
 def left_out(
-    program: Program, engines: Collection[EngineName], precisions: Collection[Precision]
+    program: Program,
+    engines: Collection[EngineName],
+    precisions: Collection[Precision],
+    *,
+    samples: bool = False,
+    evidence: bool = True,
 ) -> tuple[Refusal, ...]:
-    """What takes recorded samples among the candidates of a program that has none: one refusal for each
-    precision."""
+    """What `candidates` leaves out for want of recorded samples or of evidence: one refusal for each
+    precision and reason."""
     asked = candidates(program, engines, precisions, every=True)
-    missed = dict.fromkeys(candidate.precision for candidate in asked if candidate.calibrated)
-    return tuple(Refusal(precision, UNCALIBRATED) for precision in missed)
-
-
-def _variant(options: EngineOptions) -> tuple[str, ...]:
-    match options:
-        case EagerOptions(form="module"):
-            return ("module",)
-        case TorchScriptOptions(form="archive"):
-            return ("archive",)
-        case TorchScriptOptions():
-            unfrozen = () if options.freeze else ("unfrozen",)
-            return (*unfrozen, *(() if options.optimize_for_inference else ("no-ofi",)))
-        case NativeOptions():
-            tile = () if options.tile == 8 else (f"tile{options.tile}",)
-            shorter = () if options.vector_bits is None else (f"{options.vector_bits}-bit",)
-            return (*tile, *shorter, *options.levels)
-        case InductorOptions():
-            gemm = () if options.gemm == "templates" else (options.gemm,)
-            return (*gemm, *(("single",) if options.single else ()))
-        case OnnxRuntimeOptions(spinning=True):
-            return ("spinning",)
-        case OpenVinoOptions():
-            return (
-                *(() if options.single else ("any-batch",)),
-                *(() if options.snippets else ("no-snippets",)),
-            )
-        case _:
-            return ()
+    missed = [
+        *((item.precision, UNCALIBRATED) for item in asked if item.calibrated and not samples),
+        *((item.precision, NO_EVIDENCE) for item in asked if item.options.mixes and not evidence),
+    ]
+    return tuple(Refusal(*item) for item in dict.fromkeys(missed))

@@ -29,6 +29,39 @@ def parameters(module: torch.nn.Module) -> tuple[int, int]:
     return count, sum(value.numel() * value.element_size() for value in (*weights, *buffers))
 
 
+def read_weights(program: Program) -> tuple[int, int]:
+    """The number and the bytes of the weights that every call reads.
+
+    That is without embedding tables, of which a call reads some rows, without buffers, which may be folded,
+    and, where the network is exported, without the weights that its graph does not use.
+    """
+    read: list[torch.Tensor]
+    if program.exported is None:
+        owners = {id(module): module for module in program.module.modules() if not _is_table(module)}
+        read = [value for module in owners.values() for value in module.parameters(recurse=False)]
+        if isinstance(program.module, torch.jit.ScriptModule):
+            read += _constants(program.module)
+    else:
+        names = program.exported.graph_signature.inputs_to_parameters
+        read = [
+            program.exported.state_dict[names[node.name]]
+            for node in program.exported.graph.nodes
+            if node.op == "placeholder" and node.name in names and not _is_looked_up(node)
+        ]
+    distinct = {value.data_ptr(): value for value in read if value.numel()}.values()
+    return sum(value.numel() for value in distinct), sum(v.numel() * v.element_size() for v in distinct)
+
+
+def _is_table(module: torch.nn.Module) -> bool:
+    name = getattr(module, "original_name", type(module).__name__)
+    return name in ("Embedding", "EmbeddingBag")
+
+
+def _is_looked_up(node: torch.fx.Node) -> bool:
+    """Whether a weight is not used, or only to look up rows of it."""
+    return all("embedding" in str(user.target) for user in node.users)
+
+
 def flop(program: Program) -> int | None:
     """Floating-point operations of one call at batch 1, a multiplication and an addition counted as two.
 

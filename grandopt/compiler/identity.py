@@ -7,7 +7,6 @@ import inspect
 import io
 import json
 import os
-import pickle
 import re
 import shlex
 import subprocess
@@ -22,11 +21,12 @@ from typing import Any
 import cloudpickle
 import torch
 
-from grandopt.compiler.program import Program
+from grandopt.compiler.program import PICKLE_ERRORS, Program
+from grandopt.config.engine import Engine
+from grandopt.config.engines import ENGINE_CLASSES
 from grandopt.signature import Array, TensorSpec
 
 _MANGLE = re.compile(rb"___torch_mangle_\d+\.?")
-_PICKLE_ERRORS = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, RecursionError)
 
 
 def weights_digest(module: torch.nn.Module) -> str:
@@ -95,12 +95,9 @@ def compiler_identity() -> dict[str, str]:
 def engine_identity(engine: str) -> dict[str, str]:
     """What an engine's builds go through beside `compiler_identity`: libraries with versions, "" for one that
     is not installed, and the C++ compiler as it calls itself."""
-    libraries = {
-        "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
-        "openvino": ("openvino", "onnxruntime", "onnx", "onnxscript"),
-    }.get(engine, ())
-    found = {library: _version(library) for library in libraries}
-    return {**found, **({"cxx": _cxx(os.environ.get("CXX", "g++"))} if engine == "inductor" else {})}
+    kind = ENGINE_CLASSES.get(engine, Engine)
+    found = {library: _version(library) for library in (*kind.libraries, *kind.builders)}
+    return {**found, **({"cxx": _cxx(os.environ.get("CXX", "g++"))} if kind.compiler == "c++" else {})}
 
 
 def arrays_digest(arrays: Iterable[Array]) -> str:
@@ -190,7 +187,7 @@ def _pickled(module: torch.nn.Module) -> bytes:
     buffer = io.BytesIO()
     try:
         _Pickler(buffer).dump(module)
-    except _PICKLE_ERRORS:
+    except PICKLE_ERRORS:
         return b""
     return buffer.getvalue()
 

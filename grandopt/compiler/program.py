@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 import torch
 
 from grandopt.artifacts.manifest import Source
-from grandopt.config.schema import Precision
+from grandopt.config.engine import Precision
+from grandopt.reason import Reason, ReasonCode
 from grandopt.signature import Contract, Signature
+
+PICKLE_ERRORS = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, RecursionError)
+"""What pickling a network of somebody's is seen to raise."""
 
 FORWARD_ERRORS = (
     RuntimeError,
@@ -20,16 +25,17 @@ FORWARD_ERRORS = (
     AttributeError,
     AssertionError,
     ArithmeticError,
+    torch.jit.Error,
 )
-"""What somebody else's `forward` raises when it cannot take its inputs."""
+"""What somebody else's `forward` raises when it cannot take its inputs; the last is an archive's `assert`."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Something a stage could not do with this program: which stage, and the reason in one line."""
+    """Something a stage could not do with this program: which stage, and why."""
 
     stage: str
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,10 @@ class Program:
     refusals: tuple[Refusal, ...] = field(default=())
     identity: str | None = None
 
-    def refusal(self, stage: str) -> str:
+    def refusal(self, stage: str) -> Reason:
         """Why the stage ("export", "trace") could not be done; says so when it was not tried."""
         reasons = [refusal.reason for refusal in self.refusals if refusal.stage == stage]
-        return reasons[-1] if reasons else f"the stage {stage!r} was not run"
+        return reasons[-1] if reasons else Reason(ReasonCode.UNKNOWN, f"the stage {stage!r} was not run")
 
     def but(self, **changes: Any) -> Program:
         """A copy with the given fields replaced; it has no `identity` but a given one."""

@@ -12,16 +12,18 @@ from typing import Any, Literal, get_args
 import yaml
 from pydantic import ValidationError
 
+from grandopt import limits
+from grandopt.config import yaml_file
 from grandopt.config.agents import REFERENCE_AGENTS, YARDSTICKS
+from grandopt.config.engine import Precision
+from grandopt.config.engines import EngineName
 from grandopt.config.profiles import DEFAULT_PROFILE, PROFILES
 from grandopt.config.schema import (
     STORE_LIMIT_MB,
     AgentConfig,
     CacheConfig,
-    EngineName,
     FileConfig,
     Job,
-    Precision,
     Profile,
     ProfileName,
 )
@@ -34,12 +36,13 @@ DEFAULT_FILE = Path("grandopt.yaml")
 class Overrides:
     """What the command line (or a Python caller) asks for; None means that it says nothing.
 
-    `only` names agents of the job, and with `yardsticks` also networks that only a benchmark measures.
+    `only` names agents of the job, and with `external_engines` also networks that only a benchmark measures.
     """
 
     profile: str | None = None
     engines: tuple[str, ...] | None = None
     precisions: tuple[str, ...] | None = None
+    levels: tuple[str, ...] | None = None
     threads: int | Literal["auto"] | None = None
     budget_s: float | None = None
     trials: int | None = None
@@ -48,7 +51,7 @@ class Overrides:
     strict: bool | None = None
     resume: bool = True
     only: tuple[str, ...] = ()
-    yardsticks: bool = False
+    external_engines: bool = False
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -65,18 +68,13 @@ def load_file(path: Path) -> FileConfig:
     unknown field or a wrong value.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = limits.text(path, limits.CONFIG_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError(f"{path}: cannot be read ({reason}); `grandopt init` writes an example") from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"{path}{line}: not valid YAML: {problem}") from error
+        raise ConfigError(
+            f"{limits.shortened(path)}: cannot be read ({reason}); `grandopt init` writes an example"
+        ) from error
+    root, data = yaml_file.parsed(text, path)
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -130,6 +128,7 @@ def resolve(file: FileConfig, agents: dict[str, AgentConfig], overrides: Overrid
     return Job(
         agents=chosen,
         profile=profile,
+        levels=overrides.levels or file.levels or (),
         threads=threads,
         seed=seed,
         output=overrides.output or file.output or Path(),
@@ -140,7 +139,7 @@ def resolve(file: FileConfig, agents: dict[str, AgentConfig], overrides: Overrid
 
 
 def _only(agents: dict[str, AgentConfig], overrides: Overrides) -> dict[str, AgentConfig]:
-    also = {name: AgentConfig(reference=name) for name in YARDSTICKS if overrides.yardsticks}
+    also = {name: AgentConfig(reference=name) for name in YARDSTICKS if overrides.external_engines}
     known = {**also, **agents}
     for name in overrides.only:
         if name not in known:

@@ -1,4 +1,4 @@
-"""The four named profiles, with the figures of the design's section 4.
+"""The four named profiles, basic to maximum.
 
 The limits of reduced precision are ours: a relative L2 error of 1 % keeps softmax outputs within the
 spread of two training seeds, and each step up in aggressiveness buys speed with a stated, verified loss.
@@ -6,16 +6,17 @@ spread of two training seeds, and each step up in aggressiveness buys speed with
 
 from __future__ import annotations
 
-from grandopt.config.schema import ENGINES, PRECISIONS, Limits, Profile, ProfileName
+from grandopt.config.engine import PRECISIONS
+from grandopt.config.engines import ENGINE_CLASSES, ENGINES
+from grandopt.config.schema import Limits, Profile, ProfileName
 
 DEFAULT_PROFILE: ProfileName = "aggressive"
 
 PROFILES: dict[ProfileName, Profile] = {
     "basic": Profile(
         name="basic",
-        engines=("eager", "torchscript", "native"),
+        engines=tuple(name for name in ENGINES if ENGINE_CLASSES[name].quick),
         precisions=("float32",),
-        runtime_parts=("cache", "memory"),
         trials=0,
         budget_s=10,
         target_latency_ms=50,
@@ -27,7 +28,6 @@ PROFILES: dict[ProfileName, Profile] = {
         name="standard",
         engines=ENGINES,
         precisions=("float32", "int8_dynamic"),
-        runtime_parts=("cache", "memory", "async", "adaptive"),
         trials=20,
         budget_s=30,
         target_latency_ms=10,
@@ -39,7 +39,6 @@ PROFILES: dict[ProfileName, Profile] = {
         name="aggressive",
         engines=ENGINES,
         precisions=("float32", "int8_dynamic", "bfloat16", "int8_static"),
-        runtime_parts=("cache", "memory", "async", "adaptive"),
         trials=40,
         budget_s=60,
         target_latency_ms=5,
@@ -51,7 +50,6 @@ PROFILES: dict[ProfileName, Profile] = {
         name="maximum",
         engines=ENGINES,
         precisions=PRECISIONS,
-        runtime_parts=("cache", "memory", "async", "adaptive"),
         trials=200,
         budget_s=300,
         target_latency_ms=1,

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from grandopt.config.engine import Precision
+from grandopt.config.engines import EngineName
 from grandopt.config.gate import GateConfig
 
-EngineName = Literal["eager", "torchscript", "native", "inductor", "onnxruntime", "openvino"]
-Precision = Literal["float32", "bfloat16", "int8_dynamic", "int8_static"]
 ProfileName = Literal["basic", "standard", "aggressive", "maximum"]
 Goal = Literal["latency", "throughput", "memory", "balanced"]
 EvictionPolicy = Literal["adaptive", "lru", "lfu"]
-RuntimePart = Literal["cache", "memory", "async", "adaptive"]
 BoundValue = float | list[float] | None
-
-ENGINES: tuple[EngineName, ...] = ("eager", "torchscript", "native", "inductor", "onnxruntime", "openvino")
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16", "int8_dynamic", "int8_static")
 
 STORE_LIMIT_MB = 2000.0
 """What the store of built artifacts may take on disk by default, in MB (10^6 bytes)."""
@@ -31,99 +27,12 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EagerOptions(Model):
-    """Options of the eager engine: the exported program run operator by operator."""
-
-    engine: Literal["eager"] = "eager"
-    form: Literal["module", "exported"] = "exported"
-
-
-class TorchScriptOptions(Model):
-    """Options of the TorchScript engine."""
-
-    engine: Literal["torchscript"] = "torchscript"
-    form: Literal["traced", "archive"] = "traced"
-    freeze: bool = True
-    optimize_for_inference: bool = True
-
-
-class NativeOptions(Model):
-    """Options of the native engine: samples computed together in a batch, how the weights are stored, and CPU
-    feature levels to build for (empty: all that the architecture knows; a loader takes the most demanding one
-    that the CPU has). `vector_bits` leaves out the levels whose vectors are longer, as these waste lanes on
-    layers of a few units.
-
-    Products are added up in float32, those of int8 weights in integers. With weights in bfloat16, a level
-    with tiles for it (AMX) also rounds the inputs of large products to bfloat16. Int8 weights are those of
-    large products, whose inputs every level quantizes row by row. All else is float32.
-    """
-
-    engine: Literal["native"] = "native"
-    tile: Literal[1, 4, 6, 8, 16] = 8
-    weights: Literal["float32", "bfloat16", "int8"] = "float32"
-    levels: tuple[str, ...] = ()
-    vector_bits: Literal[256] | None = None
-
-
-class InductorOptions(Model):
-    """Options of AOTInductor: the exported program compiled to a shared library.
-
-    `gemm` says who multiplies matrices: "library" (the one torch links, such as MKL), "templates" (Inductor's
-    C++ templates, compiled for the shapes of the agent), or "autotune" (per product the faster of templates
-    and oneDNN, tried out at build time, which takes seconds for each). The last two freeze the weights:
-    they are packed and folded at build time. `single` adds a second library for batches of 1 alone.
-    """
-
-    engine: Literal["inductor"] = "inductor"
-    gemm: Literal["library", "templates", "autotune"] = "templates"
-    single: bool = False
-
-
-class OnnxRuntimeOptions(Model):
-    """Options of the ONNX Runtime engine.
-
-    `quantization` is ONNX Runtime's own: "dynamic" measures the activations at each call, "static" has
-    measured them on samples at build time. `spinning` lets its threads wait for work with their eyes open.
-    """
-
-    engine: Literal["onnxruntime"] = "onnxruntime"
-    quantization: Literal["none", "dynamic", "static"] = "none"
-    spinning: bool = False
-
-
-class OpenVinoOptions(Model):
-    """Options of the OpenVINO engine.
-
-    `inference_precision` is the type its kernels may compute in. `single` compiles the graph for batches of
-    1 when the artifact is loaded, and for other batches at the first of them. `snippets` lets OpenVINO
-    generate kernels for chains of operators. `quantization` "static" has measured the activations on samples
-    at build time.
-    """
-
-    engine: Literal["openvino"] = "openvino"
-    inference_precision: Literal["f32", "bf16"] = "f32"
-    single: bool = True
-    snippets: bool = True
-    quantization: Literal["none", "static"] = "none"
-
-
-EngineOptions = Annotated[
-    EagerOptions
-    | TorchScriptOptions
-    | NativeOptions
-    | InductorOptions
-    | OnnxRuntimeOptions
-    | OpenVinoOptions,
-    Field(discriminator="engine"),
-]
-
-
 class InputConfig(Model):
-    """One input of an agent, without its batch dimension."""
+    """One input of an agent, without its batch dimension. Without `dtype` that follows from the weights."""
 
     name: str
     shape: tuple[int, ...]
-    dtype: str = "float32"
+    dtype: str | None = None
     low: BoundValue = None
     high: BoundValue = None
 
@@ -203,7 +112,6 @@ class Profile(Model):
     name: ProfileName
     engines: tuple[EngineName, ...]
     precisions: tuple[Precision, ...]
-    runtime_parts: tuple[RuntimePart, ...]
     trials: int = Field(ge=0)
     budget_s: float = Field(gt=0)
     target_latency_ms: float = Field(gt=0)
@@ -250,6 +158,7 @@ class FileConfig(Model):
     agents: dict[str, AgentConfig] = Field(default_factory=dict)
     engines: tuple[EngineName, ...] | None = None
     precisions: tuple[Precision, ...] | None = None
+    levels: tuple[str, ...] | None = None
     threads: int | Literal["auto"] | None = None
     budget_s: float | None = Field(default=None, gt=0)
     trials: int | None = Field(default=None, ge=0)
@@ -269,10 +178,15 @@ class FileConfig(Model):
 
 
 class Job(Model):
-    """A resolved job: nothing in it is left to default."""
+    """A resolved job: nothing in it is left to default.
+
+    `levels` are the CPU feature levels that the native engine builds for; without any, it builds for those
+    that matter for the precision.
+    """
 
     agents: dict[str, AgentConfig]
     profile: Profile
+    levels: tuple[str, ...] = ()
     threads: int | Literal["auto"] = 1
     seed: int = 0
     output: Path = Path()

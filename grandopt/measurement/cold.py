@@ -1,4 +1,4 @@
-"""The cost of starting: a fresh process that loads an agent and calls it once."""
+"""A cold start: what it costs a fresh process to load an agent and call it once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grandopt.errors import MeasurementError
-from grandopt.measurement.process import DEFAULT_LOADER, WorkerProcess, save_inputs
+from grandopt.measurement.process.worker_process import DEFAULT_LOADER, WorkerProcess
 from grandopt.measurement.subject import Subject
+from grandopt.measurement.wire.arrays import save_inputs
+from grandopt.measurement.wire.cold import StartCold
 from grandopt.signature import Array
 
 TIMEOUT_S = 120.0
@@ -44,29 +46,20 @@ def cold_start(
     subject cannot be loaded or called, or when that takes longer than `timeout_s` seconds.
     """
     with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
-        job = {
-            "kind": "cold",
-            "loader": loader,
-            "subject": subject.to_json(),
-            "inputs": save_inputs(inputs, Path(folder)),
-            "threads": threads,
-        }
+        request = StartCold(subject.loadable(loader), save_inputs(inputs, Path(folder)), threads)
         start = time.perf_counter_ns()
         worker = WorkerProcess(threads)
         try:
-            answer = worker.ask(job, timeout_s)
+            answer = worker.ask(request, timeout_s)
             process_ns = time.perf_counter_ns() - start
         except MeasurementError as error:
             raise MeasurementError(f"starting {subject.label}: {error}") from error
         finally:
             worker.close()
-    try:
-        return ColdStart(
-            load_ms=answer["load_ns"] / 1e6,
-            first_call_ms=answer["first_call_ns"] / 1e6,
-            process_ms=process_ns / 1e6,
-            resident_mb=answer["resident_bytes"] / 1e6,
-            artifact_bytes=subject.artifact_bytes,
-        )
-    except (KeyError, TypeError) as error:
-        raise MeasurementError(f"the worker's answer cannot be read: {error!r}") from error
+    return ColdStart(
+        load_ms=answer.load_ns / 1e6,
+        first_call_ms=answer.first_call_ns / 1e6,
+        process_ms=process_ns / 1e6,
+        resident_mb=answer.resident_bytes / 1e6,
+        artifact_bytes=subject.artifact_bytes,
+    )

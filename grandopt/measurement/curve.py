@@ -1,4 +1,4 @@
-"""Latency and throughput over the batch size, and the straight line through it.
+"""The batch curve of a subject: latency and throughput over the batch size, and the line through them.
 
 One process loads the subjects once; at every batch size they take turns. The inputs of a call are a window
 of consecutive samples, each call's begins one sample further, so that 256 calls differ without 256 times the
@@ -11,14 +11,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from grandopt.errors import MeasurementError
-from grandopt.measurement.pool import WorkerPool
-from grandopt.measurement.process import save_inputs
+from grandopt.measurement.process.pool import WorkerPool
+from grandopt.measurement.ring import MIN_RING
 from grandopt.measurement.subject import Subject
+from grandopt.measurement.wire.arrays import save_inputs
+from grandopt.measurement.wire.curve import MeasureCurve, SubjectPoints
 from grandopt.signature import Array
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -38,7 +39,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Line:
+class FittedLine:
     """Latency in µs ≈ `per_observation_us` · n + `fixed_us`.
 
     `worst` is the largest distance of a point from the line, as a fraction of the point.
@@ -55,7 +56,7 @@ class Curve:
 
     label: str
     points: tuple[Point, ...]
-    line: Line | None
+    line: FittedLine | None
     reason: str | None
 
 
@@ -76,28 +77,24 @@ def curves(
     loaded, or a worker that dies or hangs.
     """
     rows = ring[0].shape[0]
-    if rows < 256 + max(batches):
-        raise MeasurementError(f"batches of {max(batches)} need {256 + max(batches)} samples, got {rows}")
+    needed = MIN_RING + max(batches)
+    if rows < needed:
+        raise MeasurementError(f"batches of {max(batches)} need {needed} samples, got {rows}")
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
-        job = {
-            "kind": "curve",
-            "subjects": [subject.to_json() for subject in subjects],
-            "ring": save_inputs(ring, Path(name)),
-            "batches": list(batches),
-            "threads": threads,
-            "max_seconds": max_seconds,
-        }
-        answer = pool.ask(0, threads, job, max_seconds)
-    try:
-        return tuple(
-            _curve(subject.label, fields)
-            for subject, fields in zip(subjects, answer["subjects"], strict=True)
+        request = MeasureCurve(
+            subjects=tuple(subject.loadable(pool.loader) for subject in subjects),
+            ring=save_inputs(ring, Path(name)),
+            batches=tuple(batches),
+            threads=threads,
+            max_seconds=max_seconds,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise MeasurementError(f"the worker's answer cannot be read: {error!r}") from error
+        answer = pool.ask(0, threads, request, max_seconds)
+    return tuple(
+        _curve(subject.label, found) for subject, found in zip(subjects, answer.subjects, strict=True)
+    )
 
 
-def fitted(points: Sequence[Point]) -> Line | None:
+def fitted(points: Sequence[Point]) -> FittedLine | None:
     """The line through the points by weighted least squares (see FIT); None for fewer than three."""
     if len(points) < FEWEST_FOR_FIT:
         return None
@@ -107,18 +104,18 @@ def fitted(points: Sequence[Point]) -> Line | None:
     matrix = np.stack([sizes / times, 1.0 / times], axis=1)
     (slope, fixed), *_ = np.linalg.lstsq(matrix, np.ones_like(times), rcond=None)
     worst = float(np.abs((slope * sizes + fixed) / times - 1.0).max())
-    return Line(float(slope), float(fixed), worst)
+    return FittedLine(float(slope), float(fixed), worst)
 
 
-def _curve(label: str, fields: dict[str, Any]) -> Curve:
+def _curve(label: str, found: SubjectPoints) -> Curve:
     points = tuple(
         Point(
-            batch=item["batch"],
-            p50_us=item["p50_ns"] / 1e3,
-            throughput=item["batch"] / item["mean_ns"] * 1e9,
-            calls=item["calls"],
-            stable=item["stable"],
+            batch=item.batch,
+            p50_us=item.p50_ns / 1e3,
+            throughput=item.batch / item.mean_ns * 1e9,
+            calls=item.calls,
+            stable=item.stable,
         )
-        for item in fields["points"]
+        for item in found.points
     )
-    return Curve(label, points, fitted(points), fields["reason"])
+    return Curve(label, points, fitted(points), found.reason)

@@ -17,11 +17,16 @@ from typing import Any
 import psutil
 
 from grandopt.artifacts.machine import architecture, cpu_features
+from grandopt.config.engines import ENGINE_CLASSES
 from grandopt.measurement import cgroup
 
 CPUINFO = Path("/proc/cpuinfo")
 CPUS = Path("/sys/devices/system/cpu")
-LIBRARIES = ("grandopt", "torch", "numpy", "onnxruntime", "onnx", "openvino", "safetensors", "optuna")
+LIBRARIES = (
+    "grandopt", "torch", "numpy",
+    *dict.fromkeys(library for engine in ENGINE_CLASSES.values() for library in engine.libraries),
+    "safetensors", "optuna",
+)  # fmt: skip
 
 _MODEL_FIELDS = ("model name", "Model", "cpu", "CPU part")  # x86; some ARM boards; POWER; other ARM
 _SYSCTL_TIMEOUT_S = 5.0

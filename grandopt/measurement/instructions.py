@@ -6,7 +6,6 @@ always less time, so this is beside the measurement and not in its place.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -17,13 +16,14 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from grandopt.artifacts.artifact import Artifact, read, write
 from grandopt.errors import ArtifactError
-from grandopt.measurement.counted import COUNTED_FUNCTION
-from grandopt.measurement.process import DEFAULT_LOADER, THREAD_VARIABLES, save_inputs
+from grandopt.measurement.process.worker_process import DEFAULT_LOADER, THREAD_VARIABLES
 from grandopt.measurement.subject import Subject
+from grandopt.measurement.wire.arrays import save_inputs
+from grandopt.measurement.wire.codec import request_line
+from grandopt.measurement.wire.instructions import COUNTED_FUNCTION, CountCalls
 from grandopt.signature import Array
 
 CALLS = 256
@@ -86,12 +86,14 @@ def _perf_count(text: bytes) -> int | None:
 def _with_perf(subject: Subject, ring: Sequence[Array], loader: str) -> Count:
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
         folder = Path(name)
-        pipes = [folder / "control", folder / "reply"]
+        pipes = folder / "control", folder / "reply"
         for pipe in pipes:
             os.mkfifo(pipe)
-        job = _job(folder, subject, ring, loader, [str(pipe) for pipe in pipes])
+        request = _request(folder, subject, ring, loader, pipes)
         control = f"fifo:{pipes[0]},{pipes[1]}"
-        done = _run(["perf", "stat", "-x", ",", "-e", _EVENT, "--delay=-1", "--control", control, "--"], job)
+        done = _run(
+            ["perf", "stat", "-x", ",", "-e", _EVENT, "--delay=-1", "--control", control, "--"], request
+        )
         total = None if done is None else _perf_count(done.stderr)
     return _count(total, "perf", done)
 
@@ -103,7 +105,7 @@ def _with_valgrind(subject: Subject, ring: Sequence[Array], loader: str) -> Coun
             path, note = _emulated(subject.path, folder / "artifact")
         except ArtifactError as error:
             return Count(None, reason=str(error))
-        job = _job(folder, replace(subject, path=path), ring, loader, None)
+        request = _request(folder, replace(subject, path=path), ring, loader, None)
         command = [
             "valgrind",
             "--tool=callgrind",
@@ -111,7 +113,7 @@ def _with_valgrind(subject: Subject, ring: Sequence[Array], loader: str) -> Coun
             f"--toggle-collect={COUNTED_FUNCTION}",
             "--callgrind-out-file=/dev/null",
         ]
-        done = _run(command, job)
+        done = _run(command, request)
         found = None if done is None else _COLLECTED.search(done.stderr)
     total = int(found.group(1)) if found and int(found.group(1)) > 0 else None
     return replace(_count(total, "valgrind", done), note=note if total else None)
@@ -126,7 +128,7 @@ def _emulated(path: Path, folder: Path) -> tuple[Path, str | None]:
         return path, None
     artifact: Artifact = read(path)
     manifest = artifact.manifest
-    levels: dict[str, list[str]] = manifest.options.get("levels", {}) if manifest.engine == "native" else {}
+    levels: dict[str, list[str]] = manifest.options.get("levels", {})
     kept = {
         level: features
         for level, features in levels.items()
@@ -143,21 +145,17 @@ def _emulated(path: Path, folder: Path) -> tuple[Path, str | None]:
     return written.path, f"counted at the level {next(iter(kept))}, because valgrind does not emulate more"
 
 
-def _job(folder: Path, subject: Subject, ring: Sequence[Array], loader: str, pipes: list[str] | None) -> Path:
-    job: dict[str, Any] = {
-        "subject": subject.to_json(),
-        "loader": loader,
-        "ring": save_inputs(ring, folder),
-        "threads": 1,
-        "calls": CALLS,
-        "pipes": pipes,
-    }
-    file = folder / "job.json"
-    file.write_text(json.dumps(job), encoding="utf-8")
+def _request(
+    folder: Path, subject: Subject, ring: Sequence[Array], loader: str, pipes: tuple[Path, Path] | None
+) -> Path:
+    """The file of the request."""
+    file = folder / "request.json"
+    inputs = save_inputs(ring, folder)
+    file.write_bytes(request_line(CountCalls(subject.loadable(loader), inputs, 1, CALLS, pipes)))
     return file
 
 
-def _run(prefix: Sequence[str], job: Path) -> subprocess.CompletedProcess[bytes] | None:
+def _run(prefix: Sequence[str], request: Path) -> subprocess.CompletedProcess[bytes] | None:
     """The counted program under a tool, with all that it may depend on fixed; None when it takes too long."""
     environment = {
         **os.environ,
@@ -165,7 +163,7 @@ def _run(prefix: Sequence[str], job: Path) -> subprocess.CompletedProcess[bytes]
         "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in [*sys.path, ""]),
         "PYTHONHASHSEED": "0",
     }
-    command = [*prefix, sys.executable, "-P", "-m", "grandopt.measurement.counted", str(job)]
+    command = [*prefix, sys.executable, "-P", "-m", "grandopt.measurement.worker.instructions", str(request)]
     process = subprocess.Popen(
         command,
         env=environment,

@@ -1,4 +1,4 @@
-"""Another Python, in which an engine that needs other libraries than this one can be measured."""
+"""Another interpreter for workers: for an engine that needs other libraries than this Python has."""
 
 from __future__ import annotations
 

@@ -1,118 +1,153 @@
-"""The machine's limit for an agent: what one core needs at least to read the weights and do the arithmetic.
+"""The machine's limit for an agent: what a call needs at least to read the weights and do the arithmetic.
 
-Both speeds are measured with numpy's BLAS on one thread, and the fastest of many repetitions counts, because
-everything that disturbs makes it slower. Bandwidth is that of a float32 matrix-vector product, which is what
-an agent does with one observation, or of an inner product, whichever reads faster; it is taken for several
-working sets, read over and over so that each lies in whatever cache holds it. The peak is that of a square
-float32 matrix product.
-
-This is what numpy reached here, not a law of nature: an engine with better kernels, or with reduced-precision
-units, can pass it.
+Both speeds are those of kernels that do nothing else, compiled for each instruction set that the CPU has (see
+`compiler/backends/native/speeds.c`), so no agent can be faster: one that is shows that the limit is wrong.
+Without a compiler they are what numpy's BLAS reaches in float32, which an engine with better kernels can
+pass; `source` says which it is.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
+from grandopt.measurement.caches import Place, places
+from grandopt.measurement.process.worker_process import WorkerProcess
+from grandopt.measurement.wire.kernels import KernelLibrary, KernelSpeeds, MeasureKernels, Peak
+from grandopt.measurement.wire.limit import MeasureSpeeds
 
-from grandopt.errors import MeasurementError
-from grandopt.measurement.process import WorkerProcess
-from grandopt.signature import Array
+Source = Literal["kernels", "float32 BLAS"]
+KERNELS: Source = "kernels"
+BLAS: Source = "float32 BLAS"
 
-WORKING_SETS = tuple(1 << power for power in (14, 16, 18, 20, 22, 24, 26))  # 16 KiB to 64 MiB
-
-_BYTES_PER_CALL = 8 << 20  # enough that numpy's own cost per call disappears
-_READ_MS = 30.0
-_PRODUCT_MS = 60.0
-_PRODUCT_SIZE = 384
+_BLAS = "numpy's BLAS"
+_KINDS = {"int8_dynamic": "int8", "int8_static": "int8"}
+_BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0}
 _TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
+class CacheSpeed:
+    """A cache or memory: its name, the bytes that it holds (None: all), and the speed at which one core reads
+    from it (10^9 bytes a second) by an instruction set."""
+
+    name: str
+    size: int | None
+    gb_s: float
+    instructions: str
+
+
+@dataclass(frozen=True)
+class AgentLimit:
+    """The least µs of a call on so many threads, and what sets it.
+
+    `bound` is "reading" the weights, then from `cache` and those inside of it, or "arithmetic", then at
+    `precision`, by `instructions`. `speed` is that of all threads together in 10^9 bytes or operations a
+    second.
+    """
+
+    us: float
+    bound: Literal["reading", "arithmetic"]
+    precision: str
+    instructions: str
+    cache: str | None
+    speed: float
+    threads: int
+    source: Source
+
+
+@dataclass(frozen=True)
 class MachineLimit:
-    """Measured speeds of one core: pairs of working set (bytes) and read speed (10^9 bytes a second) in
-    rising order of the working set, and float32 arithmetic (10^9 operations a second)."""
+    """The speeds of one core: reading from each cache, innermost first and memory last, and arithmetic."""
 
-    speeds: tuple[tuple[int, float], ...]
-    peak_gflop_s: float
+    caches: tuple[CacheSpeed, ...]
+    peaks: tuple[Peak, ...]
+    source: Source = KERNELS
 
-    def bandwidth_gb_s(self, working_set: int) -> float:
-        """Read speed for so many bytes used over and over: that of the next larger set that was measured."""
-        for size, speed in self.speeds:
-            if working_set <= size:
-                return speed
-        return self.speeds[-1][1]
+    def agent(
+        self, weights: int, weight_bytes: int, flop: float, precision: str, threads: int = 1
+    ) -> AgentLimit:
+        """The limit of a call that reads so many weights, of `weight_bytes` as they came, and does `flop`
+        operations (an addition and a multiplication are two): the larger of both times, as they overlap.
 
-    def limit_us(self, weight_bytes: int, flop: float) -> float:
-        """Least time in µs for a call that reads `weight_bytes` and does `flop` operations: the larger of
-        the two, as they overlap. A multiplication and an addition are two operations."""
-        reading = weight_bytes / (self.bandwidth_gb_s(weight_bytes) * 1e3)
-        return max(reading, flop / (self.peak_gflop_s * 1e3))
+        At a reduced precision all weights count as reduced, though a build may keep some. `threads` share the
+        work, each with caches of its own.
+        """
+        kind = _KINDS.get(precision, precision)
+        reduced = min(float(weight_bytes), weights * _BYTES.get(kind, float("inf")))
+        read = reduced / threads
+        reading, cache = self._reading_us(read)
+        peak = self.peak(kind)
+        computing = flop / threads / (peak.gop_s * 1e3)
+        if reading >= computing:
+            speed = reduced / (reading * 1e3) if reading else cache.gb_s * threads
+            return AgentLimit(
+                reading, "reading", precision, cache.instructions, cache.name, speed, threads, self.source
+            )
+        speed = peak.gop_s * threads
+        return AgentLimit(
+            computing, "arithmetic", precision, peak.instructions, None, speed, threads, self.source
+        )
+
+    def peak(self, kind: str) -> Peak:
+        """The fastest arithmetic for weights of a kind. Float32's counts for all: a weight that is widened
+        once may be used several times."""
+        able = [peak for peak in self.peaks if peak.precision in (kind, "float32")]
+        return max(able, key=lambda peak: peak.gop_s)
+
+    def _reading_us(self, size: float) -> tuple[float, CacheSpeed]:
+        """The least time to read so many bytes that are read in every call, and the outermost place of any.
+
+        Each cache keeps as many of them as it can: what does not fit comes from farther away.
+        """
+        us, held, last = 0.0, 0.0, self.caches[0]
+        for cache in self.caches:
+            part = size - held
+            if cache.size is not None and cache is not self.caches[-1]:
+                part = min(part, cache.size - held)
+            if part > 0:
+                us, held, last = us + part / (cache.gb_s * 1e3), held + part, cache
+        return us, last
 
 
-def machine_limit() -> MachineLimit:
-    """Measure this machine, in a process of its own whose BLAS has one thread; takes under a second.
+def kernel_limit(libraries: Sequence[KernelLibrary]) -> MachineLimit:
+    """Measure this machine by compiled kernels, in a process of its own; takes half a second.
 
     Raises MeasurementError when that process fails.
     """
-    worker = WorkerProcess(threads=1)
-    try:
-        answer = worker.ask({"kind": "limit"}, _TIMEOUT_S)
-    finally:
-        worker.close()
-    try:
-        speeds = tuple((int(size), float(speed)) for size, speed in answer["speeds"])
-        return MachineLimit(speeds, float(answer["peak_gflop_s"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise MeasurementError(f"the worker's answer cannot be read: {error!r}") from error
+    found = places()
+    sets = tuple(sorted({place.working_set for place in found}))
+    with closing(WorkerProcess(threads=1)) as worker:
+        speeds = worker.ask(MeasureKernels(tuple(libraries), sets), _TIMEOUT_S)
+    return MachineLimit(cache_speeds(found, speeds), speeds.peaks)
 
 
-def read_speeds() -> list[tuple[int, float]]:
-    """Bytes of matrix and the speed of reading it in 10^9 bytes a second; meant for the worker process."""
-    return [(size, _read_speed(size)) for size in WORKING_SETS]
+def cache_speeds(found: Sequence[Place], speeds: KernelSpeeds) -> tuple[CacheSpeed, ...]:
+    """The fastest reading from each place. A nearer one is no slower than those behind it: what was measured
+    of it while something disturbed is not what it can do."""
+    nearest: list[CacheSpeed] = []
+    for place in reversed(found):
+        best = max(
+            (speed for speed in speeds.reading if speed.working_set == place.working_set),
+            key=lambda speed: speed.gb_s,
+        )
+        behind = nearest[0].gb_s if nearest else 0.0
+        nearest.insert(0, CacheSpeed(place.name, place.size, max(best.gb_s, behind), best.instructions))
+    return tuple(nearest)
 
 
-def float32_peak() -> float:
-    """Speed of a float32 matrix product in 10^9 operations a second; meant for the worker process."""
-    left = np.ones((_PRODUCT_SIZE, _PRODUCT_SIZE), dtype=np.float32)
-    right, out = left.copy(), np.empty_like(left)
-    return 2 * _PRODUCT_SIZE**3 / _fastest_ns(lambda: np.matmul(left, right, out=out), _PRODUCT_MS)
+def blas_limit() -> MachineLimit:
+    """The same by numpy's BLAS in float32, for a machine without a compiler; takes under a second.
 
-
-def _read_speed(size: int) -> float:
-    repeats = max(1, _BYTES_PER_CALL // size)
-    return max(_matrix_speed(size, repeats), _vector_speed(size, repeats))
-
-
-def _matrix_speed(size: int, repeats: int) -> float:
-    columns = 1024 if size > 1 << 20 else 256
-    matrix = np.ones((size // 4 // columns, columns), dtype=np.float32)
-    # A stack of vectors of one column each: numpy calls the matrix-vector product once per vector, in C.
-    vectors = np.ones((repeats, columns, 1), dtype=np.float32)
-    out = np.empty((repeats, matrix.shape[0], 1), dtype=np.float32)
-    return matrix.nbytes * repeats / _fastest_ns(lambda: np.matmul(matrix, vectors, out=out), _READ_MS)
-
-
-def _vector_speed(size: int, repeats: int) -> float:
-    half = size // 8
-    # The same two vectors at every place of the stack: one inner product each.
-    left = np.broadcast_to(np.ones((1, half), dtype=np.float32), (repeats, 1, half))
-    right = np.broadcast_to(np.ones((half, 1), dtype=np.float32), (repeats, half, 1))
-    out = np.empty((repeats, 1, 1), dtype=np.float32)
-    return size * repeats / _fastest_ns(lambda: np.matmul(left, right, out=out), _READ_MS)
-
-
-def _fastest_ns(call: Callable[[], Array], budget_ms: float) -> int:
-    clock = time.perf_counter_ns
-    end = clock() + budget_ms * 1e6
-    call()
-    fastest: int | None = None
-    while fastest is None or clock() < end:
-        start = clock()
-        call()
-        spent = clock() - start
-        fastest = spent if fastest is None else min(fastest, spent)
-    return fastest
+    Raises MeasurementError when that process fails.
+    """
+    found = places(folder=None)
+    with closing(WorkerProcess(threads=1)) as worker:
+        answer = worker.ask(MeasureSpeeds(tuple(place.working_set for place in found)), _TIMEOUT_S)
+    caches = tuple(
+        CacheSpeed(place.name, place.size, speed, _BLAS)
+        for place, (_, speed) in zip(found, answer.speeds, strict=True)
+    )
+    return MachineLimit(caches, (Peak("float32", _BLAS, answer.peak_gflop_s),), BLAS)

@@ -1,4 +1,4 @@
-"""Where the time of one artifact goes, operator by operator, as far as its engine says it."""
+"""The operator profile of an artifact: where the time of a call goes, as far as its engine says it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grandopt.errors import MeasurementError
-from grandopt.measurement.pool import WorkerPool
-from grandopt.measurement.process import save_inputs
+from grandopt.measurement.process.pool import WorkerPool
 from grandopt.measurement.subject import Subject
+from grandopt.measurement.wire.arrays import save_inputs
+from grandopt.measurement.wire.operators import ProfileOperators
 from grandopt.runtime.executors.operators import OperatorTime
 from grandopt.signature import Array
 
@@ -38,16 +38,7 @@ def profiled(
     Raises MeasurementError when it cannot be loaded or called, or when the worker dies or hangs.
     """
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
-        job = {
-            "kind": "operators",
-            "subject": subject.to_json(),
-            "ring": save_inputs(ring, Path(name)),
-            "threads": threads,
-            "seconds": SECONDS,
-        }
-        answer = pool.ask(0, threads, job, SECONDS)
-    try:
-        found = tuple(OperatorTime(**fields) for fields in answer["operators"])
-        return OperatorProfile(subject.label, answer["call_ns"] / 1e3, found, answer["reason"])
-    except (KeyError, TypeError) as error:
-        raise MeasurementError(f"the worker's answer cannot be read: {error!r}") from error
+        inputs = save_inputs(ring, Path(name))
+        request = ProfileOperators(subject.loadable(pool.loader), inputs, threads, SECONDS)
+        answer = pool.ask(0, threads, request, SECONDS)
+    return OperatorProfile(subject.label, answer.call_ns / 1e3, answer.operators, answer.reason)

@@ -1,20 +1,17 @@
-"""What several agents hold together: a fresh process that loads them all, serves them, and is looked at."""
+"""The residence of several agents: the memory of a fresh process that loads them all and serves them."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from grandopt.errors import MeasurementError
-from grandopt.measurement.opening import arrays, loaded
-from grandopt.measurement.process import DEFAULT_LOADER, WorkerProcess, save_inputs
+from grandopt.measurement.process.worker_process import DEFAULT_LOADER, WorkerProcess
 from grandopt.measurement.subject import Subject
+from grandopt.measurement.wire.arrays import load_outputs, save_inputs
+from grandopt.measurement.wire.residence import HoldResidence
 from grandopt.signature import Array
 
 TIMEOUT_S = 300.0
@@ -57,56 +54,14 @@ def residence(
         places = [folder / str(number) for number in range(len(subjects))]
         for place in places:
             place.mkdir()
-        job = {
-            "kind": "residence",
-            "loader": DEFAULT_LOADER,
-            "subjects": [subject.to_json() for subject in subjects],
-            "inputs": [save_inputs(given, place) for given, place in zip(inputs, places, strict=True)],
-            "folder": name,
-            "threads": threads,
-        }
-        worker = WorkerProcess(threads)
-        try:
-            answer = worker.ask(job, timeout_s)
-        finally:
-            worker.close()
-        try:
-            outputs = tuple(tuple(arrays(paths)) for paths in answer["outputs"])
-            return Residence(answer["rss"] / 1e6, answer["pss"] / 1e6, answer["uss"] / 1e6, outputs)
-        except (KeyError, TypeError, OSError, ValueError) as error:
-            raise MeasurementError(f"the worker's answer cannot be read: {error!r}") from error
-
-
-def serve(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The worker's part: the answer to a job of `residence`."""
-    with ExitStack() as stack:
-        executors = []
-        for subject in job["subjects"]:
-            executor = loaded(job, subject, job["threads"])
-            stack.callback(executor.close)
-            executors.append(executor)
-        given = [arrays(paths) for paths in job["inputs"]]
-        results: list[list[Any]] = [[] for _ in executors]
-        rows = max(len(inputs[0]) for inputs in given)
-        for turn in range(PASSES):
-            for row in range(rows):
-                for executor, inputs, kept in zip(executors, given, results, strict=True):
-                    if row < len(inputs[0]):
-                        answer = executor.run([array[row : row + 1] for array in inputs])
-                        if turn == 0:
-                            kept.append(answer)
-        folder = Path(job["folder"])
-        outputs = [
-            [_saved(np.concatenate(rows), folder / f"output-{place}-{index}.npy") for index, rows in
-             enumerate(zip(*kept, strict=True))]
-            for place, kept in enumerate(results)
-        ]  # fmt: skip
-        import psutil  # only now: it is no part of what the agents need
-
-        held = psutil.Process().memory_full_info()
-    return {"outputs": outputs, "rss": held.rss, "pss": held.pss, "uss": held.uss}
-
-
-def _saved(values: Array, path: Path) -> str:
-    np.save(path, values)
-    return str(path)
+        request = HoldResidence(
+            subjects=tuple(subject.loadable(DEFAULT_LOADER) for subject in subjects),
+            inputs=tuple(save_inputs(given, place) for given, place in zip(inputs, places, strict=True)),
+            passes=PASSES,
+            folder=folder,
+            threads=threads,
+        )
+        with closing(WorkerProcess(threads)) as worker:
+            answer = worker.ask(request, timeout_s)
+        outputs = tuple(tuple(load_outputs(request, paths)) for paths in answer.outputs)
+        return Residence(answer.rss / 1e6, answer.pss / 1e6, answer.uss / 1e6, outputs)

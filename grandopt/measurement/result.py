@@ -1,14 +1,15 @@
-"""What a measurement found: the raw samples, and the figures derived from them."""
+"""The result of a measurement: raw samples, and the figures derived from them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from grandopt.errors import MeasurementError
 from grandopt.measurement import statistics
-from grandopt.measurement.settings import MIN_WINDOW_CALLS, Settings
+from grandopt.measurement.settings import MeasurementSettings
 from grandopt.signature import Array
 
 
@@ -19,8 +20,8 @@ class ProcessSamples:
     `call_ns` int64 [rounds, calls]: each call by itself, the cost of reading the clock included. `block_ns`
     float64 [rounds, blocks]: time per call of each block of `block_calls` calls; where that is 1, the same
     samples. `first_call_ns` is the first in this executor's life, in a process that has usually imported
-    the engine before; `cold.py` measures fresh processes. `calls_to_stable` is None where the warm-up ended
-    without three agreeing windows. `cpu_ns` is processor time of all threads during `cpu_calls` calls.
+    the engine before; `cold_start` measures fresh processes. `calls_to_stable` is None where the warm-up
+    ended without three agreeing windows. `cpu_ns` is processor time of all threads during `cpu_calls` calls.
     """
 
     call_ns: Array
@@ -37,13 +38,6 @@ class ProcessSamples:
     def round_medians_ns(self) -> Array:
         """Median time per call in each round, from blocks: [rounds]."""
         return np.asarray(np.median(self.block_ns, axis=1))
-
-    @property
-    def stable(self) -> bool:
-        """Whether the medians of the last three rounds agree within 10 %, each of 50 calls or more."""
-        return self.call_ns.shape[1] >= MIN_WINDOW_CALLS and statistics.is_stable(
-            self.round_medians_ns.tolist()
-        )
 
 
 @dataclass(frozen=True)
@@ -85,10 +79,15 @@ class SubjectSamples:
         known = [count for count in counts if count is not None]
         return max(known) if len(known) == len(counts) else None
 
+    @cached_property
+    def median_interval_ns(self) -> tuple[float, float]:
+        """The 95 % interval of the median time per call over processes: its low and high end."""
+        return statistics.median_interval([process.round_medians_ns for process in self.processes], seed=0)
+
     @property
     def stable(self) -> bool:
-        """Whether the speed was steady at the end of every process."""
-        return all(process.stable for process in self.processes)
+        """Whether that interval is at most 10 % wide."""
+        return statistics.width(*self.median_interval_ns) <= statistics.STEADY_WIDTH
 
     @property
     def cpu_s_per_million(self) -> float:
@@ -106,7 +105,7 @@ class SubjectSamples:
 class LatencySummary:
     """Latency of single calls in µs, and throughput.
 
-    `p50_us` and `mean_us` come from blocks (see `sampling.py`), the other percentiles from single calls,
+    `p50_us` and `mean_us` come from blocks (see `worker.sampling`), the other percentiles from single calls,
     which include the clock's cost; a percentile is None where there are too few samples, with the reason
     under its name in `unavailable`. `qps` is observations per second: batch size by mean. `samples` counts
     single calls.
@@ -143,7 +142,7 @@ class Measurement:
     """The subjects of one run, measured interleaved. `ring_samples` counts the distinct inputs used."""
 
     subjects: tuple[SubjectSamples, ...]
-    settings: Settings
+    settings: MeasurementSettings
     ring_samples: int
 
     def samples(self, label: str) -> SubjectSamples:
@@ -184,6 +183,26 @@ class Measurement:
         left = [process.round_medians_ns for process in self.samples(base).processes]
         right = [process.round_medians_ns for process in self.samples(label).processes]
         return self._compared(left, right)
+
+    def steady(self, label: str, base: str) -> bool:
+        """Whether the median of `label` and its speed-up over `base` are both told to within 10 %."""
+        if not self.samples(label).stable:
+            return False
+        ratio = self.ratio(base, label)
+        return statistics.width(ratio.low, ratio.high) <= statistics.STEADY_WIDTH
+
+    def joined(self, more: Measurement) -> Measurement:
+        """The same subjects over the processes of both. Raises MeasurementError where they differ."""
+        if [subject.label for subject in self.subjects] != [subject.label for subject in more.subjects]:
+            raise MeasurementError("only measurements of the same subjects can be joined")
+        pairs = zip(self.subjects, more.subjects, strict=True)
+        subjects = tuple(replace(a, processes=(*a.processes, *b.processes)) for a, b in pairs)
+        settings = replace(
+            self.settings,
+            processes=self.settings.processes + more.settings.processes,
+            max_seconds=self.settings.max_seconds + more.settings.max_seconds,
+        )
+        return replace(self, subjects=subjects, settings=settings)
 
     def noise(self, label: str) -> float:
         """How far from 1 a ratio can lie with nothing behind it, as a fraction (0.03 is 3 %).

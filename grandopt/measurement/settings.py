@@ -1,4 +1,4 @@
-"""How long and how thoroughly to measure."""
+"""The settings of a measurement: how long and how thoroughly every subject of a run is measured."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 from grandopt.errors import MeasurementError
 
 MIN_WINDOW_CALLS = 50
+MIN_ROUNDS = 3
+"""Rounds that are played however little time there is: as many as it takes to tell whether they agree."""
+
+MOST_PROCESSES = 6
+"""In so many processes is measured, where there is time, what three do not tell well enough."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class MeasurementSettings:
     """One way of measuring, the same for every subject of a run. The defaults are those of `release`.
 
     `threads`: how many each call may use; every subject is loaded with this number. `batch`: observations
@@ -41,7 +46,7 @@ class Settings:
             "batch": 1,
             "seed": 0,
             "window_calls": MIN_WINDOW_CALLS,
-            "rounds": 3,
+            "rounds": MIN_ROUNDS,
             "processes": 1,
         }
         for name, minimum in least.items():
@@ -52,12 +57,12 @@ class Settings:
                 raise MeasurementError(f"{name} must be a positive number but got {getattr(self, name)}")
 
     @classmethod
-    def release(cls, **changes: Any) -> Settings:
+    def release(cls, **changes: Any) -> MeasurementSettings:
         """For figures that are published or decide what is shipped: three processes, up to 12 s a subject."""
         return cls(**changes)
 
     @classmethod
-    def quick(cls, **changes: Any) -> Settings:
+    def quick(cls, **changes: Any) -> MeasurementSettings:
         """For putting candidates in order: one process, up to 1.5 s a subject."""
         return cls(**{"window_ms": 5.0, "rounds": 12, "max_seconds": 1.5, "processes": 1, **changes})
 

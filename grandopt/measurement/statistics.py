@@ -1,4 +1,4 @@
-"""From raw samples to figures. Pure functions over arrays; nothing here knows what was measured."""
+"""The statistics of raw samples: pure functions over arrays, which do not know what was measured."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ SAMPLES_BEYOND = 6.5
 
 STABLE_WINDOWS = 3
 STABLE_RATIO = 1.10
+STEADY_WIDTH = 0.10
+"""An interval that is wider, as a share of its low end, does not tell a figure well enough."""
+
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 
@@ -55,6 +58,20 @@ def is_stable(window_medians: Sequence[float]) -> bool:
     """Whether the medians of the last three windows agree: the largest at most 1.10 times the smallest."""
     last = window_medians[-STABLE_WINDOWS:]
     return len(last) == STABLE_WINDOWS and max(last) <= STABLE_RATIO * min(last)
+
+
+def width(low: float, high: float) -> float:
+    """How wide an interval is, as a share of its low end (0.1 is 10 %)."""
+    return high / low - 1.0
+
+
+def median_interval(rounds: Sequence[Array], *, seed: int) -> tuple[float, float]:
+    """Bootstrap interval of a subject's median time over processes, in the way of `ratio_interval`.
+
+    `rounds` holds one array per process: the median time of each round.
+    """
+    ones = [np.ones_like(medians, dtype=np.float64) for medians in rounds]
+    return ratio_interval(rounds, ones, seed=seed)
 
 
 def ratio_of_rounds(base: Sequence[Array], other: Sequence[Array]) -> float:

@@ -1,12 +1,12 @@
-"""What is measured."""
+"""A subject of measuring: an artifact on disk, under the name that its figures will carry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from grandopt.measurement.interpreter import Interpreter
+from grandopt.measurement.wire.loadable import Loadable
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Subject:
             return sum(item.stat().st_size for item in self.path.rglob("*") if item.is_file())
         return self.path.stat().st_size
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for a worker's job; the path is absolute."""
-        data: dict[str, Any] = {"label": self.label, "path": str(self.path.absolute()), "trust": self.trust}
-        return data if self.loader is None else {**data, "loader": self.loader}
+    def loadable(self, loader: str) -> Loadable:
+        """What a worker is told of it, its path absolute; `loader` opens it where it has none of its own."""
+        return Loadable(self.label, self.path.absolute(), self.trust, self.loader or loader)

@@ -57,7 +57,7 @@ class Verified(Part):
         return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
-class Choice(Part):
+class ChoiceRecord(Part):
     """What a trial tried."""
 
     candidate: str
@@ -65,25 +65,26 @@ class Choice(Part):
     batch: Threads
 
 
-class TrialFigures(Part):
+class TrialFigureRecord(Part):
     """What a trial measured, shortly: µs a call, and observations per second."""
 
     latency_us: Amount
     throughput: Amount
 
 
-class Trial(Part):
+class TrialRecord(Part):
     """One trial of a study; `score` is None where nothing was measured, which has a `reason`."""
 
     number: Count
-    choice: Choice
+    choice: ChoiceRecord
     state: Literal["complete", "pruned", "infeasible"]
     score: float | None
-    figures: TrialFigures | None
+    figures: TrialFigureRecord | None
     reason: str | None
+    reason_code: str | None = None
 
 
-class Tuning(Part):
+class TuningRecord(Part):
     """A study: its trials by number, and the share of the difference that each parameter explains.
 
     A lower score is better; what it is depends on `goal`.
@@ -94,7 +95,7 @@ class Tuning(Part):
     reused: Count
     best: Count | None
     importance: dict[str, Importance] | None
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRecord, ...]
 
 
 PartT = TypeVar("PartT", bound=Part)
@@ -106,9 +107,11 @@ def verified(agent: AgentReport, candidate: CandidateReport) -> Verified | None:
     return None if candidate.verification is None else _read(Verified, candidate.verification, where)
 
 
-def tuning(agent: AgentReport) -> Tuning | None:
+def tuning(agent: AgentReport) -> TuningRecord | None:
     """The study of an agent, None where there was none. Raises ReportError, in one line."""
-    return None if agent.tuning is None else _read(Tuning, agent.tuning, f"agent {agent.name!r}: tuning")
+    return (
+        None if agent.tuning is None else _read(TuningRecord, agent.tuning, f"agent {agent.name!r}: tuning")
+    )
 
 
 def _read(kind: type[PartT], data: dict[str, object], where: str) -> PartT:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
+
+from grandopt.private import told
 
 PERCENTILES = ("p90_us", "p95_us", "p99_us", "p999_us")
 
@@ -37,6 +40,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 # For `Field(json_schema_extra=...)`: the field came with that version of the report.
 SINCE_2: JsonDict = {"since": 2}
 SINCE_3: JsonDict = {"since": 3}
+SINCE_4: JsonDict = {"since": 4}
+PERHAPS_4: JsonDict = {"since": 4, "optional": True}
+"""Of fields that came while version 4 was made: a report of it may lack them."""
 
 
 class ReportModel(BaseModel):
@@ -45,6 +51,10 @@ class ReportModel(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
     )
+
+    def without_private(self) -> Self:
+        """The same without passwords, and without where things lie on this machine (see `private.told`)."""
+        return type(self).model_validate_json(json.dumps(told(self.model_dump(mode="json"))))
 
 
 class DistributionReport(ReportModel):
@@ -67,6 +77,25 @@ class DistributionReport(ReportModel):
         return self
 
 
+class LimitReport(ReportModel):
+    """The least µs that a call can take on this machine at a precision, and what sets it.
+
+    `bound` is "reading" the weights, from `cache` and those inside of it, or "arithmetic"; `speed` is how
+    fast all `threads` together do it with these `instructions`, in 10^9 bytes or operations a second.
+    `source` is "kernels", which nothing can pass, or "float32 BLAS" where there was no C compiler to measure
+    by: numpy's figures, which an engine can pass.
+    """
+
+    us: Amount
+    bound: Literal["reading", "arithmetic"]
+    precision: str
+    instructions: str
+    cache: str | None
+    speed: Amount
+    threads: Threads
+    source: Literal["kernels", "float32 BLAS"]
+
+
 class Figures(ReportModel):
     """What was measured of one engine. Latencies are of single calls, in µs; null was not measured.
 
@@ -75,11 +104,17 @@ class Figures(ReportModel):
     `cpu_s_per_million` is core-seconds per million calls, spinning threads included. `resident_mb` is the
     resident set of a fresh process in MB (10^6 bytes); `cold_measured` says when the figures of a fresh
     process were taken, which may be an earlier run on this machine. `limit_us` is the least that this
-    machine could need, and `limit_factor` the median as a multiple of it. `distribution` is kept for calls of
-    one observation.
+    machine could need (as `limit` says; in earlier reports at float32), and `limit_factor` the median as a
+    multiple of it; a median that is `below_limit` shows that the limit is wrong. `distribution` is kept for
+    calls of one observation. `p50_low_us` to `p50_high_us` is the 95 % interval of the median over so many
+    `processes`; `stable` says whether it is at most 10 % wide, and that of the speed-up over the original,
+    where there is one.
     """
 
     p50_us: Amount
+    p50_low_us: Amount | None = Field(default=None, json_schema_extra=PERHAPS_4)
+    p50_high_us: Amount | None = Field(default=None, json_schema_extra=PERHAPS_4)
+    processes: Count | None = Field(default=None, json_schema_extra=PERHAPS_4)
     p90_us: Amount | None = None
     p95_us: Amount | None = None
     p99_us: Amount | None = None
@@ -100,6 +135,8 @@ class Figures(ReportModel):
     timer_overhead_ns: Amount | None = None
     limit_us: Amount | None = None
     limit_factor: Amount | None = None
+    limit: LimitReport | None = Field(default=None, json_schema_extra=PERHAPS_4)
+    below_limit: bool | None = Field(default=None, json_schema_extra=PERHAPS_4)
     distribution: DistributionReport | None = Field(default=None, json_schema_extra=SINCE_2)
 
     @model_validator(mode="after")

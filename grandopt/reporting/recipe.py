@@ -54,7 +54,7 @@ class Recipe(ReportModel):
     shipped.
     """
 
-    folder: str
+    folder: str  # told from the output folder on; in recipes of earlier releases absolute
     command: tuple[str, ...]
     config: PlainDict
     profile: PlainDict

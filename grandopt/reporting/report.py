@@ -14,11 +14,17 @@ from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from grandopt import limits
 from grandopt.errors import ReportError
-from grandopt.reporting.advice import Recommendation
+from grandopt.reason import ReasonCode
+from grandopt.reporting.admission import EvidenceReport
+from grandopt.reporting.atomic_write import write_text_atomically
+from grandopt.reporting.certificate import CertifiedReport
 from grandopt.reporting.figures import (
+    PERHAPS_4,
     SINCE_2,
     SINCE_3,
+    SINCE_4,
     Amount,
     BatchFigures,
     BatchPoint,
@@ -28,6 +34,7 @@ from grandopt.reporting.figures import (
     Figures,
     LayerTime,
     LeadReport,
+    LimitReport,
     MeanLeadReport,
     OperatorReport,
     OperatorRow,
@@ -36,8 +43,9 @@ from grandopt.reporting.figures import (
     ReportModel,
     Threads,
 )
+from grandopt.reporting.known import RefusalReport, SourceReport, StatisticsReport, TargetsReport
 from grandopt.reporting.recipe import Recipe
-from grandopt.reporting.whole import write_whole
+from grandopt.reporting.recommendations.advice import Recommendation
 
 __all__ = [
     "REPORT_VERSION",
@@ -47,9 +55,11 @@ __all__ = [
     "CandidateReport",
     "CurveReport",
     "DistributionReport",
+    "EvidenceReport",
     "Figures",
     "LayerTime",
     "LeadReport",
+    "LimitReport",
     "MeanLeadReport",
     "OperatorReport",
     "OperatorRow",
@@ -58,6 +68,7 @@ __all__ = [
     "Report",
     "Shipped",
     "SourceReport",
+    "StatisticsReport",
     "TargetsReport",
     "load_report",
     "write_report",
@@ -69,34 +80,11 @@ Kind = Literal["optimize", "benchmark", "tune"]
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
 
 
-class SourceReport(ReportModel):
-    """Where the weights came from; `weights` is "seeded" for reference agents, which nobody trained."""
-
-    format: str
-    path: str | None = None
-    sha256: str | None = None
-    weights: Literal["file", "seeded", "memory"] = "file"
-
-
-class TargetsReport(ReportModel):
-    """What was asked for. `met` is null where nothing was measured; `misses` has one line per missed one."""
-
-    latency_ms: float | None = Field(default=None, gt=0)
-    throughput: float | None = Field(default=None, gt=0)
-    memory_mb: float | None = Field(default=None, gt=0)
-    met: bool | None = None
-    misses: tuple[str, ...] = ()
-
-
-class RefusalReport(ReportModel):
-    """Something that a stage could not do, and why, in one line."""
-
-    stage: str
-    reason: str
-
-
 class CandidateReport(ReportModel):
     """One engine with one set of options. `speedup` is against the original of the same run.
+
+    Of all that is neither chosen nor verified `reason_code` is the kind of reason for programs, `reason` the
+    words for people, and `remedy` what can be typed against it.
 
     A benchmark adds `behind`, how many times as fast the fastest of the run is, and `batches`, the figures of
     larger batches.
@@ -109,6 +97,8 @@ class CandidateReport(ReportModel):
     threads: Threads | None = None
     status: CandidateStatus
     reason: str | None = None
+    reason_code: ReasonCode | None = Field(default=None, json_schema_extra=PERHAPS_4)
+    remedy: str | None = Field(default=None, json_schema_extra=PERHAPS_4)
     figures: Figures | None = None
     speedup: RatioReport | None = None
     behind: RatioReport | None = Field(default=None, json_schema_extra=SINCE_2)
@@ -137,7 +127,9 @@ class Shipped(ReportModel):
 
 class AgentReport(ReportModel):
     """Everything about one agent. `stages` maps each step of the job to its seconds; `curves` holds those of
-    the winner and the runner-up. `original_behind`, `original_batches` and `leads` are those of a benchmark.
+    the winner and the runner-up. `continued` counts the builds that a run before had no time for and this one
+    began. `limits` are the machine's for one thread, at each precision. `original_behind`, `original_batches`
+    and `leads` are those of a benchmark.
 
     Status "measured" is that of a benchmark or a search, after which nothing is shipped.
     """
@@ -145,11 +137,14 @@ class AgentReport(ReportModel):
     name: str
     status: AgentStatus
     reason: str | None = None
+    reason_code: ReasonCode | None = Field(default=None, json_schema_extra=PERHAPS_4)
+    remedy: str | None = Field(default=None, json_schema_extra=PERHAPS_4)
     error_kind: Literal["input", "other"] | None = None
     source: SourceReport | None = None
     parameters: Count | None = None
     weight_bytes: Count | None = None
     flop: Count | None = None
+    limits: tuple[LimitReport, ...] = Field(default=(), json_schema_extra=PERHAPS_4)
     signature: PlainDict | None = None
     contract: PlainDict | None = None
     targets: TargetsReport = TargetsReport()
@@ -164,10 +159,14 @@ class AgentReport(ReportModel):
     operators: tuple[OperatorReport, ...] = ()
     leads: tuple[LeadReport, ...] = Field(default=(), json_schema_extra=SINCE_2)
     verification_reference: str | None = None
+    evidence: EvidenceReport | None = Field(default=None, json_schema_extra=SINCE_4)
+    certified: CertifiedReport | None = Field(default=None, json_schema_extra=SINCE_4)
     tuning: PlainDict | None = None
     stages: dict[str, Amount] = Field(default_factory=dict)
+    continued: Count | None = Field(default=None, json_schema_extra=PERHAPS_4)
     recommendations: tuple[Recommendation, ...] = Field(default=(), json_schema_extra=SINCE_3)
     recipe: Recipe | None = Field(default=None, json_schema_extra=SINCE_3)
+    statistics: tuple[StatisticsReport, ...] = Field(default=(), json_schema_extra=SINCE_4)
 
     @model_validator(mode="after")
     def _evidence(self) -> AgentReport:
@@ -181,12 +180,15 @@ class AgentReport(ReportModel):
 
 
 # Version history. A change of any field above is a new version: add a line here, keep a report of the old one
-# in the tests, and mark the new fields (`SINCE_3`) so that `load_report` knows what an old file cannot have.
+# in the tests, and mark the new fields (`SINCE_4`) so that `load_report` knows what an old file cannot have.
 #
 # 1  first version
 # 2  `distribution` of figures; of a benchmark who is behind, larger batches, and who leads
 # 3  what to try next (`recommendations`), and what it takes to do an agent's run again (`recipe`)
-REPORT_VERSION = 3
+# 4  on what evidence about the inputs a precision was admitted, how much of the network they exercised, and
+#    what is proven of it (`certified`); the codes of reasons, and remedies; the interval of a median; what a
+#    run before had no time for; the machine's limit at each precision, and what sets it
+REPORT_VERSION = 4
 
 
 class Report(ReportModel):
@@ -195,7 +197,7 @@ class Report(ReportModel):
     `leads` is what a benchmark found over all its agents.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     kind: Kind
     status: Literal["complete", "partial"]
     command: tuple[str, ...]
@@ -218,10 +220,10 @@ def load_report(path: Path) -> Report:
     misses a field, has an unknown one, or one of the wrong type.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = limits.text(path, limits.REPORT_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ReportError(f"{path}: cannot be read as a report ({reason})") from error
+        raise ReportError(f"{limits.shortened(path)}: cannot be read as a report ({reason})") from error
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -252,7 +254,7 @@ def write_report(report: Report, path: Path) -> None:
     Creates the folder. Raises OutputError when the place cannot be written.
     """
     text = json.dumps(report.model_dump(mode="json"), indent=2, allow_nan=False, ensure_ascii=False)
-    write_whole(path, text + "\n")
+    write_text_atomically(path, text + "\n")
 
 
 def _refuse_constant(name: str) -> None:
@@ -264,7 +266,8 @@ def _misplaced(model: BaseModel, version: int, place: str = "") -> Iterator[str]
     for name, field in type(model).model_fields.items():
         extra = field.json_schema_extra
         known = not isinstance(extra, dict) or version >= cast(int, extra.get("since", 1))
-        if known != (name in model.model_fields_set):
+        optional = isinstance(extra, dict) and known and extra.get("optional") is True
+        if known != (name in model.model_fields_set) and not optional:
             yield f"field {place + name!r} is {'missing' if known else 'unknown'}"
         value = getattr(model, name)
         for index, item in enumerate(value if isinstance(value, tuple) else ()):

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from grandopt.reason import ReasonCode
 from grandopt.reporting.figures import Amount, Count, Figures, RatioReport, ReportModel
 
 Verdict = Literal["reproduced", "differs", "cannot"]
@@ -60,6 +61,8 @@ class Reproduction(ReportModel):
     agent: str
     verdict: Verdict
     reason: str | None = None
+    reason_code: ReasonCode | None = None
+    remedy: str | None = None
     label: str | None = None
     payload: Count = 0
     payload_files: Count = 0
@@ -67,5 +70,6 @@ class Reproduction(ReportModel):
     differences: tuple[Difference, ...] = ()
     answers: AnswersReport | None = None
     no_answers: str | None = None
+    no_answers_code: ReasonCode | None = None
     remeasured: RemeasuredReport | None = None
     stages: dict[str, Amount] = Field(default_factory=dict)

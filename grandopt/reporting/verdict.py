@@ -1,59 +1,14 @@
-"""What a report says about an agent, in one line of words.
-
-Units follow the size: ns, µs, ms or s for durations; a ratio is shown to the digits that its interval
-supports.
-"""
+"""What a report says about an agent, in one line of words."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
-from grandopt.reporting.figures import Figures, RatioReport
+from grandopt.reporting.admission import SHORTLY
+from grandopt.reporting.figures import Figures
+from grandopt.reporting.machine_limit import is_wrong
 from grandopt.reporting.report import AgentReport
-
-
-def duration(microseconds: float) -> str:
-    """A duration given in µs, with three significant digits and its unit: "52.1 µs", "1.20 ms"."""
-    for unit, factor in (("ns", 1e-3), ("µs", 1.0), ("ms", 1e3)):
-        text = _three_digits(microseconds / factor)
-        if float(text) < 1000:
-            return f"{text} {unit}"
-    return f"{_three_digits(microseconds / 1e6)} s"
-
-
-def rate(per_second: float) -> str:
-    """Calls per second with three significant digits: "950", "18.6k", "1.20M"."""
-    for unit, factor in (("", 1.0), ("k", 1e3)):
-        text = _three_digits(per_second / factor) if unit else f"{per_second:.0f}"
-        if float(text) < 1000:
-            return text + unit
-    return _three_digits(per_second / 1e6) + "M"
-
-
-def size(count: float) -> str:
-    """A number of bytes with three significant digits, in decimal units: "86.0 kB", "12.5 MB"."""
-    for unit, factor in (("B", 1.0), ("kB", 1e3), ("MB", 1e6)):
-        text = _three_digits(count / factor) if unit != "B" else f"{count:.0f}"
-        if float(text) < 1000:
-            return f"{text} {unit}"
-    return f"{_three_digits(count / 1e9)} GB"
-
-
-def ratio(speedup: RatioReport) -> str:
-    """A speed-up and its interval: "1.9× (1.8–2.0)"."""
-    return f"{factor(speedup)} ({interval(speedup)})"
-
-
-def factor(speedup: RatioReport) -> str:
-    """A speed-up without its interval: "1.9×"."""
-    return f"{speedup.value:.{_decimals(speedup)}f}×"
-
-
-def interval(speedup: RatioReport) -> str:
-    """The interval of a speed-up: "1.8–2.0"."""
-    decimals = _decimals(speedup)
-    return f"{speedup.low:.{decimals}f}–{speedup.high:.{decimals}f}"
+from grandopt.reporting.units import duration, factor, interval, rate, size
 
 
 def verdict(agent: AgentReport) -> str:
@@ -73,18 +28,36 @@ def verdict(agent: AgentReport) -> str:
 
 
 def remarks(agent: AgentReport) -> list[str]:
-    """What has to be said beside the status: missed targets, and an unstable measurement."""
+    """What has to be said beside the status: missed targets, an unstable measurement, what a run before left
+    undone, and on what evidence a precision below float32 was admitted."""
     misses = agent.targets.misses
     notes = (
         [f"{'target' if len(misses) == 1 else 'targets'} missed: {' and '.join(misses)}"] if misses else []
     )
     if is_unsteady(agent):
         notes.append("measurement unstable")
+    if is_wrong(agent):
+        notes.append("faster than the machine's limit, which is therefore wrong")
+    if agent.continued:
+        notes.append(went_on(agent.continued))
+    if agent.evidence is not None and agent.shipped is not None and agent.shipped.precision != "float32":
+        notes.append(f"{agent.shipped.precision} admitted on {SHORTLY[agent.evidence.kind]}")
     return notes
 
 
+def went_on(count: int) -> str:
+    """That a run did what the one before it left undone."""
+    return f"went on with {count} candidate{'s' * (count > 1)} that the run before had no time for"
+
+
+def left_out(agent: AgentReport) -> list[str]:
+    """One line for each file or key with normalisation statistics that the agent was made without."""
+    return [f"{item.place} ({item.kind}): {item.reason}" for item in agent.statistics if not item.used]
+
+
 def is_unsteady(agent: AgentReport) -> bool:
-    """Whether the speed of the original or of the shipped artifact was not steady while it was measured."""
+    """Whether the median of the original or of the shipped artifact, or the speed-up, is not told to within
+    10 % (in earlier reports: whether the speed still changed at the end)."""
     measured = [agent.original, agent.shipped.figures if agent.shipped is not None else None]
     return any(figures is not None and figures.stable is False for figures in measured)
 
@@ -115,18 +88,3 @@ def counts(agents: Iterable[AgentReport]) -> str:
     statuses = [agent.status for agent in agents]
     named = [f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)]
     return ", ".join(named) or "no agents"
-
-
-def _three_digits(value: float) -> str:
-    if value == 0 or math.isinf(value):
-        return f"{value:.0f}"
-    value = float(f"{value:.3g}")
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{min(decimals, 2)}f}"
-
-
-def _decimals(speedup: RatioReport) -> int:
-    """As many decimals as tell the ends of the interval apart, at most 3, and at least 1 below 10."""
-    width = speedup.high - speedup.low
-    needed = math.ceil(-math.log10(width) - 1e-9) if width > 0 else 2
-    return min(3, max(needed, 1 if speedup.value < 10 else 0))

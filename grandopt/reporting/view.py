@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from grandopt.reporting.admission import evidence_words
+from grandopt.reporting.certificate import certified_words
 from grandopt.reporting.evidence import Verified, verified
 from grandopt.reporting.figures import Figures, MeanLeadReport
+from grandopt.reporting.machine_limit import limit_rows
 from grandopt.reporting.report import AgentReport, CandidateReport, LeadReport, Report
-from grandopt.reporting.verdict import duration, factor, interval, rate, ratio, size, verdict
+from grandopt.reporting.units import duration, factor, interval, rate, ratio, size
+from grandopt.reporting.verdict import left_out, verdict
 
 NOTHING = "–"
 ORIGINAL = "original"
@@ -75,11 +79,25 @@ def figure_rows(agent: AgentReport) -> list[tuple[str, str, str]]:
 
 
 def candidate_rows(agent: AgentReport) -> list[CandidateRow]:
-    """Every candidate, the fastest first, then those that were not measured, as the report has them."""
+    """Every candidate of which something was found out, the fastest first (`unmeasured` has the others)."""
     ordered = sorted(
-        agent.candidates, key=lambda row: row.figures.p50_us if row.figures is not None else float("inf")
+        (row for row in agent.candidates if not _is_unmeasured(row)),
+        key=lambda row: row.figures.p50_us if row.figures is not None else float("inf"),
     )
     return [_candidate_row(candidate, verified(agent, candidate)) for candidate in ordered]
+
+
+def unmeasured(agent: AgentReport) -> list[tuple[str, list[str]]]:
+    """The candidates of which nothing was found out: each reason, and the labels that share it."""
+    found: dict[str, list[str]] = {}
+    for row in agent.candidates:
+        if _is_unmeasured(row):
+            found.setdefault(row.reason or "no reason is known", []).append(row.label)
+    return list(found.items())
+
+
+def _is_unmeasured(row: CandidateReport) -> bool:
+    return row.status == "not measured" and row.figures is None
 
 
 def error_rows(agent: AgentReport) -> list[tuple[str, str, str, str]]:
@@ -104,11 +122,20 @@ def facts(agent: AgentReport) -> Iterator[tuple[str, str]]:
     ]
     if any(sizes):
         yield "Network", ", ".join(text for text in sizes if text)
+    used = [f"{item.place} ({item.kind})" for item in agent.statistics if item.used]
+    if used:
+        yield "Statistics folded in", ", ".join(used)
+    for line in left_out(agent):
+        yield "Statistics left out", line
     yield from _targets(agent)
     if agent.verification_reference is not None:
         yield "Verified against", f"the original in {agent.verification_reference}"
-    if agent.original is not None and agent.original.limit_us is not None:
-        yield "Machine's limit", f"{duration(agent.original.limit_us)} a call"
+    if agent.evidence is not None:
+        yield "Reduced precision judged on", evidence_words(agent.evidence)
+    if agent.certified is not None:
+        yield "Certified", certified_words(agent.certified)
+    for name, text in limit_rows(agent):
+        yield f"Machine's limit{name and f' at {name}'}", text
     if agent.shipped is not None and agent.shipped.artifact is not None:
         yield "Artifact", agent.shipped.artifact
     if agent.shipped is not None and agent.shipped.digest is not None:
@@ -217,7 +244,8 @@ def _memory(figures: Figures) -> str:
 def _limit(figures: Figures) -> str:
     if figures.limit_factor is None:
         return NOTHING
-    return f"{figures.limit_factor:,.0f}×" if figures.limit_factor >= 100 else f"{figures.limit_factor:.3g}×"
+    number = f"{figures.limit_factor:,.0f}" if figures.limit_factor >= 100 else f"{figures.limit_factor:.3g}"
+    return f"{number}×{' (below the limit)' if figures.below_limit else ''}"
 
 
 def _time(field: str, microseconds: float) -> Callable[[Figures], str]:

@@ -14,8 +14,8 @@ from grandopt.artifacts.artifact import read
 from grandopt.runtime.loader import check_fit
 
 if TYPE_CHECKING:
-    from grandopt.runtime.executors.compiled import CompiledExecutor, Variant
     from grandopt.runtime.executors.onnxruntime import UnboundExecutor
+    from grandopt.runtime.executors.torch_compile import CompiledExecutor, CompileVariant
 
 
 def torch_compile(path: Path | str, *, trust: bool = False, threads: int | None = None) -> CompiledExecutor:
@@ -46,9 +46,11 @@ def onnxruntime_run(path: Path | str, *, trust: bool = False, threads: int | Non
     return onnxruntime.load_unbound(artifact, artifact.manifest.threads if threads is None else threads)
 
 
-def _compiled(path: Path | str, trust: bool, threads: int | None, variant: Variant) -> CompiledExecutor:
-    from grandopt.runtime.executors import compiled
+def _compiled(
+    path: Path | str, trust: bool, threads: int | None, variant: CompileVariant
+) -> CompiledExecutor:
+    from grandopt.runtime.executors import torch_compile
 
     artifact = read(Path(path))
     check_fit(artifact, trust=trust)
-    return compiled.load(artifact, artifact.manifest.threads if threads is None else threads, variant)
+    return torch_compile.load(artifact, artifact.manifest.threads if threads is None else threads, variant)

@@ -8,9 +8,9 @@ from pathlib import Path
 from grandopt.artifacts.artifact import Artifact, read
 from grandopt.artifacts.libraries import installed_version
 from grandopt.artifacts.machine import architecture, cpu_features
-from grandopt.errors import ArtifactError, ConfigError
+from grandopt.errors import ArtifactError, ConfigError, SignatureError
 from grandopt.runtime.executors.base import Executor
-from grandopt.runtime.executors.waiting import sleeping_threads
+from grandopt.runtime.executors.wait_policy import sleeping_threads
 
 
 def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -> Executor:
@@ -45,6 +45,10 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
 def check_fit(artifact: Artifact, *, trust: bool = False) -> None:
     """Raise ArtifactError unless the artifact fits this machine and its libraries, and is trusted enough."""
     manifest, path = artifact.manifest, artifact.path
+    try:
+        manifest.parsed_signature().check_state(manifest.parsed_contract())
+    except SignatureError as error:
+        raise ArtifactError(f"{path}: field contract: {error}; build it again") from error
     if manifest.machine != architecture():
         raise ArtifactError(
             f"{path}: built for {manifest.machine}, this machine is {architecture()}; build it again here"
@@ -66,18 +70,19 @@ def check_fit(artifact: Artifact, *, trust: bool = False) -> None:
 
 def _check_library(path: Path, library: str, built_with: str) -> None:
     """Libraries promise to read their own files within a minor version, and Python its own bytecode."""
+    install = f"pip install '{library}=={_minor(built_with)}.*'"
     if library == "python":
         installed = ".".join(map(str, sys.version_info[:3]))
     else:
         found = installed_version(library)
         if found is None:
             raise ArtifactError(
-                f"{path}: needs {library} {_minor(built_with)}, which is not installed; "
-                f"pip install '{library}=={_minor(built_with)}.*'"
+                f"{path}: needs {library} {_minor(built_with)}, which is not installed; {install}",
+                remedy=install,
             )
         installed = found
     if _minor(installed) != _minor(built_with):
-        advice = "" if library == "python" else f", or pip install '{library}=={_minor(built_with)}.*'"
+        advice = "" if library == "python" else f", or {install}"
         raise ArtifactError(
             f"{path}: built with {library} {built_with}, here is {installed}; build it again{advice}"
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from grandopt.tuning.owner import alive
-from grandopt.tuning.space import Choice, Space
+from grandopt.tuning.space import Choice, ChoiceSpace
 
 UNNAMED_S = 10.0
 """A running entry that names no choice after this long was left behind."""
@@ -26,7 +26,7 @@ Claim = Literal["won", "lost", "wait"]
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredTrial:
     """One trial in the storage, evaluated or not. `age_s` is the time since its creation."""
 
     number: int
@@ -48,7 +48,9 @@ class Entry:
         return lives is None and self.age_s > UNSEEN_S
 
 
-def free(space: Space, entries: Iterable[Entry], without: Collection[Choice] = frozenset()) -> list[Choice]:
+def free(
+    space: ChoiceSpace, entries: Iterable[StoredTrial], without: Collection[Choice] = frozenset()
+) -> list[Choice]:
     """The choices that nobody has evaluated or is working on, in the order of the space.
 
     Those in `without` cannot be evaluated now and are not offered.
@@ -57,7 +59,7 @@ def free(space: Space, entries: Iterable[Entry], without: Collection[Choice] = f
     return [choice for choice in space if choice not in taken and choice not in without]
 
 
-def claim(number: int, choice: Choice, entries: Iterable[Entry]) -> Claim:
+def claim(number: int, choice: Choice, entries: Iterable[StoredTrial]) -> Claim:
     """Whether entry `number` may evaluate `choice`, has to give way, or must look again."""
     verdict: Claim = "won"
     for entry in entries:

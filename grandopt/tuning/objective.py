@@ -11,7 +11,7 @@ from grandopt.errors import TuningError
 
 
 @dataclass(frozen=True)
-class Figures:
+class TrialFigures:
     """What was measured of one choice.
 
     Median and 99th percentile of the latency of one call in microseconds (`p99_us` is None where there
@@ -34,23 +34,23 @@ class Figures:
             raise TuningError(f"doubt must be at least 0 and below 1, got {self.doubt}")
 
     @property
-    def at_best(self) -> Figures:
+    def at_best(self) -> TrialFigures:
         """The same choice had nothing disturbed it, as far as that may be."""
         rest = 1.0 - self.doubt
         tail = None if self.p99_us is None else self.p99_us * rest
-        return Figures(self.latency_us * rest, tail, self.throughput / rest, self.memory_mb)
+        return TrialFigures(self.latency_us * rest, tail, self.throughput / rest, self.memory_mb)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a study or a report."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Figures:
+    def from_json(cls, data: dict[str, Any]) -> TrialFigures:
         """The inverse of `to_json`."""
         return cls(**data)
 
 
-def score(goal: Goal, figures: Figures, reference: Figures) -> float:
+def score(goal: Goal, figures: TrialFigures, reference: TrialFigures) -> float:
     """One number for `figures`, lower is better.
 
     "latency": the median in microseconds. "throughput": seconds per observation. "memory": MB. "balanced":

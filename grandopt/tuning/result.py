@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from grandopt.config.schema import Goal
-from grandopt.tuning.objective import Figures
+from grandopt.reason import Reason, reason_fields
+from grandopt.tuning.objective import TrialFigures
 from grandopt.tuning.space import Choice
 
 State = Literal["complete", "pruned", "infeasible"]
@@ -18,7 +19,11 @@ Prune = Callable[[float], bool]
 
 
 class Infeasible(Exception):  # noqa: N818 - a verdict on a choice, not an error of the study
-    """Raised by an evaluation: the choice cannot be used (refused, failed); `str()` is the reason."""
+    """Raised by an evaluation: the choice cannot be used (refused, failed), for a `reason`."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,8 @@ class Trial:
     choice: Choice
     state: State
     score: float | None
-    figures: Figures | None
-    reason: str | None
+    figures: TrialFigures | None
+    reason: Reason | None
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -45,7 +50,7 @@ class Trial:
             "state": self.state,
             "score": self.score,
             "figures": None if self.figures is None else self.figures.to_json(),
-            "reason": self.reason,
+            **reason_fields(self.reason),
             "seconds": self.seconds,
         }
 

@@ -31,7 +31,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Space:
+class ChoiceSpace:
     """All combinations of candidates (by label), thread counts and batch sizes.
 
     Raises TuningError for a dimension that is empty, holds a value twice, or a count below 1.

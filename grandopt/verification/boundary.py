@@ -15,8 +15,7 @@ import numpy as np
 
 from grandopt.errors import VerificationError
 from grandopt.signature import Array, Contract, Signature
-from grandopt.verification.decisions import decisions, relative_margins
-from grandopt.verification.reference import Reference
+from grandopt.verification.known import Reference, decisions, relative_margins
 
 PAIRS = 32
 BISECTIONS = 30

@@ -8,10 +8,16 @@ import numpy as np
 
 from grandopt.errors import GrandoptError
 from grandopt.runtime.executors.base import Executor
-from grandopt.signature import Array
+from grandopt.signature import Array, TensorSpec
 from grandopt.verification.inputs import Case
 
 Outputs = tuple[Array, ...]
+
+GUARD = 4096
+"""Bytes beside an output, at least; a multiple of every alignment."""
+WIDEST = 8
+"""The widest element over the narrowest one."""
+PATTERN = 0xA5
 
 ENGINE_FAILURES = (
     GrandoptError,
@@ -59,9 +65,11 @@ def answers(executor: Executor, cases: Sequence[Case]) -> list[Outputs]:
     """The outputs of every case, in order.
 
     Beside `call`, checks with the first case that the same call gives the same bits twice in a row and
-    again after all others, and that no later call changes what an earlier one returned. Raises
-    CallError.
+    again after all others, that no later call changes what an earlier one returned, and before all that, for
+    every size of batch, that nothing is written beside the outputs. Raises CallError.
     """
+    for case in {case.batch: case for case in cases}.values():
+        _keeps_to_its_outputs(executor, case)
     first = cases[0]
     held = call(executor, first)
     kept = tuple(result.copy() for result in held)
@@ -74,6 +82,39 @@ def answers(executor: Executor, cases: Sequence[Case]) -> list[Outputs]:
             raise CallError(f"{case.name}: overwrites the outputs that an earlier call returned")
     _repeated(executor, first, kept, "the same call gives different outputs after other calls")
     return [kept, *others]
+
+
+def _keeps_to_its_outputs(executor: Executor, case: Case) -> None:
+    """Let an engine that writes where it is told write between guards, and look at them."""
+    outputs = executor.signature.outputs
+    if not executor.contiguous or not outputs:
+        return
+    guarded = [_Guarded(spec, case.batch) for spec in outputs]
+    try:
+        executor.run_into([array.copy() for array in case.inputs], [item.array for item in guarded])
+    except ENGINE_FAILURES:  # `call` says so
+        return
+    for spec, item in zip(outputs, guarded, strict=True):
+        if not item.untouched:
+            raise CallError(f"{case.name}: writes beyond its output {spec.name!r}")
+
+
+class _Guarded:
+    """An array for an output, with as much memory on both sides as a store of a wrong width can reach."""
+
+    def __init__(self, spec: TensorSpec, batch: int) -> None:
+        size = batch * int(np.prod(spec.shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+        self._margin = GUARD + -(-WIDEST * size // GUARD) * GUARD
+        self._memory = np.full(2 * self._margin + size, PATTERN, np.uint8)
+        middle = self._memory[self._margin : self._margin + size]
+        self.array = middle.view(spec.dtype).reshape(batch, *spec.shape)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether both guards are as they were."""
+        return bool((self._memory[: self._margin] == PATTERN).all()) and bool(
+            (self._memory[len(self._memory) - self._margin :] == PATTERN).all()
+        )
 
 
 def unlike(results: Outputs, expected: Outputs) -> str | None:

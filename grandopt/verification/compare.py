@@ -7,22 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 
 from grandopt.config.schema import Limits
+from grandopt.reason import Reason, ReasonCode
 from grandopt.signature import Array
 from grandopt.verification.agreement import (
     FLOAT32_ACTION,
+    UNDECLARED,
     Agreement,
     of_actions,
     of_decisions,
+    of_highest,
     of_scores,
 )
 from grandopt.verification.calls import Outputs, unlike
-from grandopt.verification.known import Group, Known
+from grandopt.verification.known import CaseGroup, Known
 from grandopt.verification.oracle import Oracle
 from grandopt.verification.result import OutputCheck
-from grandopt.verification.tolerance import Bound, float32_bounds, float32_limit, spread
+from grandopt.verification.tolerance import ErrorBound, float32_bounds, float32_limit, spread
 
 
-def layout(oracle: Oracle, results: Sequence[Outputs], *, strict: bool) -> str | None:
+def layout(oracle: Oracle, results: Sequence[Outputs], *, strict: bool) -> Reason | None:
     """The first case whose outputs have other shapes, dtypes, or NaN and infinities than the original's.
 
     NaN, inf and -inf are told apart: a clipped action makes a bound of an infinity, and NaN of NaN. Unless
@@ -32,7 +35,7 @@ def layout(oracle: Oracle, results: Sequence[Outputs], *, strict: bool) -> str |
     for item, result in zip(oracle.known, results, strict=True):
         difference = unlike(result, item.expected)
         if difference is not None:
-            return f"{item.case.name}: {difference}"
+            return Reason(ReasonCode.OTHER_OUTPUTS, f"{item.case.name}: {difference}")
         for output in oracle.floats:
             values, expected = result[output], item.expected[output]
             if not strict:
@@ -40,7 +43,8 @@ def layout(oracle: Oracle, results: Sequence[Outputs], *, strict: bool) -> str |
                 expected = np.where(open_rows & np.isnan(values), np.nan, expected)
             difference = _nonfinite(values, expected)
             if difference is not None:
-                return f"{item.case.name}: output {oracle.specs[output].name!r} {difference}"
+                words = f"{item.case.name}: output {oracle.specs[output].name!r} {difference}"
+                return Reason(ReasonCode.OTHER_OUTPUTS, words)
     return None
 
 
@@ -58,24 +62,25 @@ def _nonfinite(values: Array, expected: Array) -> str | None:
     return None
 
 
-def special_decisions(oracle: Oracle, results: Sequence[Outputs]) -> str | None:
+def special_decisions(oracle: Oracle, results: Sequence[Outputs]) -> Reason | None:
     """The first row with NaN or infinity in, or out of its scores, that is decided in another way."""
     for item, result in zip(oracle.known, results, strict=True):
         for output in oracle.decided:
             wrong = item.differs(output, result[output]) & np.isinf(item.margins) & item.dirty
             if wrong.any():
                 row = int(wrong.argmax())
-                return (
+                return Reason(
+                    ReasonCode.ACTS_DIFFERENTLY,
                     f"{item.case.name}: output {oracle.specs[output].name!r} is "
                     f"{result[output][row].tolist()} where the original gives "
-                    f"{item.expected[output][row].tolist()}"
+                    f"{item.expected[output][row].tolist()}",
                 )
     return None
 
 
 def float32_check(oracle: Oracle, output: int, results: Sequence[Outputs]) -> OutputCheck:
     """The float32 rule on every group; the returned check is of the group that used most of its limit."""
-    found: list[tuple[Bound, str]] = []
+    found: list[tuple[ErrorBound, str]] = []
     for place, group in enumerate(oracle.groups):
         errors = spread(*_rows(oracle, group, output, results))
         drawn = oracle.spreads[0, output] if place else None
@@ -87,7 +92,7 @@ def float32_check(oracle: Oracle, output: int, results: Sequence[Outputs]) -> Ou
 
 
 def reduced_check(
-    oracle: Oracle, output: int, results: Sequence[Outputs], limits: Limits, group: Group | None = None
+    oracle: Oracle, output: int, results: Sequence[Outputs], limits: Limits, group: CaseGroup | None = None
 ) -> OutputCheck:
     """Relative L2 error over all rows within the space: drawn, alone, edges, clean rows beside NaN; with
     `group` over the rows of that group.
@@ -138,7 +143,7 @@ def decision_check(oracle: Oracle, output: int, results: Sequence[Outputs]) -> O
 
 
 def float32_agreement(
-    oracle: Oracle, results: Sequence[Outputs], checks: Sequence[OutputCheck], group: Group
+    oracle: Oracle, results: Sequence[Outputs], checks: Sequence[OutputCheck], group: CaseGroup
 ) -> list[Agreement]:
     """Agreement on the samples of a group whose margin exceeds what float32 may be off by."""
     found = []
@@ -157,13 +162,14 @@ def float32_agreement(
 
 
 def reduced_agreement(
-    oracle: Oracle, results: Sequence[Outputs], limits: Limits, group: Group
+    oracle: Oracle, results: Sequence[Outputs], limits: Limits, group: CaseGroup
 ) -> list[Agreement]:
     """Agreement on the samples of a group whose margin exceeds the error.
 
     The error of scores is the candidate's own largest one. Behind a decision it cannot be seen,
     and is taken to be all that the limits allow: `relative_l2` of the largest score. A continuous
-    action may be off by that fraction of its range.
+    action may be off by that fraction of its range. Where nobody said what an output is for, its arg max
+    counts on every recorded row; of draws, the populations ask for it.
     """
     found = []
     for output, spec in enumerate(oracle.specs):
@@ -172,23 +178,27 @@ def reduced_agreement(
             found.append(of_decisions(spec, output, known, answers, limits.relative_l2))
             continue
         values, truth = _rows(oracle, group, output, results)
-        if spec.role == "scores":
+        if output in oracle.undeclared and oracle.evidence.kind == "recorded":
+            found.append(of_highest(spec, values, truth, UNDECLARED))
+        elif spec.role == "scores":
             found.append(of_scores(spec, values, truth, spread(values, truth).error))
         elif spec.role == "action":
             found.append(of_actions(spec, oracle.contract, values, truth, limits.relative_l2))
     return found
 
 
-def _members(oracle: Oracle, group: Group, results: Sequence[Outputs]) -> tuple[list[Known], list[Outputs]]:
+def _members(
+    oracle: Oracle, group: CaseGroup, results: Sequence[Outputs]
+) -> tuple[list[Known], list[Outputs]]:
     return [oracle.known[place] for place in group.members], [results[place] for place in group.members]
 
 
-def _rows(oracle: Oracle, group: Group, output: int, results: Sequence[Outputs]) -> tuple[Array, Array]:
+def _rows(oracle: Oracle, group: CaseGroup, output: int, results: Sequence[Outputs]) -> tuple[Array, Array]:
     truth = [item.truth for item in oracle.known]
     return group.gather(results, output).astype(np.float64), group.gather(truth, output)
 
 
-def _row_case(oracle: Oracle, group: Group, row: int) -> str:
+def _row_case(oracle: Oracle, group: CaseGroup, row: int) -> str:
     """The name of the case that a row of a group belongs to."""
     sizes = np.cumsum([oracle.known[place].case.batch for place in group.members])
     return oracle.known[group.members[int(np.searchsorted(sizes, row, side="right"))]].case.name

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from grandopt.runtime.executors.base import Executor
-from grandopt.signature import Array, Contract, Signature
+from grandopt.signature import Array, Contract, Moments, Signature
 from grandopt.verification.calls import ENGINE_FAILURES, CallError, Outputs
-from grandopt.verification.draws import draw
+from grandopt.verification.inputs import drawn
 
 LENGTHS = ((60, 1), (256, 8))
 """Steps and streams of the episodes. The long one is there for what drifts slowly; several streams of it,
@@ -49,12 +49,17 @@ class Episode:
 
 
 def episodes(
-    signature: Signature, contract: Contract, *, samples: Sequence[Array] | None = None, seed: int = 0
+    signature: Signature,
+    contract: Contract,
+    *,
+    samples: Sequence[Array] | None = None,
+    moments: Mapping[str, Moments] | None = None,
+    seed: int = 0,
 ) -> tuple[Episode, ...]:
     """What an agent with state is stepped through; none for an agent without.
 
     With `samples` (one array [N, *shape] per input that is no state) the streams are stretches of them in
-    their order, from the start again where they end; without, seeded draws.
+    their order, from the start again where they end; without, seeded draws, which follow `moments`.
     """
     if not contract.state:
         return ()
@@ -62,7 +67,8 @@ def episodes(
     found = []
     for steps, streams in LENGTHS:
         if samples is None:
-            rows = [draw(spec, steps * streams, rng) for spec in signature.observed(contract)]
+            observed = Signature(signature.observed(contract))
+            rows = drawn(observed, steps * streams, rng, moments)
             arrays = [array.reshape(steps, streams, *array.shape[1:]) for array in rows]
             name = f"{steps} drawn steps (batch {streams})"
         else:

@@ -12,12 +12,22 @@ from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Contract, TensorSpec
 from grandopt.verification import boundary
 from grandopt.verification.calls import CallError, Outputs, answers, call
-from grandopt.verification.decisions import is_decision, typical_scale
+from grandopt.verification.denormals import with_flushed
 from grandopt.verification.episodes import Episode
+from grandopt.verification.evidence import Evidence
+from grandopt.verification.exercise import Exercise
 from grandopt.verification.inputs import Case
-from grandopt.verification.known import Group, Known, decided_outputs, grouped, known
-from grandopt.verification.reference import Reference
-from grandopt.verification.yardstick import (
+from grandopt.verification.known import (
+    CaseGroup,
+    Known,
+    Reference,
+    decided_outputs,
+    grouped,
+    is_decision,
+    known,
+    typical_scale,
+)
+from grandopt.verification.tolerance import (
     Spreads,
     check_own,
     own_margin,
@@ -33,6 +43,9 @@ ALONE = 7
 ADVICE = "declare the inputs' low and high, or give recorded samples"
 
 
+UNKNOWN = Evidence("none", "nothing was said about the inputs")
+
+
 @dataclass(frozen=True)
 class Oracle:
     """The right answers, computed once per agent and shared by all its candidates.
@@ -43,6 +56,10 @@ class Oracle:
     `margin_yardstick` the largest relative margin at which its decision is not the reference's. `score_scale`
     is the usual size of scores, which margins are relative to (see `relative_margins`).
 
+    `evidence` says what is known of the inputs, `exercise` how much of the network they set in motion. `wide`
+    knows the populations that fit the evidence, one group each (see `populated`); None where there are none.
+    `undeclared` are the places of outputs that may be scores, as nobody said what they are.
+
     For an agent with state, `episodes` are what it is stepped through, and `steps` knows every step of them,
     in order: there a case's state is the reference's own, and the groups are stretches of steps (`drift`).
     """
@@ -52,7 +69,7 @@ class Oracle:
     floats: tuple[int, ...]
     decided: tuple[int, ...]
     known: tuple[Known, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[CaseGroup, ...]
     spreads: Spreads
     probes: tuple[Known, ...]
     margin_yardstick: float
@@ -61,6 +78,10 @@ class Oracle:
     score_scale: float = 0.0
     episodes: tuple[Episode, ...] = ()
     steps: Oracle | None = None
+    undeclared: tuple[int, ...] = ()
+    evidence: Evidence = UNKNOWN
+    exercise: Exercise | None = None
+    wide: Oracle | None = None
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -75,11 +96,15 @@ class Oracle:
         cases: Sequence[Case],
         contract: Contract,
         seed: int = 0,
+        *,
+        evidence: Evidence = UNKNOWN,
+        declared: bool = True,
     ) -> Oracle:
-        """Run the reference and the original on all cases.
+        """Run the reference and the original on all cases, which fit the `evidence`.
 
         Rows of one drawn batch are added as calls of their own. A case outside the declared space on which
-        the original itself raises is left out, and `skipped` says so. Raises VerificationError where there
+        the original itself raises is left out, and `skipped` says so.
+        `declared` says whether somebody said what the outputs are. Raises VerificationError where there
         is nothing to compare with: no drawn case, an original that raises on ordinary inputs, is not
         deterministic, or is further than 1 % of the output's scale from the reference.
         """
@@ -92,7 +117,7 @@ class Oracle:
         floats = tuple(place for place in range(len(specs)) if place not in decided)
         scale = _score_scale(reference, usable) if is_decision(contract) else 0.0
         learned = tuple(
-            known(reference, contract, case, own, decided, scale)
+            with_flushed(original, known(reference, contract, case, own, decided, scale))
             for case, own in zip(usable, expected, strict=True)
         )
         groups = grouped(usable, len(alone))
@@ -102,9 +127,9 @@ class Oracle:
             skipped += (reason,) if reason else ()
         spreads = own_spreads(groups, learned, floats, expected)
         margin = own_margin((*learned, *probes), decided)
-        check_own(spreads, margin, 0, specs)
+        check_own(spreads, margin, 0, specs, reference.resolution)
         if reference.precision != "float64":
-            spreads = rounded_spreads(original, groups, learned, floats, rng)
+            spreads = rounded_spreads(original, groups, learned, floats, rng, reference.resolution)
         if reference.reason is not None:
             skipped += (f"no full float64 reference: {reference.reason}",)
             if is_decision(contract):
@@ -112,7 +137,18 @@ class Oracle:
         return cls(
             contract, specs, floats, decided, learned, groups, spreads, probes, margin,
             reference.precision, skipped, scale,
+            undeclared=() if declared else _vectors(specs, floats, contract), evidence=evidence,
         )  # fmt: skip
+
+
+def _vectors(specs: Sequence[TensorSpec], floats: Sequence[int], contract: Contract) -> tuple[int, ...]:
+    """The outputs that may be scores: several numbers side by side that are no state."""
+    states = {tensor.output for tensor in contract.state}
+    return tuple(
+        place
+        for place in floats
+        if len(specs[place].shape) == 1 and specs[place].elements > 1 and specs[place].name not in states
+    )
 
 
 def _alone(cases: Sequence[Case]) -> tuple[Case, ...]:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from grandopt.config.schema import Precision
+from grandopt.config.engine import Precision
+from grandopt.reason import Reason, reason_fields, reason_of
+from grandopt.verification.evidence import EvidenceKind
 
 Norm = Literal["max_abs", "relative_l2", "margin"]
 
@@ -42,11 +44,12 @@ class Verification:
     fraction of `agreement_samples` (those whose margin exceeds the error) with the same action, None where
     the agent has no action to compare. `cases` counts the calls compared, `steps` those of
     episodes through which an agent with state was stepped, `boundary_probes` the inputs next
-    to decision boundaries. `skipped` says what could not be checked and why.
+    to decision boundaries, `populations` the kinds of draws on each of which it was held to the limits.
+    `evidence` is what was known of the inputs. `skipped` says what could not be checked and why.
     """
 
     passed: bool
-    reason: str | None
+    reason: Reason | None
     precision: Precision
     outputs: tuple[OutputCheck, ...] = ()
     agreement: float | None = None
@@ -54,13 +57,15 @@ class Verification:
     cases: int = 0
     steps: int = 0
     boundary_probes: int = 0
+    populations: int = 0
+    evidence: EvidenceKind = "none"
     worst_case: str | None = None
     reference_precision: str = "float64"
     skipped: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a manifest or a report; a number that is not finite becomes None."""
-        data: dict[str, Any] = _plain(asdict(self))
+        data: dict[str, Any] = _plain({**asdict(self), **reason_fields(self.reason)})
         return data
 
     @classmethod
@@ -73,7 +78,9 @@ class Verification:
             OutputCheck(**{**item, "error": math.nan if item["error"] is None else item["error"]})
             for item in data["outputs"]
         )
-        return cls(**{**data, "outputs": outputs, "skipped": tuple(data["skipped"])})
+        plain = {name: value for name, value in data.items() if name not in ("reason_code", "remedy")}
+        reason = reason_of(data)
+        return cls(**{**plain, "reason": reason, "outputs": outputs, "skipped": tuple(data["skipped"])})
 
 
 def _plain(value: Any) -> Any:

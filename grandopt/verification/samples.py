@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import math
+import struct
+import tokenize
 import zipfile
-from collections.abc import Mapping
+import zlib
 from pathlib import Path
 
 import numpy as np
 
+from grandopt import limits
 from grandopt.errors import SamplesError
 from grandopt.signature import Array, Signature, TensorSpec
+
+NPY = b"\x93NUMPY"
+ENTRY = b"PK\x01\x02"
+"""What each entry of a zip's table of contents begins with."""
+
+DAMAGED = (
+    ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, LookupError,
+    TypeError, OverflowError, MemoryError, SyntaxError, tokenize.TokenError,
+)  # fmt: skip
+"""What zipfile and NumPy are seen to raise on damaged archives and arrays."""
 
 
 def load_samples(path: Path, signature: Signature) -> tuple[Array, ...]:
@@ -30,29 +45,40 @@ def load_samples(path: Path, signature: Signature) -> tuple[Array, ...]:
 
 
 def _read(path: Path, signature: Signature) -> tuple[Array, ...]:
-    if path.is_dir():
-        raise SamplesError(f"{path}: is a folder; give an .npz file (numpy.savez) with recorded observations")
     try:
-        file = path.open("rb")
+        data = limits.content(path, limits.SAMPLES_BYTES)
+    except IsADirectoryError as error:
+        raise SamplesError(
+            f"{path}: is a folder; give an .npz file (numpy.savez) with recorded observations"
+        ) from error
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise SamplesError(f"{path}: {reason}; give an .npz file with recorded observations") from error
-    with file:
-        # Opened here and not by NumPy, which leaves the file open when it is no archive.
-        try:
-            archive = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise SamplesError(f"{path}: is not an .npz file; write one with numpy.savez") from error
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise SamplesError(f"{path}: holds a single array, not an .npz archive; use numpy.savez")
-        with archive:
-            return tuple(
-                _checked(path, spec, _member(path, archive, spec, signature)) for spec in signature.inputs
+        raise SamplesError(
+            f"{limits.shortened(path)}: {reason}; give an .npz file with recorded observations"
+        ) from error
+    if data.startswith(NPY) and _is_array(data):
+        raise SamplesError(f"{path}: holds a single array, not an .npz archive; use numpy.savez")
+    if data.count(ENTRY) > limits.MEMBERS:
+        raise SamplesError(f"{path}: holds more than {limits.MEMBERS:,} arrays")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except DAMAGED as error:
+        raise SamplesError(f"{path}: is not an .npz file; write one with numpy.savez") from error
+    with archive:
+        total, most = sum(item.file_size for item in archive.infolist()), limits.inflated(len(data))
+        if total > most:
+            raise SamplesError(
+                f"{path}: its arrays come to {total:,} bytes; from a file of {len(data):,} bytes at most "
+                f"{most:,} are read"
             )
+        return tuple(
+            _checked(path, spec, _member(path, archive, spec, signature)) for spec in signature.inputs
+        )
 
 
-def _member(path: Path, archive: Mapping[str, Array], spec: TensorSpec, signature: Signature) -> Array:
-    names = list(archive)
+def _member(path: Path, archive: zipfile.ZipFile, spec: TensorSpec, signature: Signature) -> Array:
+    members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+    names = list(members)
     wanted = [spec.name, f"obs.{spec.name}"]
     if len(signature.inputs) == 1:
         wanted += ["obs", *(names if len(names) == 1 else ())]
@@ -64,11 +90,36 @@ def _member(path: Path, archive: Mapping[str, Array], spec: TensorSpec, signatur
             f"found {', '.join(names) or 'none'}"
         )
     try:
-        return archive[name]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        return _array(archive.read(members[name]))
+    except DAMAGED as error:
         raise SamplesError(
             f"{path}: array {name!r} cannot be read (damaged, or pickled objects, which are refused)"
         ) from error
+
+
+def _is_array(data: bytes) -> bool:
+    try:
+        _array(data)
+    except DAMAGED:
+        return False
+    return True
+
+
+def _array(data: bytes) -> Array:
+    """The array in the bytes of an .npy member; raises ValueError when its head claims another size."""
+    stream = io.BytesIO(data)
+    match np.lib.format.read_magic(stream):
+        case (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        case (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        case version:
+            raise ValueError(f"an array of version {version} is not read")
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+        raise ValueError("the head of the array and its size disagree")
+    stream.seek(0)
+    array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
 
 
 def _checked(path: Path, spec: TensorSpec, array: Array) -> Array:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from grandopt.private import told
+
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -23,6 +25,9 @@ class Event:
     done: int = 0
     total: int = 0
     remaining_s: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", told(self.message))  # it goes to the log and to the terminal
 
 
 Listener = Callable[[Event], None]

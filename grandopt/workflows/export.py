@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from grandopt.artifacts.artifact import Artifact, read
+from grandopt.config.engines import ENGINE_CLASSES
 from grandopt.errors import ArtifactError, OutputError
+
+HOLD_C = tuple(name for name, kind in ENGINE_CLASSES.items() if kind.holds_c)
 
 
 def export_c(path: Path, folder: Path) -> tuple[str, ...]:
@@ -19,10 +22,11 @@ def export_c(path: Path, folder: Path) -> tuple[str, ...]:
     when the artifact is not a native one or is damaged, OutputError when the folder cannot be written.
     """
     artifact = read(path)
-    if artifact.manifest.engine != "native":
+    if artifact.manifest.engine not in HOLD_C:
+        able = " or ".join(HOLD_C)
         raise ArtifactError(
-            f"{path}: its engine is {artifact.manifest.engine}; only native artifacts hold C, "
-            f"build one with --engine native"
+            f"{path}: its engine is {artifact.manifest.engine}; only {able} artifacts hold C, "
+            f"build one with --engine {able}"
         )
     files = _files(artifact)
     try:
@@ -44,15 +48,17 @@ def _files(artifact: Artifact) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(artifact.payload("source.zip"))) as archive:
             files = {Path(name).name: archive.read(name) for name in archive.namelist()}
         weights = next(iter(shared.values()))[start : start + size]
-        # The archive keeps the place of the weights in the hosts' libraries empty: they are stored once per
-        # level already.
+        # The archive keeps the place of the weights in the hosts' libraries empty: they are stored already.
         for name, offset in _hollow(options).items():
             hollow = files[name]
             files[name] = hollow[:offset] + weights + hollow[offset + size :]
     except (KeyError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{artifact.path}: holds no C libraries ({error}); build it again") from error
-    # Artifacts of earlier releases have one shared library per level, for Python and for C.
-    named = {f"lib{symbol}.{level}.so": content for level, content in shared.items()}
+    named = {}
+    if (
+        "hollow_offsets" not in options
+    ):  # earlier releases: one shared library per level, for Python and for C
+        named = {f"lib{symbol}.{level}.so": content for level, content in shared.items()}
     return {**named, **files, "weights.bin": weights}
 
 

@@ -5,24 +5,47 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from grandopt.artifacts.artifact import check_replaceable
+from grandopt.artifacts.artifact import Artifact, check_replaceable, write
 from grandopt.config.schema import Job
 from grandopt.errors import OutputError
-from grandopt.measurement.limit import machine_limit
+from grandopt.measurement.limit import MachineLimit
+from grandopt.reason import reason_fields
 from grandopt.reporting.log import RunLog, utc_now
-from grandopt.reporting.report import AgentReport, Report, write_report
+from grandopt.reporting.recipe import RECIPE
+from grandopt.reporting.report import AgentReport, CurveReport, Report, Shipped, write_report
+from grandopt.tuning.result import TuningResult
 from grandopt.workflows import records
-from grandopt.workflows.agent import optimize_agent
-from grandopt.workflows.agents import Opened, open_agents
-from grandopt.workflows.attempt import attempts
+from grandopt.workflows.building.built import ORIGINAL, BuiltCandidate
 from grandopt.workflows.events import Event, Listener, silent
-from grandopt.workflows.remember import remember
-from grandopt.workflows.run import STATE, running
-from grandopt.workflows.summary import Summary
+from grandopt.workflows.job import (
+    STATE,
+    Run,
+    Stages,
+    attempts,
+    check_threads,
+    kept_when_stopped,
+    remember,
+    running,
+    storage_url,
+    waiting,
+)
+from grandopt.workflows.machine_limit import limit_of_run, tell_below_limit
+from grandopt.workflows.open_agents import OpenedAgent, open_agents
+from grandopt.workflows.records import Summary, Workload, work
+from grandopt.workflows.selection.build_stage import BuildStage
+from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
+from grandopt.workflows.selection.certificate import certified
+from grandopt.workflows.selection.characterisation import batch_curves
+from grandopt.workflows.selection.final_decision import Final, final, ranked
+from grandopt.workflows.selection.recipe import build_recipe, recipe
+from grandopt.workflows.selection.rows import candidate_rows, limit_of, measured_figures
+from grandopt.workflows.selection.search import Search, search
 
 ARTIFACTS = Path("artifacts")
 REPORT = Path("reports/optimization_report.json")
@@ -43,18 +66,23 @@ def optimize_job(
     Later failures of one agent are recorded and the others go on. After each agent the report on disk is
     whole and says "partial"; KeyboardInterrupt leaves it so, with the agents not yet done as "not run".
     """
+    check_threads(job.threads)
     return optimize_opened(job, open_agents(job, samples), command=command, listener=listener, now=now)
 
 
 def optimize_opened(
     job: Job,
-    opened: Sequence[Opened],
+    opened: Sequence[OpenedAgent],
     *,
     command: Sequence[str] = (),
     listener: Listener = silent,
     now: Callable[[], datetime] = utc_now,
 ) -> Report:
-    """Like `optimize_job`, for agents that were opened before."""
+    """Like `optimize_job`, for agents that were opened before.
+
+    Raises ConfigError for more threads than the machine grants, OutputError where it cannot write.
+    """
+    check_threads(job.threads)
     _check_writable(job)
     summary = Summary("optimize", job, command, now)
     done: list[AgentReport] = []
@@ -65,28 +93,25 @@ def optimize_opened(
             log.write(event.level, event.agent, event.step, event.message)
             listener(event)
 
-        try:
-            limit = machine_limit()  # alone, before any other process of this run is there
-            with running(job, job.output / STATE / "store", tell, summary.command) as run:
-                run.start_measuring()
-                for report in attempts(run, opened, partial(optimize_agent, limit=limit)):
-                    done.append(report)
-                    write_report(summary.report(done, _waiting(job, opened[len(done) :]), "partial"), path)
-        except BaseException:
-            # Also for an interrupt or a bug of ours: what was done is worth keeping.
-            partial_report = summary.report(done, _waiting(job, opened[len(done) :]), "partial")
-            write_report(partial_report, path)
-            remember(job, partial_report, tell)
-            raise
+        def unfinished() -> Report:
+            return summary.report(done, waiting(job, opened[len(done) :]), "partial")
+
+        def keep(report: Report) -> None:
+            write_report(report, path)
+            remember(job, report, tell)
+
+        with (
+            kept_when_stopped(unfinished, keep),
+            running(job, job.output / STATE / "store", tell, summary.command) as run,
+        ):
+            limit = limit_of_run(run)  # alone, before any other process of this run is there
+            run.start_measuring()
+            for report in attempts(run, opened, partial(optimize_agent, limit=limit)):
+                done.append(report)
+                write_report(unfinished(), path)
         complete = summary.report(done, [], "complete")
-        write_report(complete, path)
-        remember(job, complete, tell)
+        keep(complete)
         return complete
-
-
-def _waiting(job: Job, opened: Sequence[Opened]) -> list[AgentReport]:
-    reason = "the run was stopped before its turn"
-    return [records.not_run(agent.name, reason, config=agent.config, profile=job.profile) for agent in opened]
 
 
 def _check_writable(job: Job) -> None:
@@ -103,3 +128,133 @@ def _check_writable(job: Job) -> None:
             ) from error
     for name in job.agents:
         check_replaceable(job.output / ARTIFACTS / name)
+
+
+BUILD_SHARE = 0.65
+SEARCH_SHARE = 0.85
+"""Shares of an agent's time budget by the end of which building and searching stop."""
+
+
+def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentReport:
+    """Do the whole job for one agent and ship the result.
+
+    Raises SignatureError when the declared inputs do not fit, and any other GrandoptError when the original
+    itself cannot be run or measured; what happens to a candidate is in the report instead.
+    """
+    stages, name = Stages(), opened.name
+    candidate_set = prepare_candidates(run, opened, stages)
+    with stages.step("build"):
+        builds = BuildStage(run, candidate_set, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
+        builds.build_all(skip_outpaced=True)
+    with stages.step("search"):
+        found = search(run, candidate_set, _search(run, stages))
+    with stages.step("measure"):
+        outcome = final(run, candidate_set, found)
+        builds.remember(outcome.decision.winner)
+    with stages.step("batches"):
+        curves = batch_curves(run, candidate_set, _best_two(candidate_set, outcome, found))
+    with stages.step("ship"):
+        amount = work(candidate_set.program)
+        report = _report(run, opened, candidate_set, outcome, limit, amount, curves)
+        rows = candidate_rows(
+            candidate_set,
+            found,
+            outcome.measurement,
+            outcome.decision,
+            limit_of(amount, limit, outcome.measurement.settings.threads),
+        )
+    run.tell(name, "done", report.status if report.reason is None else f"{report.status}: {report.reason}")
+    whole = report.model_copy(
+        update={
+            "candidates": rows,
+            "curves": curves,
+            "tuning": found.to_json(),
+            "stages": stages.seconds,
+            "continued": candidate_set.continued,
+        }
+    )
+    tell_below_limit(run, whole)
+    return whole
+
+
+def _search(run: Run, stages: Stages) -> Search:
+    profile = run.job.profile
+    return Search(
+        trials=profile.trials,
+        budget_s=max(1.0, profile.budget_s * SEARCH_SHARE - stages.elapsed()),
+        storage_url=storage_url(run.job),
+        together=True,
+    )
+
+
+def _best_two(candidate_set: CandidateSet, outcome: Final, found: TuningResult) -> list[BuiltCandidate]:
+    """What is shipped, and the fastest other candidate of the search."""
+    for trial in ranked(found):
+        if trial.state == "complete":
+            built = candidate_set.build_one(trial.choice.candidate, trial.choice.threads)
+            if built.label != outcome.kept.label and built.status == "verified":
+                return [outcome.kept, built]
+    return [outcome.kept]
+
+
+def _report(
+    run: Run,
+    opened: OpenedAgent,
+    candidate_set: CandidateSet,
+    outcome: Final,
+    limit: MachineLimit,
+    amount: Workload,
+    curves: tuple[CurveReport, ...],
+) -> AgentReport:
+    limits, kept = limit_of(amount, limit, outcome.measurement.settings.threads), outcome.kept
+    before, after = (
+        measured_figures(run, candidate_set, outcome.measurement, built, limits)
+        for built in (candidate_set.original, kept)
+    )
+    speedup = None if kept.is_original else records.ratio(outcome.measurement.ratio(ORIGINAL, kept.label))
+    written_down = recipe(run, opened, build_recipe(candidate_set, kept))
+    evidence: dict[str, Any] = {
+        "figures": after.model_dump(mode="json"),
+        "speedup": None if speedup is None else speedup.model_dump(mode="json"),
+        "verification": None if kept.verification is None else kept.verification.to_json(),
+        RECIPE: written_down.model_dump(mode="json"),
+        "batches": next((item.model_dump(mode="json") for item in curves if item.label == kept.label), None),
+    }
+    place = f"artifacts/{opened.name}"
+    written = ship(candidate_set.artifact(kept), run.job.output / place, opened.name, evidence)
+    shipped = Shipped(
+        engine=written.manifest.engine,
+        precision=written.manifest.precision,
+        label=kept.label,
+        options=written.manifest.options,
+        threads=written.manifest.threads,
+        artifact=place,
+        digest=written.manifest.digest,
+        figures=after,
+    )
+    return AgentReport(
+        name=opened.name,
+        status="original kept" if outcome.decision.winner is None else "optimized",
+        **reason_fields(outcome.decision.reason),
+        targets=records.targets(opened.config, run.job.profile, after),
+        original=before,
+        shipped=shipped,
+        speedup=speedup,
+        verification_reference=candidate_set.oracle.reference_precision,
+        evidence=records.evidence_report(candidate_set.oracle),
+        certified=certified(
+            candidate_set.program, kept, candidate_set.samples, candidate_set.build_inputs.calibration
+        ),
+        recipe=written_down,
+        statistics=records.statistics(opened.checkpoint),
+        **records.subject(candidate_set.program, amount, limit),
+    )
+
+
+def ship(artifact: Artifact, folder: Path, name: str, evidence: dict[str, Any]) -> Artifact:
+    """Write a copy of a stored artifact under the agent's name; replaces an older artifact there atomically.
+
+    Raises OutputError when the folder cannot be written, or holds something that is not an artifact.
+    """
+    manifest = replace(artifact.manifest, name=name, evidence=evidence)
+    return write(folder, manifest, artifact.payloads())

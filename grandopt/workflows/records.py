@@ -1,30 +1,51 @@
-"""From results to report records: nothing is decided here, and no figure is made."""
+"""Report records: what was run and with which settings, how much work an agent is, and what was found.
+
+From results to records; nothing is decided here, and no figure is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
 
+from grandopt.compiler import build
+from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.program import Program
-from grandopt.config.schema import AgentConfig, Profile
+from grandopt.config.engine import PRECISIONS
+from grandopt.config.schema import AgentConfig, Job, Profile
+from grandopt.errors import GrandoptError
 from grandopt.measurement.cold import ColdStart
 from grandopt.measurement.curve import FIT
+from grandopt.measurement.environment import environment
+from grandopt.measurement.limit import AgentLimit, MachineLimit
 from grandopt.measurement.result import Measurement, Ratio, SubjectSamples
 from grandopt.measurement.statistics import distribution
-from grandopt.reporting.figures import DistributionReport, Figures, RatioReport
+from grandopt.private import told
+from grandopt.reason import Reason, ReasonCode, reason_fields
+from grandopt.reporting.figures import DistributionReport, Figures, LimitReport, RatioReport
+from grandopt.reporting.recommendations.recommend import with_recommendations
 from grandopt.reporting.report import (
     AgentReport,
     BatchPoint,
     CandidateReport,
     CurveReport,
+    EvidenceReport,
+    Kind,
     RefusalReport,
+    Report,
     SourceReport,
+    StatisticsReport,
     TargetsReport,
 )
 from grandopt.reporting.verdict import target_misses
-from grandopt.workflows.entry import Entry
-from grandopt.workflows.work import Work
+from grandopt.verification.exercise import Exercise
+from grandopt.verification.oracle import Oracle
+from grandopt.workflows.building.built import BuiltCandidate
 
 
 def figures(
@@ -33,13 +54,21 @@ def figures(
     *,
     cold: ColdStart | None = None,
     cold_measured: str | None = None,
-    limit_us: float | None = None,
+    limit: AgentLimit | None = None,
+    base: str | None = None,
 ) -> Figures:
-    """The figures of one subject, with the cold ones where they were taken, beside the machine's limit."""
+    """The figures of one subject, with the cold ones where they were taken, beside the machine's limit.
+
+    With a `base` they are stable only where the speed-up over it is, too.
+    """
     summary = measurement.summary(label)
     samples = measurement.samples(label)
+    low, high = samples.median_interval_ns
     return Figures(
         p50_us=summary.p50_us,
+        p50_low_us=low / 1e3,
+        p50_high_us=high / 1e3,
+        processes=len(samples.processes),
         p90_us=summary.p90_us,
         p95_us=summary.p95_us,
         p99_us=summary.p99_us,
@@ -48,7 +77,7 @@ def figures(
         mean_us=summary.mean_us,
         qps=summary.qps,
         samples=summary.samples,
-        stable=summary.stable,
+        stable=summary.stable if base is None else measurement.steady(label, base),
         cpu_s_per_million=samples.cpu_s_per_million,
         calls_to_stable=samples.calls_to_stable,
         timer_overhead_ns=samples.timer_overhead_ns,
@@ -58,8 +87,10 @@ def figures(
         resident_mb=None if cold is None else cold.resident_mb,
         artifact_bytes=None if cold is None else cold.artifact_bytes,
         cold_measured=cold_measured,
-        limit_us=limit_us,
-        limit_factor=None if not limit_us else summary.p50_us / limit_us,
+        limit_us=None if limit is None else limit.us,
+        limit_factor=None if limit is None or not limit.us else summary.p50_us / limit.us,
+        limit=None if limit is None else LimitReport(**asdict(limit)),
+        below_limit=None if limit is None else summary.p50_us < limit.us,
         distribution=_distribution(samples) if measurement.settings.batch == 1 else None,
     )
 
@@ -74,15 +105,21 @@ def ratio(value: Ratio) -> RatioReport:
     return RatioReport(**asdict(value))
 
 
-def candidate(entry: Entry, **fields: Any) -> CandidateReport:
-    """A candidate's row; `fields` holds its status, and reason, figures and speed-up where there are some."""
+def candidate(
+    built: BuiltCandidate, *, reason: Reason | None = None, words: str | None = None, **fields: Any
+) -> CandidateReport:
+    """A candidate's row; `fields` holds its status, and figures and speed-up where there are some.
+
+    `words` are a remark on a chosen one, in the place of a reason.
+    """
     return CandidateReport(
-        label=entry.label,
-        engine=entry.candidate.engine,
-        precision=entry.candidate.precision,
-        options=entry.candidate.options.model_dump(mode="json"),
-        threads=entry.threads,
-        verification=None if entry.verification is None else entry.verification.to_json(),
+        label=built.label,
+        engine=built.candidate.engine,
+        precision=built.candidate.precision,
+        options=built.candidate.options.model_dump(mode="json"),
+        threads=built.threads,
+        verification=None if built.verification is None else built.verification.to_json(),
+        **(reason_fields(reason) | ({} if words is None else {"reason": words})),
         **fields,
     )
 
@@ -101,8 +138,26 @@ def curve(data: Mapping[str, Any], label: str, threads: int, measured: str) -> C
     )
 
 
-def subject(program: Program, work: Work) -> dict[str, Any]:
-    """What an agent's record says about the agent itself."""
+def evidence_report(oracle: Oracle) -> EvidenceReport:
+    """On what evidence about the inputs builds at reduced precision were judged, and on how much of the
+    network."""
+    exercise = oracle.exercise or Exercise(0, 0, 0, 0)
+    return EvidenceReport(
+        kind=oracle.evidence.kind,
+        detail=oracle.evidence.detail,
+        populations=() if oracle.wide is None else tuple(group.name or "" for group in oracle.wide.groups),
+        units=exercise.units,
+        units_changed=exercise.units_changed,
+        outputs=exercise.outputs,
+        outputs_changed=exercise.outputs_changed,
+        widened=exercise.low,
+        refusal=exercise.refusal,
+    )
+
+
+def subject(program: Program, work: Workload, machine: MachineLimit | None = None) -> dict[str, Any]:
+    """What an agent's record says about the agent itself, and the limits of this machine for it, where they
+    were measured."""
     source = program.source
     return {
         "source": SourceReport(
@@ -111,10 +166,18 @@ def subject(program: Program, work: Work) -> dict[str, Any]:
         "parameters": work.parameters,
         "weight_bytes": work.weight_bytes,
         "flop": work.flop,
+        "limits": () if machine is None else work.limits(machine),
         "signature": program.signature.to_json(),
         "contract": asdict(program.contract),
-        "refusals": tuple(RefusalReport(stage=item.stage, reason=item.reason) for item in program.refusals),
+        "refusals": tuple(
+            RefusalReport(stage=item.stage, **reason_fields(item.reason)) for item in program.refusals
+        ),
     }
+
+
+def statistics(checkpoint: Checkpoint) -> tuple[StatisticsReport, ...]:
+    """What was found with an agent to normalise its observations with, used or not."""
+    return tuple(StatisticsReport(**told(asdict(item))) for item in checkpoint.statistics)
 
 
 def targets(config: AgentConfig, profile: Profile, shipped: Figures | None) -> TargetsReport:
@@ -131,18 +194,95 @@ def targets(config: AgentConfig, profile: Profile, shipped: Figures | None) -> T
 
 
 def failed(
-    name: str, error: Exception, *, bad_input: bool, config: AgentConfig, profile: Profile
+    name: str, error: GrandoptError, *, bad_input: bool, config: AgentConfig, profile: Profile
 ) -> AgentReport:
     """The record of an agent that could not be done, with the reason."""
     return AgentReport(
         name=name,
         status="failed",
-        reason=str(error),
+        **reason_fields(Reason.of(error)),
         error_kind="input" if bad_input else "other",
         targets=targets(config, profile, None),
     )
 
 
-def not_run(name: str, reason: str, *, config: AgentConfig, profile: Profile) -> AgentReport:
+STOPPED = Reason(ReasonCode.STOPPED, "the run was stopped before its turn")
+
+
+def not_run(name: str, *, config: AgentConfig, profile: Profile) -> AgentReport:
     """The record of an agent that the run did not come to."""
-    return AgentReport(name=name, status="not run", reason=reason, targets=targets(config, profile, None))
+    return AgentReport(
+        name=name, status="not run", targets=targets(config, profile, None), **reason_fields(STOPPED)
+    )
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Parameters, the bytes of the weights, and the floating-point operations of one call, where counted.
+
+    `read_weights`, which take `read_bytes`, are those of the parameters that every call reads.
+    """
+
+    parameters: int
+    weight_bytes: int
+    flop: int | None
+    read_weights: int
+    read_bytes: int
+
+    def limit(self, machine: MachineLimit, precision: str, threads: int = 1) -> AgentLimit:
+        """The least that a call can take at this precision on so many threads."""
+        return machine.agent(self.read_weights, self.read_bytes, self.flop or 0, precision, threads)
+
+    def limits(self, machine: MachineLimit) -> tuple[LimitReport, ...]:
+        """The same at each precision, on one thread."""
+        return tuple(LimitReport(**asdict(self.limit(machine, precision))) for precision in PRECISIONS)
+
+
+def work(program: Program) -> Workload:
+    """Count the work of one call at batch 1."""
+    parameters, weight_bytes = build.parameters(program.module)
+    return Workload(parameters, weight_bytes, build.flop(program), *build.read_weights(program))
+
+
+class Summary:
+    """Made when a run begins; `report` puts its frame around the agents' records.
+
+    `command` is what was called, with the program's name instead of its path.
+    """
+
+    def __init__(self, kind: Kind, job: Job, command: Sequence[str], now: Callable[[], datetime]) -> None:
+        self._kind: Kind = kind
+        self._job = job
+        self.command = (Path(command[0]).name, *command[1:]) if command else ()
+        self._now = now
+        self._started = now()
+        self._begin = time.monotonic()
+        self._environment = asdict(environment())
+
+    def report(
+        self,
+        done: Sequence[AgentReport],
+        waiting: Sequence[AgentReport],
+        status: Literal["complete", "partial"],
+    ) -> Report:
+        """The report of what is done and what still waits."""
+        report = Report(
+            kind=self._kind,
+            status=status,
+            command=self.command,
+            started=moment(self._started),
+            finished=moment(self._now()),
+            duration_s=time.monotonic() - self._begin,
+            grandopt=metadata.version("grandopt"),
+            environment=self._environment,
+            profile=self._job.profile.model_dump(mode="json"),
+            seed=self._job.seed,
+            threads=self._job.threads,
+            agents=(*done, *waiting),
+        )
+        return with_recommendations(report).without_private()
+
+
+def moment(time: datetime) -> str:
+    """A time in UTC as reports hold it: ISO 8601 to the millisecond, with "Z"."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

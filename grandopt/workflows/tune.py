@@ -10,25 +10,33 @@ from pathlib import Path
 
 from grandopt.config.schema import Goal, Job
 from grandopt.errors import TuningError
-from grandopt.measurement.settings import Settings
+from grandopt.measurement.settings import MeasurementSettings
+from grandopt.reason import Reason, ReasonCode, reason_fields
 from grandopt.reporting.log import utc_now
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.tuning.result import Trial
 from grandopt.workflows import records
-from grandopt.workflows.agents import Opened, open_agents
-from grandopt.workflows.attempt import attempts
-from grandopt.workflows.contest import ORIGINAL
-from grandopt.workflows.decision import Decision
+from grandopt.workflows.building.built import ORIGINAL
 from grandopt.workflows.events import Listener, silent
-from grandopt.workflows.prepared import prepared
-from grandopt.workflows.recipe import recipe
-from grandopt.workflows.remember import remember
-from grandopt.workflows.rows import candidate_rows
-from grandopt.workflows.run import STATE, Run, running, storage_url
-from grandopt.workflows.search import Search, build_all, search
-from grandopt.workflows.stages import Stages
-from grandopt.workflows.summary import Summary
-from grandopt.workflows.work import work
+from grandopt.workflows.job import (
+    STATE,
+    Run,
+    Stages,
+    attempts,
+    kept_when_stopped,
+    remember,
+    running,
+    storage_url,
+    waiting,
+)
+from grandopt.workflows.open_agents import OpenedAgent, open_agents
+from grandopt.workflows.records import Summary, work
+from grandopt.workflows.selection.build_stage import BuildStage
+from grandopt.workflows.selection.candidate_set import prepare_candidates
+from grandopt.workflows.selection.final_decision import Decision
+from grandopt.workflows.selection.recipe import recipe
+from grandopt.workflows.selection.rows import candidate_rows
+from grandopt.workflows.selection.search import Search, search
 
 BATCHES: dict[Goal, tuple[int, ...]] = {
     "latency": (1,),
@@ -68,19 +76,27 @@ def tune_job(
         raise TuningError(f"profile {job.profile.name!r} has no trials; give --trials N or another profile")
     opened = open_agents(job, samples)
     summary = Summary("tune", job, command, now)
-    with running(job, job.output / STATE / "store", listener, summary.command) as run:
-        done = list(attempts(run, opened, partial(tune_agent, wish=wish)))
+    done: list[AgentReport] = []
+    with (
+        kept_when_stopped(
+            lambda: summary.report(done, waiting(job, opened[len(done) :]), "partial"),
+            lambda unfinished: remember(job, unfinished, listener),
+        ),
+        running(job, job.output / STATE / "store", listener, summary.command) as run,
+    ):
+        done.extend(attempts(run, opened, partial(tune_agent, wish=wish)))
     report = summary.report(done, [], "complete")
     remember(job, report, listener)
     return report
 
 
-def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
+def tune_agent(run: Run, opened: OpenedAgent, wish: Wish) -> AgentReport:
     """One agent's study, and how its best choice was built and verified."""
     stages, name = Stages(), opened.name
-    contest = prepared(run, opened, stages)
+    candidate_set = prepare_candidates(run, opened, stages)
     with stages.step("build"):
-        build_all(run, contest, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
+        builds = BuildStage(run, candidate_set, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
+        builds.build_all(skip_outpaced=wish.goal == "latency")
     with stages.step("search"):
         wanted = Search(
             goal=wish.goal,
@@ -89,22 +105,28 @@ def tune_agent(run: Run, opened: Opened, wish: Wish) -> AgentReport:
             storage_url=wish.storage or storage_url(run.job),
             batches=BATCHES[wish.goal],
         )
-        found = search(run, contest, wanted)
+        found = search(run, candidate_set, wanted)
     with stages.step("measure"):
-        before = contest.measure([], Settings.quick(seed=run.job.seed))
+        before = candidate_set.measure([], MeasurementSettings.quick(seed=run.job.seed))
     return AgentReport(
         name=name,
         status="measured",
-        reason=_best(found.best) if found.best is not None else "no candidate could be used",
+        **(reason_fields(NONE) if found.best is None else {"reason": _best(found.best)}),
         targets=records.targets(opened.config, run.job.profile, None),
         original=records.figures(before, ORIGINAL),
-        candidates=candidate_rows(contest, found, before, Decision(None, None, None)),
-        verification_reference=contest.oracle.reference_precision,
+        candidates=candidate_rows(candidate_set, found, before, Decision(None, None, None)),
+        verification_reference=candidate_set.oracle.reference_precision,
+        evidence=records.evidence_report(candidate_set.oracle),
         tuning=found.to_json(),
         stages=stages.seconds,
+        continued=candidate_set.continued,
         recipe=recipe(run, opened),
-        **records.subject(contest.program, work(contest.program)),
+        statistics=records.statistics(opened.checkpoint),
+        **records.subject(candidate_set.program, work(candidate_set.program)),
     )
+
+
+NONE = Reason(ReasonCode.NONE_USABLE, "no candidate could be used")
 
 
 def _best(trial: Trial) -> str:

@@ -41,7 +41,7 @@ def _change(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.update(format_version=2), "format version 2, this grandopt reads version 1"),
+        (lambda data: data.update(format_version=3), "format version 3, this grandopt reads versions 1"),
         (lambda data: data.pop("format_version"), "states no format_version"),
         (lambda data: data.update(format_version=True), "format version True"),
         (lambda data: data.pop("engine"), "field engine: is missing"),

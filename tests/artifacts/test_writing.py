@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 
 from grandopt.artifacts.artifact import read, write
 from grandopt.artifacts.manifest import Manifest
+from grandopt.artifacts.writing import put_file
 from grandopt.errors import OutputError
 
 # Writes artifact after artifact into argv[1]: the version is in the name and in both payload files.
@@ -194,3 +197,27 @@ def test_payload_names_stay_in_the_folder(tmp_path: Path, manifest: Manifest, na
     with pytest.raises(OutputError, match="plain file name"):
         write(tmp_path / "gate", manifest, {name: b"1"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_file_is_put_whole_and_left_overs_of_the_dead_are_removed(tmp_path: Path) -> None:
+    dead, living = tmp_path / f".{'0' * 16}.unfinished", tmp_path / f".{'1' * 16}.unfinished"
+    dead.write_bytes(b"half")
+    with living.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        put_file(tmp_path / "report.json", b"whole")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [living.name, "report.json"]
+    put_file(tmp_path / "report.json", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("report.json", b"new")]
+
+
+def test_many_writers_of_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+
+    def write_often(number: int) -> None:
+        for _ in range(50):
+            put_file(path, bytes([number]) * 1000)
+            assert len(set(path.read_bytes())) == 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write_often, range(4)))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]

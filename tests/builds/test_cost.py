@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
-from grandopt.compiler.cost import flop, parameters
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.compiler.cost import flop, parameters, read_weights
 from grandopt.compiler.program import Program
 from tests.small_agents import Policy, Recurrent, program
 
@@ -22,6 +22,34 @@ def _encoder() -> Program:
 def test_linear_layers() -> None:
     assert parameters(program(Policy).module) == (8 * 16 + 16 + 16 * 3 + 3, 4 * 195)
     assert flop(program(Policy)) == 2 * (8 * 16 + 16 * 3)
+
+
+class Looked(nn.Module):
+    """A table of which a call reads a row, a layer that nothing calls, and one that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(1000, 8)
+        self.idle = nn.Linear(50, 50)
+        self.used = nn.Linear(8, 8, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        row = self.table(x[:, 0].long().clamp(0, 999))
+        return self.used(self.used(row)) + x
+
+
+def test_weights_that_a_call_does_not_read_are_not_counted_as_read() -> None:
+    of = capture(from_module("looked", Looked(), np.zeros((2, 8), np.float32)), 0)
+    assert of.exported is not None
+    assert read_weights(of) == (64, 4 * 64)
+    # Without the graph, only tables are known to be read in part.
+    assert read_weights(of.but(exported=None)) == (64 + 50 * 50 + 50, 4 * (64 + 50 * 50 + 50))
+    assert parameters(of.module)[0] == 8000 + 64 + 50 * 50 + 50
+
+
+def test_all_weights_of_plain_layers_are_read() -> None:
+    for of in (program(Policy), program(Recurrent), _encoder()):
+        assert read_weights(of)[0] == read_weights(of.but(exported=None))[0] == parameters(of.module)[0]
 
 
 def test_a_recurrent_layer_is_counted_step_by_step() -> None:

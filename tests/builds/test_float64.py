@@ -9,7 +9,7 @@ from torch import nn
 
 from grandopt.compiler.backends.float64 import reference
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.compiler.program import Program
 from grandopt.signature import Array
 from tests.small_agents import Branching, Pair, Policy, Recurrent, draw, expected, program

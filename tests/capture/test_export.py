@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from grandopt.compiler.capture.distributions import unvalidated
 from grandopt.compiler.capture.export import capture, export
 from grandopt.compiler.program import Program, evaluate
 from grandopt.signature import TensorSpec
@@ -20,7 +23,7 @@ from tests.capture.agents import checkpoint
 
 def refusal(program: Program, stage: str) -> str:
     assert getattr(program, {"export": "exported", "trace": "traced"}[stage]) is None
-    (reason,) = [item.reason for item in program.refusals if item.stage == stage]
+    (reason,) = [item.reason.text for item in program.refusals if item.stage == stage]
     assert "\n" not in reason
     return reason
 
@@ -58,16 +61,45 @@ def test_a_branch_on_the_batch_size_is_named_with_its_limit() -> None:
     assert "batch <= 64" in reason
 
 
-def test_a_network_that_is_not_repeatable_cannot_be_checked() -> None:
-    reason = refusal(capture(checkpoint(agents.Unsteady(), (3,))), "export")
-    assert "the original itself gives other outputs" in reason
-
-
 def test_a_number_taken_from_the_data_stays_dynamic() -> None:
     program = capture(checkpoint(agents.NumberFromData(), (8,)))
     assert program.exported is not None
     inputs = (torch.full((4, 8), 3.0),)
     assert torch.equal(evaluate(program.exported.module(), inputs)[0], evaluate(program.module, inputs)[0])
+
+
+@pytest.mark.parametrize("validate", [None, True])
+def test_the_checks_of_a_distribution_are_no_branch(validate: bool | None) -> None:
+    class Chosen(agents.Policy):
+        def forward(self, state: torch.Tensor) -> torch.Tensor:
+            logits = self.net(state)
+            return torch.distributions.Categorical(logits=logits, validate_args=validate).probs.argmax(-1)
+
+    program = capture(checkpoint(Chosen(), (8,)))
+    if validate:
+        reason = refusal(program, "export")
+        assert re.search(
+            r"depends on the data \(test_export\.py:\d+, within torch\.distributions, \w+\.py:\d+\)", reason
+        )
+    else:
+        assert program.exported is not None
+
+
+def test_distributions_are_checked_again_afterwards_and_in_other_threads() -> None:
+    def checked() -> bool:
+        try:
+            torch.distributions.Normal(torch.tensor(float("nan")), 1.0)
+        except ValueError:
+            return True
+        return False
+
+    before = torch.distributions.Distribution.__dict__["_validate_args"]
+    with unvalidated(), unvalidated():
+        assert not checked()
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(checked).result()
+    assert checked()
+    assert torch.distributions.Distribution.__dict__["_validate_args"] is before
 
 
 def test_inputs_taken_as_star_arguments_are_dynamic_too() -> None:

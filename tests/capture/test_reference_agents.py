@@ -12,8 +12,13 @@ from grandopt.compiler.checkpoints import reference
 from grandopt.compiler.networks.reference import REFERENCE
 from grandopt.compiler.program import evaluate
 
+LARGE = "tactical_embedder"
 
-@pytest.mark.parametrize("name", sorted(REFERENCE))
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == LARGE else []) for name in sorted(REFERENCE)],
+)
 def test_a_reference_agent_is_captured_both_ways(name: str) -> None:
     agent = REFERENCE[name]
     program = trace(capture(reference.load(name, name, seed=0)))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from grandopt.compiler.capture.export import capture
-from grandopt.errors import CaptureError, GrandoptError, SignatureError
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.errors import GrandoptError, SignatureError
 from grandopt.signature import Contract
 from tests.capture import agents
 from tests.capture.agents import checkpoint
@@ -56,13 +60,15 @@ def test_names_and_roles_come_from_the_checkpoint() -> None:
     ],
 )
 def test_an_output_without_the_batch_in_front_is_refused(function: object, message: str) -> None:
-    with pytest.raises(CaptureError, match=message):
+    with pytest.raises(SignatureError, match=message):
         capture(checkpoint(Returns(function), (4,)))
 
 
 @pytest.mark.parametrize("network", [agents.FixedPair, agents.FixedSingle])
 def test_a_network_for_one_batch_size_is_refused(network: type[nn.Module]) -> None:
-    with pytest.raises(CaptureError, match=r"but not of [23] \(shape '\[[12], 8\]' is invalid.*is built in"):
+    with pytest.raises(
+        SignatureError, match=r"but not of [23] \(shape '\[[12], 8\]' is invalid.*is built in"
+    ):
         capture(checkpoint(network(), (8,)))
 
 
@@ -97,3 +103,19 @@ def test_a_wrong_number_of_inputs_is_refused() -> None:
 def test_a_wrong_number_of_names_or_roles_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(GrandoptError, match=r"2 output (names|roles) for 1 output\(s\)"):
         capture(checkpoint(agents.Policy(), (8,), **fields))
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [
+        ("sparse", torch.Tensor.to_sparse),
+        ("quantized", lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8)),
+    ],
+)
+def test_an_output_that_is_no_plain_tensor_is_named(kind: str, make: Callable[[Tensor], Tensor]) -> None:
+    class Net(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return make(x)
+
+    with pytest.raises(SignatureError, match=f"output 0 of the network is a {kind}.* tensor"):
+        capture(from_module("net", Net(), np.zeros((2, 3), np.float32)))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from grandopt.compiler.checkpoints import detect
-from grandopt.compiler.checkpoints.pickle_scan import scan
+from grandopt.compiler.checkpoints.vetting.pickle_scan import scan
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, UntrustedError
 from tests.checkpoints import sb3_zips as zips

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from grandopt.compiler.checkpoints import detect, exported_vetting
+from grandopt.compiler.checkpoints import detect
+from grandopt.compiler.checkpoints.exported import size_expressions
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, UntrustedError
 from tests.checkpoints.sb3_zips import Touch
@@ -207,4 +208,4 @@ def test_text_in_a_program_that_could_run_is_refused_and_nothing_ran(tmp_path: P
     ],
 )
 def test_only_arithmetic_over_sizes_is_harmless(expression: Any, harmless: bool) -> None:
-    assert exported_vetting.harmless(expression) is harmless
+    assert size_expressions.harmless(expression) is harmless

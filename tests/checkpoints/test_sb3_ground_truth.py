@@ -132,5 +132,7 @@ def test_description_names_what_is_inside(shared_checkpoints: Path) -> None:
         "observation",
     ]
     assert facts["layers"][0].startswith("Linear(in_features=13, out_features=64")
-    assert facts["statistics"].endswith("tqc-PandaReach-v1.vecnormalize.pkl")
+    (found,) = facts["statistics"]
+    assert found["place"].endswith("tqc-PandaReach-v1.vecnormalize.pkl")
+    assert (found["kind"], found["used"], found["reason"]) == ("VecNormalize", True, None)
     assert facts["parameters"] == sum(int(np.prod(t["shape"])) for t in facts["tensors"])

@@ -14,6 +14,7 @@ from grandopt.compiler.checkpoints import detect
 from grandopt.compiler.checkpoints.sb3 import statistics
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, UntrustedError
+from grandopt.private import told_path
 from tests.checkpoints import sb3_zips as zips
 from tests.checkpoints.sb3_zips import Weights
 
@@ -67,7 +68,7 @@ def test_a_pickle_beside_the_zip_is_found(tmp_path: Path, name: str) -> None:
     got = folded.module(torch.from_numpy(raw).float())
     torch.testing.assert_close(got, plain.module(torch.from_numpy(normalised).float()), rtol=1e-5, atol=1e-4)
     assert (folded.contract.normalised, folded.contract.clip_obs) == (True, 1.5)
-    assert folded.source.details["vecnormalize"]["path"] == str(tmp_path / name)
+    assert folded.source.details["vecnormalize"]["path"] == told_path(tmp_path / name)
     assert not detect.load("a", AgentConfig(checkpoint=path, vecnormalize="none")).contract.normalised
 
 

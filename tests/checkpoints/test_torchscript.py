@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from grandopt.compiler.checkpoints import detect, torchscript
+from grandopt.compiler.capture.export import capture
+from grandopt.compiler.checkpoints import detect
 from grandopt.compiler.checkpoints.settings import drawn
 from grandopt.config.schema import AgentConfig
-from grandopt.errors import CheckpointError
+from grandopt.errors import CheckpointError, SignatureError
 
 SHAPES = {"ultra_fast_tactical": [[60, 7]], "strategic_system_jit": [[4], [6], [3]]}
 
@@ -33,8 +37,9 @@ def test_the_trading_archives_run_and_convert(shared_checkpoints: Path, name: st
     path = shared_checkpoints / "grandmodel" / f"{name}.pt"
     checkpoint = detect.load(name, _agent(path, *SHAPES[name]))
     original = torch.jit.load(path, map_location="cpu")
-    assert checkpoint.exported is not None, checkpoint.source.details["conversion"]
-    exported = checkpoint.exported.module()
+    program = capture(checkpoint)
+    assert program.exported is not None, program.refusal("export")
+    exported = program.exported.module()
     for batch in (1, 5, 33):
         values = drawn(checkpoint.inputs, batch, seed=batch)
         wanted = original(*values)
@@ -82,44 +87,18 @@ class FixedBatch(nn.Module):
 def test_an_archive_that_cannot_be_converted_keeps_its_own_form(tmp_path: Path) -> None:
     path = _save(Branching(), tmp_path / "b.pt")
     checkpoint = detect.load("b", _agent(path, [3]))
-    conversion = checkpoint.source.details["conversion"]
-    if checkpoint.exported is None:
-        assert conversion.startswith("not converted: ")
-    else:  # a converter that knows branches must have kept both
-        runnable = checkpoint.exported.module()
-        for sign in (1, -1):
-            x = sign * torch.rand(4, 3)
-            torch.testing.assert_close(runnable(x), checkpoint.module(x))
-
-
-def test_a_conversion_that_gives_other_values_is_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = _save(nn.Sequential(nn.Linear(3, 2)), tmp_path / "s.pt")
-    honest = torchscript.TS2EPConverter
-
-    class Off(honest):  # type: ignore[misc, valid-type]
-        def convert(self) -> torch.export.ExportedProgram:
-            program = super().convert()
-            for name, tensor in list(program.state_dict.items()):
-                program.state_dict[name] = nn.Parameter(tensor.detach() + 1e-3)
-            return program
-
-    assert detect.load("s", _agent(path, [3])).exported is not None
-    monkeypatch.setattr(torchscript, "TS2EPConverter", Off)
-    checkpoint = detect.load("s", _agent(path, [3]))
-    assert checkpoint.exported is None
-    assert (
-        checkpoint.source.details["conversion"]
-        == "not converted: output 0 differs from the archive's at batch 1"
+    program = capture(checkpoint)
+    assert program.exported is None
+    assert re.fullmatch(
+        r"the network's control flow depends on the data \(test_torchscript\.py:\d+\)",
+        program.refusal("export").text,
     )
 
 
-def test_a_batch_that_is_baked_in_is_noticed(tmp_path: Path) -> None:
+def test_a_batch_that_is_built_in_is_named(tmp_path: Path) -> None:
     path = _save(FixedBatch(), tmp_path / "fixed.pt")
-    checkpoint = detect.load("fixed", _agent(path, [3]))
-    assert checkpoint.exported is None
-    assert checkpoint.source.details["conversion"].startswith("not converted: ")
+    with pytest.raises(SignatureError, match=r"a batch of 2 but not of 3 .*its batch size is built in"):
+        capture(detect.load("fixed", _agent(path, [3])))
 
 
 def test_weights_and_frozen_constants_must_be_numbers(tmp_path: Path) -> None:
@@ -154,3 +133,26 @@ def test_an_archive_that_returns_no_tensors_is_refused(tmp_path: Path) -> None:
     path = _save(Dicts(), tmp_path / "d.pt")
     with pytest.raises(CheckpointError, match="output 0 of the network is a dict"):
         detect.load("d", _agent(path, [3]))
+
+
+def test_devices_that_tracing_on_a_gpu_left_are_moved(tmp_path: Path) -> None:
+    class Recurrent(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = torch.nn.GRUCell(10, 16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.cell(x, torch.zeros(1, 16, device=torch.device("cpu")).expand(x.shape[0], 16))
+
+    network, buffer, path = Recurrent().eval(), io.BytesIO(), tmp_path / "gpu.pt"
+    torch.jit.save(torch.jit.trace(network, torch.zeros(1, 10)), buffer)
+    with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
+        for item in source.infolist():
+            data = source.read(item)
+            if item.filename.endswith(".py"):
+                data = data.replace(b'torch.device("cpu")', b'torch.device("cuda:0")')
+            target.writestr(item.filename, data)
+    config = AgentConfig.model_validate({"checkpoint": path, "inputs": [{"name": "x", "shape": [10]}]})
+    x = torch.randn(3, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(detect.load("gpu", config).module(x), network(x))

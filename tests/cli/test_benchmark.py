@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from grandopt.cli.render_benchmark import benchmark_tables
-from grandopt.cli.rivals import parse_batches, parse_rivals, split_engines
+from grandopt.cli.external_engines import parse_batches, parse_external_engines, split_engines
+from grandopt.cli.render.benchmark import benchmark_tables
 from grandopt.errors import ConfigError
 from grandopt.reporting.report import (
     AgentReport,
@@ -108,15 +108,16 @@ def test_other_batches_are_refused(text: str) -> None:
 
 
 def test_a_rival_is_a_name_and_an_interpreter() -> None:
-    assert parse_rivals(["executorch=et/bin/python"]) == {"executorch": Path("et/bin/python")}
-    assert parse_rivals(None) == {}
+    assert parse_external_engines(["executorch=et/bin/python"]) == {"executorch": Path("et/bin/python")}
+    assert parse_external_engines(["litert=a", "mnn=b"]) == {"litert": Path("a"), "mnn": Path("b")}
+    assert parse_external_engines(None) == {}
     for text in ("executorch", "executorch=", "tvm=python"):
-        with pytest.raises(ConfigError, match="--rival must read executorch=PYTHON"):
-            parse_rivals([text])
+        with pytest.raises(ConfigError, match=f"executorch, litert, mnn; got '{text}'"):
+            parse_external_engines([text])
 
 
 def test_engines_and_rivals_are_told_apart() -> None:
-    assert split_engines(None) == (None, ("torch.compile", "onnxruntime", "executorch"))
+    assert split_engines(None) == (None, ("torch.compile", "onnxruntime", "executorch", "litert", "mnn"))
     assert split_engines(["native", "torch.compile"]) == (["native"], ("torch.compile",))
     assert split_engines(["onnxruntime"]) == (["onnxruntime"], ("onnxruntime",))
     assert split_engines(["executorch"]) == ([], ("executorch",))

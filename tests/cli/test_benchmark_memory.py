@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from grandopt.cli import benchmark_memory as command
+from grandopt.cli.commands import benchmark_memory as command
 from grandopt.cli.console import Terminal
-from grandopt.runtime.memory.worth import SizeTime, decide
-from grandopt.workflows import memory
-from grandopt.workflows.memory import Arm, MemoryBenchmark, PoolRow, Tail, TailSetup
+from grandopt.runtime.memory.break_even import SizeTime, decide
+from grandopt.suites import memory
+from grandopt.suites.memory import Arm, MemoryBenchmark, PoolRow, Tail, TailSetup
 from tests.cli.conftest import Grandopt, assert_one_error_line
 
 
@@ -59,7 +59,7 @@ def test_it_fits_eighty_columns(
     command.benchmark_memory([], Terminal(as_json=True), trust=False, seed=None)
     document = json.loads(capsys.readouterr().out)
     assert document["tail"]["ratio"] == 5.0
-    assert document["pools"][1]["worth"]["pays_from"] == 1 << 14
+    assert document["pools"][1]["break_even"]["pays_from"] == 1 << 14
 
 
 def test_bad_input_is_one_error(grandopt: Grandopt) -> None:

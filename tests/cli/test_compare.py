@@ -17,8 +17,8 @@ from grandopt.cli.app import main
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints import reference
-from grandopt.config.schema import NativeOptions
-from grandopt.reporting.gate import GateReport
+from grandopt.config.engines import NativeOptions
+from grandopt.reporting.gate.result import GateReport
 from grandopt.reporting.report import write_report
 from tests.cli.conftest import Grandopt
 from tests.compare.slowed import slowed
@@ -186,8 +186,10 @@ def test_baselines_are_saved_listed_and_shown(
     write_report(report(optimized("gate"), environment=HERE), tmp_path / "run.json")
     assert said("baseline", "save", "main", "--report", "run.json") == "reports/baselines/main\n"
     kept = tmp_path / "reports" / "baselines" / "main"
-    assert sorted(item.name for item in kept.iterdir()) == ["artifacts", "baseline.json", "report.json"]
-    assert read(kept / "artifacts" / "gate").payloads() == read(artifact).payloads()
+    (content,) = kept.glob("content-*")
+    assert {item.name for item in kept.iterdir()} == {"baseline.json", content.name}
+    assert sorted(item.name for item in content.iterdir()) == ["artifacts", "report.json"]
+    assert read(content / "artifacts" / "gate").payloads() == read(artifact).payloads()
     (listed,) = json.loads(said("baseline", "list", "--json"))
     assert listed == json.loads(said("baseline", "show", "main", "--json"))
     assert listed["agents"][0]["digest"] == read(artifact).manifest.digest
@@ -198,7 +200,9 @@ def test_baselines_are_saved_listed_and_shown(
     assert main(["baseline", "save", "main"]) == 2
     assert_one_line(capsys, "--replace")
     said("baseline", "save", "main", "--replace")
-    assert sorted(item.name for item in kept.iterdir()) == ["artifacts", "baseline.json"]
+    (content,) = kept.glob("content-*")
+    assert {item.name for item in kept.iterdir()} == {"baseline.json", content.name}
+    assert [item.name for item in content.iterdir()] == ["artifacts"]
     assert [item.name for item in kept.parent.iterdir()] == ["main"]
 
 

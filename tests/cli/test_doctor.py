@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.cli.doctor import compiler, libraries, missing
+from grandopt.cli.commands.doctor import compiler, libraries, missing
 from tests.cli.conftest import Grandopt
 
 

@@ -12,8 +12,8 @@ import pytest
 from rich.cells import cell_len
 
 from grandopt.cli.app import main
-from grandopt.cli.render_history import history_tables
-from grandopt.cli.report import history_beside
+from grandopt.cli.commands.report import history_beside
+from grandopt.cli.render.history import history_tables
 from grandopt.measurement.environment import environment
 from grandopt.reporting.history.series import FIGURES, all_series
 from grandopt.reporting.history.store import append, read

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from grandopt.cli.init import template
+from grandopt.cli.commands.init import template
 from grandopt.config.load import load_file, reference_agents
 from tests.cli.conftest import Grandopt, assert_one_error_line
 
@@ -39,6 +39,7 @@ def test_every_commented_example_is_valid(tmp_path: Path) -> None:
         "profile",
         "engines",
         "precisions",
+        "levels",
         "threads",
         "budget_s",
         "trials",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.cli.inspect import outline
+from grandopt.cli.commands.inspect import outline
 from tests.cli.conftest import Grandopt, assert_one_error_line
 
 

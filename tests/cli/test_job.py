@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from grandopt.cli.exit_codes import ExitCode
-from grandopt.cli.job import Reading, Settings, job, outcome
+from grandopt.cli.job import job, outcome
+from grandopt.cli.option_groups import CheckpointReading, JobOptions
 from grandopt.config.agents import REFERENCE_AGENTS
 from grandopt.errors import ConfigError
 from grandopt.reporting.report import AgentReport, TargetsReport
@@ -52,22 +53,22 @@ def test_each_failed_agent_is_one_line_on_stderr(capsys: pytest.CaptureFixture[s
 
 
 def test_without_anything_the_reference_agents_are_the_job() -> None:
-    assert list(job([], Reading(), Settings()).agents) == list(REFERENCE_AGENTS)
+    assert list(job([]).agents) == list(REFERENCE_AGENTS)
 
 
 def test_the_file_of_the_folder_is_the_job_when_no_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "grandopt.yaml").write_text("profile: basic\nagents: {a: {reference: lvn_embedder}}\n")
-    described = job([], Reading(), Settings())
+    described = job([])
     assert (list(described.agents), described.profile.name) == (["a"], "basic")
-    named = job([Path("b.zip")], Reading(), Settings())
+    named = job([Path("b.zip")])
     assert (list(named.agents), named.profile.name) == (["b"], "aggressive")
-    both = job([Path("b.zip")], Reading(), Settings(config=Path("grandopt.yaml")))
+    both = job([Path("b.zip")], config=Path("grandopt.yaml"))
     assert (list(both.agents), both.profile.name) == (["b"], "basic")
 
 
 def test_how_to_read_goes_to_every_named_checkpoint() -> None:
-    reading = Reading("actors.0", "my_agents:Actor", ["state=7", "window=60x7"], "none", trust=True)
-    agent = job([Path("a.pth")], reading, Settings()).agents["a"]
+    reading = CheckpointReading("actors.0", "my_agents:Actor", ["state=7", "window=60x7"], "none", trust=True)
+    agent = job([Path("a.pth")], reading).agents["a"]
     assert (agent.key, agent.network, agent.vecnormalize, agent.trust) == (
         "actors.0",
         "my_agents:Actor",
@@ -80,16 +81,22 @@ def test_how_to_read_goes_to_every_named_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("reading", "settings", "words"),
     [
-        (Reading(key="a", trust=True), Settings(), "--key, --trust say how to read a checkpoint"),
-        (Reading(), Settings(threads="many"), "--threads must be a whole number"),
-        (Reading(), Settings(config=Path("none.yaml")), r"none.yaml: cannot be read"),
+        (
+            CheckpointReading(key="a", trust=True),
+            JobOptions(),
+            "--key, --trust say how to read a checkpoint",
+        ),
+        (CheckpointReading(), JobOptions(threads="many"), "--threads must be a whole number"),
+        (CheckpointReading(), JobOptions(config=Path("none.yaml")), r"none.yaml: cannot be read"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(reading: Reading, settings: Settings, words: str) -> None:
+def test_options_that_do_not_fit_are_refused(
+    reading: CheckpointReading, settings: JobOptions, words: str
+) -> None:
     with pytest.raises(ConfigError, match=words):
-        job([], reading, settings)
+        job([], reading, settings.config, settings.overrides())
 
 
 def test_a_network_without_a_colon_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"MODULE:CALLABLE.*'Actor'"):
-        job([Path("a.pth")], Reading(network="Actor"), Settings())
+        job([Path("a.pth")], CheckpointReading(network="Actor"))

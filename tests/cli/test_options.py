@@ -22,10 +22,11 @@ def test_wrong_threads_are_refused(text: str) -> None:
 
 
 def test_inputs_keep_their_order() -> None:
-    inputs = parse_inputs(["window=60x7", "state=7"])
+    inputs = parse_inputs(["window=60x7", "state=7", "price=4:float64"])
     assert [(item.name, item.shape, item.dtype) for item in inputs] == [
-        ("window", (60, 7), "float32"),
-        ("state", (7,), "float32"),
+        ("window", (60, 7), None),
+        ("state", (7,), None),
+        ("price", (4,), "float64"),
     ]
     assert parse_inputs(None) == ()
 

@@ -10,9 +10,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from grandopt.cli.render import WIDE, candidate_tables, summary
+from grandopt.cli.render.report import WIDE, candidate_tables, summary
 from grandopt.config.agents import REFERENCE_AGENTS
-from grandopt.reporting.report import Report, TargetsReport, write_report
+from grandopt.reporting.report import LimitReport, Report, TargetsReport, write_report
 from tests.cli.conftest import Grandopt, assert_one_error_line
 from tests.reporting.samples import candidates, failed, figures, kept, optimized, report, shipped
 
@@ -55,11 +55,31 @@ def test_tables_fit_the_width_and_cut_no_number(full: Report, tables: Tables, wi
 
 @pytest.mark.parametrize("width", [80, WIDE])
 def test_candidates_show_their_distance_to_the_machines_limit(width: int) -> None:
-    agent = optimized("lvn_embedder", original=figures(50.0, limit_us=4.0, limit_factor=12.5))
+    kept = {"bound": "reading", "threads": 1, "source": "kernels", "instructions": "x86-64-v4-bf16"}
+    limits = (
+        LimitReport(us=4.0, precision="float32", cache="memory", speed=102.3, **kept),
+        LimitReport(us=1.0, precision="int8_dynamic", cache="memory", speed=102.3, **kept),
+        LimitReport(us=1.0, precision="int8_static", cache="memory", speed=102.3, **kept),
+    )
+    below = figures(3.0, limit_us=4.0, limit_factor=0.75, limit=limits[0], below_limit=True)
+    agent = optimized(
+        "lvn_embedder",
+        original=figures(50.0, limit_us=4.0, limit_factor=12.5),
+        shipped=shipped(figures=below),
+        limits=limits,
+    )
     text = drawn(candidate_tables, report(agent), width)
     (row,) = (line for line in text.splitlines() if line.startswith("original"))
     assert " 12.5×" in row
-    assert "limit for a call: 4.00 µs (48.3 kB of weights, 23.0k FLOP)" in text
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    text = " ".join(text.split())
+    assert "the machine's limit for a call (48.3 kB of weights, 23.0k FLOP):" in text
+    assert (
+        "float32: 4.00 µs a call (float32 weights from as far as memory at 102 GB/s, x86-64-v4-bf16)" in text
+    )
+    assert "int8_dynamic and int8_static: 1.00 µs a call (int8_dynamic weights from as far as memory" in text
+    assert "p50 3.00 µs is below the machine's limit of 4.00 µs (" in text
+    assert "a fault of the limit" in text
 
 
 def test_80_columns_show_every_figure_of_an_agent(full: Report) -> None:

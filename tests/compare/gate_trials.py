@@ -27,11 +27,11 @@ from typing import Any
 from grandopt.artifacts.artifact import is_artifact, read
 from grandopt.config.load import Overrides, resolve
 from grandopt.config.schema import FileConfig
-from grandopt.measurement.comparison import Plan, compare
-from grandopt.measurement.sequential import Judgement
+from grandopt.measurement.compare.comparison import Plan, compare
+from grandopt.measurement.compare.sequential import Judgement
 from grandopt.measurement.subject import Subject
 from grandopt.verification.inputs import ring
-from grandopt.workflows.compare import Gate, compare_job
+from grandopt.workflows.gate.compare import Gate, compare_job
 from tests.compare.slowed import slowed
 
 SLOWDOWN = 0.10

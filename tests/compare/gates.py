@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from grandopt.reporting.gate import (
+from grandopt.reason import ReasonCode
+from grandopt.reporting.gate.result import (
     AgentGate,
-    EvidenceReport,
+    ComparisonEvidence,
     FigureReport,
     GateReport,
     SideReport,
     outcome_of,
 )
+
+CODES = {"inconclusive": ReasonCode.UNDECIDED, "skipped": ReasonCode.NOT_MEASURED}
 
 
 def figure(outcome: str = "pass", **changes: Any) -> FigureReport:
@@ -31,8 +34,9 @@ def figure(outcome: str = "pass", **changes: Any) -> FigureReport:
         "noise": 0.012,
         "processes": 4,
         "more": 9 if outcome == "inconclusive" else None,
-        "evidence": EvidenceReport(change=(0.1, 0.1, 0.09, 0.1), noise=(0.0, 0.001, 0.0, -0.001)),
+        "evidence": ComparisonEvidence(change=(0.1, 0.1, 0.09, 0.1), noise=(0.0, 0.001, 0.0, -0.001)),
         "reason": "was not measured" if outcome == "skipped" else None,
+        "reason_code": CODES.get(outcome),
     }
     return FigureReport(**(values | changes))
 

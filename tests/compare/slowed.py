@@ -8,8 +8,11 @@ import zipfile
 from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, read, write
-from grandopt.compiler.backends.native.levels import levels_for
+from grandopt.artifacts.manifest import Manifest
+from grandopt.compiler.backends.native.build import interface_source
+from grandopt.compiler.backends.native.levels import IsaLevel, levels_for
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
+from grandopt.runtime.executors.native_interface import interface_text
 
 ENTRY = "    const float_mode mode = enter_float_mode();\n"
 """In the C source, where every call passes once."""
@@ -41,9 +44,18 @@ def slowed(path: Path, folder: Path, rounds: int) -> Path:
             delay = f"    for (volatile int delay = 0; delay < {rounds}; delay++) {{}}\n"
             source.write_text(text.replace(ENTRY, delay + ENTRY), encoding="utf-8")
             compiler.run([*FLAGS, *level.flags, "-c", source.name, "-o", "agent.o"], place)
-            compiler.run(["-shared", "agent.o", "weights.o", "-o", "agent.so", "-lm"], place)
+            (place / "interface.c").write_text(_interface(manifest, level), encoding="utf-8")
+            compiler.run([*FLAGS, "-c", "interface.c", "-o", "interface.o"], place)
+            compiler.run(["-shared", "agent.o", "weights.o", "interface.o", "-o", "agent.so", "-lm"], place)
             files[f"agent.{level.name}.so"] = (place / "agent.so").read_bytes()
     return _written(artifact, folder, files)
+
+
+def _interface(manifest: Manifest, level: IsaLevel) -> str:
+    """What the copy's library must state of itself; the delay changes nothing of it."""
+    options = manifest.options
+    text = interface_text(options["scratch_bytes"], level.features, manifest.parsed_signature())
+    return interface_source(options["invokes"][level.name], text)
 
 
 def _written(artifact: Artifact, folder: Path, files: dict[str, bytes]) -> Path:

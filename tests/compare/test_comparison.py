@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from grandopt.errors import MeasurementError
-from grandopt.measurement.comparison import Figure, Plan, compare
-from grandopt.measurement.sequential import FEWEST
+from grandopt.measurement.compare.comparison import Figure, Plan, compare
+from grandopt.measurement.compare.sequential import FEWEST
 from tests.fakes_measurement import LOADER, ring, subject
 
 QUICK = Plan(seconds=0.02, loader=LOADER)

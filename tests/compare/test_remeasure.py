@@ -12,7 +12,9 @@ from grandopt.artifacts.artifact import Artifact, write
 from grandopt.artifacts.machine import architecture
 from grandopt.artifacts.manifest import Manifest, Source
 from grandopt.errors import ArtifactError, ConfigError, SignatureError
-from grandopt.workflows.remeasure import _accuracy, _distance, duel, exact, sized, threads_of
+from grandopt.measurement.instructions import Count
+from grandopt.workflows.gate.artifacts import _accuracy, _counted, _distance, duel, threads_of
+from grandopt.workflows.gate.rows import exact, sized
 
 MANIFEST = Manifest(
     name="gate",
@@ -66,8 +68,18 @@ def test_answers_of_other_weights_are_not_compared(tmp_path: Path) -> None:
     old = artifact(tmp_path, "old")
     new = artifact(tmp_path, "new", b"other", source=Source(format="sb3", path="gate.zip", sha256="1" * 64))
     row = _accuracy(duel("gate", old.path, new.path), 0.02, (), 1)
-    assert row.outcome == "skipped"
-    assert row.reason == "the two do not say that they have the same weights"
+    assert row.outcome == "inconclusive"
+    assert str(row.reason).startswith("the two do not say that they have the same weights")
+    assert not row.advisory
+    assert _accuracy(duel("gate", old.path, new.path), 0.02, (), 1, new_weights=True).outcome == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("held", "outcome", "advisory"), [(True, "inconclusive", False), (False, "skipped", True)]
+)
+def test_instructions_that_were_not_counted(held: bool, outcome: str, advisory: bool) -> None:
+    row = _counted([Count(None, reason="no perf"), Count(1000.0)], 0.02, held=held)
+    assert (row.outcome, row.advisory, row.reason) == (outcome, advisory, "no perf")
 
 
 def test_the_same_artifact_answers_the_same(tmp_path: Path) -> None:

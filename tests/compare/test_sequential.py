@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from grandopt.measurement.sequential import (
+from grandopt.measurement.compare.sequential import (
     ALPHA,
     FEWEST,
     MOST,
-    Evidence,
     Judgement,
+    PairedEvidence,
     bootstrap,
     judge,
     looks,
@@ -22,8 +22,8 @@ from grandopt.measurement.sequential import (
 LIMIT = 0.05
 
 
-def evidence(change: list[float], noise: list[float] | None = None) -> Evidence:
-    return Evidence(tuple(change), tuple(noise or [0.0] * len(change)))
+def evidence(change: list[float], noise: list[float] | None = None) -> PairedEvidence:
+    return PairedEvidence(tuple(change), tuple(noise or [0.0] * len(change)))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_two_copies_that_differ_by_more_than_the_limit_decide_nothing() -> None:
     found = judge(evidence(slower, [0.2, 0.201, 0.199, 0.2]), LIMIT, MOST)
     assert found.outcome == "inconclusive"
     assert found.reason is not None
-    assert "two copies of the baseline differ" in found.reason
+    assert "two copies of the baseline differ" in found.reason.text
 
 
 def test_as_many_more_processes_as_are_named_settle_it() -> None:

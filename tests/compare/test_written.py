@@ -9,10 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from grandopt.errors import OutputError
-from grandopt.reporting.gate import GateReport
-from grandopt.reporting.gate_view import headline, machine_noise, sentence
-from grandopt.reporting.junit import junit, write_junit
-from grandopt.reporting.markdown import append_markdown, markdown
+from grandopt.reporting.gate.junit import junit, write_junit
+from grandopt.reporting.gate.markdown import append_markdown, markdown
+from grandopt.reporting.gate.result import GateReport
+from grandopt.reporting.gate.view import headline, machine_noise, sentence
 from tests.compare.gates import agent, figure, gate
 
 MIXED = gate(

@@ -13,7 +13,7 @@ from _pytest.fixtures import FixtureRequest
 from grandopt.errors import ConfigError
 from grandopt.runtime.cache.codec import encode
 from grandopt.runtime.cache.keys import PREFIX_BYTES, InputKeys, prefix_of
-from grandopt.runtime.cache.levels.base import Item, Level
+from grandopt.runtime.cache.levels.base import CacheLevel, Item
 from grandopt.runtime.cache.levels.compressed import CompressedLevel
 from grandopt.runtime.cache.levels.disk import DiskLevel
 from grandopt.runtime.cache.levels.memory import MemoryLevel
@@ -37,8 +37,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["memory", "compressed", "disk", "redis"])
-def level(request: FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Level]:
-    made: Level
+def level(request: FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[CacheLevel]:
+    made: CacheLevel
     match request.param:
         case "memory":
             made = MemoryLevel(LRU(), 100, 1 << 20, clock)
@@ -63,7 +63,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize("data", VALUES, ids=["array", "dict", "zeros", "noise", "empty"])
-def test_what_is_put_in_comes_out(level: Level, data: bytes) -> None:
+def test_what_is_put_in_comes_out(level: CacheLevel, data: bytes) -> None:
     assert level.get(KEYS[0]) is None
     assert not level.holds(KEYS[0])
     assert not level.put(KEYS[0], data)
@@ -75,13 +75,13 @@ def test_what_is_put_in_comes_out(level: Level, data: bytes) -> None:
     assert counts.entries in (1, None)
 
 
-def test_the_last_value_stands(level: Level) -> None:
+def test_the_last_value_stands(level: CacheLevel) -> None:
     for text in ("old", "new"):
         level.put(KEYS[0], encode(text))
     assert level.get(KEYS[0]) == Item(KEYS[0], encode("new"), None)
 
 
-def test_a_value_is_gone_when_its_time_is_over(level: Level, clock: Clock) -> None:
+def test_a_value_is_gone_when_its_time_is_over(level: CacheLevel, clock: Clock) -> None:
     level.put(KEYS[0], encode(1), ttl=20.0)
     level.put(KEYS[1], encode(2))
     clock.now += 19.0
@@ -93,14 +93,14 @@ def test_a_value_is_gone_when_its_time_is_over(level: Level, clock: Clock) -> No
 
 
 @pytest.mark.parametrize("ttl", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_time_to_live_that_is_none_is_refused(level: Level, ttl: float) -> None:
+def test_a_time_to_live_that_is_none_is_refused(level: CacheLevel, ttl: float) -> None:
     level.put(KEYS[0], encode(1))
     with pytest.raises(ConfigError, match="must be positive"):
         level.put(KEYS[0], encode(2), ttl=ttl)
     assert level.get(KEYS[0]) == Item(KEYS[0], encode(1), None)
 
 
-def test_batches_keep_the_order(level: Level) -> None:
+def test_batches_keep_the_order(level: CacheLevel) -> None:
     level.put_many([Item(key, encode(number), None) for number, key in enumerate(KEYS[:3])])
     found = level.get_many([KEYS[2], KEYS[3], KEYS[0]])
     assert found == [Item(KEYS[2], encode(2), None), None, Item(KEYS[0], encode(0), None)]
@@ -108,7 +108,7 @@ def test_batches_keep_the_order(level: Level) -> None:
     assert level.get_many([]) == []
 
 
-def test_removal_of_one_of_an_artifact_and_of_all(level: Level) -> None:
+def test_removal_of_one_of_an_artifact_and_of_all(level: CacheLevel) -> None:
     for key in KEYS:
         level.put(key, encode(1))
     level.discard(KEYS[0])
@@ -121,7 +121,7 @@ def test_removal_of_one_of_an_artifact_and_of_all(level: Level) -> None:
     assert not any(level.holds(key) for key in KEYS)
 
 
-def test_threads_get_what_belongs_to_their_key(level: Level) -> None:
+def test_threads_get_what_belongs_to_their_key(level: CacheLevel) -> None:
     values = {key: encode(np.full(40, number, np.float32)) for number, key in enumerate(KEYS)}
     wrong: list[bytes] = []
 
@@ -146,7 +146,7 @@ def test_threads_get_what_belongs_to_their_key(level: Level) -> None:
 
 
 @pytest.mark.parametrize("make", [MemoryLevel, CompressedLevel])
-def test_limits_in_memory_are_kept(make: Callable[..., Level]) -> None:
+def test_limits_in_memory_are_kept(make: Callable[..., CacheLevel]) -> None:
     level = make(LRU(), 2, 1 << 20, Clock())
     for number, key in enumerate(KEYS[:3]):
         level.put(key, encode(number))

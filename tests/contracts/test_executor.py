@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import re
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,8 @@ from torch import nn
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
 from grandopt.compiler.program import Program
-from grandopt.config.schema import (
+from grandopt.config.engines import (
+    ENGINES,
     EagerOptions,
     EngineOptions,
     InductorOptions,
@@ -88,6 +92,10 @@ def _executor(kind: str, of: Program, store: Store) -> Executor:
             return load(build(of, Candidate("float32", OPTIONS[kind]), store).path)
 
 
+def test_every_engine_is_here() -> None:
+    assert {options.engine for options in OPTIONS.values()} == set(ENGINES)
+
+
 def _close(got: Sequence[Array], want: Sequence[Array]) -> None:
     assert len(got) == len(want)
     for mine, theirs in zip(got, want, strict=True):
@@ -149,6 +157,39 @@ class TestRun:
         with pytest.raises(SignatureError, match="output array"):
             make(network).run_into(inputs, [])
 
+    def test_a_bound_call_reads_and_writes_the_callers_arrays(
+        self, make: Make, network: type[nn.Module]
+    ) -> None:
+        for batch in (1, 4):
+            inputs = draw(program(network), batch)
+            outputs = [np.empty_like(array) for array in expected(program(network), inputs)]
+            bound = make(network).bind(inputs, outputs)
+            lone_inputs, lone = [array[0] for array in inputs], [np.empty_like(array[0]) for array in outputs]
+            # A row of one element is a number for NumPy, an array without axes for the agent.
+            lone = [np.asarray(item) for item in lone]
+            alone = make(network).bind(lone_inputs, lone)
+            for seed in range(3):
+                for array, values in zip(inputs, draw(program(network), batch, seed), strict=True):
+                    array[...] = values
+                bound()
+                alone()
+                want = expected(program(network), inputs)
+                _close(outputs, want)
+                _close(lone, [array[0] for array in want])
+
+    def test_a_bound_call_keeps_the_arrays_alive(self, make: Make, network: type[nn.Module]) -> None:
+        inputs = draw(program(network), 2)
+        outputs = [np.empty_like(array) for array in expected(program(network), inputs)]
+        alive = [weakref.ref(array) for array in (*inputs, *outputs)]
+        bound = make(network).bind(inputs, outputs)
+        del inputs[:], outputs[:]
+        gc.collect()
+        bound()
+        assert all(ref() is not None for ref in alive)
+        del bound
+        gc.collect()
+        assert all(ref() is None for ref in alive)
+
     def test_eight_threads_get_their_own_answers(self, make: Make, network: type[nn.Module]) -> None:
         executor = make(network)
         cases = [draw(program(network), 1 + number % 3, seed=number) for number in range(8)]
@@ -157,7 +198,7 @@ class TestRun:
 
         def call(number: int) -> None:
             try:
-                for _ in range(500):
+                for _ in range(100):
                     _close(executor.run(cases[number]), answers[number])
             except BaseException as error:
                 wrong.append(error)
@@ -169,6 +210,66 @@ class TestRun:
         for thread in threads:
             thread.join()
         assert not wrong
+
+
+class TestBind:
+    """What cannot be bound is refused at once, in the same words by every engine."""
+
+    @pytest.mark.parametrize(
+        ("place", "change", "reason"),
+        [
+            (0, lambda x: x[::-1], "the memory cannot be used as it is"),
+            (0, np.asfortranarray, "the memory cannot be used as it is"),
+            (0, lambda x: x.tolist(), "the memory cannot be used as it is, got a list"),
+            (1, lambda x: None, "the memory cannot be used as it is, got a NoneType"),
+            (0, lambda x: x.astype(np.float64), "the dtype differs"),
+            (0, lambda x: x.astype(">f4"), "the dtype differs"),
+            (1, lambda x: x.astype(np.int64), "the dtype differs"),
+            (0, lambda x: x[:, :-1].copy(), "the shape differs"),
+            (0, lambda x: x[np.newaxis], "the shape differs"),
+            (0, lambda x: x[:0], "the batch is empty"),
+            (1, lambda x: x[0], "its batch differs from the first input's"),
+            (1, lambda x: x[:1], "its batch differs from the first input's"),
+            (1, lambda x: _locked(x), "the memory cannot be used as it is, got float32 [2, 3], read-only"),
+            (0, lambda x: _odd(x), "its elements are not aligned"),
+        ],
+    )
+    def test_an_array_that_does_not_fit(
+        self, make: Make, place: int, change: Callable[[Array], Any], reason: str
+    ) -> None:
+        arrays: list[Any] = [np.zeros((2, 8), np.float32), np.zeros((2, 3), np.float32)]
+        arrays[place] = change(arrays[place])
+        shape = ("must be float32 [batch, 8]", "output array must be writeable, float32 [batch, 3]")[place]
+        with pytest.raises(SignatureError, match=re.escape(f"{shape}, C-contiguous; {reason}")):
+            make(Policy).bind((arrays[0],), (arrays[1],))
+
+    def test_arrays_that_overlap(self, make: Make) -> None:
+        memory = np.zeros(64, np.float32)
+        into = memory[15:21].reshape(2, 3)
+        with pytest.raises(SignatureError, match="it overlaps another array of the call"):
+            make(Policy).bind((memory[:16].reshape(2, 8),), (into,))
+        make(Policy).bind((memory[:16].reshape(2, 8),), (memory[16:22].reshape(2, 3),))()
+
+    @pytest.mark.parametrize(
+        ("inputs", "outputs", "message"),
+        [
+            ((), (1,), r"expected 1 input array\(s\) in a tuple or list \(state\), got 0"),
+            (3, (1,), r"expected 1 input array\(s\) .*, got int"),
+            ((1,), (1, 2), r"expected 1 output array\(s\) in a tuple or list .*, got 2"),
+        ],
+    )
+    def test_a_wrong_number(self, make: Make, inputs: Any, outputs: Any, message: str) -> None:
+        with pytest.raises(SignatureError, match=message):
+            make(Policy).bind(inputs, outputs)
+
+
+def _locked(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
+
+
+def _odd(array: Array) -> Array:
+    return np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
 
 
 class TestCall:

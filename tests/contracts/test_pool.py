@@ -15,8 +15,8 @@ from grandopt.runtime.memory.blocks.arrays import ArrayBlocks
 from grandopt.runtime.memory.blocks.base import ALIGNMENT, Blocks
 from grandopt.runtime.memory.blocks.buffers import RAW, BufferBlocks
 from grandopt.runtime.memory.blocks.tensors import DeviceTensorBlocks, TensorBlocks, tensor_blocks
+from grandopt.runtime.memory.break_even import ALWAYS, PoolBreakEven
 from grandopt.runtime.memory.pool import LEAST, Pool
-from grandopt.runtime.memory.worth import ALWAYS, Worth
 
 LIMIT = 1 << 20
 
@@ -33,7 +33,7 @@ class Kind:
     def item(self) -> int:
         return self.blocks.item_bytes(self.dtype)
 
-    def pool(self, limit: int = LIMIT, worth: Worth = ALWAYS, *, debug: bool = False) -> Pool[Any]:
+    def pool(self, limit: int = LIMIT, worth: PoolBreakEven = ALWAYS, *, debug: bool = False) -> Pool[Any]:
         return Pool(self.blocks, limit, worth, debug=debug)
 
 
@@ -65,7 +65,7 @@ def address(value: Any) -> int:
 
 @pytest.mark.parametrize("shape", [1, 15, 16, 17, 1000, (3, 5), (2, 3, 4)])
 def test_a_lease_has_its_shape_and_is_aligned(kind: Kind, shape: int | tuple[int, ...]) -> None:
-    for worth in (ALWAYS, Worth(None, "never")):
+    for worth in (ALWAYS, PoolBreakEven(None, "never")):
         with kind.pool(worth=worth).lease(shape, kind.dtype) as value:
             assert tuple(value.shape) == (shape if isinstance(shape, tuple) else (shape,))
             assert address(value) % ALIGNMENT == 0
@@ -212,14 +212,14 @@ def test_a_returned_lease_is_over(kind: Kind) -> None:
 
 
 def test_where_it_does_not_pay_nothing_is_kept(kind: Kind) -> None:
-    pool = kind.pool(worth=Worth(1000 * kind.item, "measured"))
+    pool = kind.pool(worth=PoolBreakEven(1000 * kind.item, "measured"))
     pool.lease(999, kind.dtype).give_back()
     stats = pool.stats()
     assert (stats.unpooled, stats.allocated, stats.idle_bytes) == (1, 0, 0)
     pool.lease(1000, kind.dtype).give_back()
     stats = pool.stats()
     assert (stats.unpooled, stats.allocated, stats.idle_bytes) == (1, 1, 1024 * kind.item)
-    assert stats.worth.reason == "measured"
+    assert stats.break_even.reason == "measured"
 
 
 def test_debug_finds_what_was_written_after_the_return(kind: Kind, caplog: pytest.LogCaptureFixture) -> None:
@@ -270,7 +270,7 @@ def test_bad_input_is_one_error(kind: Kind) -> None:
     with pytest.raises(ConfigError, match="cannot keep"):
         pool.trim(-1)
     with pytest.raises(ConfigError, match="cannot pay"):
-        Worth(-1, "")
+        PoolBreakEven(-1, "")
     with pytest.raises(MemoryPoolError, match="'float3' are unknown"):
         pool.lease(4, "float3")
     for shape in (0, -1, (3, 0), 2.0, "a", True, (4, None)):

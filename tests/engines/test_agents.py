@@ -12,13 +12,8 @@ from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints import detect
 from grandopt.config.agents import REFERENCE_AGENTS
-from grandopt.config.schema import (
-    AgentConfig,
-    EngineOptions,
-    InductorOptions,
-    OnnxRuntimeOptions,
-    OpenVinoOptions,
-)
+from grandopt.config.engines import EngineOptions, InductorOptions, OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.config.schema import AgentConfig
 from grandopt.runtime.loader import load
 from tests.engines.conftest import agent, need
 from tests.small_agents import draw, expected
@@ -42,7 +37,10 @@ ZIPS = ("a2c-Hopper-v3", "dqn-CartPole-v1", "ppo-LunarLander-v2", "sac-Pendulum-
 @pytest.mark.parametrize("options", CASES)
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.stress if name in LARGE else ()) for name in REFERENCE_AGENTS],
+    [
+        pytest.param(name, marks=pytest.mark.stress if name in LARGE else pytest.mark.slow)
+        for name in REFERENCE_AGENTS
+    ],
 )
 def test_reference_agents(store: Store, name: str, options: EngineOptions) -> None:
     need(options.engine)

@@ -12,7 +12,7 @@ from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends import openvino as backend
 from grandopt.compiler.build import Candidate, build, key
-from grandopt.config.schema import NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.config.engines import NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
 from grandopt.errors import EngineUnavailableError, UnsupportedError
 from grandopt.runtime.loader import load
 from tests.engines.conftest import agent, need
@@ -41,6 +41,7 @@ def _size(artifact: Artifact) -> int:
     return sum(entry.size for entry in artifact.manifest.payload)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CANDIDATES)
 def test_the_error_is_that_of_the_precision(store: Store, kind: str) -> None:
     artifact, of = _built(kind, store), agent(NAME)
@@ -54,6 +55,7 @@ def test_the_error_is_that_of_the_precision(store: Store, kind: str) -> None:
             assert 1e-5 < error < 0.05, "neither the original's precision nor another function"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CANDIDATES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_rows_that_are_not_finite_are_nan_and_the_others_are_not(

@@ -14,9 +14,9 @@ from grandopt.compiler.backends.onnx_graph import onnx_graph
 from grandopt.compiler.backends.onnx_recurrent import keep_nan
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.compiler.program import Program
-from grandopt.config.schema import OnnxRuntimeOptions
+from grandopt.config.engines import OnnxRuntimeOptions
 from grandopt.runtime.loader import load
 from grandopt.signature import Array
 from tests.small_agents import draw, expected
@@ -28,7 +28,7 @@ STRANGE = (np.nan, np.inf, -np.inf, 1e36)
 class Layers(nn.Module):
     """Two recurrent layers over [6, 3]: every step, or the last state of each direction."""
 
-    def __init__(self, kind: type[nn.RNNBase], bidirectional: bool, last: bool) -> None:
+    def __init__(self, kind: type[nn.LSTM] | type[nn.GRU], bidirectional: bool, last: bool) -> None:
         super().__init__()
         self.layers = kind(3, 5, num_layers=2, batch_first=True, bidirectional=bidirectional)
         self.last = last
@@ -78,11 +78,12 @@ def _strange(rng: np.random.Generator) -> Array:
     return window
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [False, True], ids=["steps", "last"])
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["onward", "both-ways"])
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_nan_is_where_torch_has_it(
-    store: Store, kind: type[nn.RNNBase], bidirectional: bool, last: bool
+    store: Store, kind: type[nn.LSTM] | type[nn.GRU], bidirectional: bool, last: bool
 ) -> None:
     of = _captured(Layers(kind, bidirectional, last), SHAPE)
     executor = load(build(of, Candidate("float32", OnnxRuntimeOptions()), store).path)

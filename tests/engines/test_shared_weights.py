@@ -15,7 +15,7 @@ import pytest
 from grandopt.artifacts.artifact import Artifact, write
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
-from grandopt.config.schema import EngineOptions, NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.config.engines import EngineOptions, NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
 from grandopt.runtime.executors import shared
 from grandopt.runtime.loader import load
 from tests.engines.conftest import agent, need
@@ -86,6 +86,7 @@ def _held(*processes: list[str]) -> list[dict[str, object]]:
         return [json.loads(process.communicate("\n", timeout=60)[0]) for process in running]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="skipped: Linux alone tells what is shared")
 def test_processes_share_the_pages_of_native_weights(store: Store) -> None:
     artifact = _built(NativeOptions(), store)

@@ -11,7 +11,7 @@ import pytest
 
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
-from grandopt.config.schema import EngineOptions, OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.config.engines import EngineOptions, OnnxRuntimeOptions, OpenVinoOptions
 from tests.engines.conftest import agent, need
 
 ROOT = Path(__file__).resolve().parents[2]

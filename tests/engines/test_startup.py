@@ -13,7 +13,7 @@ import pytest
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
-from grandopt.config.schema import NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
+from grandopt.config.engines import NativeOptions, OnnxRuntimeOptions, OpenVinoOptions
 from tests.engines.conftest import agent, need
 
 ROOT = Path(__file__).resolve().parents[2]

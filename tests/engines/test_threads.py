@@ -9,7 +9,7 @@ import pytest
 
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
-from grandopt.config.schema import (
+from grandopt.config.engines import (
     EagerOptions,
     EngineOptions,
     InductorOptions,

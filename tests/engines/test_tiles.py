@@ -15,8 +15,9 @@ from grandopt.artifacts.machine import cpu_features
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
-from grandopt.config.schema import InductorOptions, Precision
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.config.engine import Precision
+from grandopt.config.engines import InductorOptions
 from grandopt.runtime.executors.inductor import TILES
 
 ROOT = Path(__file__).resolve().parents[2]

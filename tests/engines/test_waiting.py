@@ -13,8 +13,8 @@ from torch import nn
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
-from grandopt.config.schema import (
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.config.engines import (
     EagerOptions,
     EngineOptions,
     InductorOptions,

@@ -9,10 +9,10 @@ import pytest
 
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
-from grandopt.config.schema import TorchScriptOptions
+from grandopt.config.engines import TorchScriptOptions
 from grandopt.errors import MeasurementError
 from grandopt.measurement.curve import Point, curves, fitted
-from grandopt.measurement.pool import WorkerPool
+from grandopt.measurement.process.pool import WorkerPool
 from grandopt.measurement.subject import Subject
 from tests.small_agents import Policy, program
 

@@ -19,8 +19,8 @@ from grandopt.measurement import environment as machine
 from grandopt.measurement.cgroup import cpu_quota, memory_limit
 from grandopt.measurement.environment import available_cores, cpu_model, crowded, environment, governor
 from grandopt.measurement.measure import measure
-from grandopt.measurement.pool import WorkerPool
-from grandopt.measurement.settings import Settings
+from grandopt.measurement.process.pool import WorkerPool
+from grandopt.measurement.settings import MeasurementSettings
 from grandopt.measurement.subject import Subject
 from tests.fakes_measurement import ring
 
@@ -37,9 +37,11 @@ def test_the_environment_is_plain_and_repeatable() -> None:
 
 def test_measuring_imports_no_engine() -> None:
     code = (
-        "import sys, grandopt.measurement.measure as m, grandopt.measurement.worker, "
-        "grandopt.measurement.cold, grandopt.measurement.limit; m.available_cores(); "
-        "from grandopt.measurement.environment import environment; environment(); "
+        "import importlib, pkgutil, sys, grandopt.measurement as whole\n"
+        "for module in pkgutil.walk_packages(whole.__path__, 'grandopt.measurement.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "from grandopt.measurement.environment import environment\n"
+        "environment()\n"
         "sys.exit('torch' in sys.modules or 'optuna' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -88,7 +90,7 @@ def test_threads_and_processes_stay_within_the_quota(
     monkeypatch.setattr(machine, "affinity", lambda: 3)
     assert available_cores() == environment().available_cores == cores
     with WorkerPool(1) as pool, pytest.raises(MeasurementError, match=rf"this process may use {cores} core"):
-        measure([Subject("agent", tmp_path)], ring(), Settings.quick(threads=cores + 1), pool)
+        measure([Subject("agent", tmp_path)], ring(), MeasurementSettings.quick(threads=cores + 1), pool)
 
 
 def test_other_work_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,12 @@ import pytest
 from grandopt.errors import MeasurementError
 from grandopt.measurement.interpreter import Interpreter, interpreter
 from grandopt.measurement.measure import measure
-from grandopt.measurement.pool import WorkerPool
-from grandopt.measurement.remote import RemoteExecutor
-from grandopt.measurement.settings import Settings
+from grandopt.measurement.process.pool import WorkerPool
+from grandopt.measurement.process.remote import RemoteExecutor
+from grandopt.measurement.settings import MeasurementSettings
 from tests.fakes_measurement import LOADER, RESULT, SIGNATURE, ring, subject
 
-QUICK = Settings(window_ms=1.0, rounds=9, max_seconds=1.0, processes=2)
+QUICK = MeasurementSettings(window_ms=1.0, rounds=9, max_seconds=1.0, processes=2)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def script(folder: Path, body: str) -> Path:
 
 def test_it_knows_its_versions_and_sees_only_a_copy_of_grandopt(other: Interpreter) -> None:
     assert other.versions == {"python": sys.version.split()[0], "numpy": np.__version__}
-    assert (other.library / "grandopt" / "measurement" / "worker.py").is_file()
+    assert (other.library / "grandopt" / "measurement" / "worker" / "main.py").is_file()
 
 
 def test_subjects_of_two_interpreters_play_the_same_rounds(

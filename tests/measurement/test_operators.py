@@ -10,10 +10,10 @@ import pytest
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
-from grandopt.config.schema import EagerOptions, TorchScriptOptions
+from grandopt.config.engines import EagerOptions, TorchScriptOptions
 from grandopt.errors import UnsupportedError
 from grandopt.measurement.operators import OperatorProfile, profiled
-from grandopt.measurement.pool import WorkerPool
+from grandopt.measurement.process.pool import WorkerPool
 from grandopt.measurement.subject import Subject
 from grandopt.runtime.loader import load
 from tests.fakes import FakeExecutor

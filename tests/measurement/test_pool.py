@@ -15,11 +15,11 @@ import pytest
 
 from grandopt.errors import MeasurementError
 from grandopt.measurement.measure import measure
-from grandopt.measurement.pool import WorkerPool
-from grandopt.measurement.settings import Settings
+from grandopt.measurement.process.pool import WorkerPool
+from grandopt.measurement.settings import MeasurementSettings
 from tests.fakes_measurement import LOADER, ring, subject
 
-SHORT = Settings.quick(window_ms=1.0, rounds=3, max_seconds=0.2)
+SHORT = MeasurementSettings.quick(window_ms=1.0, rounds=3, max_seconds=0.2)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -105,13 +105,13 @@ SCRIPT = textwrap.dedent(
     import sys
     from pathlib import Path
     from grandopt.measurement.measure import measure
-    from grandopt.measurement.pool import WorkerPool
-    from grandopt.measurement.settings import Settings
+    from grandopt.measurement.process.pool import WorkerPool
+    from grandopt.measurement.settings import MeasurementSettings
     from grandopt.measurement.subject import Subject
     from tests.fakes_measurement import LOADER, ring
 
     with WorkerPool(1, loader=LOADER) as pool:
-        measure([Subject("a", Path(sys.argv[1]))], ring(), Settings.quick(), pool)
+        measure([Subject("a", Path(sys.argv[1]))], ring(), MeasurementSettings.quick(), pool)
     """
 )
 

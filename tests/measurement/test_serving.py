@@ -6,14 +6,15 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from grandopt.measurement.process import WorkerProcess
-from grandopt.measurement.serving import Server
-from grandopt.measurement.serving_worker import answer
+from grandopt.errors import ArtifactError, ConfigError
+from grandopt.measurement.process.worker_process import WorkerProcess
+from grandopt.measurement.wire.serving import BlocksKind, CalibratePool, ServeTail
+from grandopt.measurement.worker.serving import Server
+from grandopt.measurement.worker.serving_main import pool, tail
 from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Array, Signature, TensorSpec
 
@@ -50,7 +51,7 @@ def test_requests_are_garbage_that_only_the_collector_finds() -> None:
     with only_new_objects():
         serving.serve(50, 1000, lambda: None)
         found = gc.collect()
-        left = sum(type(item).__name__ == "Request" for item in gc.get_objects())
+        left = sum(type(item).__name__ == "ServedRequest" for item in gc.get_objects())
     assert left == 4  # the last four are still reachable
     assert found >= 46 * per_request * 0.8
 
@@ -74,29 +75,37 @@ def test_the_agent_alone_makes_no_garbage() -> None:
         assert gc.collect() == 0
 
 
-def test_the_worker_refuses_what_it_does_not_know(tmp_path: Path) -> None:
-    assert answer({"kind": "dance"}) == {"error": "unknown kind of job 'dance'"}
-    job: dict[str, Any] = {"kind": "tail", "artifact": str(tmp_path), "trust": False}
-    assert "error" in answer(job)
-    assert (
-        "nothing to measure" in answer({"kind": "pool", "blocks": "array", "options": {"live": 0}})["error"]
-    )
+def test_the_worker_refuses_what_cannot_be_done(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError):
+        tail(
+            ServeTail(
+                artifact=tmp_path,
+                trust=False,
+                ring=(),
+                times=tmp_path / "times.npy",
+                sessions=1,
+                recent=1,
+                burst=1,
+                calls=1,
+                collector=False,
+            )
+        )
+    with pytest.raises(ConfigError, match="nothing to measure"):
+        pool(CalibratePool("array", (4096,), live=0, rounds=3, max_seconds=1.0))
 
 
 @pytest.mark.parametrize("kind", ["array", "buffer", "tensor"])
-def test_the_worker_measures_pools(kind: str) -> None:
-    found = answer({"kind": "pool", "blocks": kind, "options": {"sizes": [4096], "rounds": 3}})
-    assert found["times"][0]["size"] == 4096
-    assert found["times"][0]["fresh_ns"] > 0
-    assert found["reason"]
+def test_the_worker_measures_pools(kind: BlocksKind) -> None:
+    found = pool(CalibratePool(kind, (4096,), live=4, rounds=3, max_seconds=0.5))
+    assert found.times[0].size == 4096
+    assert found.times[0].fresh_ns > 0
+    assert found.reason
 
 
 def test_the_worker_is_a_process() -> None:
-    worker = WorkerProcess(1, "grandopt.measurement.serving_worker")
+    worker = WorkerProcess(1, "grandopt.measurement.worker.serving_main")
     try:
-        found = worker.ask(
-            {"kind": "pool", "blocks": "buffer", "options": {"sizes": [64], "rounds": 2}}, 60.0
-        )
+        found = worker.ask(CalibratePool("buffer", (64,), live=4, rounds=2, max_seconds=0.5), 60.0)
     finally:
         worker.close()
-    assert [row["size"] for row in found["times"]] == [64]
+    assert [row.size for row in found.times] == [64]

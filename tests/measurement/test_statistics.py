@@ -13,11 +13,13 @@ from grandopt.measurement.statistics import (
     SAMPLES_NEEDED,
     distribution,
     is_stable,
+    median_interval,
     neighbours,
     percentile,
     ratio_interval,
     ratio_of_rounds,
     too_few,
+    width,
 )
 
 TIMES = st.lists(st.floats(1.0, 1e9), min_size=1, max_size=40)
@@ -145,3 +147,31 @@ def test_a_distribution_is_of_samples_and_reaches_as_far_as_they_allow(count: in
     beyond = (1.0 - shares[-1]) * count
     assert shares[-1] == 0.9 or beyond >= SAMPLES_BEYOND - 1e-6
     assert (0.999 in shares) == (count >= 6636)
+
+
+@given(st.floats(1.0, 1e6), st.floats(0.0, 0.2), st.integers(1, 6), st.integers(3, 30), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_the_interval_of_a_median_holds_it_and_lies_among_the_rounds(
+    level: float, noise: float, processes: int, rounds: int, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    times = [level * (1 + noise * draw.uniform(-1, 1, rounds)) for _ in range(processes)]
+    low, high = median_interval(times, seed=0)
+    least, most = min(item.min() for item in times), max(item.max() for item in times)
+    assert least * (1 - 1e-9) <= low <= high <= most * (1 + 1e-9)
+    assert median_interval(times, seed=0) == (low, high)
+    scaled = median_interval([3 * item for item in times], seed=0)
+    assert scaled == pytest.approx((3 * low, 3 * high))
+
+
+def test_processes_that_differ_widen_the_interval_and_more_of_them_narrow_it() -> None:
+    draw = np.random.default_rng(3)
+
+    def found(count: int, spread: float) -> float:
+        levels = 1.0 + spread * np.linspace(-1, 1, count)
+        rounds = [level * (1 + 0.01 * draw.uniform(-1, 1, 45)) for level in levels]
+        return width(*median_interval(rounds, seed=0))
+
+    assert found(3, 0.0) < 0.01
+    assert found(3, 0.2) > 0.1
+    assert found(12, 0.1) < found(3, 0.1)

@@ -6,6 +6,7 @@ A network is a chain of layers drawn by a seeded generator. Each layer takes and
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -86,12 +87,14 @@ class Attention(nn.Module):
         return self.merge(mixed.transpose(1, 2).flatten(2))
 
 
-class Recurrent(nn.Module):
-    """An LSTM or GRU, giving all steps, or the last states side by side."""
+Kind = type[nn.LSTM] | type[nn.GRU] | Callable[..., nn.RNN]
+CELLS: tuple[Kind, ...] = (nn.LSTM, nn.GRU, nn.RNN, functools.partial(nn.RNN, nonlinearity="relu"))
 
-    def __init__(
-        self, kind: type[nn.LSTM] | type[nn.GRU], width: int, hidden: int, layers: int, both: bool, last: bool
-    ):
+
+class Recurrent(nn.Module):
+    """An LSTM, GRU or plain RNN, giving all steps, or the last states side by side."""
+
+    def __init__(self, kind: Kind, width: int, hidden: int, layers: int, both: bool, last: bool):
         super().__init__()
         self.cell = kind(width, hidden, num_layers=layers, bidirectional=both, batch_first=True)
         self.last = last
@@ -159,7 +162,7 @@ def _vector_layer(random: np.random.Generator, size: Size, shape: tuple[int, ...
         lambda: nn.Linear(width, 64 * size(1, 3), bias=False),
         lambda: nn.LayerNorm(width) if width > 1 else nn.Identity(),
         lambda: nn.RMSNorm(width),
-        lambda: _randomised(nn.BatchNorm1d(width)),
+        lambda: randomised(nn.BatchNorm1d(width)),
         lambda: Affine(width),
         lambda: Residual(nn.Sequential(nn.Linear(width, width), nn.ReLU())),
         lambda: nn.Sequential(nn.Dropout(0.2), nn.Softmax(-1)),
@@ -180,7 +183,7 @@ def _sequence_layer(random: np.random.Generator, size: Size, shape: tuple[int, .
     steps, width = shape
     heads = next(h for h in (4, 3, 2, 1) if width % h == 0)
     both, last = bool(random.integers(2)), bool(random.integers(2))
-    kind = nn.LSTM if random.integers(2) else nn.GRU
+    kind = CELLS[int(random.integers(len(CELLS)))]
     choices: list[Callable[[], nn.Module]] = [
         lambda: nn.Linear(width, size(1, 80)),
         lambda: nn.LayerNorm(width) if width > 1 else nn.Identity(),
@@ -211,7 +214,7 @@ def _image_layer(random: np.random.Generator, size: Size, shape: tuple[int, ...]
     choices: list[Callable[[], nn.Module]] = [
         lambda: nn.Conv2d(channels, size(1, 20), kernel, stride=stride, padding=size(0, kernel - 1)),
         lambda: nn.Conv2d(channels, channels * 2, kernel, groups=groups),
-        lambda: nn.Sequential(nn.Conv2d(channels, 8, kernel), _randomised(nn.BatchNorm2d(8)), nn.ReLU()),
+        lambda: nn.Sequential(nn.Conv2d(channels, 8, kernel), randomised(nn.BatchNorm2d(8)), nn.ReLU()),
         lambda: nn.MaxPool2d(kernel),
         lambda: nn.AvgPool2d(kernel, stride=stride),
         lambda: nn.AdaptiveAvgPool2d(1),
@@ -224,7 +227,7 @@ def _image_layer(random: np.random.Generator, size: Size, shape: tuple[int, ...]
     return choices[int(random.integers(len(choices)))]()
 
 
-def _randomised(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+def randomised(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
     """Batch norm as after training: its statistics are not 0 and 1."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

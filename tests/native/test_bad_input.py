@@ -16,7 +16,7 @@ from grandopt.artifacts.artifact import read, write
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.errors import (
     ArtifactError,
     BuildError,
@@ -41,7 +41,7 @@ class TwoTowers(nn.Module):
         return torch.tanh(self.first(a)) + self.second(b)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def towers(native: Make) -> Executor:
     return native(TwoTowers(), torch.zeros(2, 4), torch.zeros(2, 3))
 

@@ -36,7 +36,7 @@ class Scale(nn.Module):
         return x * 2
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def scale(native: Make) -> Executor:
     return native(Scale(), torch.zeros(2, 4))
 

@@ -16,18 +16,18 @@ from torch import nn
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.native.toolchain import find_compiler
 from grandopt.compiler.build import Candidate, build
-from grandopt.config.schema import EagerOptions
+from grandopt.config.engines import EagerOptions
 from grandopt.errors import ArtifactError, OutputError
 from grandopt.runtime.loader import load
 from grandopt.workflows.export import export_c
-from tests.native.conftest import BEST, LEVELS
+from tests.native.conftest import BEST
 from tests.small_agents import Pair, draw, expected, program
 
 EXAMPLES = ("example_c", "example_cpp", "example_c_shared", "example_cpp_shared")
 
 
 def _make(folder: Path, *targets: str) -> None:
-    command = ["make", "-C", folder, f"LEVEL={LEVELS[0]}", *targets]
+    command = ["make", "-C", folder, *targets]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "warning" not in done.stderr
@@ -39,7 +39,7 @@ def test_the_examples_give_the_artifacts_outputs_with_both_libraries(tmp_path: P
     artifact = build(program(Pair), Candidate("float32", BEST), Store(tmp_path / "store"))
     folder = tmp_path / "c"
     names = export_c(artifact.path, folder)
-    libraries = {f"libpair.{LEVELS[0]}.a", f"libpair.{LEVELS[0]}.so"}
+    libraries = {"libpair.a", "libpair.so"}
     assert {"pair.h", "Makefile", "example.c", "example.cpp", "weights.bin"} | libraries <= set(names)
     inputs = draw(program(Pair), 1)
     text = " ".join(f"{number:.9g}" for array in inputs for number in array.reshape(-1))
@@ -85,7 +85,7 @@ def test_arguments_that_the_c_function_refuses(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     export_c(artifact.path, folder)
     (folder / "refused.c").write_text(REFUSED)
-    files = ["refused.c", f"libpair.{LEVELS[0]}.a", "-o", "refused", "-lm"]
+    files = ["refused.c", "libpair.a", "-o", "refused", "-lm"]
     find_compiler().run(["-std=c11", *files], folder)
     done = subprocess.run([folder / "refused"], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout.split() == [*"011111", *"2222", "2", "4"]
@@ -97,9 +97,9 @@ def test_the_static_libraries_cost_little(tmp_path: Path) -> None:
     artifact = build(wide, Candidate("float32", BEST), Store(tmp_path / "store"))
     export_c(artifact.path, tmp_path / "c")
     weights = (tmp_path / "c" / "weights.bin").read_bytes()
-    assert weights in (tmp_path / "c" / f"libwide.{LEVELS[0]}.a").read_bytes()
+    assert weights in (tmp_path / "c" / "libwide.a").read_bytes()
     with zipfile.ZipFile(io.BytesIO(artifact.payload("source.zip"))) as archive:
-        assert weights not in archive.read(f"libwide.{LEVELS[0]}.a")
+        assert weights not in archive.read("libwide.a")
 
 
 def test_what_cannot_be_exported_is_said(tmp_path: Path) -> None:

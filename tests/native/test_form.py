@@ -37,10 +37,9 @@ def test_scales_norms_and_chained_products_become_one_product() -> None:
     nn.init.uniform_(norm.running_var, 0.5, 2)  # type: ignore[arg-type]
     module = nn.Sequential(nn.Linear(6, 8), norm, nn.Dropout(), nn.Identity(), nn.Linear(8, 5))
     graph = simplify(_graph(module, torch.zeros(2, 6)))
-    assert _kinds(graph) == ["Linear"]
-    weight, bias = graph.ops[0].inputs[1].data, graph.ops[0].inputs[2].data
-    assert weight is not None
-    assert bias is not None
+    (linear,) = graph.ops
+    assert isinstance(linear, Linear)
+    weight, bias = linear.weight.constant, linear.bias.constant
     x = np.random.default_rng(0).standard_normal((4, 6))
     exact = module.double()(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(x @ weight.T + bias, exact, atol=1e-6)
@@ -65,9 +64,7 @@ def test_products_ahead_of_a_concatenation_fold_into_the_product_behind_it() -> 
     graph = simplify(_graph(module, torch.zeros(2, 9)))
     assert sorted(_kinds(graph)) == ["Concat", "Linear", "Map", "Slice", "Slice", "Slice"]
     linear = next(op for op in graph.ops if isinstance(op, Linear))
-    weight, bias = linear.inputs[1].data, linear.inputs[2].data
-    assert weight is not None
-    assert bias is not None
+    weight, bias = linear.weight.constant, linear.bias.constant
     x = np.random.default_rng(0).standard_normal((4, 9))
     exact = module.double()(torch.from_numpy(x)).detach().numpy()
     joined = np.concatenate([x[:, :6], x[:, 3:7], np.tanh(x[:, 6:])], axis=1)
@@ -165,6 +162,21 @@ def test_the_check_names_what_is_wrong() -> None:
         check(Graph("g", (x,), (y,), (*build.ops, *build.ops)), "copying")
     with pytest.raises(PassError, match="output w is never computed"):
         check(Graph("g", (x,), (wrong.output,), tuple(build.ops)), "forgetting")
+
+
+def test_the_check_names_an_operand_that_is_missing_or_no_constant() -> None:
+    x, y, moving = (Value(name, (1, 4), "float32") for name in ("x", "y", "moving"))
+    weight, bias = (Value(n, s, "float32", np.ones(s, np.float32)) for n, s in (("w", (4, 4)), ("b", (4,))))
+    assert check(Graph("g", (x,), (y,), (Linear((x, weight, bias), (y,)),)), "nothing")
+    lacking = Linear((x, weight), (y,))
+    with pytest.raises(PassError, match=r"after losing, op 0 \(Linear y\): it lacks its bias"):
+        check(Graph("g", (x,), (y,), (lacking,)), "losing")
+    with pytest.raises(PassError, match="Linear y lacks its operand 'bias'"):
+        lacking.bias  # noqa: B018
+    with pytest.raises(PassError, match="its weight moving is computed"):
+        check(Graph("g", (x, moving), (y,), (Linear((x, moving, bias), (y,)),)), "moving")
+    with pytest.raises(PassError, match="moving is computed where only a constant can be"):
+        Linear((x, moving, bias), (y,)).weight.constant  # noqa: B018
 
 
 def test_strides_follow_numpy() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -10,13 +12,56 @@ from torch import nn
 
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.artifacts.store import Store
-from grandopt.compiler.backends.native.levels import levels_for
+from grandopt.compiler.backends.native.build import render
+from grandopt.compiler.backends.native.levels import LEVELS, IsaLevel, StoredWeights, levels_for
+from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.passes.quantize import quantize
+from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
-from grandopt.config.schema import NativeOptions
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.config.engines import NativeOptions
 from grandopt.errors import UnsupportedError
 from grandopt.runtime.loader import load
+
+
+def names(architecture: str, weights: StoredWeights, present: Collection[str] = ()) -> list[str]:
+    return [level.name for level in levels_for(architecture, weights=weights, present=present)]
+
+
+def test_an_artifact_holds_the_levels_whose_code_is_another_for_its_weights() -> None:
+    assert names("x86_64", "float32") == ["x86-64-v4", "x86-64-v3"]
+    assert names("x86_64", "bfloat16") == ["x86-64-v4-amx", "x86-64-v4-bf16", "x86-64-v4", "x86-64-v3"]
+    int8 = ["x86-64-v4-amx", "x86-64-v4-vnni", "x86-64-v3-avxvnni", "x86-64-v3"]
+    assert names("x86_64", "int8") == int8
+    assert names("arm64", "float32") == ["armv8-a"]
+    assert names("aarch64", "bfloat16") == ["armv8.2-a-bf16", "armv8-a"]
+    assert names("aarch64", "int8") == ["armv8.2-a-dotprod", "armv8-a"]
+
+
+@pytest.mark.parametrize("weights", get_args(StoredWeights))
+@pytest.mark.parametrize("own", LEVELS, ids=lambda level: level.name)
+def test_a_cpu_gets_the_best_code_that_it_can_run(own: IsaLevel, weights: StoredWeights) -> None:
+    """Also one whose best level is seldom and left out elsewhere."""
+    gaining = [
+        level
+        for level in LEVELS
+        if level.architecture == own.architecture
+        and set(level.features) <= set(own.features)
+        and weights in level.gains
+    ]
+    kept = levels_for(own.architecture, weights=weights, present=own.features)
+    assert next(level for level in kept if set(level.features) <= set(own.features)) == gaining[0]
+
+
+def test_levels_stand_from_the_most_to_the_least_demanding() -> None:
+    """A loader takes the first that fits: none before it may ask for less, and each has code of its own."""
+    assert len({level.name for level in LEVELS}) == len(LEVELS)
+    for position, level in enumerate(LEVELS):
+        assert level.gains
+        assert set(level.seldom) <= set(level.gains)
+        for lower in LEVELS[position + 1 :]:
+            assert not set(level.features) <= set(lower.features)
 
 
 def test_shorter_vectors_leave_out_the_levels_with_longer_ones() -> None:
@@ -45,3 +90,29 @@ def test_an_artifact_of_shorter_vectors_gives_the_same_results(tmp_path: Path) -
     assert list(artifact.manifest.options["levels"]) == ["x86-64-v3"]
     (result,) = load(artifact.path).run((example.numpy(),))
     torch.testing.assert_close(torch.from_numpy(result), module(example), atol=1e-6, rtol=1e-5)
+
+
+def test_the_readme_lists_every_level_in_their_order() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    rows = [line.split("`")[1] for line in readme.splitlines() if line.startswith(("| `x86-64-", "| `armv8"))]
+    assert rows == [level.name for level in LEVELS]
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_a_level_whose_tiles_multiply_nothing_is_left_out(weights: StoredWeights) -> None:
+    graphs = {}
+    for rows in (1, 20):
+        network = nn.Sequential(nn.Linear(64, 65), nn.ReLU(), nn.Linear(65, 64)).eval()
+        exported = capture(from_module("tiled", network, (torch.zeros(2, rows, 64),)), 0).exported
+        assert exported is not None
+        graph = simplify(translate("tiled", exported))
+        graphs[rows] = quantize(graph) if weights == "int8" else graph
+    levels = levels_for("x86_64", weights=weights)
+    assert levels[0].tiles
+    for rows, graph in graphs.items():
+        source = render(graph, levels, 1, "bfloat16" if weights == "bfloat16" else "float32")
+        kept = source.without_idle_tiles()
+        assert list(kept.texts) == list(kept.invokes) == list(levels[rows == 1 :])
+        assert (source.invokes[levels[0]] in kept.entry) == (rows > 1)
+        alone = render(graph, levels[:1], 1)
+        assert alone.without_idle_tiles().texts == alone.texts

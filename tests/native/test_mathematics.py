@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from grandopt.artifacts.machine import architecture, cpu_features
-from grandopt.compiler.backends.native.levels import Level, levels_for
+from grandopt.compiler.backends.native.levels import IsaLevel, levels_for
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.signature import Array
 
 FUSED = ("-mfma",) if architecture() == "x86_64" else ()  # NEON has fused multiply-adds, plain SSE has not
 LEVELS = [level for level in levels_for(architecture()) if cpu_features().issuperset(level.features)]
-LEVELS.append(Level("generic", architecture(), 4, 32, (), FUSED))  # what other architectures are given
+LEVELS.append(IsaLevel("generic", architecture(), 4, 32, (), FUSED))  # what other architectures are given
 SMALLEST = np.float64(np.finfo(np.float32).tiny)
 
 Exact = Callable[[torch.Tensor], torch.Tensor]
@@ -49,7 +49,7 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return compile_functions(request.param, tmp_path_factory.mktemp("mathematics"))
 
 
-def compile_functions(level: Level, folder: Path) -> ctypes.CDLL:
+def compile_functions(level: IsaLevel, folder: Path) -> ctypes.CDLL:
     headers = resources.files("grandopt.compiler.backends.native.render")
     text = f"#define VL {level.lanes}\n"
     text += "".join(headers.joinpath(name).read_text() for name in ("simd.h", "mathematics.h"))

@@ -23,8 +23,9 @@ from grandopt.compiler.backends.native.toolchain import find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.compiler.program import Program
+from grandopt.errors import ArtifactError
 from grandopt.runtime.loader import load
 from grandopt.workflows.export import export_c
 from tests.native.conftest import BEST, LEVELS
@@ -90,13 +91,13 @@ def test_two_agents_in_one_host(
     for artifact in (left, right):
         export_c(artifact.path, tmp_path / str(artifact.manifest.options["symbol"]))
     (tmp_path / "host.c").write_text(HOST, encoding="utf-8")
-    archives = [f"{name}/lib{name}.{LEVELS[0]}.a" for name in ("left", "right")]
+    archives = [f"{name}/lib{name}.a" for name in ("left", "right")]
     if whole:
         archives = ["-Wl,--whole-archive", *archives, "-Wl,--no-whole-archive"]
     compiler = find_compiler()
     compiler.run(["-Ileft", "-Iright", "host.c", *archives, "-o", "static", "-lm"], tmp_path)
     shared = [argument for name in ("left", "right") for argument in (f"-L{name}", f"-Wl,-rpath,{name}")]
-    shared += [f"-l:lib{name}.{LEVELS[0]}.so" for name in ("left", "right")]
+    shared += [f"-l:lib{name}.so" for name in ("left", "right")]
     compiler.run(["-Ileft", "-Iright", "host.c", *shared, "-o", "shared"], tmp_path)
     observation = np.arange(8, dtype=np.float32)[None] / 4
     wanted = np.stack([load(artifact.path).run([observation])[0][0] for artifact in (left, right)], axis=1)
@@ -144,27 +145,44 @@ def test_an_artifact_of_an_earlier_release_loads_and_exports(
     earlier = replace(
         source,
         texts={level: source.texts[level].replace(invoke, "left_invoke")},
-        entries={
-            level: source.entries[level].replace(invoke, "left_invoke").replace('"hidden"', '"default"')
-        },
+        entry=source.entry.replace(invoke, "left_invoke").replace('"hidden"', '"default"'),
     )
     libraries = compile_libraries(earlier, find_compiler())
-    files = artifact.payloads() | {LIBRARY: libraries.shared[level.name]}
+    files = artifact.payloads() | {LIBRARY: libraries.shared}
     options = dict(artifact.manifest.options)
     del options["invokes"], options["hollow_offsets"]
     options["weights_offset"] = files[LIBRARY].find(source.weights)
-    options["static_weights_offsets"] = {level.name: libraries.static[level.name].find(source.weights)}
-    files["source.zip"] = _earlier_archive(libraries.static[level.name], source.weights, level.name)
-    old = write(tmp_path / "old", replace(artifact.manifest, options=options), files)
+    options["static_weights_offsets"] = {level.name: libraries.static.find(source.weights)}
+    files["source.zip"] = _earlier_archive(libraries.static, source.weights, level.name, _header(artifact))
+    manifest = replace(artifact.manifest, options=options, format_version=1)
+    old = write(tmp_path / "old", manifest, files)
+    assert b'"digest"' not in (old.path / "manifest.json").read_bytes()
     row = np.ones((1, 8), np.float32)
     assert load(old.path).run([row])[0].tobytes() == load(artifact.path).run([row])[0].tobytes()
     assert f"libleft.{level.name}.so" in export_c(old.path, tmp_path / "c")
     assert (tmp_path / "c" / f"libleft.{level.name}.so").read_bytes() == files[LIBRARY]
-    assert (tmp_path / "c" / f"libleft.{level.name}.a").read_bytes() == libraries.static[level.name]
+    assert (tmp_path / "c" / f"libleft.{level.name}.a").read_bytes() == libraries.static
+    # Its library states no sizes; the header for C hosts does.
+    for edited in ({"scratch_bytes": 0}, {"scratch_bytes": options["scratch_bytes"] + 64}):
+        write(old.path, replace(manifest, options=options | edited), files)
+        with pytest.raises(ArtifactError, match="the manifest says 'scratch"):
+            load(old.path)
+    write(old.path, manifest, {name: files[name] for name in files if name != "source.zip"})
+    with pytest.raises(ArtifactError, match="no C header either; build the artifact again"):
+        load(old.path)
+    write(old.path, replace(manifest, format_version=2), files)
+    with pytest.raises(ArtifactError, match="does not state what it reads and writes"):
+        load(old.path)
 
 
-def _earlier_archive(static: bytes, weights: bytes, level: str) -> bytes:
+def _header(artifact: Artifact) -> str:
+    with zipfile.ZipFile(io.BytesIO(artifact.payload("source.zip"))) as archive:
+        return archive.read("left.h").decode()
+
+
+def _earlier_archive(static: bytes, weights: bytes, level: str, header: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("left.h", header)
         archive.writestr(f"libleft.{level}.a", static.replace(weights, bytes(len(weights)), 1))
     return buffer.getvalue()

@@ -14,8 +14,8 @@ from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.native.render.weights import paired
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
-from grandopt.config.schema import NativeOptions
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.config.engines import NativeOptions
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
 from tests.native.conftest import REDUCED
@@ -50,6 +50,7 @@ def test_rounding_is_that_of_torch() -> None:
     np.testing.assert_array_equal((words & 0xFFFF0000).view(np.float32)[:, :2], rounded[:, 1::2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", REDUCED)
 def test_weights_that_are_bfloat16_already_lose_nothing(tmp_path: Path, level: str) -> None:
     torch.manual_seed(1)

@@ -13,11 +13,12 @@ from grandopt.artifacts.machine import architecture
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.native import levels
 from grandopt.compiler.backends.native.form import Graph, Linear, QuantizedLinear, Value
-from grandopt.compiler.backends.native.passes.quantize import channel_scales, codes_of, quantize
+from grandopt.compiler.backends.native.passes.codes import channel_scales, codes_of
+from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
-from grandopt.config.schema import NativeOptions
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.config.engines import NativeOptions
 from grandopt.errors import UnsupportedError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load

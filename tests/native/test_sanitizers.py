@@ -7,6 +7,7 @@ or write beyond them ends it.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,23 +15,27 @@ import pytest
 import torch
 from torch import nn
 
-from grandopt.compiler.backends.native.build import WEIGHTS_C, Source, render
+from grandopt.artifacts.machine import architecture
+from grandopt.compiler.backends.native.build import WEIGHTS_C, NativeSource, render
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.levels import LEVELS as ALL_LEVELS
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.render.weights import Precision
-from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
+from grandopt.compiler.backends.native.toolchain import FLAGS, Compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.compiler.networks.reference import REFERENCE
 from grandopt.compiler.networks.reference import build as reference
 from tests.native.conftest import LEVELS, REDUCED
+from tests.native.convolutions import draw_chains
 from tests.native.networks import Recurrent, draw
 
-SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
+STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror")
+COMPILERS = ("gcc", "clang")
 
 MAIN = """
 #include <stdint.h>
@@ -56,11 +61,19 @@ int main(void) {{
 """
 
 
+def compiler_named(name: str) -> Compiler:
+    """That compiler, or a skipped test where it is not installed."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return Compiler((path,), name)
+
+
 def _size(value: Value) -> str:
     return f"batch * {value.elements} * sizeof({C_TYPES[value.dtype]})"
 
 
-def _program(source: Source) -> str:
+def _program(source: NativeSource) -> str:
     fill = [
         f"for (int64_t i = 0; i < batch * {value.elements}; ++i) "
         f"(({C_TYPES[value.dtype]} *)in[{number}])[i] = i % 13 - 6;"
@@ -83,6 +96,7 @@ def _check(
     precision: Precision = "float32",
     *,
     int8: bool = False,
+    name: str = "gcc",
 ) -> None:
     exported = capture(from_module("checked", module, examples), 0).exported
     assert exported is not None
@@ -94,9 +108,11 @@ def _check(
     (folder / "weights.bin").write_bytes(source.weights)
     (folder / "weights.c").write_text(WEIGHTS_C.format(name=source.weights_name))
     (folder / "main.c").write_text(_program(source))
-    plain = [flag for flag in FLAGS if flag not in ("-O2", "-fwrapv")]
+    plain = [flag for flag in FLAGS if flag not in ("-O2", "-fwrapv", "-std=gnu11")]
+    compiler = compiler_named(name)
+    compiler.run([*plain, *STRICT, *levels[0].flags, "-c", "agent.c", "-o", "agent.o"], folder)
     files = ["agent.c", "weights.c", "main.c", "-o", "checked", "-lm"]
-    find_compiler().run([*plain, *SANITIZE, *levels[0].flags, *files], folder)
+    compiler.run(["-std=gnu11", *plain, *SANITIZE, *levels[0].flags, *files], folder)
     # Leaks are looked for through ptrace, which containers forbid; the program frees what it allocates.
     environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0"}
     done = subprocess.run(
@@ -111,6 +127,19 @@ def _check(
 )
 def test_random_networks_stay_within_their_memory(tmp_path: Path, seed: int, level: str) -> None:
     network, shape = draw(seed)
+    _check(network, (torch.zeros(2, *shape),), level, tmp_path)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    "seed",
+    [
+        *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2)),
+        *(pytest.param(seed, marks=pytest.mark.stress) for seed in range(2, 40)),
+    ],
+)
+def test_chains_of_convolutions_stay_within_their_memory(tmp_path: Path, seed: int, level: str) -> None:
+    network, shape = draw_chains(seed)
     _check(network, (torch.zeros(2, *shape),), level, tmp_path)
 
 
@@ -138,7 +167,7 @@ def test_indices_and_whole_numbers_stay_within_their_memory(tmp_path: Path, leve
     _check(Picker().eval(), (torch.zeros(2, 7),), level, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("level", REDUCED)
 def test_products_in_bfloat16_stay_within_their_memory(tmp_path: Path, level: str) -> None:
     torch.manual_seed(0)
@@ -149,6 +178,53 @@ def test_products_in_bfloat16_stay_within_their_memory(tmp_path: Path, level: st
         nn.Linear(150, 35),
     )
     _check(nn.Sequential(*layers).eval(), (torch.zeros(2, 19, 71),), level, tmp_path, "bfloat16")
+
+
+class Kinds(nn.Module):
+    """Outputs of every width: masks of floats, whole numbers, and float64."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (
+            x > 0, torch.isnan(x), (x.sigmoid() > 0.5) & (x < 2), (x // 2).to(torch.uint8), x.long() % 3,
+            (x * 1e30).to(torch.int8), (x / 0).to(torch.int32), x.double().softmax(-1), x.log_softmax(-1),
+            torch.var_mean(x, -1)[1], x.argmax(-1), x % 0.3, x.amax(-1) == x[:, 0],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("width", [13, pytest.param(33, marks=pytest.mark.slow)])
+def test_outputs_of_every_width_stay_within_their_memory(
+    tmp_path: Path, width: int, level: str, compiler: str
+) -> None:
+    _check(Kinds().eval(), (torch.zeros(2, width),), level, tmp_path, name=compiler)
+
+
+def _ten() -> list[object]:
+    slow, stress = pytest.mark.slow, pytest.mark.stress
+    return [pytest.param(seed, marks=slow if seed < 204 else stress) for seed in range(200, 210)]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("seed", _ten())
+def test_clang_finds_nothing_either(tmp_path: Path, seed: int, level: str) -> None:
+    network, shape = draw(seed)
+    _check(network, (torch.zeros(2, *shape),), level, tmp_path, name="clang")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_every_level_compiles_without_a_warning(tmp_path: Path, compiler: str) -> None:
+    """Those, too, that this machine cannot run."""
+    exported = capture(from_module("strict", Kinds().eval(), (torch.zeros(2, 13),)), 0).exported
+    assert exported is not None
+    here = [level for level in ALL_LEVELS if level.architecture == architecture()]
+    source = render(simplify(translate("strict", exported)), here, 4)
+    files = [(text, level.flags) for level, text in source.texts.items()]
+    for text, features in (*files, (source.entry, ())):
+        (tmp_path / "one.c").write_text(text)
+        flags = [*STRICT, "-O2", "-Wno-psabi", *features]
+        compiler_named(compiler).run([*flags, "-c", "one.c", "-o", "one.o"], tmp_path)
 
 
 class Quantized(nn.Module):
@@ -163,6 +239,7 @@ class Quantized(nn.Module):
         return torch.relu(self.one(self.gru(self.many(x))[0][:, -1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "level",
     [level if level == REDUCED[0] else pytest.param(level, marks=pytest.mark.stress) for level in REDUCED],

@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from grandopt.artifacts.machine import cpu_features
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.native.render.tile_recurrent import gate_columns
 from grandopt.compiler.backends.native.render.weights import tile_columns
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
-from grandopt.config.schema import NativeOptions
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.config.engines import NativeOptions
 from grandopt.errors import ArtifactError
 from grandopt.runtime.executors import native as engine
 from grandopt.runtime.loader import load
@@ -206,7 +207,7 @@ def test_without_permission_a_lower_level_is_taken(tmp_path: Path) -> None:
 @needs_tiles
 def test_permission_is_named_where_no_level_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _built(nn.Linear(64, 96), (20, 64), tmp_path)
-    features = engine.cpu_features()
+    features = cpu_features()
     monkeypatch.setattr(engine, "cpu_features", lambda: features - {"amx_bf16"})
     with pytest.raises(ArtifactError, match=f"{AMX} needs amx_bf16"):
         load(path)

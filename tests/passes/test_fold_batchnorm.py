@@ -151,4 +151,4 @@ def test_a_network_that_cannot_be_followed_is_left_with_the_reason() -> None:
     assert after.passes == ()
     (refusal,) = after.refusals
     assert refusal.stage == "fold_batchnorm"
-    assert refusal.reason.startswith("torch.fx cannot follow the network: symbolically traced variables")
+    assert refusal.reason.text.startswith("torch.fx cannot follow the network: symbolically traced variables")

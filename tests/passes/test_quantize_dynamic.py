@@ -95,7 +95,7 @@ def test_a_harmless_check_is_still_traced_once_the_layers_are_int8() -> None:
 def test_a_branch_is_not_traced_once_the_layers_are_int8() -> None:
     after = trace(quantize_dynamic.apply(capture(checkpoint(agents.RareBranch(), (8,)))))
     assert after.traced is None
-    assert "may depend on data that no draw had" in after.refusals[-1].reason
+    assert "may depend on data that no draw had" in after.refusals[-1].reason.text
 
 
 class ReadsWeight(agents.Policy):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.compiler.program import Program
 from grandopt.signature import Array
 

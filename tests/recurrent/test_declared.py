@@ -13,7 +13,7 @@ from torch import nn
 
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints import detect
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.config.load import load_file
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import ConfigError, InputError, SignatureError

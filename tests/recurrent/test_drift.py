@@ -16,6 +16,8 @@ from grandopt.verification.drift import with_episodes
 from grandopt.verification.episodes import Episode, episodes, walked, with_states
 from grandopt.verification.inputs import cases
 from grandopt.verification.oracle import Oracle
+from grandopt.verification.populated import with_populations
+from grandopt.verification.populations import as_episodes, populations
 from grandopt.verification.result import Verification
 from grandopt.verification.verify import verify
 
@@ -62,6 +64,7 @@ class Exact:
     """The same cell in float64, as a Reference."""
 
     precision, reason = "float64", None
+    resolution = float(np.finfo(np.float32).eps)
 
     def __init__(self, cell: Cell) -> None:
         self.cell = Cell(cell.gain, cell.leak, dtype="float64", argmax=cell.argmax)
@@ -152,7 +155,7 @@ def test_an_engine_that_fails_in_an_episode_is_refused() -> None:
 
     verdict = verified(Breaks(), oracle(Cell()))
     assert not verdict.passed
-    assert verdict.reason == "step 1 of 256 drawn steps (batch 8): RuntimeError: no such batch"
+    assert str(verdict.reason) == "step 1 of 256 drawn steps (batch 8): RuntimeError: no such batch"
 
 
 def test_chaos_is_compared_as_far_as_it_can_be_and_says_so() -> None:
@@ -224,3 +227,36 @@ def test_samples_get_the_states_that_the_agent_has_there(count: int) -> None:
         steps = walked(cell, Episode("", (rows[:, np.newaxis],)))
         wanted = [np.full(8, 0.25, np.float32), *(outputs[1][0] for outputs in steps)]
         np.testing.assert_allclose(states[begin : begin + length], wanted[: len(rows)], atol=1e-6)
+
+
+def test_at_reduced_precision_every_kind_of_draws_is_stepped_through_by_itself() -> None:
+    cell = Cell()
+    known = oracle(cell)
+    kinds = populations(cell.signature, known.evidence, states=("h",), rows=256)
+    known = with_populations(known, Exact(cell), cell, kinds)
+    assert known.wide is not None
+    steps = as_episodes(kinds, cell.signature, cell.contract)
+    known = replace(known, wide=with_episodes(known.wide, Exact(cell), cell, steps, apart=True))
+    assert known.wide is not None
+    assert known.wide.steps is not None
+    assert [episode.name for episode in steps[:2]] == [
+        "16 steps of ordinary",
+        "16 steps of scales from 1e-3 to 1e4",
+    ]
+    assert len(known.wide.steps.groups) == len(known.wide.episodes)
+    assert verified(Cell(), known, "bfloat16").passed
+    assert verified(Cell(), known).passed
+
+    class Short(Cell):
+        """Takes every observation beyond 20 for 20, as a scale that was found on small ones does."""
+
+        def parts(self, inputs: Sequence[Array]) -> tuple[Array, Array]:
+            places = [spec.name for spec in self.signature.inputs]
+            clipped = [
+                np.clip(array, -20, 20) if name != "h" else array
+                for name, array in zip(places, inputs, strict=True)
+            ]
+            return super().parts(clipped)
+
+    short = verified(Short(), known, "bfloat16")
+    assert not short.passed

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from torch import nn
 
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
-from grandopt.config.schema import (
+from grandopt.config.engines import (
     EagerOptions,
     EngineOptions,
     InductorOptions,
@@ -32,12 +34,21 @@ ENGINES: tuple[EngineOptions, ...] = (
     InductorOptions(),
 )
 QUICK = (LstmPolicy, GruCellPolicy)
+
+
+def _mark(kind: type[nn.Module], options: EngineOptions) -> Any:
+    """Of inductor, which compiles for half a minute, the slow tests see one layer and one cell."""
+    if options.engine == "inductor" and kind not in QUICK:
+        return pytest.mark.stress
+    return () if kind in QUICK and options.engine != "inductor" else pytest.mark.slow
+
+
 CASES = [
     pytest.param(
         kind,
         options,
         id=f"{kind.__name__}-{options.engine}",
-        marks=() if kind in QUICK and options.engine != "inductor" else pytest.mark.slow,
+        marks=_mark(kind, options),
     )
     for kind in KINDS
     for options in ENGINES

@@ -12,14 +12,14 @@ from grandopt.errors import EngineError, MeasurementError
 from grandopt.measurement.cold import cold_start
 from grandopt.measurement.curve import curves
 from grandopt.measurement.measure import measure
-from grandopt.measurement.pool import WorkerPool
-from grandopt.measurement.settings import Settings
+from grandopt.measurement.process.pool import WorkerPool
+from grandopt.measurement.settings import MeasurementSettings
 from grandopt.measurement.subject import Subject
 from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Array, Contract, Signature, StateTensor, TensorSpec
 
 LOADER = "tests.recurrent.test_measured:load"
-SHORT = Settings(window_ms=1.0, rounds=3, max_seconds=0.3, processes=1)
+SHORT = MeasurementSettings(window_ms=1.0, rounds=3, max_seconds=0.3, processes=1)
 
 
 class Chained(Executor):
@@ -62,7 +62,7 @@ def ring(rows: int) -> tuple[Array, ...]:
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_state_rotates_through_the_measured_calls(tmp_path: Path, batch: int) -> None:
-    settings = Settings(window_ms=1.0, rounds=3, max_seconds=0.3, processes=1, batch=batch)
+    settings = MeasurementSettings(window_ms=1.0, rounds=3, max_seconds=0.3, processes=1, batch=batch)
     with WorkerPool(1, loader=LOADER) as pool:
         found = measure([subject(tmp_path, "strict")], ring(256 * batch), settings, pool)
     assert found.samples("strict").call_ns.size > 0

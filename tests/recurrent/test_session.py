@@ -11,7 +11,7 @@ import torch
 
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
-from grandopt.config.schema import EagerOptions
+from grandopt.config.engines import EagerOptions
 from grandopt.errors import SignatureError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load

@@ -13,7 +13,7 @@ from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints import detect
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import SignatureError
 from grandopt.runtime.loader import load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from grandopt.reason import ReasonCode
 from grandopt.reporting.report import (
     AgentReport,
     CandidateReport,
@@ -14,6 +15,10 @@ from grandopt.reporting.report import (
     Shipped,
     SourceReport,
     TargetsReport,
+)
+
+BRANCHING = RefusalReport(
+    stage="export", reason="a branch depends on the data", reason_code=ReasonCode.DATA_DEPENDENT
 )
 
 
@@ -58,6 +63,8 @@ def verification(error: float | None, limit: float = 0.02) -> dict[str, Any]:
     return {
         "passed": error is not None and error <= limit,
         "reason": None,
+        "reason_code": None,
+        "remedy": None,
         "precision": "int8_dynamic",
         "outputs": [output | {"case": "draw 0"}],
         "agreement": 0.9975,
@@ -88,6 +95,8 @@ def tuning(*, importance: dict[str, float] | None = None, score: float = 25.0) -
                 "score": score,
                 "figures": None,
                 "reason": reason,
+                "reason_code": None if reason is None else "error_too_large",
+                "remedy": None,
                 "seconds": 0.5,
             }
             for number, (state, score, reason) in enumerate(states)
@@ -109,6 +118,7 @@ def candidates() -> tuple[CandidateReport, ...]:
         CandidateReport(
             label="torchscript/float32",
             status="slower",
+            reason_code=ReasonCode.SLOWER,
             figures=figures(60.0),
             speedup=speedup(0.83),
             **common,
@@ -117,6 +127,7 @@ def candidates() -> tuple[CandidateReport, ...]:
             label="torchscript/bfloat16",
             status="refused",
             reason="relative L2 error 0.031 exceeds 0.02",
+            reason_code=ReasonCode.ERROR_TOO_LARGE,
             verification=verification(0.031),
             **(common | {"precision": "bfloat16"}),
         ),
@@ -138,7 +149,7 @@ def optimized(name: str = "decision_gate", **changes: Any) -> AgentReport:
         "shipped": shipped(),
         "speedup": speedup(),
         "candidates": candidates(),
-        "refusals": (RefusalReport(stage="export", reason="a branch depends on the data"),),
+        "refusals": (BRANCHING,),
         "verification_reference": "float64",
         "tuning": tuning(),
         "stages": {"capture": 0.4, "measure": 3.2},
@@ -151,6 +162,7 @@ def kept(name: str = "lvn_embedder", **changes: Any) -> AgentReport:
         "name": name,
         "status": "original kept",
         "reason": "nothing was faster",
+        "reason_code": ReasonCode.NOTHING_FASTER,
         "original": figures(12.5),
         "shipped": shipped(12.5, engine="eager", precision="float32", label="original"),
     }
@@ -162,6 +174,7 @@ def failed(name: str = "fvg", **changes: Any) -> AgentReport:
         "name": name,
         "status": "failed",
         "reason": "models/fvg.pth: no such file",
+        "reason_code": ReasonCode.BAD_INPUT,
         "error_kind": "input",
     }
     return AgentReport(**(values | changes))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from grandopt.errors import OutputError, ReportError
-from grandopt.reporting.advice import GainReport, Recommendation
 from grandopt.reporting.history.store import read
 from grandopt.reporting.html.page import render, write_page
+from grandopt.reporting.recommendations.advice import GainReport, Recommendation
 from grandopt.reporting.report import (
     AgentReport,
     BatchPoint,

@@ -77,8 +77,8 @@ def test_a_report_without_its_evidence_cannot_be_made(make: Callable[[], object]
         (lambda data: data.update(seed="0"), "field 'seed': input should be a valid integer"),
         (lambda data: data["agents"][2].update(reason=None), "field 'agents.2': agent 'fvg' is 'failed'"),
         (
-            lambda data: data.update(schema_version=4),
-            "schema_version is 4, this grandopt reads versions 1 to 3",
+            lambda data: data.update(schema_version=5),
+            "schema_version is 5, this grandopt reads versions 1 to 4",
         ),
         (lambda data: data.update(schema_version=0), "schema_version is 0"),
         (lambda data: data.update(schema_version=True), "schema_version is True"),

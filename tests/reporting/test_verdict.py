@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from grandopt.reporting.report import RatioReport, TargetsReport
-from grandopt.reporting.verdict import counts, duration, rate, ratio, size, target_misses, verdict
+from grandopt.reporting.units import duration, rate, ratio, size
+from grandopt.reporting.verdict import counts, target_misses, verdict
 from tests.reporting.samples import failed, figures, kept, optimized, shipped, speedup
 
 
@@ -64,6 +65,13 @@ def test_verdict_names_missed_targets_and_instability() -> None:
         shipped=shipped(figures=figures(25.0, stable=False)),
     )
     assert verdict(agent).endswith("; target missed: p50 25.0 µs, wanted 20.0 µs; measurement unstable")
+
+
+def test_a_verdict_names_what_the_run_before_had_no_time_for() -> None:
+    ends = {1: "went on with 1 candidate that the run before had no time for", 5: "with 5 candidates that"}
+    for count, words in ends.items():
+        assert words in verdict(optimized(continued=count))
+    assert "went on" not in verdict(optimized(continued=0))
 
 
 def test_verdict_of_the_others_is_their_reason() -> None:

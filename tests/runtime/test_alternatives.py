@@ -15,9 +15,9 @@ from grandopt.artifacts.store import Store
 from grandopt.compiler import build
 from grandopt.compiler.build import Candidate
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.compiler.program import Program
-from grandopt.config.schema import OnnxRuntimeOptions, TorchScriptOptions
+from grandopt.config.engines import OnnxRuntimeOptions, TorchScriptOptions
 from grandopt.errors import ArtifactError
 from grandopt.runtime import alternatives
 from grandopt.runtime.executors.base import Executor

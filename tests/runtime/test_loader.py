@@ -20,7 +20,8 @@ import torch
 from grandopt.artifacts.artifact import Artifact, read, write
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build, original
-from grandopt.config.schema import EagerOptions, Precision, TorchScriptOptions
+from grandopt.config.engine import Precision
+from grandopt.config.engines import EagerOptions, TorchScriptOptions
 from grandopt.errors import ArtifactError, ConfigError, EngineError
 from grandopt.runtime.loader import load
 from tests.small_agents import Policy, Recurrent, draw, expected, program
@@ -66,6 +67,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_a_saved_artifact_runs_in_a_fresh_process(tmp_path: Path, store: Store) -> None:
     torchscript = TorchScriptOptions(), TorchScriptOptions(optimize_for_inference=False)
     precisions: list[tuple[Precision, float]] = [("float32", 1e-6), ("int8_dynamic", 0.05)]

@@ -12,20 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grandopt.errors import TuningError
-from grandopt.tuning.claims import UNNAMED_S, UNSEEN_S, Entry, claim, free
-from grandopt.tuning.objective import Figures, score
+from grandopt.tuning.claims import UNNAMED_S, UNSEEN_S, StoredTrial, claim, free
+from grandopt.tuning.objective import TrialFigures, score
 from grandopt.tuning.owner import alive, this_process
-from grandopt.tuning.space import Choice, Space
+from grandopt.tuning.space import Choice, ChoiceSpace
 
-SPACE = Space(("a", "b"), (1, 2), (1, 8))
+SPACE = ChoiceSpace(("a", "b"), (1, 2), (1, 8))
 A, B = Choice("a", 1, 1), Choice("b", 1, 1)
 
 positive = st.floats(0.01, 1e6)
-figures = st.builds(Figures, positive, st.none(), positive, positive)
+figures = st.builds(TrialFigures, positive, st.none(), positive, positive)
 
 
-def entry(number: int, choice: Choice | None, *, running: bool = True, age_s: float = 0.0) -> Entry:
-    return Entry(number, running, choice, this_process(), age_s)
+def entry(number: int, choice: Choice | None, *, running: bool = True, age_s: float = 0.0) -> StoredTrial:
+    return StoredTrial(number, running, choice, this_process(), age_s)
 
 
 def test_a_space_holds_every_combination_once() -> None:
@@ -45,11 +45,11 @@ def test_a_space_holds_every_combination_once() -> None:
 )
 def test_a_space_that_makes_no_sense_is_refused(arguments: tuple[tuple, ...], message: str) -> None:
     with pytest.raises(TuningError, match=message):
-        Space(*arguments)
+        ChoiceSpace(*arguments)
 
 
 def test_each_goal_has_its_unit() -> None:
-    fast, original = Figures(5.0, None, 1e6, 4.0), Figures(20.0, 30.0, 250_000, 8.0)
+    fast, original = TrialFigures(5.0, None, 1e6, 4.0), TrialFigures(20.0, 30.0, 250_000, 8.0)
     assert score("latency", fast, original) == 5.0
     assert score("throughput", fast, original) == 1e-6
     assert score("memory", fast, original) == 4.0
@@ -57,13 +57,13 @@ def test_each_goal_has_its_unit() -> None:
 
 
 @given(figures)
-def test_the_original_scores_one_when_balanced(original: Figures) -> None:
+def test_the_original_scores_one_when_balanced(original: TrialFigures) -> None:
     assert score("balanced", original, original) == pytest.approx(1.0)
 
 
 @given(figures, figures, st.floats(1.1, 10))
-def test_better_figures_never_score_worse(one: Figures, original: Figures, factor: float) -> None:
-    faster = Figures(one.latency_us / factor, None, one.throughput * factor, one.memory_mb / factor)
+def test_better_figures_never_score_worse(one: TrialFigures, original: TrialFigures, factor: float) -> None:
+    faster = TrialFigures(one.latency_us / factor, None, one.throughput * factor, one.memory_mb / factor)
     for goal in ("latency", "throughput", "memory", "balanced"):
         assert score(goal, faster, original) < score(goal, one, original)
 
@@ -71,12 +71,12 @@ def test_better_figures_never_score_worse(one: Figures, original: Figures, facto
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_figures_that_are_no_figures_are_refused(value: float) -> None:
     with pytest.raises(TuningError, match="latency_us"):
-        Figures(value, None, 1.0, 1.0)
+        TrialFigures(value, None, 1.0, 1.0)
 
 
 def test_figures_survive_json() -> None:
-    one = Figures(1.5, None, 2.5, 3.5)
-    assert Figures.from_json(one.to_json()) == one
+    one = TrialFigures(1.5, None, 2.5, 3.5)
+    assert TrialFigures.from_json(one.to_json()) == one
 
 
 def test_what_is_running_or_finished_is_not_free() -> None:
@@ -117,8 +117,8 @@ def test_the_entry_of_a_dead_process_is_given_up_at_once() -> None:
     )
     owner = json.loads(done.stdout)
     assert alive(owner) is False
-    assert Entry(0, True, A, owner, 0.0).abandoned
-    assert free(SPACE, [Entry(0, True, A, owner, 0.0)]) == list(SPACE)
+    assert StoredTrial(0, True, A, owner, 0.0).abandoned
+    assert free(SPACE, [StoredTrial(0, True, A, owner, 0.0)]) == list(SPACE)
 
 
 def test_a_process_id_that_was_used_again_is_another_process() -> None:
@@ -131,5 +131,5 @@ def test_a_process_id_that_was_used_again_is_another_process() -> None:
 def test_a_process_on_another_host_is_believed_for_a_while() -> None:
     owner = this_process() | {"host": "elsewhere"}
     assert alive(owner) is None
-    assert not Entry(0, True, A, owner, UNSEEN_S - 1).abandoned
-    assert Entry(0, True, A, owner, UNSEEN_S + 1).abandoned
+    assert not StoredTrial(0, True, A, owner, UNSEEN_S - 1).abandoned
+    assert StoredTrial(0, True, A, owner, UNSEEN_S + 1).abandoned

@@ -16,20 +16,22 @@ import optuna
 import pytest
 
 from grandopt.errors import TuningError
-from grandopt.tuning.objective import Figures
+from grandopt.reason import Reason, ReasonCode
+from grandopt.tuning.objective import TrialFigures
 from grandopt.tuning.result import Infeasible, Prune, Trial, TuningResult
-from grandopt.tuning.space import Choice, Space
+from grandopt.tuning.space import Choice, ChoiceSpace
 from grandopt.tuning.study import finished, run
 from tests.tuning.worker import SPACE as SHARED
 
 LATENCY = {"a": 10.0, "b": 3.0, "c": 50.0}
-SPACE = Space(("a", "b", "c"), (1, 2))
+SPACE = ChoiceSpace(("a", "b", "c"), (1, 2))
+WRONG = Reason(ReasonCode.ERROR_TOO_LARGE, "weights differ by 1e-3")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def figures(choice: Choice) -> Figures:
+def figures(choice: Choice) -> TrialFigures:
     latency = LATENCY[choice.candidate] * (1 + 0.1 * choice.threads)
-    return Figures(latency, latency * 2, 1e6 / latency, 5.0 * choice.threads)
+    return TrialFigures(latency, latency * 2, 1e6 / latency, 5.0 * choice.threads)
 
 
 class Evaluation:
@@ -41,12 +43,12 @@ class Evaluation:
         self._refused = refused
         self._stop_after = stop_after
 
-    def __call__(self, choice: Choice, prune: Prune) -> Figures:
+    def __call__(self, choice: Choice, prune: Prune) -> TrialFigures:
         if self._stop_after is not None and len(self.asked) == self._stop_after:
             raise KeyboardInterrupt
         self.asked.append(choice)
         if choice.candidate == self._refused:
-            raise Infeasible("weights differ by 1e-3")
+            raise Infeasible(WRONG)
         if prune(figures(choice).latency_us):
             self.pruned.append(choice)
         return figures(choice)
@@ -57,7 +59,7 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'study.db'}"
 
 
-def tune(url: str, evaluate: Callable[..., Figures], **changes: Any) -> TuningResult:
+def tune(url: str, evaluate: Callable[..., TrialFigures], **changes: Any) -> TuningResult:
     settings: dict[str, Any] = {"goal": "latency", "trials": 50, "budget_s": 60.0, "seed": 0}
     space = changes.pop("space", SPACE)
     settings |= {"storage_url": url, "study_name": "agent"} | changes
@@ -112,7 +114,7 @@ def test_each_candidate_is_tried_before_any_is_tried_again(url: str) -> None:
 def test_the_budget_is_looked_at_before_each_trial(url: str) -> None:
     now = [0.0]
 
-    def slow(choice: Choice, prune: Prune) -> Figures:
+    def slow(choice: Choice, prune: Prune) -> TrialFigures:
         now[0] += 4.0
         return figures(choice)
 
@@ -139,15 +141,15 @@ def test_a_refused_candidate_is_kept_with_its_reason(url: str) -> None:
     result = tune(url, Evaluation(refused="b"))
     refused = [trial for trial in result.trials if trial.choice.candidate == "b"]
     assert [(trial.state, trial.reason, trial.score) for trial in refused] == [
-        ("infeasible", "weights differ by 1e-3", None)
+        ("infeasible", WRONG, None)
     ] * 2
     assert result.best is not None
     assert result.best.choice.candidate == "a"
 
 
 def test_when_everything_is_refused_there_is_no_best(url: str) -> None:
-    def refuse(choice: Choice, prune: Prune) -> Figures:
-        raise Infeasible("no engine takes it")
+    def refuse(choice: Choice, prune: Prune) -> TrialFigures:
+        raise Infeasible(Reason(ReasonCode.UNSUPPORTED, "no engine takes it"))
 
     result = tune(url, refuse)
     assert result.best is None
@@ -160,17 +162,17 @@ def test_when_everything_is_refused_there_is_no_best(url: str) -> None:
 )
 def test_each_goal_finds_its_winner(url: str, goal: str, winner: str) -> None:
     table = {
-        "fast": Figures(1.0, None, 1e5, 10.0),
-        "wide": Figures(10.0, None, 1e6, 10.0),
-        "small": Figures(10.0, None, 1e5, 1.0),
-        "even": Figures(2.0, None, 5e5, 2.0),
+        "fast": TrialFigures(1.0, None, 1e5, 10.0),
+        "wide": TrialFigures(10.0, None, 1e6, 10.0),
+        "small": TrialFigures(10.0, None, 1e5, 1.0),
+        "even": TrialFigures(2.0, None, 5e5, 2.0),
     }
     result = tune(
         url,
         lambda choice, prune: table[choice.candidate],
-        space=Space(tuple(table)),
+        space=ChoiceSpace(tuple(table)),
         goal=goal,
-        reference=Figures(10.0, None, 1e5, 10.0),
+        reference=TrialFigures(10.0, None, 1e5, 10.0),
     )
     assert result.best is not None
     assert result.best.choice.candidate == winner
@@ -182,11 +184,11 @@ def test_balanced_needs_the_figures_of_the_original(url: str) -> None:
 
 
 def test_tpe_takes_over_after_its_start_and_still_finds_the_best(url: str) -> None:
-    space = Space(tuple(f"engine{number}" for number in range(8)), (1, 2, 4), (1, 8))
+    space = ChoiceSpace(tuple(f"engine{number}" for number in range(8)), (1, 2, 4), (1, 8))
 
-    def evaluate(choice: Choice, prune: Prune) -> Figures:
+    def evaluate(choice: Choice, prune: Prune) -> TrialFigures:
         latency = 10.0 + int(choice.candidate[-1]) * 3 + choice.threads + choice.batch
-        return Figures(latency, None, 1e6 / latency, 1.0)
+        return TrialFigures(latency, None, 1e6 / latency, 1.0)
 
     result = tune(url, evaluate, space=space, trials=30)
     assert len({trial.choice for trial in result.trials}) == 30
@@ -230,8 +232,8 @@ def test_a_study_of_another_space_or_goal_is_not_mixed_in(url: str) -> None:
     with pytest.raises(TuningError, match="made for another search"):
         tune(url, Evaluation(), goal="memory")
     with pytest.raises(TuningError, match="made for another search"):
-        tune(url, Evaluation(), space=Space(("a",)))
-    assert len(tune(url, Evaluation(), space=Space(("a",)), resume=False).trials) == 1
+        tune(url, Evaluation(), space=ChoiceSpace(("a",)))
+    assert len(tune(url, Evaluation(), space=ChoiceSpace(("a",)), resume=False).trials) == 1
 
 
 @pytest.mark.parametrize(
@@ -275,6 +277,7 @@ def start(url: str, log: Path, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study_and_nothing_is_done_twice(url: str, tmp_path: Path) -> None:
     logs = [tmp_path / "one.log", tmp_path / "two.log"]
     workers = [start(url, log, 0.1) for log in logs]
@@ -312,12 +315,12 @@ def test_a_killed_process_leaves_a_study_that_resumes(url: str, tmp_path: Path) 
 
 def test_choices_that_cannot_be_taken_now_are_left_for_later(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    space = Space(("a", "b"))
+    space = ChoiceSpace(("a", "b"))
     seen: list[str] = []
 
-    def evaluate(choice: Choice, prune: Prune) -> Figures:
+    def evaluate(choice: Choice, prune: Prune) -> TrialFigures:
         seen.append(choice.candidate)
-        return Figures(1.0, None, 1.0, 1.0)
+        return TrialFigures(1.0, None, 1.0, 1.0)
 
     shared = {
         "goal": "latency",
@@ -338,12 +341,12 @@ def test_choices_that_cannot_be_taken_now_are_left_for_later(tmp_path: Path) -> 
 def test_a_short_score_is_held_against_the_rival(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
 
-    def evaluate(choice: Choice, prune: Prune) -> Figures:
+    def evaluate(choice: Choice, prune: Prune) -> TrialFigures:
         assert prune(3.0)
-        return Figures(3.0, None, 1.0, 1.0)
+        return TrialFigures(3.0, None, 1.0, 1.0)
 
     result = run(
-        Space(("a",)), evaluate, goal="latency", trials=9, budget_s=60.0, storage_url=url, study_name="s",
-        seed=0, rival=1.0,
+        ChoiceSpace(("a",)), evaluate, goal="latency", trials=9, budget_s=60.0, storage_url=url,
+        study_name="s", seed=0, to_beat=1.0,
     )  # fmt: skip
     assert [trial.state for trial in result.trials] == ["pruned"]

@@ -6,21 +6,21 @@ import sys
 import time
 from pathlib import Path
 
-from grandopt.tuning.objective import Figures
+from grandopt.tuning.objective import TrialFigures
 from grandopt.tuning.result import Prune
-from grandopt.tuning.space import Choice, Space
+from grandopt.tuning.space import Choice, ChoiceSpace
 from grandopt.tuning.study import run
 
-SPACE = Space(("a", "b", "c"), (1, 2), (1, 8))
+SPACE = ChoiceSpace(("a", "b", "c"), (1, 2), (1, 8))
 
 
 def main(url: str, log: str, seconds: str = "0.02") -> None:
-    def evaluate(choice: Choice, prune: Prune) -> Figures:
+    def evaluate(choice: Choice, prune: Prune) -> TrialFigures:
         with Path(log).open("a", encoding="utf-8") as lines:
             lines.write(f"{choice.candidate} {choice.threads} {choice.batch}\n")
         time.sleep(float(seconds))
         latency = 10.0 * choice.threads * choice.batch + ord(choice.candidate)
-        return Figures(latency, None, 1e6 / latency, 1.0)
+        return TrialFigures(latency, None, 1e6 / latency, 1.0)
 
     run(
         SPACE,

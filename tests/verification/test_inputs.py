@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from grandopt.errors import VerificationError
 from grandopt.signature import DTYPES, Signature, TensorSpec
-from grandopt.verification.draws import draw
-from grandopt.verification.inputs import RING, cases, ring
+from grandopt.verification.inputs import RING, cases, draw, ring
 
 # Bounds that every floating-point dtype holds: between others there may be no number to draw.
 finite = st.floats(-1000, 1000, width=16)

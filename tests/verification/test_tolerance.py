@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from grandopt.signature import Contract
-from grandopt.verification.decisions import decisions, relative_margins
+from grandopt.verification.known import decisions, relative_margins
 from grandopt.verification.tolerance import (
     FACTOR,
     FLOOR,

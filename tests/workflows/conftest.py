@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from grandopt.compiler.checkpoints.memory import from_module
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.config.load import Overrides, resolve
 from grandopt.config.schema import AgentConfig, FileConfig
-from grandopt.workflows.agents import Opened
 from grandopt.workflows.events import Event
-from grandopt.workflows.run import Run, running
+from grandopt.workflows.job import Run, running
+from grandopt.workflows.open_agents import OpenedAgent
 from tests.small_agents import EXAMPLES, Policy
 
 MakeRun = Callable[[list[Event]], AbstractContextManager[Run]]
@@ -35,10 +35,10 @@ def make_run(tmp_path: Path) -> MakeRun:
     return make
 
 
-def opened(kind: type[torch.nn.Module] = Policy) -> Opened:
+def opened(kind: type[torch.nn.Module] = Policy) -> OpenedAgent:
     """The agent, its weights the same at each call."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         module = kind()
     checkpoint = from_module("policy", module, EXAMPLES[Policy])
-    return Opened("policy", AgentConfig(checkpoint=Path("policy")), checkpoint)
+    return OpenedAgent("policy", AgentConfig(checkpoint=Path("policy")), checkpoint)

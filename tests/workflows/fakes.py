@@ -5,21 +5,43 @@ from __future__ import annotations
 import numpy as np
 
 from grandopt.compiler.build import Candidate
-from grandopt.config.schema import EagerOptions, TorchScriptOptions
+from grandopt.config.engines import EagerOptions, TorchScriptOptions
+from grandopt.measurement.limit import CacheSpeed, MachineLimit
 from grandopt.measurement.result import Measurement, ProcessSamples, SubjectSamples
-from grandopt.measurement.settings import Settings
-from grandopt.workflows.entry import Entry, EntryStatus
+from grandopt.measurement.settings import MeasurementSettings
+from grandopt.measurement.wire.kernels import Peak
+from grandopt.reason import Reason, ReasonCode
+from grandopt.workflows.building.built import BuiltCandidate
+from grandopt.workflows.building.request import BuildStatus
+from grandopt.workflows.records import Workload
 
 EAGER = Candidate("float32", EagerOptions())
 SCRIPT = Candidate("float32", TorchScriptOptions())
 PLAIN = Candidate("float32", TorchScriptOptions(optimize_for_inference=False))
 
 
-def entry(
-    candidate: Candidate, status: EntryStatus = "verified", reason: str | None = None, threads: int = 1
-) -> Entry:
-    """A candidate in a contest, which was never built."""
-    return Entry(candidate, threads, status, reason)
+CODES: dict[BuildStatus, ReasonCode] = {
+    "refused": ReasonCode.ERROR_TOO_LARGE,
+    "failed": ReasonCode.BUILD_FAILED,
+    "unavailable": ReasonCode.ENGINE_MISSING,
+    "not measured": ReasonCode.NOT_BUILT_IN_TIME,
+}
+
+
+MACHINE = MachineLimit(
+    caches=(CacheSpeed("L1", 1000, 100.0, "v"), CacheSpeed("memory", None, 10.0, "v")),
+    peaks=(Peak("float32", "v", 50.0), Peak("bfloat16", "v", 25.0), Peak("int8", "v", 100.0)),
+)
+WORK = Workload(parameters=1000, weight_bytes=4400, flop=2000, read_weights=1000, read_bytes=4000)
+"""At float32 a call reads 1000 bytes in 10 ns and 3000 in 300 ns, and computes for 40 ns."""
+
+
+def built(
+    candidate: Candidate, status: BuildStatus = "verified", reason: str | None = None, threads: int = 1
+) -> BuiltCandidate:
+    """A candidate of a set, which was never built; one that is not verified has some reason."""
+    why = None if status == "verified" else Reason(CODES[status], reason or status)
+    return BuiltCandidate(candidate, threads, status, why)
 
 
 def measurement(noise: float = 0.01, **microseconds: float) -> Measurement:
@@ -47,4 +69,4 @@ def measurement(noise: float = 0.01, **microseconds: float) -> Measurement:
         SubjectSamples(label.replace("__", "/"), tuple(process(value) for _ in range(3)))
         for label, value in microseconds.items()
     )
-    return Measurement(subjects, Settings(), 256)
+    return Measurement(subjects, MeasurementSettings(), 256)

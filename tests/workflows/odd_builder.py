@@ -1,4 +1,4 @@
-"""A build process that behaves as its job's label says; run by `test_builders.py`."""
+"""A build process that behaves as its job's label says; run by `test_pool.py`."""
 
 from __future__ import annotations
 
@@ -7,26 +7,34 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from grandopt.measurement.worker import serve
+from grandopt.measurement.wire.codec import Asked
+from grandopt.measurement.worker.pipe import serve
+from grandopt.reason import Reason, ReasonCode
+from grandopt.workflows.building.request import BuildAnswer, BuildRequest
+
+damaged: list[bool] = []
+"""Whether something was written here that the next job in this process stumbles over."""
 
 
-def answer(job: Mapping[str, Any]) -> dict[str, Any]:
-    match job["label"]:
+def answer(asked: Asked) -> BuildAnswer:
+    request = asked.read(BuildRequest)
+    match request.label:
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does when memory runs out
         case "crashes":
             raise RuntimeError("the compiler is broken")
         case "hangs":
             child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-            (Path(job["folder"]) / "child").write_text(str(child.pid))
+            (request.folder / "child").write_text(str(child.pid))
             time.sleep(600)
+        case "damages":
+            damaged.append(True)
+        case _ if damaged:
+            os.kill(os.getpid(), signal.SIGSEGV)
         case "slow":
             time.sleep(1.0)
-    return {"status": "verified", "reason": f"{os.getpid()} {time.monotonic()}"}
+    return BuildAnswer("verified", Reason(ReasonCode.SLOWER, f"{os.getpid()} {time.monotonic()}"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Array, Signature, TensorSpec
-from grandopt.workflows.answers import same_answers
+from grandopt.workflows.reproduce.answers import same_answers
 
 SIGNATURE = Signature((TensorSpec("x", (2,)),), (TensorSpec("y", (2,)),))
 ROWS = np.arange(12, dtype=np.float32).reshape(6, 2)
@@ -69,7 +69,7 @@ def test_nan_and_infinity_on_both_sides_are_alike() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_or_infinity_on_one_side_has_no_size(value: float) -> None:
     for pair in ((same, at_row(3, value)), (at_row(3, value), same)):
-        found = same_answers(*map(Function, pair), (ROWS,))
+        found = same_answers(Function(pair[0]), Function(pair[1]), (ROWS,))
         assert (found.identical, found.largest, found.relative_l2) == (5, None, None)
 
 

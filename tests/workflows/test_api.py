@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import nn
 
 import grandopt
 from grandopt.errors import CheckpointError, ConfigError, InputError, SamplesError, SignatureError
+from grandopt.measurement.environment import available_cores
 
 
 def network() -> nn.Module:
@@ -38,6 +41,47 @@ def test_the_artifact_answers_like_the_module_in_eval_mode(optimized: grandopt.O
     np.testing.assert_allclose(one.numpy(), expected[0], atol=1e-6)
 
 
+def test_the_result_is_called_like_the_policy_and_loaded_once(optimized: grandopt.Optimized) -> None:
+    observations = np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)
+    policy = grandopt.load(optimized.path, trust=True)
+    fresh = pickle.loads(pickle.dumps(optimized))
+    with ThreadPoolExecutor(8) as threads:
+        loaded = list(threads.map(lambda _: fresh.policy, range(64)))
+    assert len(set(map(id, loaded))) == 1
+    np.testing.assert_array_equal(fresh(observations), policy(observations))
+    assert isinstance(fresh(torch.from_numpy(observations[0])), torch.Tensor)
+    out = np.empty((5, 4), np.float32)
+    fresh.run_into((observations,), (out,))
+    np.testing.assert_array_equal(out, policy(observations))
+    out[...] = 0
+    fresh.bind((observations,), (out,))()
+    np.testing.assert_array_equal(out, policy(observations))
+    assert fresh.signature == policy.signature
+    with pytest.raises(SignatureError):
+        fresh(np.zeros(11, np.float32))
+
+
+@pytest.mark.parametrize("threads", [9999, available_cores() + 1])
+def test_more_threads_than_the_machine_grants_are_refused(tmp_path: Path, threads: int) -> None:
+    with pytest.raises(ConfigError, match=rf"{threads} are asked for, .* grants {available_cores()}"):
+        grandopt.optimize(network(), torch.zeros(1, 12), output=tmp_path, threads=threads)
+    assert not any(tmp_path.iterdir()), "nothing is written before"
+
+
+@pytest.mark.slow
+def test_a_script_module_is_optimized_like_its_archive(tmp_path: Path) -> None:
+    model = torch.jit.script(network().eval())
+    result = grandopt.optimize(
+        model, torch.zeros(1, 12), profile="basic", engines=["native"], output=tmp_path, budget_s=60.0
+    )
+    assert result.agent.status == "optimized"
+    assert result.agent.source is not None
+    assert result.agent.source.weights == "memory"
+    observations = torch.randn(5, 12)
+    with torch.inference_mode():
+        torch.testing.assert_close(result(observations), model(observations))
+
+
 def test_the_record_and_the_files_agree(optimized: grandopt.Optimized) -> None:
     assert optimized.agent.status in ("optimized", "original kept")
     assert optimized.path == Path(optimized.path.parents[1] / "artifacts" / "gate")
@@ -49,6 +93,7 @@ def test_the_record_and_the_files_agree(optimized: grandopt.Optimized) -> None:
     assert manifest.inputs[0].shape == (12,)
 
 
+@pytest.mark.slow
 def test_the_callers_module_stays_as_it_is(tmp_path: Path) -> None:
     model = network().train()
     before = copy.deepcopy(model.state_dict())
@@ -58,6 +103,7 @@ def test_the_callers_module_stays_as_it_is(tmp_path: Path) -> None:
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_module_of_main_that_no_file_defines_can_be_measured(tmp_path: Path) -> None:
     class Local(nn.Module):
         def __init__(self) -> None:

@@ -64,7 +64,9 @@ def test_every_engine_and_rival_is_verified_and_measured_in_full(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("GRANDOPT_RIVAL" not in os.environ, reason="GRANDOPT_RIVAL names no ExecuTorch")
+@pytest.mark.skipif(
+    "executorch" not in os.environ.get("GRANDOPT_RIVAL", ""), reason="GRANDOPT_RIVAL names no ExecuTorch"
+)
 def test_executorch_is_verified_and_measured_in_its_own_environment(tmp_path: Path) -> None:
     args = ("--agent", "decision_gate", "--batch", "8", "--engine", "onnxruntime", "--engine", "executorch")
     (agent,) = benchmark(tmp_path, *args, "--precision", "float32").agents
@@ -77,13 +79,26 @@ def test_executorch_is_verified_and_measured_in_its_own_environment(tmp_path: Pa
     assert [item.batch for item in row.batches] == [8]
 
 
-def test_an_interpreter_without_executorch_is_refused_before_any_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "library"), [("executorch", "executorch"), ("litert", "ai-edge-litert"), ("mnn", "MNN")]
+)
+def test_an_interpreter_without_the_engine_is_refused_before_any_work(
+    name: str, library: str, tmp_path: Path
+) -> None:
     python = tmp_path / "python"
     python.write_text("""#!/bin/sh\necho '{"python": "3.12.1", "numpy": "2.0", "torch": "2.13.0"}'\n""")
     python.chmod(0o755)
-    done = command.run(tmp_path, "benchmark", "--agent", "null", "--rival", f"executorch={python}")
+    done = command.run(tmp_path, "benchmark", "--agent", "null", "--rival", f"{name}={python}")
     assert done.returncode == 2
-    assert "executorch is not installed there" in done.stderr
+    assert f"--rival {name}={python}: {library} is not installed there" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_interpreter_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    done = command.run(tmp_path, "benchmark", "--agent", "null", "--rival", f"mnn={missing}")
+    assert done.returncode == 2
+    assert f"--rival mnn={missing}: {missing} cannot be started: No such file" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

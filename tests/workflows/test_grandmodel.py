@@ -41,7 +41,7 @@ agents:
       - {{name: nwrqk, shape: [6]}}
       - {{name: mmd, shape: [3]}}
 """
-SHAPES = {
+SHAPES: dict[str, list[tuple[int, ...]]] = {
     "actor": [(7,)],
     "critic": [(7,)],
     "risk": [(64,), (32,)],

@@ -45,6 +45,7 @@ def _interrupted(folder: Path, *moment: str) -> tuple[int, str]:
     return code, said.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_partial_report(tmp_path: Path) -> None:
     code, said = _interrupted(tmp_path, "decision_gate first round: ")
     assert code == 130
@@ -74,7 +75,11 @@ def test_ctrl_c_keeps_the_agents_that_are_done(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
-    ["decision_gate build: ", "decision_gate measure: ", "decision_gate start: ", "decision_gate batches: "],
+    [
+        "decision_gate build: ",
+        "decision_gate batches: ",
+        *(pytest.param(f"decision_gate {step}: ", marks=pytest.mark.stress) for step in ("measure", "start")),
+    ],
 )
 def test_ctrl_c_in_every_phase_leaves_a_report_to_go_on_from(tmp_path: Path, moment: str) -> None:
     code, said = _interrupted(tmp_path, moment)

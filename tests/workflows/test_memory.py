@@ -3,56 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.measurement.statistics import SAMPLES_NEEDED
-from grandopt.workflows import memory
-from grandopt.workflows.memory import TailSetup, benchmark_memory
+from grandopt.measurement.wire.serving import Collections, ServeTail, TailTimes
+from grandopt.suites import memory
+from grandopt.suites.memory import TailSetup, benchmark_memory
 
 CALLS = SAMPLES_NEEDED[99.9]
 
 
-def collection(generation: int, idle: bool, count: int, seconds: float) -> dict[str, Any]:
-    return {"generation": generation, "idle": idle, "count": count, "seconds": seconds}
-
-
-def answered(job: dict[str, Any]) -> dict[str, Any]:
+def answered(request: ServeTail) -> TailTimes:
     """A process in whose place nothing is measured: 100 µs, and 1 in 500 requests ten times as long."""
-    times = np.full(job["calls"], 100_000)
-    times[::500] = 200_000 if job["collector"] else 1_000_000
-    np.save(job["times"], times)
-    return {
-        "flavour": "generational",
-        "tracked": 300_000,
-        "per_request": 21,
-        "agent_ns": 20_000,
-        "thresholds": [50_000, 10, 10] if job["collector"] else [700, 10, 10],
-        "seconds": 1.0,
-        "interrupted": 2,
-        "collections": [
-            collection(0, job["collector"], 20, 0.01),
-            collection(1, job["collector"], 2, 0.02),
-            collection(2, False, 1, 0.5),
-        ],
-    }
+    times = np.full(request.calls, 100_000)
+    times[::500] = 200_000 if request.collector else 1_000_000
+    np.save(request.times, times)
+    return TailTimes(
+        gc_kind="generational",
+        tracked=300_000,
+        per_request=21,
+        agent_ns=20_000,
+        thresholds=(50_000, 10, 10) if request.collector else (700, 10, 10),
+        seconds=1.0,
+        interrupted=2,
+        collections=(
+            Collections(0, request.collector, 20, 0.01),
+            Collections(1, request.collector, 2, 0.02),
+            Collections(2, False, 1, 0.5),
+        ),
+    )
 
 
 @pytest.fixture
 def tail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> memory.Tail:
     order = []
 
-    def asked(job: dict[str, Any]) -> dict[str, Any]:
-        order.append(job["collector"])
-        return answered(job)
+    def asked(request: ServeTail) -> TailTimes:
+        order.append(request.collector)
+        return answered(request)
 
     monkeypatch.setattr(memory, "_asked", asked)
     setup = TailSetup(processes=3, calls=CALLS)
-    job = {"calls": setup.calls, "times": str(tmp_path / "times.npy")}
-    found = memory._tail(job, "gate", setup, lambda _: None)
+    request = ServeTail(
+        artifact=tmp_path,
+        trust=False,
+        ring=(),
+        times=tmp_path / "times.npy",
+        sessions=setup.sessions,
+        recent=setup.recent,
+        burst=setup.burst,
+        calls=setup.calls,
+        collector=False,
+    )
+    found = memory._tail(request, "gate", setup, lambda _: None)
     assert order == [False, True, True, False, False, True]
     return found
 
@@ -93,7 +99,7 @@ def test_a_whole_run_on_a_built_agent() -> None:
     assert [(row.kind, row.live) for row in result.pools] == [
         (kind, live) for kind in ("array", "buffer", "tensor") for live in (1, 4)
     ]
-    assert all([time.size for time in row.worth.times] == [4096, 1 << 16] for row in result.pools)
+    assert all([time.size for time in row.break_even.times] == [4096, 1 << 16] for row in result.pools)
     tail = result.tail
     assert tail.agent == "serving_agent"
     assert tail.tracked > 4000

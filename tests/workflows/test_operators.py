@@ -8,30 +8,31 @@ from pathlib import Path
 import pytest
 
 from grandopt.compiler.build import Candidate
-from grandopt.config.schema import (
+from grandopt.config.engines import (
     InductorOptions,
     NativeOptions,
     OnnxRuntimeOptions,
     OpenVinoOptions,
     TorchScriptOptions,
 )
-from grandopt.workflows.capture import captured
-from grandopt.workflows.contest import Contest
-from grandopt.workflows.operators import full_precision, operator_reports
+from grandopt.workflows.benchmark.operators import operator_reports
+from grandopt.workflows.memo.programs import capture_or_load
+from grandopt.workflows.selection.candidate_set import CandidateSet
 from tests.workflows import command
 from tests.workflows.conftest import MakeRun, opened
 
 REDUCED = Candidate("int8_dynamic", TorchScriptOptions(optimize_for_inference=False))
 
 
+@pytest.mark.slow
 def test_a_reduced_precision_that_a_null_agent_cannot_have_is_said(make_run: MakeRun) -> None:
     with make_run([]) as run:
         agent = opened()
-        contest = Contest(run, agent, captured(agent.checkpoint, run.store))
-        plain = contest.entry("torchscript/float32")
-        before, after = operator_reports(run, contest, plain)
-        contest.candidates[REDUCED.label] = REDUCED
-        _, reduced = operator_reports(run, contest, contest.entry(REDUCED.label))
+        candidate_set = CandidateSet(run, agent, capture_or_load(agent.checkpoint, run.store))
+        plain = candidate_set.build_one("torchscript/float32")
+        before, after = operator_reports(run, candidate_set, plain)
+        candidate_set.candidates[REDUCED.label] = REDUCED
+        _, reduced = operator_reports(run, candidate_set, candidate_set.build_one(REDUCED.label))
     assert before.label == "original"
     assert before.layers
     for report in (before, after):
@@ -47,14 +48,15 @@ def test_a_reduced_precision_that_a_null_agent_cannot_have_is_said(make_run: Mak
 
 
 def test_the_stand_in_keeps_all_options_but_the_precision() -> None:
-    assert full_precision(NativeOptions(tile=16, weights="bfloat16")) == NativeOptions(tile=16)
-    assert full_precision(OpenVinoOptions(inference_precision="bf16", snippets=False)) == OpenVinoOptions(
+    assert NativeOptions(tile=16, weights="bfloat16").in_float32() == NativeOptions(tile=16)
+    assert OpenVinoOptions(inference_precision="bf16", snippets=False).in_float32() == OpenVinoOptions(
         snippets=False
     )
-    assert full_precision(OnnxRuntimeOptions(quantization="static", spinning=True)) == OnnxRuntimeOptions(
+    assert OnnxRuntimeOptions(quantization="static", spinning=True).in_float32() == OnnxRuntimeOptions(
         spinning=True
     )
-    assert full_precision(InductorOptions(gemm="library")) == InductorOptions(gemm="library")
+    assert OpenVinoOptions(quantization="static").in_float32() == OpenVinoOptions()
+    assert InductorOptions(gemm="library").in_float32() == InductorOptions(gemm="library")
 
 
 @pytest.mark.slow

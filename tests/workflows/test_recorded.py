@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from grandopt.artifacts.manifest import Manifest, Source
 from grandopt.config.profiles import PROFILES
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import ArtifactError, CheckpointError, ReportError
+from grandopt.reason import ReasonCode
 from grandopt.reporting.recipe import BuildRecipe, FileDigest, Recipe
 from grandopt.reporting.report import write_report
-from grandopt.workflows.recipe import machine
-from grandopt.workflows.recorded import (
+from grandopt.workflows.reproduce.recorded import (
     Recorded,
     Substitutes,
     Unrecorded,
     found_files,
     recorded_in,
 )
+from grandopt.workflows.selection.recipe import machine
 from tests.reporting.samples import failed, figures, optimized, report, shipped
 
 
@@ -71,10 +73,10 @@ def manifest(recipe: Recipe | None, **evidence: Any) -> Manifest:
     )
 
 
-def recorded(recipe: Recipe) -> Recorded:
+def recorded(recipe: Recipe, output: Path = Path()) -> Recorded:
     assert recipe.built is not None
     config = AgentConfig.model_validate(recipe.config)
-    return Recorded("gate", recipe, recipe.built, PROFILES["basic"], config, None, None, None)
+    return Recorded("gate", recipe, recipe.built, PROFILES["basic"], config, None, None, None, output)
 
 
 @pytest.fixture
@@ -95,6 +97,17 @@ def test_files_are_found_where_the_run_was(here: Path) -> None:
     )
     assert (found.config.checkpoint, found.samples) == (here / "gate.zip", here / "s.npz")
     assert found.differences == ()
+
+
+@pytest.mark.parametrize("output", [".", "out", "out/deeper"])
+def test_the_folder_of_the_run_is_told_from_its_output_on(here: Path, output: str) -> None:
+    checkpoint = file(here / "gate.zip")
+    (here / output).mkdir(parents=True, exist_ok=True)
+    told = recipe(Path(os.path.relpath(here, here / output)), ZIP, checkpoint=checkpoint)
+    assert not Path(told.folder).is_absolute()
+    found = found_files(recorded(told, here / output), Substitutes(), trust=False)
+    assert found.config.checkpoint is not None
+    assert found.config.checkpoint.resolve() == here / "gate.zip"
 
 
 def test_a_file_named_instead_is_taken_and_compared(here: Path) -> None:
@@ -186,7 +199,8 @@ def test_an_artifact_tells_its_recipe_and_one_without_cannot(tmp_path: Path) -> 
     write(place, manifest(None), {"p": b"payload"})
     (old,) = recorded_in(place)
     assert isinstance(old, Unrecorded)
-    assert "has no recipe" in old.reason
+    assert "has no recipe" in old.reason.text
+    assert old.reason.code is ReasonCode.NOT_RECORDED
 
 
 def test_a_damaged_artifact_or_recipe_is_refused(tmp_path: Path) -> None:

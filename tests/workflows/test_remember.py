@@ -10,7 +10,7 @@ from grandopt.config.load import Overrides, resolve
 from grandopt.config.schema import FileConfig, Job
 from grandopt.reporting.history.store import read
 from grandopt.workflows.events import Event
-from grandopt.workflows.remember import HISTORY, remember
+from grandopt.workflows.job import HISTORY, remember
 from tests.reporting.samples import kept, optimized, report
 
 

@@ -12,14 +12,13 @@ import torch
 from grandopt.artifacts.artifact import read
 from grandopt.config.schema import AgentConfig, Job
 from grandopt.reporting.report import load_report
-from grandopt.workflows.agents import open_agents
-from grandopt.workflows.prepared import prepared
-from grandopt.workflows.recipe import build_recipe, recipe
-from grandopt.workflows.recorded import Recorded, Substitutes, recorded_in
-from grandopt.workflows.reproduce import Wanted, reproduce
-from grandopt.workflows.run import running
-from grandopt.workflows.ship import ship
-from grandopt.workflows.stages import Stages
+from grandopt.workflows.job import Stages, running
+from grandopt.workflows.open_agents import open_agents
+from grandopt.workflows.optimize import ship
+from grandopt.workflows.reproduce.recorded import Recorded, Substitutes, recorded_in
+from grandopt.workflows.reproduce.reproduce import Wanted, reproduce
+from grandopt.workflows.selection.candidate_set import prepare_candidates
+from grandopt.workflows.selection.recipe import build_recipe, recipe
 from tests.small_agents import EXAMPLES, Policy
 from tests.workflows.command import run
 
@@ -135,9 +134,14 @@ def test_an_original_kept_as_a_pickle_is_compared_by_network_and_answers(
     )
     (opened,) = open_agents(job)
     with running(job, tmp_path / "store", lambda event: None) as started:
-        contest = prepared(started.at(0), opened, Stages())
-        written = recipe(started, opened, build_recipe(contest, None, contest.original))
-        ship(contest.original, tmp_path / "lvn", "lvn", {"recipe": written.model_dump(mode="json")})
+        candidate_set = prepare_candidates(started.at(0), opened, Stages())
+        written = recipe(started, opened, build_recipe(candidate_set, candidate_set.original))
+        ship(
+            candidate_set.artifact(candidate_set.original),
+            tmp_path / "lvn",
+            "lvn",
+            {"recipe": written.model_dump(mode="json")},
+        )
     assert read(tmp_path / "lvn").manifest.trusted_only
     (kept,) = recorded_in(tmp_path / "lvn")
     assert isinstance(kept, Recorded)

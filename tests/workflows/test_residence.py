@@ -7,20 +7,22 @@ from pathlib import Path
 import pytest
 
 from grandopt.artifacts.store import Store
-from grandopt.cli.job import Reading, Settings, job
+from grandopt.cli.job import job
 from grandopt.compiler.build import Candidate, build
-from grandopt.config.schema import Job, NativeOptions
+from grandopt.config.engines import NativeOptions
+from grandopt.config.load import Overrides
+from grandopt.config.schema import Job
 from grandopt.errors import ConfigError
-from grandopt.workflows import residence
-from grandopt.workflows.residence import benchmark_residence
-from grandopt.workflows.ship import ship
+from grandopt.suites import residence
+from grandopt.suites.residence import benchmark_residence
+from grandopt.workflows.optimize import ship
 from tests.engines.conftest import agent
 
 AGENTS = ("lvn_embedder", "decision_gate", "regime_embedder")
 
 
 def _job(output: Path) -> Job:
-    return job([], Reading(), Settings(agents=AGENTS, output=output))
+    return job([], overrides=Overrides(only=AGENTS, output=output))
 
 
 def _shipped(output: Path) -> None:
@@ -47,4 +49,4 @@ def test_shipped_agents_hold_less_than_half_of_their_originals_and_answer_alike(
 
 def test_an_agent_that_was_not_shipped_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no artifact of decision_gate; run `grandopt optimize` first"):
-        benchmark_residence(job([], Reading(), Settings(agents=("decision_gate",), output=tmp_path)))
+        benchmark_residence(job([], overrides=Overrides(only=("decision_gate",), output=tmp_path)))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from typing import cast
 
-from grandopt.tuning.objective import Figures
+from grandopt.reason import Reason, ReasonCode
+from grandopt.tuning.objective import TrialFigures
 from grandopt.tuning.result import Infeasible, TuningResult
-from grandopt.tuning.space import Choice, Space
-from grandopt.workflows.search import Evaluation, Search, _in_order
+from grandopt.tuning.space import Choice, ChoiceSpace
+from grandopt.workflows.selection.scoring import Evaluation
+from grandopt.workflows.selection.search import Search, _in_order
 
 FAR_BEHIND = 100.0
+WRONG = Reason(ReasonCode.ERROR_TOO_LARGE, "output 'q': error 2 is 20 times the limit 0.1")
 
 
 class Known:
@@ -21,21 +24,21 @@ class Known:
         self.seconds = seconds
         self.asked: list[str] = []
 
-    def looked_at(self, choice: Choice) -> tuple[Figures, bool]:
+    def looked_at(self, choice: Choice) -> tuple[TrialFigures, bool]:
         self.asked.append(choice.candidate)
         time.sleep(self.seconds)
         if choice.candidate not in self.latencies:
-            raise Infeasible("refused: output 'q': error 2 is 20 times the limit 0.1")
+            raise Infeasible(WRONG)
         latency = self.latencies[choice.candidate]
-        figures = Figures(latency_us=latency, p99_us=None, throughput=1e6 / latency, memory_mb=1.0)
+        figures = TrialFigures(latency_us=latency, p99_us=None, throughput=1e6 / latency, memory_mb=1.0)
         return figures, latency >= FAR_BEHIND
 
-    def score(self, figures: Figures) -> float:
+    def score(self, figures: TrialFigures) -> float:
         return figures.latency_us
 
 
 def _search(known: Known, budget_s: float = 60.0) -> TuningResult:
-    choices = list(Space(("a", "b", "c")))
+    choices = list(ChoiceSpace(("a", "b", "c")))
     return _in_order(choices, cast("Evaluation", known), Search(budget_s=budget_s))
 
 
@@ -48,7 +51,7 @@ def test_every_choice_is_tried_once_and_the_best_is_named() -> None:
         ("b", "infeasible", None),
         ("c", "complete", 20.0),
     ]
-    assert found.trials[1].reason == "refused: output 'q': error 2 is 20 times the limit 0.1"
+    assert found.trials[1].reason == WRONG
     assert found.best is found.trials[2]
     assert (found.stopped_by, found.reused) == ("exhausted", 0)
 

@@ -8,17 +8,17 @@ import pytest
 
 from grandopt.config.load import Overrides, resolve
 from grandopt.config.schema import AgentConfig, FileConfig
-from grandopt.measurement.settings import Settings
-from grandopt.workflows.agents import open_agents
-from grandopt.workflows.capture import captured
-from grandopt.workflows.contest import Contest
+from grandopt.measurement.settings import MeasurementSettings
 from grandopt.workflows.events import silent
+from grandopt.workflows.job import STATE, running
+from grandopt.workflows.memo.programs import capture_or_load
+from grandopt.workflows.open_agents import open_agents
 from grandopt.workflows.optimize import optimize_opened
-from grandopt.workflows.run import STATE, running
-from grandopt.workflows.search import build_all
+from grandopt.workflows.selection.build_stage import BuildStage
+from grandopt.workflows.selection.candidate_set import CandidateSet
 
 MARGIN = 1.05
-ALL = Settings.release(window_ms=2.5, max_seconds=1.0)
+ALL = MeasurementSettings.release(window_ms=2.5, max_seconds=1.0)
 
 
 @pytest.mark.stress  # it compares times: on a machine that does nothing else
@@ -31,16 +31,16 @@ def test_no_other_candidate_is_faster_by_more_than_the_margin(tmp_path: Path, na
     assert agent.status == "optimized", agent.reason
     assert agent.shipped is not None
     with running(job, tmp_path / STATE / "store", silent) as run:
-        contest = Contest(run, opened[0], captured(opened[0].checkpoint, run.store))
-        build_all(run, contest, job.profile.budget_s)  # from the store
-        entries = [entry for entry in contest.entries() if entry.status == "verified"]
-        assert len({entry.candidate.engine for entry in entries}) >= 2
-        measurement = contest.measure(entries, ALL)
+        candidate_set = CandidateSet(run, opened[0], capture_or_load(opened[0].checkpoint, run.store))
+        BuildStage(run, candidate_set, job.profile.budget_s).build_all()  # what was skipped, too
+        builds = [built for built in candidate_set.builds() if built.status == "verified"]
+        assert len({built.candidate.engine for built in builds}) >= 2
+        measurement = candidate_set.measure(builds, ALL)
     shipped = agent.shipped.label
     ahead = {
-        entry.label: ratio
-        for entry in entries
-        if entry.label != shipped and (ratio := measurement.ratio(shipped, entry.label)).low > MARGIN
+        built.label: ratio
+        for built in builds
+        if built.label != shipped and (ratio := measurement.ratio(shipped, built.label)).low > MARGIN
     }
     unstable = [item.label for item in measurement.subjects if not item.stable]
     if ahead and {shipped, *ahead} & set(unstable):

@@ -24,20 +24,16 @@ def conventions(program: Program, module: torch.nn.Module, forward: Forward) -> 
     """
     before = {name: value.clone() for name, value in _state(module)}
     copied_inputs, copied_outputs, returns = False, set[int](), "tensor"
-    try:
-        with torch.no_grad():
-            for batch in (1, 2):
-                example = tuple(value[:batch].clone() for value in program.example)
-                copied_inputs |= _writes_inputs(forward, example)
-                kept = tuple(value.clone() for value in example)
-                first, returns = _called(forward, kept)
-                second, _ = _called(forward, tuple(value.clone() for value in example))
-                _check_outputs(program, first, batch)
-                copied_outputs |= _shared(first, second, () if copied_inputs else kept)
-    except FORWARD_ERRORS as error:
-        raise BuildError(
-            f"{program.name}: the built program fails on its example: {first_line(error)}"
-        ) from error
+    called = _translated(program, forward)
+    with torch.no_grad():
+        for batch in (1, 2):
+            example = tuple(value[:batch].clone() for value in program.example)
+            copied_inputs |= _writes_inputs(called, example)
+            kept = tuple(value.clone() for value in example)
+            first, returns = _called(called, kept)
+            second, _ = _called(called, tuple(value.clone() for value in example))
+            _check_outputs(program, first, batch)
+            copied_outputs |= _shared(first, second, () if copied_inputs else kept)
     for name, value in _state(module):
         if not _same(value, before[name]):
             raise UnsupportedError(
@@ -49,6 +45,20 @@ def conventions(program: Program, module: torch.nn.Module, forward: Forward) -> 
         "copied_inputs": copied_inputs,
         "copied_outputs": sorted(copied_outputs),
     }
+
+
+def _translated(program: Program, forward: Forward) -> Forward:
+    """`forward`, with what it raises as a BuildError. The rest of this file is ours: its faults are bugs."""
+
+    def call(*inputs: torch.Tensor) -> Any:
+        try:
+            return forward(*inputs)
+        except FORWARD_ERRORS as error:
+            raise BuildError(
+                f"{program.name}: the built program fails on its example: {first_line(error)}"
+            ) from error
+
+    return call
 
 
 def stateless(program: Program) -> torch.export.ExportedProgram:

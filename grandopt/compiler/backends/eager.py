@@ -13,12 +13,11 @@ import torch
 
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.calling import conventions
-from grandopt.compiler.program import Program
-from grandopt.config.schema import EagerOptions
+from grandopt.compiler.program import PICKLE_ERRORS, Program
+from grandopt.config.engines import EagerOptions
 from grandopt.errors import BuildError, UnsupportedError, first_line
 from grandopt.runtime.executors.eager import EXPORTED, MODULE, flat_module
 
-PICKLE_ERRORS = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, RecursionError)
 SAVE_ERRORS = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)
 
 

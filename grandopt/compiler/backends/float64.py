@@ -5,19 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
+from grandopt.compiler.checkpoints.torchscript.script import constants
 from grandopt.compiler.program import FORWARD_ERRORS, Program, evaluate
 from grandopt.errors import first_line
 from grandopt.signature import Array
 
 PLAUSIBLE = 1e-2
-"""How far, relative to the output's scale, float32 may be from its own float64 form before the latter is
+"""How far, relative to the output's scale, an original may be from its own float64 form before the latter is
 taken for a different computation. A wrong reference would also widen the tolerance of every candidate."""
+
+ROUNDED_STEPS = 16
+"""Or so many roundings of its coarsest numbers, where these are half: they add up over layers."""
 
 _NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -28,12 +32,14 @@ Compute = Callable[[Sequence[torch.Tensor]], tuple[torch.Tensor, ...]]
 class Float64Reference:
     """The original in float64, or, where it has no such form, as it is.
 
-    `precision` says which; `reason` is why it is not float64 (of the outputs or of the scores), in one line,
-    else None. Not for several threads at once.
+    `precision` says which ("float64", or the coarsest dtype it computes in); `reason` is why it is not
+    float64 (of the outputs or of the scores), in one line, else None. `resolution` is the machine epsilon of
+    that coarsest dtype. Not for several threads at once.
     """
 
-    precision: Literal["float64", "float32"]
+    precision: str
     reason: str | None
+    resolution: float
     _outputs: Compute
     _scores: Compute | None
 
@@ -53,18 +59,33 @@ def reference(program: Program) -> Float64Reference:
     """The reference of a captured program: its exported graph in float64, else its module in float64, else
     the module as it is. A form that fails on the example or is implausibly far from the original is not used.
     """
+    coarsest = _coarsest(program)
+    resolution = torch.finfo(coarsest).eps
+    plausible = max(PLAUSIBLE, ROUNDED_STEPS * resolution)
     outputs, reason = _best(
         program,
         program.module,
+        plausible,
         *(() if program.exported is None else (_interpreted(program.exported),)),
     )
-    precision: Literal["float64", "float32"] = "float64" if reason is None else "float32"
+    precision = "float64" if reason is None else str(coarsest).removeprefix("torch.")
     if program.scores is None:
-        return Float64Reference(precision, reason, outputs, None)
-    scores, scores_reason = _best(program, program.scores)
+        return Float64Reference(precision, reason, resolution, outputs, None)
+    scores, scores_reason = _best(program, program.scores, plausible)
     if reason is None and scores_reason is not None:
         reason = f"scores: {scores_reason}"
-    return Float64Reference(precision, reason, outputs, scores)
+    return Float64Reference(precision, reason, resolution, outputs, scores)
+
+
+def _coarsest(program: Program) -> torch.dtype:
+    """The coarsest floating-point dtype of weights and, where the graph is known, of all between them."""
+    tensors: list[Any] = [*program.module.parameters(), *program.module.buffers()]
+    if isinstance(program.module, torch.jit.ScriptModule):
+        tensors += [tensor for _, tensor in constants(program.module)]
+    if program.exported is not None:
+        tensors += [node.meta.get("val") for node in program.exported.graph.nodes]
+    found = {value.dtype for value in tensors if isinstance(value, torch.Tensor)}
+    return next((dtype for dtype in (torch.bfloat16, torch.float16) if dtype in found), torch.float32)
 
 
 class _Float64Interpreter(Interpreter):
@@ -132,7 +153,7 @@ def _doubled(module: torch.nn.Module) -> Callable[[], Compute]:
 
 
 def _best(
-    program: Program, module: torch.nn.Module, *preferred: Callable[[], Compute]
+    program: Program, module: torch.nn.Module, plausible: float, *preferred: Callable[[], Compute]
 ) -> tuple[Compute, str | None]:
     """The first form that computes in float64 what `module` computes, else `module` and the last reason."""
     expected = evaluate(module, program.example)
@@ -140,7 +161,7 @@ def _best(
     for make in (*preferred, _doubled(module)):
         try:
             compute = make()
-            reason = _implausible(expected, compute(program.example))
+            reason = _implausible(expected, compute(program.example), plausible)
         except FORWARD_ERRORS as error:
             reason = first_line(error)
         if reason is None:
@@ -148,17 +169,21 @@ def _best(
     return (lambda inputs: evaluate(module, inputs)), f"no float64 form: {reason}"
 
 
-def _implausible(expected: Sequence[torch.Tensor], got: Sequence[torch.Tensor]) -> str | None:
+def _implausible(
+    expected: Sequence[torch.Tensor], got: Sequence[torch.Tensor], plausible: float
+) -> str | None:
     if [output.shape for output in got] != [output.shape for output in expected]:
         return "the float64 form gives other shapes"
     for index, (narrow, wide) in enumerate(zip(expected, got, strict=True)):
         if wide.dtype != _wide(narrow.dtype):
             return f"the float64 form gives {wide.dtype} for output {index}"
         if not narrow.dtype.is_floating_point:
-            continue  # a decision may tip over within float32's error
+            continue  # a decision may tip over within the original's own error
         scale = float(wide.abs().nan_to_num(posinf=0.0).max())
-        if not torch.allclose(narrow.double(), wide, rtol=0.0, atol=PLAUSIBLE * scale, equal_nan=True):
-            return f"the float64 form differs from float32 in output {index} by more than {PLAUSIBLE:.0%}"
+        if not torch.allclose(narrow.double(), wide, rtol=0.0, atol=plausible * scale, equal_nan=True):
+            return (
+                f"the float64 form differs from the original in output {index} by more than {plausible:.0%}"
+            )
     return None
 
 

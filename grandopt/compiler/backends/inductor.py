@@ -23,9 +23,16 @@ from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.calling import conventions, stateless
 from grandopt.compiler.program import FORWARD_ERRORS, Program
-from grandopt.config.schema import InductorOptions
+from grandopt.config.engines import InductorOptions
 from grandopt.errors import BuildError, first_line
-from grandopt.runtime.executors.inductor import LIBRARY, SINGLE, by_batch, library_forward, permit_tiles
+from grandopt.runtime.executors.inductor import (
+    LIBRARY,
+    SINGLE,
+    by_batch,
+    library_forward,
+    permit_tiles,
+    with_statement,
+)
 
 LEVELS: tuple[tuple[str, frozenset[str]], ...] = (
     ("x86-64-v4", frozenset(["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"])),
@@ -71,7 +78,10 @@ def lower(program: Program, options: InductorOptions, threads: int = 1) -> Lower
         forwards = [library_forward(str(library.path), len(program.signature.outputs)) for library in built]
         forward = by_batch(forwards[1], forwards[0]) if options.single else forwards[0]
         calling = conventions(program, torch.nn.Module(), forward)
-        files = {library.path.name: library.path.read_bytes() for library in built}
+        files = {
+            library.path.name: with_statement(library.path.read_bytes(), program.signature)
+            for library in built
+        }
     return Lowered(
         files=files,
         options={**options.model_dump(), **calling},

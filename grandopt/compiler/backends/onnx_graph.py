@@ -43,7 +43,8 @@ def onnx_graph(program: Program, engine: str) -> bytes:
     except ImportError as error:
         raise EngineUnavailableError(
             f"{first_line(error)}: building for {engine} needs torch's ONNX exporter; "
-            f"pip install 'grandopt[{engine}]'"
+            f"pip install 'grandopt[{engine}]'",
+            remedy=f"pip install 'grandopt[{engine}]'",
         ) from error
     try:
         with _quiet():

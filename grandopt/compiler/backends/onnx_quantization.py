@@ -22,6 +22,11 @@ WIDE_SUMS = frozenset({"avx_vnni", "avx512_vnni", "asimddp"})
 """Features whose int8 products are summed in 32 bits. Without one the sum of two products can overflow 16
 bits, and ONNX Runtime advises weights of 7 bits (`reduce_range`)."""
 
+PRODUCTS = frozenset(
+    {"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN", "Einsum", "Attention", "FusedMatMul"}
+)
+"""ONNX's products: what comes out of one is no raw observation any more."""
+
 CALIBRATED = 256
 """Samples that static quantization looks at, at most: it keeps all values inside the network of each."""
 
@@ -34,8 +39,17 @@ def require_samples(program: Program, calibration: Sequence[Array] | None) -> No
         )
 
 
-def quantized(program: Program, graph: bytes, calibration: Sequence[Array] | None, folder: Path) -> bytes:
+def quantized(
+    program: Program,
+    graph: bytes,
+    calibration: Sequence[Array] | None,
+    folder: Path,
+    *,
+    inputs_float32: bool = False,
+) -> bytes:
     """The ONNX graph with int8 products, by ONNX Runtime's quantizer; `folder` takes its files.
+
+    With `inputs_float32` the nodes that read raw observations stay as they are.
 
     With `calibration`, recorded samples, ranges of activations are those of the samples (QDQ form, which
     OpenVINO reads, too); without, ONNX Runtime measures them at each call. Raises UnsupportedError when there
@@ -44,6 +58,9 @@ def quantized(program: Program, graph: bytes, calibration: Sequence[Array] | Non
     from onnxruntime import quantization
 
     graph = optimised(graph, folder, extended=False)
+    exact: list[str] = []
+    if inputs_float32:
+        graph, exact = observing(graph)
     given, made = folder / "float32.onnx", folder / "int8.onnx"
     given.write_bytes(graph)
     before = operators(graph)
@@ -51,7 +68,11 @@ def quantized(program: Program, graph: bytes, calibration: Sequence[Array] | Non
     with _quiet():
         if calibration is None:
             quantization.quantize_dynamic(
-                given, made, weight_type=quantization.QuantType.QInt8, reduce_range=narrow
+                given,
+                made,
+                weight_type=quantization.QuantType.QInt8,
+                reduce_range=narrow,
+                nodes_to_exclude=exact,
             )
         else:
             names = [spec.name for spec in program.signature.inputs]
@@ -64,11 +85,32 @@ def quantized(program: Program, graph: bytes, calibration: Sequence[Array] | Non
                 weight_type=quantization.QuantType.QInt8,
                 activation_type=quantization.QuantType.QUInt8,
                 reduce_range=narrow,
+                nodes_to_exclude=exact,
             )
     quantized = made.read_bytes()
-    if operators(quantized) == before:
-        raise UnsupportedError(f"{program.name}: has no layer that ONNX Runtime could make int8")
+    if operators(quantized) - before <= {"MatMul", "Add"}:  # what a Gemm may have become, and no more
+        besides = " besides those that read raw observations" if exact else ""
+        raise UnsupportedError(f"{program.name}: has no layer that ONNX Runtime could make int8{besides}")
     return quantized
+
+
+def observing(graph: bytes) -> tuple[bytes, list[str]]:
+    """The graph with a name for every node, and the names of those that read raw observations: those that an
+    input reaches without passing a product."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    constants = {item.name for item in model.graph.initializer}
+    raw = {item.name for item in model.graph.input if item.name not in constants}
+    reading = []
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+        if any(name in raw for name in node.input):
+            # A Gemm may become this MatMul and an addition before anything is quantized.
+            reading += [node.name, f"{node.name}_MatMul"]
+            if node.op_type not in PRODUCTS:
+                raw.update(node.output)
+    return model.SerializeToString(), reading
 
 
 def _reader(names: Sequence[str], calibration: Sequence[Array]) -> object:

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+import torch
+
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.onnx_graph import confirm, onnx_graph
 from grandopt.compiler.backends.onnx_quantization import operators, optimised, quantized, require_samples
 from grandopt.compiler.backends.onnx_recurrent import keep_nan
 from grandopt.compiler.program import Program
-from grandopt.config.schema import OnnxRuntimeOptions
+from grandopt.config.engines import OnnxRuntimeOptions
 from grandopt.errors import BuildError, EngineUnavailableError, UnsupportedError, first_line
 from grandopt.signature import Array
 
@@ -41,7 +43,8 @@ def lower(
         from grandopt.runtime.executors import onnxruntime as engine
     except ImportError as error:
         raise EngineUnavailableError(
-            f"{first_line(error)}: the engine is not installed; pip install 'grandopt[{EXTRA}]'"
+            f"{first_line(error)}: the engine is not installed; pip install 'grandopt[{EXTRA}]'",
+            remedy=f"pip install 'grandopt[{EXTRA}]'",
         ) from error
     if options.quantization == "static":
         require_samples(program, calibration)
@@ -51,7 +54,8 @@ def lower(
             folder = Path(name)
             if options.quantization != "none":
                 static = options.quantization == "static"
-                graph = quantized(program, graph, calibration if static else None, folder)
+                seen = calibration if static else None
+                graph = quantized(program, graph, seen, folder, inputs_float32=options.inputs_float32)
             else:  # where values are rounded, the executor answers what is not finite with NaN
                 graph = keep_nan(graph)
             graph = optimised(graph, folder, extended=True)
@@ -74,5 +78,16 @@ def _translated(program: Program, error: Exception) -> UnsupportedError | BuildE
     unknown = _UNKNOWN.search(str(error))
     if unknown is not None:
         operator = unknown[1] or unknown[2]
-        return UnsupportedError(f"{program.name}: ONNX Runtime has no form of the operator {operator}")
+        odd = _odd_dtypes(program)
+        where = f" for {' or '.join(odd)}" if odd else ""
+        return UnsupportedError(f"{program.name}: ONNX Runtime has no form of the operator {operator}{where}")
     return BuildError(f"{program.name}: ONNX Runtime failed: {first_line(error)}")
+
+
+def _odd_dtypes(program: Program) -> list[str]:
+    """The floating-point dtypes beside float32 that the program computes in."""
+    nodes = () if program.exported is None else program.exported.graph.nodes
+    found = {getattr(node.meta.get("val"), "dtype", torch.float32) for node in nodes}
+    return sorted(
+        str(dtype).removeprefix("torch.") for dtype in found - {torch.float32} if dtype.is_floating_point
+    )

@@ -17,11 +17,14 @@ from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.onnx_graph import confirm, onnx_graph
 from grandopt.compiler.backends.onnx_quantization import quantized, require_samples
 from grandopt.compiler.program import Program
-from grandopt.config.schema import OpenVinoOptions
+from grandopt.config.engines import OpenVinoOptions
 from grandopt.errors import BuildError, EngineUnavailableError, UnsupportedError, first_line
 from grandopt.signature import Array
 
 NAME = "openvino"
+
+_CARRIERS = ("Constant", "Convert", "Parameter", "Result")
+"""Operators that only hold a value or change its dtype."""
 
 _UNKNOWN = re.compile(r"No conversion rule found for operations: ([\w.:]+)")
 
@@ -33,8 +36,8 @@ def lower(program: Program, options: OpenVinoOptions, calibration: Sequence[Arra
     Weights are float32, or int8 where the options quantize; that needs `calibration`, recorded samples, one
     array [n, *shape] per input. Raises EngineUnavailableError when OpenVINO, the ONNX exporter or the
     quantizer is not installed, UnsupportedError (naming the operator) when one of them cannot take the
-    program, the processor has no bfloat16, or there is nothing to quantize or to calibrate on, BuildError
-    when OpenVINO or the quantizer fails.
+    program, it computes in float64, the processor has no bfloat16, or there is nothing to quantize or to
+    calibrate on, BuildError when OpenVINO or the quantizer fails.
     """
     try:
         import openvino
@@ -42,18 +45,25 @@ def lower(program: Program, options: OpenVinoOptions, calibration: Sequence[Arra
         from grandopt.runtime.executors import openvino as engine
     except ImportError as error:
         raise EngineUnavailableError(
-            f"{first_line(error)}: the engine is not installed; pip install 'grandopt[openvino]'"
+            f"{first_line(error)}: the engine is not installed; pip install 'grandopt[openvino]'",
+            remedy="pip install 'grandopt[openvino]'",
         ) from error
     core = openvino.Core()
     if options.inference_precision == "bf16":
+        if options.inputs_float32:
+            raise UnsupportedError(
+                f"{program.name}: OpenVINO chooses itself which layers compute in bfloat16, also among those "
+                f"that read raw observations"
+            )
         require_bfloat16(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     graph = onnx_graph(program, NAME)
     if options.quantization == "static":
-        graph = _quantized(program, graph, calibration)
+        graph = _quantized(program, graph, calibration, inputs_float32=options.inputs_float32)
     with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
         path = Path(folder) / engine.GRAPH
         try:
             model = core.read_model(graph)
+            require_no_float64(model)
             keep_nan(model)
             openvino.save_model(model, path, compress_to_fp16=False)
             weights = path.with_suffix(".bin")
@@ -66,27 +76,42 @@ def lower(program: Program, options: OpenVinoOptions, calibration: Sequence[Arra
             )
         except engine.ERRORS as error:
             raise _translated(program, error) from error
-    defect = known_defect(model) if options.snippets else None
     return Lowered(
         files=files,
-        options={**options.model_dump(), **({} if defect is None else {"known_defect": defect})},
+        options=options.model_dump(),
         requires={"openvino": metadata.version("openvino")},
+        known_defect=known_defect(model) if options.snippets else None,
     )
 
 
-def _quantized(program: Program, graph: bytes, calibration: Sequence[Array] | None) -> bytes:
+def _quantized(
+    program: Program, graph: bytes, calibration: Sequence[Array] | None, *, inputs_float32: bool
+) -> bytes:
     require_samples(program, calibration)
     try:
         from grandopt.runtime.executors.onnxruntime import ERRORS
     except ImportError as error:
         raise EngineUnavailableError(
-            f"{first_line(error)}: quantizing for {NAME} takes ONNX Runtime; pip install 'grandopt[all]'"
+            f"{first_line(error)}: quantizing for {NAME} takes ONNX Runtime; pip install 'grandopt[all]'",
+            remedy="pip install 'grandopt[all]'",
         ) from error
     try:
         with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
-            return quantized(program, graph, calibration, Path(folder))
+            return quantized(program, graph, calibration, Path(folder), inputs_float32=inputs_float32)
     except ERRORS as error:
         raise BuildError(f"{program.name}: ONNX Runtime's quantizer failed: {first_line(error)}") from error
+
+
+def require_no_float64(model: Any) -> None:
+    """Raise UnsupportedError, naming an operator, where a model computes in float64.
+
+    OpenVINO takes such a model and computes it in float32.
+    """
+    for node in model.get_ordered_ops():
+        kind = node.get_type_name()
+        types = [output.get_element_type().get_type_name() for output in node.outputs()]
+        if kind not in _CARRIERS and "f64" in types:
+            raise UnsupportedError(f"OpenVINO computes {kind} of float64 in float32, which is not the same")
 
 
 def keep_nan(model: Any) -> None:

@@ -11,8 +11,9 @@ import torch
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.calling import conventions
 from grandopt.compiler.program import Program
-from grandopt.config.schema import TorchScriptOptions
+from grandopt.config.engines import TorchScriptOptions
 from grandopt.errors import BuildError, UnsupportedError, first_line
+from grandopt.runtime.executors.interface import STATEMENT, signature_text
 from grandopt.runtime.executors.torchscript import PROGRAM
 
 
@@ -29,7 +30,8 @@ def lower(program: Program, options: TorchScriptOptions) -> Lowered:
             # TorchScript is deprecated upstream and says so at every entry; it is one engine among several.
             warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
             buffer = io.BytesIO()
-            torch.jit.save(_script(program, options), buffer)
+            statement = {STATEMENT: signature_text(program.signature)}
+            torch.jit.save(_script(program, options), buffer, _extra_files=statement)
             module = torch.jit.load(io.BytesIO(buffer.getvalue()))
     except RuntimeError as error:
         raise BuildError(f"{program.name}: TorchScript refused: {first_line(error)}") from error

@@ -32,10 +32,10 @@ def disagreement(original: torch.nn.Module, captured: torch.nn.Module, probes: I
             got = evaluate(captured, probe.inputs)
         except FORWARD_ERRORS as error:
             return f"fails on {probe.label}, which the original takes: {first_line(error)}"
-        found = _difference(expected, got)
+        found = difference(expected, got)
         if found is None:
             continue
-        if _difference(expected, evaluate(original, probe.inputs)) is not None:
+        if difference(expected, evaluate(original, probe.inputs)) is not None:
             return (
                 f"cannot be checked: the original itself gives other outputs on {probe.label} the second time"
             )
@@ -43,7 +43,8 @@ def disagreement(original: torch.nn.Module, captured: torch.nn.Module, probes: I
     return None
 
 
-def _difference(expected: tuple[torch.Tensor, ...], got: tuple[torch.Tensor, ...]) -> str | None:
+def difference(expected: tuple[torch.Tensor, ...], got: tuple[torch.Tensor, ...]) -> str | None:
+    """How two sets of outputs differ beyond rounding, in words; None if they do not."""
     if len(expected) != len(got):
         return f"{len(got)} outputs instead of {len(expected)}"
     for want, have in zip(expected, got, strict=True):

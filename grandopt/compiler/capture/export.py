@@ -10,13 +10,16 @@ import torch
 from torch._export.verifier import SpecViolationError
 
 from grandopt.compiler.capture.agreement import disagreement
+from grandopt.compiler.capture.distributions import unvalidated
 from grandopt.compiler.capture.inputs import Probe, draw, probes
-from grandopt.compiler.capture.quiet import quiet
+from grandopt.compiler.capture.log_suppression import quiet
 from grandopt.compiler.capture.reason import export_reason
 from grandopt.compiler.capture.signature import EXAMPLE_BATCH, observe
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.torchscript import convert
 from grandopt.compiler.program import FORWARD_ERRORS, Program, Refusal
+from grandopt.compiler.scripted.network import ScriptedNetwork
+from grandopt.errors import CaptureError
+from grandopt.reason import Reason, ReasonCode
 
 STAGE = "export"
 
@@ -24,8 +27,8 @@ STAGE = "export"
 def capture(checkpoint: Checkpoint, seed: int = 0) -> Program:
     """The checkpoint as a program, exported where that is possible (see `export`).
 
-    Raises SignatureError when the network does not run on its declared inputs, CaptureError when it does
-    not treat the batch as networks must (see `signature.observe`).
+    Raises SignatureError when the network does not run on its declared inputs, or is not what an agent must
+    be (see `signature.observe`).
     """
     return export(_observed(checkpoint, seed), seed, given=checkpoint.exported)
 
@@ -44,7 +47,7 @@ def recapture(
     return program.but(exported=exported) if found is None else None
 
 
-def unexported(checkpoint: Checkpoint, reason: str, seed: int = 0) -> Program:
+def unexported(checkpoint: Checkpoint, reason: Reason, seed: int = 0) -> Program:
     """The checkpoint as a program whose export an earlier capture of the same network found impossible.
 
     Raises like `capture`.
@@ -62,7 +65,8 @@ def export(program: Program, seed: int = 0, given: torch.export.ExportedProgram 
     exported, reason = (given, None) if given is not None else _attempt(program)
     if exported is not None:
         found = disagreement(program.module, exported.module(), probes(program.signature.inputs, seed + 1))
-        reason = None if found is None else f"the exported program {found}"
+        differs = f"the exported program {found}"
+        reason = None if found is None else Reason(ReasonCode.GRAPH_DIFFERS, differs)
     if reason is None:
         return program.but(exported=exported, refusals=refusals)
     return program.but(exported=None, refusals=(*refusals, Refusal(STAGE, reason)))
@@ -81,13 +85,18 @@ def _observed(checkpoint: Checkpoint, seed: int) -> Program:
     )
 
 
-def _attempt(program: Program) -> tuple[torch.export.ExportedProgram | None, str | None]:
-    """The exported program, or the reason why there is none. Archives go through the loader's converter."""
-    if isinstance(program.module, torch.jit.ScriptModule):
-        exported, outcome = convert(program.module, program.signature.inputs)
-        return exported, None if exported is not None else outcome
+def _attempt(program: Program) -> tuple[torch.export.ExportedProgram | None, Reason | None]:
+    """The exported program, or the reason why there is none. An archive's graph is followed as a module."""
     try:
-        return _exported(program.module, program.example), None
+        module = program.module
+        if isinstance(module, torch.jit.ScriptModule):
+            module = ScriptedNetwork(module)
+    except CaptureError as error:
+        return None, Reason.of(error)
+    try:
+        return _exported(module, program.example), None
+    except CaptureError as error:
+        return None, Reason.of(error)
     except (*FORWARD_ERRORS, SpecViolationError) as error:
         return None, export_reason(error)
 
@@ -98,5 +107,5 @@ def _exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> tor
     inputs = tuple(value.clone() for value in example)
     for value in inputs:
         shapes[value] = {0: batch}
-    with quiet(), torch.no_grad():
+    with quiet(), unvalidated(), torch.no_grad():
         return torch.export.export(module, inputs, dynamic_shapes=shapes.dynamic_shapes(module, inputs))

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 
 from grandopt.compiler.capture.inputs import draw
+from grandopt.compiler.capture.steady import require_steady
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.program import FORWARD_ERRORS, evaluate
-from grandopt.errors import CaptureError, SignatureError, first_line
+from grandopt.errors import SignatureError, first_line
 from grandopt.signature import Role, Signature, TensorSpec
 
 EXAMPLE_BATCH = 2
@@ -20,16 +21,19 @@ def observe(checkpoint: Checkpoint, example: Sequence[torch.Tensor]) -> Signatur
     """The declared inputs with the outputs seen on `example` (batch 2) and on batches of 3 and 1.
 
     Raises SignatureError when the network does not run on its declared inputs, when the number of names or
-    roles is wrong, or when the declared state does not fit, CaptureError when it runs but breaks the contract
-    of a network: another batch size fails, or an output does not carry the batch first.
+    roles is wrong, when the declared state does not fit, or when it breaks the contract of a network: it
+    keeps state or samples, another batch size fails, or an output does not carry the batch first.
     """
     outputs = _first_run(checkpoint, example)
+    _require_dense(outputs)
+    if not isinstance(checkpoint.module, torch.jit.ScriptModule):  # an archive was read when it was opened
+        require_steady(checkpoint.module, example)
     specs = _specs(checkpoint, outputs)
     for batch in OTHER_BATCHES:
         try:
             others = evaluate(checkpoint.module, draw(checkpoint.inputs, batch, seed=batch))
         except FORWARD_ERRORS as error:
-            raise CaptureError(
+            raise SignatureError(
                 f"the network takes a batch of {EXAMPLE_BATCH} but not of {batch} "
                 f"({first_line(error)}); its batch size is built in"
             ) from error
@@ -39,13 +43,23 @@ def observe(checkpoint: Checkpoint, example: Sequence[torch.Tensor]) -> Signatur
     return signature
 
 
+def _require_dense(outputs: Sequence[torch.Tensor]) -> None:
+    for number, value in enumerate(outputs):
+        kind = "quantized" if value.is_quantized else str(value.layout).removeprefix("torch.")
+        if kind != "strided":
+            raise SignatureError(
+                f"output {number} of the network is a {kind} tensor; an agent gives plain numbers: end it "
+                f"with {'.dequantize()' if value.is_quantized else '.to_dense()'}"
+            )
+
+
 def _first_run(checkpoint: Checkpoint, example: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
     try:
         return evaluate(checkpoint.module, example)
     except FORWARD_ERRORS as error:
         one = draw(checkpoint.inputs, 1, seed=1)
         if _runs(checkpoint.module, one):
-            raise CaptureError(
+            raise SignatureError(
                 f"the network takes a batch of 1 but not of {EXAMPLE_BATCH} "
                 f"({first_line(error)}); its batch size is built in"
             ) from error
@@ -87,11 +101,11 @@ def _default_roles(checkpoint: Checkpoint, count: int) -> tuple[Role, ...]:
 
 def _check_batch(specs: tuple[TensorSpec, ...], outputs: tuple[torch.Tensor, ...], batch: int) -> None:
     if len(outputs) != len(specs):
-        raise CaptureError(f"the network gives {len(specs)} output(s), but {len(outputs)} for {batch}")
+        raise SignatureError(f"the network gives {len(specs)} output(s), but {len(outputs)} for {batch}")
     for spec, output in zip(specs, outputs, strict=True):
         _check_first(spec.name, output, batch)
         if tuple(output.shape[1:]) != spec.shape:
-            raise CaptureError(
+            raise SignatureError(
                 f"output {spec.name} is {list(spec.shape)} for a batch of {EXAMPLE_BATCH} but "
                 f"{list(output.shape[1:])} for one of {batch}; its shape must not depend on the batch"
             )
@@ -99,7 +113,7 @@ def _check_batch(specs: tuple[TensorSpec, ...], outputs: tuple[torch.Tensor, ...
 
 def _check_first(name: str, output: torch.Tensor, batch: int) -> None:
     if output.dim() == 0 or output.shape[0] != batch:
-        raise CaptureError(
+        raise SignatureError(
             f"output {name} does not carry the batch first: inputs with a batch of {batch} "
             f"gave the shape {list(output.shape)}"
         )

@@ -18,10 +18,11 @@ from torch.jit._trace import TracerWarning
 
 from grandopt.compiler.capture.agreement import disagreement
 from grandopt.compiler.capture.inputs import probes
-from grandopt.compiler.capture.quiet import quiet
+from grandopt.compiler.capture.log_suppression import quiet
 from grandopt.compiler.capture.reason import is_torch, place
 from grandopt.compiler.program import FORWARD_ERRORS, Program, Refusal
 from grandopt.errors import first_line
+from grandopt.reason import Reason, ReasonCode
 
 STAGE = "trace"
 BRANCH = "Python boolean"
@@ -53,7 +54,8 @@ def trace(program: Program, seed: int = 0) -> Program:
         attempt = second if second.traced is not None else attempt
     if attempt.traced is not None:
         return program.but(traced=attempt.traced, refusals=refusals)
-    return program.but(traced=None, refusals=(*refusals, Refusal(STAGE, f"{attempt.reason}; not traced")))
+    reason = Reason(ReasonCode.NOT_TRACED, f"{attempt.reason}; not traced")
+    return program.but(traced=None, refusals=(*refusals, Refusal(STAGE, reason)))
 
 
 def _attempt(program: Program, module: torch.nn.Module, seed: int) -> _Trace:
@@ -85,6 +87,7 @@ def _trace(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> _Trace:
             traced = torch.jit.trace(module, tuple(inputs), check_trace=False)
         except (*FORWARD_ERRORS, torch.jit.Error) as error:
             return _Trace(None, f"torch.jit.trace failed: {first_line(error)}")
+    traced.eval()  # freezing asks this flag, which programs from files have wrong; it changes no operator
     hints = [warning for warning in caught if _is_hint(warning)]
     return _Trace(
         traced,

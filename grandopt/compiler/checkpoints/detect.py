@@ -1,17 +1,24 @@
-"""Which format a file has, by its content, and the loader for it."""
+"""Which format a file has, by its content, and the loader for it.
+
+Importing torch takes seconds and 200 MB. What can be refused without it is refused before.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from grandopt.compiler.checkpoints import zip_archive
-from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.settings import checkpoint_path
+from grandopt.compiler.checkpoints import files
+from grandopt.compiler.checkpoints.vetting import zip_archive
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, UntrustedError
 
-Format = Literal["sb3", "torch", "torchscript", "exported", "safetensors"]
+if TYPE_CHECKING:
+    from grandopt.compiler.checkpoints.base import Checkpoint
+
+NetworkFormat = Literal["torch", "torchscript", "exported", "safetensors"]
+Format = Literal["sb3", NetworkFormat]
 """What the bytes say. "torch" is what torch.save writes, and any pickle: a state dict or a whole module."""
 
 PICKLE_MAGIC = b"\x80"
@@ -26,22 +33,31 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     something or says what does not apply, and for weights with NaN or inf; UntrustedError when the file
     would have to be unpickled and `agent.trust` is not set.
     """
-    path = checkpoint_path(agent)
-    match detect(path):
-        case "sb3":
-            from grandopt.compiler.checkpoints.sb3 import agent as sb3
+    path = files.checkpoint_path(agent)
+    found = detect(path)
+    if found == "sb3":
+        from grandopt.compiler.checkpoints.sb3 import agent as sb3
 
-            return sb3.load(name, agent)
+        return sb3.load(name, agent)
+    from grandopt.compiler.checkpoints.sb3 import beside
+
+    checkpoint = _load_network(name, agent, path, found)
+    return replace(checkpoint, statistics=(*checkpoint.statistics, *beside.unused(path)))
+
+
+def _load_network(name: str, agent: AgentConfig, path: Path, found: NetworkFormat) -> Checkpoint:
+    """The agent of a file that is no SB3 zip."""
+    match found:
         case "torchscript":
-            from grandopt.compiler.checkpoints import torchscript
+            from grandopt.compiler.checkpoints.torchscript import script as torchscript
 
             return torchscript.load(name, agent)
         case "exported":
-            from grandopt.compiler.checkpoints import exported
+            from grandopt.compiler.checkpoints.exported import program as exported
 
             return exported.load(name, agent)
         case "safetensors":
-            from grandopt.compiler.checkpoints import safetensors_file
+            from grandopt.compiler.checkpoints.weight_files import safetensors_file
 
             return safetensors_file.load(name, agent)
         case "torch":
@@ -51,7 +67,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
 def _load_torch(name: str, agent: AgentConfig, path: Path) -> Checkpoint:
     import torch
 
-    from grandopt.compiler.checkpoints import pickled, state_dict, torch_file
+    from grandopt.compiler.checkpoints.weight_files import pickled, state_dict, torch_file
 
     content = torch_file.read(path, trust=agent.trust)
     if isinstance(content, torch.nn.Module):
@@ -64,37 +80,55 @@ def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:
 
     By format also `tensors` (name, shape, dtype) and `parameters`, `state_dicts` with their `key`, or the
     algorithm, spaces and layers of an SB3 zip. A pickle that would have to be trusted is described as far
-    as that goes without (`refused` says why). Raises CheckpointError when the file is none or damaged.
+    as that goes without (`refused` says why). Raises CheckpointError when the file is none or damaged,
+    UntrustedError when opening it could run code and `trust` is not set.
     """
-    found = detect(path)
+    found = preflight(path, trust=trust, to_run=False)
     match found:
         case "sb3":
             from grandopt.compiler.checkpoints.sb3 import agent as sb3
 
             facts = sb3.describe(path)
         case "torchscript":
-            from grandopt.compiler.checkpoints import torchscript
+            from grandopt.compiler.checkpoints.torchscript import script as torchscript
 
-            facts = torchscript.describe(path)
+            facts = torchscript.describe(path, trust=trust)
         case "exported":
-            from grandopt.compiler.checkpoints import exported
+            from grandopt.compiler.checkpoints.exported import program as exported
 
             facts = exported.describe(path, trust=trust)
         case "safetensors":
-            from grandopt.compiler.checkpoints import safetensors_file
+            from grandopt.compiler.checkpoints.weight_files import safetensors_file
 
             facts = safetensors_file.describe(path)
         case "torch":
             facts = _describe_torch(path, trust=trust)
-    from grandopt.compiler.checkpoints import weights
+    return {"path": str(path), "size": path.stat().st_size, "sha256": files.sha256(path), **facts}
 
-    return {"path": str(path), "size": path.stat().st_size, "sha256": weights.sha256(path), **facts}
+
+def preflight(path: Path, *, trust: bool, to_run: bool) -> Format:
+    """The format of the file at `path`, refused if that shows without torch.
+
+    Raises what `detect` raises; without `trust` also UntrustedError for a program or an archive that does
+    more than compute or, if it is `to_run`, may never end. The reader of a format checks again what it reads.
+    """
+    found = detect(path)
+    match None if trust else found:
+        case "torchscript":
+            from grandopt.compiler.checkpoints.torchscript import archive as torchscript_archive
+
+            torchscript_archive.vetted(files.content(path), str(path), to_run=to_run)
+        case "exported":
+            from grandopt.compiler.checkpoints.exported import members as exported_members
+
+            exported_members.vetted(path)
+    return found
 
 
 def _describe_torch(path: Path, *, trust: bool) -> dict[str, Any]:
     import torch
 
-    from grandopt.compiler.checkpoints import pickled, state_dict, torch_file
+    from grandopt.compiler.checkpoints.weight_files import pickled, state_dict, torch_file
 
     try:
         content = torch_file.read(path, trust=trust)
@@ -111,16 +145,7 @@ def detect(path: Path) -> Format:
     Raises CheckpointError for a missing file, a folder, an empty file, a damaged zip, or bytes that are
     none of the known formats.
     """
-    if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder; give the path of a checkpoint file in it")
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(16)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    head, size = files.head(path, 16)
     if size == 0:
         raise CheckpointError(f"{path}: is empty (0 bytes)")
     if head.startswith(zip_archive.MAGIC):
@@ -137,7 +162,7 @@ def detect(path: Path) -> Format:
 
 
 def _detect_zip(path: Path) -> Format:
-    names = zip_archive.names(path)
+    names = zip_archive.opened(path).names
     if {"data", "policy.pth"} <= set(names):
         return "sb3"
     inner = {name.partition("/")[2] for name in names}

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from grandopt import limits
 from grandopt.config.schema import AgentConfig, BoundValue, InputConfig
 from grandopt.errors import CheckpointError, SignatureError
 from grandopt.signature import Bound, Signature, TensorSpec
@@ -22,13 +23,6 @@ INTEGER_SPAN = 2
 """Number of values drawn for an integer input that declares no bounds: 0 and 1 fit every index and flag."""
 
 
-def checkpoint_path(agent: AgentConfig) -> Path:
-    """The file of an agent that was configured with `checkpoint`; raises CheckpointError without one."""
-    if agent.checkpoint is None:
-        raise CheckpointError("the agent has no 'checkpoint'; give the path of its file")
-    return agent.checkpoint
-
-
 def refuse(agent: AgentConfig, path: Path, what: str, fields: Iterable[str], reason: str) -> None:
     """Raise CheckpointError when one of `fields` was set although it says nothing about this format."""
     for field in fields:
@@ -38,8 +32,10 @@ def refuse(agent: AgentConfig, path: Path, what: str, fields: Iterable[str], rea
             raise CheckpointError(f"{path}: '{field}' cannot be used with {what}, {reason}; remove it")
 
 
-def configured_inputs(agent: AgentConfig, path: Path, names: Sequence[str] = ()) -> tuple[TensorSpec, ...]:
-    """The inputs that the configuration declares.
+def configured_inputs(
+    agent: AgentConfig, path: Path, names: Sequence[str] = (), dtype: str = "float32"
+) -> tuple[TensorSpec, ...]:
+    """The inputs that the configuration declares, of `dtype` where it declares none.
 
     `names` are those that the network is known to take, if they are; without configured inputs the
     CheckpointError gives the line to add, with these names in it.
@@ -56,15 +52,16 @@ def configured_inputs(agent: AgentConfig, path: Path, names: Sequence[str] = ())
             f"{len(agent.inputs)} ({', '.join(item.name for item in agent.inputs)})"
         )
     try:
-        specs = tuple(_spec(item) for item in agent.inputs)
+        specs = tuple(_spec(item, dtype) for item in agent.inputs)
         Signature(specs)
     except SignatureError as error:
         raise CheckpointError(f"{path}: 'inputs': {error}") from error
+    require_bounded(specs, str(path))
     return specs
 
 
-def _spec(item: InputConfig) -> TensorSpec:
-    spec = TensorSpec(item.name, item.shape, item.dtype, _bound(item.low), _bound(item.high))
+def _spec(item: InputConfig, dtype: str) -> TensorSpec:
+    spec = TensorSpec(item.name, item.shape, item.dtype or dtype, _bound(item.low), _bound(item.high))
     for side, bound in (("low", spec.low), ("high", spec.high)):
         if isinstance(bound, tuple) and len(bound) != spec.elements:
             raise SignatureError(
@@ -76,6 +73,16 @@ def _spec(item: InputConfig) -> TensorSpec:
 
 def _bound(value: BoundValue) -> Bound:
     return tuple(value) if isinstance(value, list) else value
+
+
+def require_bounded(specs: Sequence[TensorSpec], where: str) -> None:
+    """Raise CheckpointError for an input with more elements than any observation has."""
+    for spec in specs:
+        if spec.elements > limits.INPUT_ELEMENTS:
+            raise CheckpointError(
+                f"{where}: input {spec.name!r} has {spec.elements:,} elements; at most "
+                f"{limits.INPUT_ELEMENTS:,} are taken"
+            )
 
 
 def drawn(specs: Sequence[TensorSpec], batch: int, seed: int) -> tuple[torch.Tensor, ...]:
@@ -97,6 +104,15 @@ def _draw(spec: TensorSpec, batch: int, generator: torch.Generator) -> torch.Ten
     low = torch.where(low.isfinite(), low, torch.zeros_like(low))
     high = torch.where(high.isfinite(), high, low + INTEGER_SPAN - 1)
     return (low + uniform * (high - low + 1)).floor().minimum(high).to(dtype)
+
+
+def described(specs: Sequence[TensorSpec]) -> str:
+    """Example inputs in words: names and shapes with a batch in front, and dtypes that are not float32."""
+    return ", ".join(
+        f"{spec.name} [{', '.join(map(str, (EXAMPLE_BATCH, *spec.shape)))}]"
+        + ("" if spec.dtype == "float32" else f" of {spec.dtype}")
+        for spec in specs
+    )
 
 
 def outputs_of(result: Any, path: Path) -> tuple[torch.Tensor, ...]:

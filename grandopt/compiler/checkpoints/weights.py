@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,28 +9,49 @@ from typing import Any, TypeVar
 import torch
 
 from grandopt.artifacts.manifest import Source
+from grandopt.compiler.checkpoints.files import sha256
 from grandopt.errors import CheckpointError
+from grandopt.private import told, told_path
 
+READ_DTYPES = """
+    bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64
+    complex128
+"""
 ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes; raises CheckpointError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def source(path: Path, file_format: str, **details: Any) -> Source:
     """The provenance of an agent read from `path`; `details` are kept as they are and must be JSON-able."""
-    return Source(format=file_format, path=str(path), sha256=sha256(path), weights="file", details=details)
+    return Source(
+        format=file_format,
+        path=told_path(path),
+        sha256=sha256(path),
+        weights="file",
+        details=told(details),
+    )
+
+
+def require_plain(name: str, tensor: torch.Tensor, where: str) -> None:
+    """Raise CheckpointError for a tensor that is none of plain numbers in memory, saying what it is."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    problem = None
+    if tensor.is_nested or tensor.layout != torch.strided:
+        layout = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
+        problem = f"is {layout}; save it after to_dense()"
+    elif tensor.is_quantized:
+        problem = f"is quantized ({kind}); save it after dequantize()"
+    elif tensor.device.type != "cpu":
+        problem = f"has no values that can be read here (device {tensor.device.type})"
+    elif kind not in READ_DTYPES.split():
+        problem = f"is of the dtype {kind}, which no engine computes with; save it as float32"
+    if problem is not None:
+        raise CheckpointError(f"{where}: tensor {name!r} {problem}")
 
 
 def require_finite(tensors: Iterable[tuple[str, torch.Tensor]], where: str) -> None:
     """Raise CheckpointError naming the first tensor that holds NaN or inf."""
     for name, tensor in tensors:
+        require_plain(name, tensor, where)
         if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
             continue
         nans, infs = int(torch.isnan(tensor).sum()), int(torch.isinf(tensor).sum())
@@ -47,6 +67,7 @@ def require_numbers(tensors: Iterable[tuple[str, torch.Tensor]], where: str) -> 
     Unlike in a weight, inf in a constant may be meant: attention masks are made of it.
     """
     for name, tensor in tensors:
+        require_plain(name, tensor, where)
         if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
             raise CheckpointError(f"{where}: tensor {name!r} {list(tensor.shape)} holds NaN")
 
@@ -58,9 +79,9 @@ def require_sane(module: torch.nn.Module, where: str) -> None:
 
 
 def ready(module: ModuleT) -> ModuleT:
-    """The same module as every loader hands it on: eval mode, float32, on the CPU, without gradients."""
+    """The same module as loaders hand it on: eval mode, on the CPU, without gradients, its dtypes kept."""
     module.eval()
-    module.to(device="cpu", dtype=torch.float32)
+    module.to(device="cpu")
     module.requires_grad_(False)
     return module
 

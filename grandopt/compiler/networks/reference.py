@@ -49,19 +49,28 @@ class ReferenceAgent:
         return REFERENCE_AGENTS[self.name]
 
 
+NORMALISED = 10.0
+"""The reference agents take features and embeddings that are normalised, and clipped to 10 on both sides: the
+range that VecNormalize gives, too. It is a bound of their inputs by definition."""
+
+
+def _normalised(name: str, *shape: int) -> TensorSpec:
+    return TensorSpec(name, shape, low=-NORMALISED, high=NORMALISED)
+
+
 GAUSSIAN: tuple[tuple[str, Role], ...] = (("mu", "value"), ("sigma", "value"))
 
 _AGENTS = (
     ReferenceAgent(
         "tactical_system",
         tactical_system.TacticalSystem,
-        (TensorSpec("bars", (tactical_system.BARS, tactical_system.FEATURES)),),
+        (_normalised("bars", tactical_system.BARS, tactical_system.FEATURES),),
         (("fvg", "scores"), ("momentum", "scores"), ("entry", "scores"), ("value", "value")),
     ),
     ReferenceAgent(
         "strategic_system",
         strategic_system.StrategicSystem,
-        tuple(TensorSpec(name, (width,)) for name, width in strategic_system.INDICATORS.items()),
+        tuple(_normalised(name, width) for name, width in strategic_system.INDICATORS.items()),
         (
             ("mlmi_action", "scores"),
             ("nwrqk_action", "scores"),
@@ -72,37 +81,37 @@ _AGENTS = (
     ReferenceAgent(
         "shared_policy",
         shared_policy.SharedPolicy,
-        (TensorSpec("state", (sum(shared_policy.EMBEDDINGS),)),),
+        (_normalised("state", sum(shared_policy.EMBEDDINGS)),),
         (("action", "scores"), ("value", "value")),
     ),
     ReferenceAgent(
         "decision_gate",
         decision_gate.DecisionGate,
-        (TensorSpec("state", (decision_gate.STATE,)),),
+        (_normalised("state", decision_gate.STATE),),
         (("decision", "scores"),),
     ),
     ReferenceAgent(
         "structure_embedder",
         structure_embedder.StructureEmbedder,
-        (TensorSpec("bars", (structure_embedder.BARS, structure_embedder.FEATURES)),),
+        (_normalised("bars", structure_embedder.BARS, structure_embedder.FEATURES),),
         GAUSSIAN,
     ),
     ReferenceAgent(
         "tactical_embedder",
         tactical_embedder.TacticalEmbedder,
-        (TensorSpec("bars", (tactical_embedder.BARS, tactical_embedder.FEATURES)),),
+        (_normalised("bars", tactical_embedder.BARS, tactical_embedder.FEATURES),),
         GAUSSIAN,
     ),
     ReferenceAgent(
         "regime_embedder",
         regime_embedder.RegimeEmbedder,
-        (TensorSpec("state", (regime_embedder.FEATURES,)),),
+        (_normalised("state", regime_embedder.FEATURES),),
         (("embedding", "value"),),
     ),
     ReferenceAgent(
         "lvn_embedder",
         lvn_embedder.LvnEmbedder,
-        (TensorSpec("node", (lvn_embedder.FEATURES,)),),
+        (_normalised("node", lvn_embedder.FEATURES),),
         (("embedding", "value"),),
     ),
 )

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from grandopt.compiler.passes.calls import CallGraph
 from grandopt.compiler.program import Program, Refusal, evaluate
 from grandopt.errors import UnsupportedError
+from grandopt.reason import Reason, ReasonCode
 
 NAME = "fold_batchnorm"
 
@@ -40,12 +41,13 @@ def apply(program: Program) -> Program:
     try:
         chains = CallGraph(module).chains()
     except UnsupportedError as error:
-        return program.but(refusals=(*program.refusals, Refusal(NAME, str(error))))
+        reason = Reason(ReasonCode.PASS_NOT_APPLIED, str(error))
+        return program.but(refusals=(*program.refusals, Refusal(NAME, reason)))
     flat = _two_dimensional(module, program.example)
     folded = [pair for pair in chains if _foldable(module, *pair, flat)]
     for first, second in folded:
         module.set_submodule(first, _fold(module.get_submodule(first), module.get_submodule(second)))
-        module.set_submodule(second, nn.Identity())
+        module.set_submodule(second, nn.Identity().eval())
     return program.after(NAME, module=module, exported=None, traced=None) if folded else program
 
 

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.ao.quantization import quantize_dynamic
+from torch.ao.quantization import default_dynamic_qconfig, quantize_dynamic
 
+from grandopt.compiler.passes.raw_layers import ALL_RAW, raw_layers
 from grandopt.compiler.program import FORWARD_ERRORS, Program, evaluate
 from grandopt.errors import UnsupportedError, first_line
 
 NAME = "quantize_dynamic"
+NAME_INSIDE = "quantize_dynamic_inside"
 LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.LSTM, nn.GRU)
 QUANTIZED: tuple[type[nn.Module], ...] = (
     torch.ao.nn.quantized.dynamic.Linear,
@@ -81,35 +84,53 @@ def apply(program: Program) -> Program:
     from. `exported` and `traced` are None: torch.export does not take quantized layers, a trace does.
     Raises UnsupportedError when there is no layer to quantize or the network does not run with such layers.
     """
+    return _applied(program, NAME, inside=False)
+
+
+def apply_inside(program: Program) -> Program:
+    """`apply`, but for the layers that read raw observations, which stay in float32."""
+    return _applied(program, NAME_INSIDE, inside=True)
+
+
+def _applied(program: Program, name: str, *, inside: bool) -> Program:
     if program.precision != "float32":
         raise UnsupportedError(f"int8 layers are made from float32 ones, not from {program.precision}")
-    module = _quantized(program.module)
-    scores = None if program.scores is None else _quantized(program.scores)
+    module = _quantized(program.module, program.example, inside=inside)
+    scores = None if program.scores is None else _quantized(program.scores, program.example, inside=inside)
     try:
         evaluate(module, program.example)
     except FORWARD_ERRORS as error:
         raise UnsupportedError(f"the network does not run with int8 layers: {first_line(error)}") from error
     return program.after(
-        NAME, module=module, scores=scores, precision="int8_dynamic", exported=None, traced=None
+        name, module=module, scores=scores, precision="int8_dynamic", exported=None, traced=None
     )
 
 
-def _quantized(module: nn.Module) -> nn.Module:
+def _quantized(module: nn.Module, example: Sequence[torch.Tensor], *, inside: bool) -> nn.Module:
     if isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedError("a TorchScript archive holds a graph, not layers that could be made int8")
-    if not any(type(layer) in LAYERS for layer in module.modules()):
+    layers = {name for name, layer in _named(module) if type(layer) in LAYERS}
+    if not layers:
         raise UnsupportedError("the network has no Linear, LSTM or GRU layer that could be made int8")
+    kept = raw_layers(module, example, LAYERS) if inside else frozenset[str]()
+    if layers <= kept:
+        raise UnsupportedError(f"{ALL_RAW}: none is left for int8")
     if torch.backends.quantized.engine == "none":
         raise UnsupportedError("this build of torch has no int8 kernels for this processor")
+    wanted: dict[type | str, Any] = {**dict.fromkeys(LAYERS, default_dynamic_qconfig), **dict.fromkeys(kept)}
     with warnings.catch_warnings():
         # torch announces that torchao, another package, will replace its quantizer and quantized tensors.
         warnings.filterwarnings("ignore", message="torch.ao.quantization", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="torch.quantize_per_tensor", category=UserWarning)
         try:
-            quantized = quantize_dynamic(copy.deepcopy(module), set(LAYERS), dtype=torch.qint8, inplace=True)
+            quantized = quantize_dynamic(copy.deepcopy(module), wanted, dtype=torch.qint8, inplace=True)
         except FORWARD_ERRORS as error:
             raise UnsupportedError(f"torch cannot make the layers int8: {first_line(error)}") from error
     return _guarded(quantized)
+
+
+def _named(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    return list(module.named_modules(remove_duplicate=False))
 
 
 def _guarded(module: nn.Module) -> nn.Module:
@@ -122,4 +143,4 @@ def _guarded(module: nn.Module) -> nn.Module:
             guards[layer] = GuardedLinear(layer) if linear else GuardedRecurrent(layer)
         if layer in guards:
             root.set_submodule(name, guards[layer])
-    return root["network"]
+    return root["network"].eval()  # the quantizer makes its layers in training mode

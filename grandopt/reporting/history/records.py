@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grandopt.reporting import evidence
-from grandopt.reporting.evidence import Trial
+from grandopt.reporting.evidence import TrialRecord
 from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.reporting.view import after_figures
@@ -141,7 +141,7 @@ def _figures(figures: Figures) -> dict[str, Any]:
     return {name: getattr(figures, name) for name in names}
 
 
-def _searched(best: Trial | None) -> dict[str, Any]:
+def _searched(best: TrialRecord | None) -> dict[str, Any]:
     if best is None or best.figures is None:
         return {}
     single = best.choice.batch == 1

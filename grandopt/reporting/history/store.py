@@ -19,6 +19,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from grandopt import limits
 from grandopt.errors import HistoryError, first_line
 from grandopt.reporting.history.records import AgentRecord, Record, RunRecord, agent_records, run_record
 from grandopt.reporting.report import Report
@@ -48,6 +51,7 @@ CREATE INDEX agents_by_name ON agents (agent, run);
 
 RUN_FIELDS = tuple(field.name for field in fields(RunRecord))
 AGENT_FIELDS = tuple(field.name for field in fields(AgentRecord))
+RUN, AGENT = TypeAdapter(RunRecord), TypeAdapter(AgentRecord)
 JSON_FIELDS = ("libraries", "command")
 
 
@@ -83,10 +87,14 @@ def read(path: Path, busy_s: float = BUSY_S) -> tuple[Record, ...]:
     Raises HistoryError, in one line, for a file that is missing, damaged, of another program or of a newer
     version.
     """
-    if not path.is_file():
+    try:
+        limits.opened(path, limits.HISTORY_BYTES).close()
+    except FileNotFoundError as error:
         raise HistoryError(
             f"{path}: no such history; every run of `grandopt optimize` adds to reports/history.sqlite"
-        )
+        ) from error
+    except OSError as error:
+        raise HistoryError(f"{limits.shortened(path)}: cannot be read ({error.strerror})") from error
     names = [f"runs.{name}" for name in RUN_FIELDS] + [f"agents.{name}" for name in AGENT_FIELDS]
     query = (
         f"SELECT {', '.join(names)} FROM agents JOIN runs ON runs.id = agents.run "
@@ -106,9 +114,16 @@ def _opened(path: Path, mode: str, busy_s: float) -> Iterator[sqlite3.Connection
         with closing(sqlite3.connect(place, uri=True, timeout=busy_s, isolation_level=None)) as connection:
             yield connection
     except sqlite3.Error as error:
-        raise HistoryError(f"{path}: the history cannot be used ({error}); {_advice(error)}") from error
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise HistoryError(
+            f"{path}: the history cannot be used ({_said(error)}); {_advice(error)}"
+        ) from error
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise HistoryError(f"{path}: the history cannot hold such a record ({first_line(error)})") from error
+
+
+def _said(error: sqlite3.Error) -> str:
+    """What SQLite says, on one line: it quotes the file, whatever is in that."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(error))[:200]
 
 
 def _advice(error: sqlite3.Error) -> str:
@@ -156,4 +171,4 @@ def _record(row: tuple[Any, ...]) -> Record:
     run["command"] = tuple(run["command"])
     agent = dict(zip(AGENT_FIELDS, row[len(RUN_FIELDS) :], strict=True))
     agent["stable"] = None if agent["stable"] is None else bool(agent["stable"])
-    return Record(RunRecord(**run), AgentRecord(**agent))
+    return Record(RUN.validate_python(run), AGENT.validate_python(agent))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from grandopt.reporting.history.series import Change, Series
-from grandopt.reporting.verdict import duration, rate, size
+from grandopt.reporting.units import duration, rate, size
 
 MACHINE_DIGITS = 8
 """Digits of a machine's identity that people see; enough to name it with --machine."""

@@ -9,7 +9,7 @@ from itertools import cycle
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from grandopt.reporting.evidence import Tuning
+from grandopt.reporting.evidence import TuningRecord
 from grandopt.reporting.figures import PERCENTILES, CurveReport, Figures
 from grandopt.reporting.html.axes import drawable, label_log, legend, name_percentiles, name_rows, short
 from grandopt.reporting.html.drawing import (
@@ -21,7 +21,7 @@ from grandopt.reporting.html.drawing import (
     SECOND,
     Drawings,
 )
-from grandopt.reporting.verdict import duration, size
+from grandopt.reporting.units import duration, size
 
 LEGEND_ROW = 0.17  # inches
 
@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """One engine's figures under the name and colour that it has in every chart."""
 
     name: str
@@ -51,7 +51,7 @@ class Line:
     colour: str
 
 
-def latency(drawings: Drawings, lines: Sequence[Line], description: str) -> Markup | None:
+def latency(drawings: Drawings, lines: Sequence[ChartLine], description: str) -> Markup | None:
     """The share of calls that took longer than a latency, on a log axis, so that the tail can be read."""
     drawn = [(line, found) for line in lines if (found := points(line.figures))]
     if not drawn:
@@ -99,13 +99,13 @@ def machine_limit(drawings: Drawings, rows: Sequence[Row], description: str) -> 
     return _rows(drawings, rows, description, "median latency ÷ machine's limit")
 
 
-def start_up(drawings: Drawings, lines: Sequence[Line], description: str) -> Markup | None:
+def start_up(drawings: Drawings, lines: Sequence[ChartLine], description: str) -> Markup | None:
     """Process start to first result, loading, and first call, of each engine, in time on a log axis."""
     kinds = {"process to first result": "process_ms", "loading": "load_ms", "first call": "first_call_ms"}
     return _compared(drawings, lines, kinds, 1e3, duration, description)
 
 
-def memory(drawings: Drawings, lines: Sequence[Line], description: str) -> Markup | None:
+def memory(drawings: Drawings, lines: Sequence[ChartLine], description: str) -> Markup | None:
     """The resident set of a fresh process of each engine, in bytes on a log axis."""
     return _compared(drawings, lines, {"fresh process": "resident_mb"}, 1e6, size, description)
 
@@ -136,7 +136,7 @@ def batches(drawings: Drawings, curves: Sequence[CurveReport], description: str)
     return chart.svg
 
 
-def trials(drawings: Drawings, found: Tuning, description: str) -> Markup | None:
+def trials(drawings: Drawings, found: TuningRecord, description: str) -> Markup | None:
     """The score of every trial in the order of the study, and the best complete one so far."""
     scored = [(trial.number, trial.score, trial.state) for trial in found.trials if drawable(trial.score)]
     if not scored:
@@ -177,7 +177,7 @@ def importance(drawings: Drawings, shares: dict[str, float], description: str) -
 
 def _compared(
     drawings: Drawings,
-    lines: Sequence[Line],
+    lines: Sequence[ChartLine],
     kinds: dict[str, str],
     unit: float,
     words: Callable[[float], str],

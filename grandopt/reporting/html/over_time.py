@@ -13,7 +13,7 @@ from grandopt.reporting.history.records import Record
 from grandopt.reporting.history.series import Series, value
 from grandopt.reporting.html.axes import drawable, legend
 from grandopt.reporting.html.drawing import AFTER, BAD, BEFORE, Drawings
-from grandopt.reporting.verdict import duration
+from grandopt.reporting.units import duration
 
 LEAST = 2
 """Runs that make a line."""

@@ -9,16 +9,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grandopt.errors import OutputError, ReportError
 from grandopt.reporting import view
-from grandopt.reporting.advice_words import advice_text, in_short
+from grandopt.reporting.atomic_write import write_text_atomically
 from grandopt.reporting.evidence import tuning
 from grandopt.reporting.history.records import Record, agent_record, run_record
 from grandopt.reporting.history.series import all_series, series_key
 from grandopt.reporting.html.drawing import Drawings
 from grandopt.reporting.html.panels import overview, panels
 from grandopt.reporting.log import one_line
+from grandopt.reporting.recommendations.words import advice_text, in_short
 from grandopt.reporting.report import Report, load_report
-from grandopt.reporting.verdict import counts, duration
-from grandopt.reporting.whole import write_whole
+from grandopt.reporting.units import duration
+from grandopt.reporting.verdict import counts
 
 
 def render(report: Report, history: Sequence[Record] = ()) -> str:
@@ -44,6 +45,7 @@ def render(report: Report, history: Sequence[Record] = ()) -> str:
             "panels": panels(drawings, agent, series.get(series_key(frame, agent_record(agent)))),
             "advice": [advice_text(item) for item in agent.recommendations],
             "candidates": view.candidate_rows(agent),
+            "unmeasured": view.unmeasured(agent),
             "tuning": tuning(agent),
         }
         for agent in report.agents
@@ -74,4 +76,4 @@ def write_page(source: Path, target: Path, history: Sequence[Record] = ()) -> No
         text = render(report, history)
     except ReportError as error:
         raise ReportError(f"{source}: {error}") from error
-    write_whole(target, text)
+    write_text_atomically(target, text)

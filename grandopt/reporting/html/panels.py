@@ -11,7 +11,7 @@ from grandopt.reporting.evidence import tuning, verified
 from grandopt.reporting.history.series import Series
 from grandopt.reporting.history.words import change_words
 from grandopt.reporting.html import charts
-from grandopt.reporting.html.charts import Line, Row
+from grandopt.reporting.html.charts import ChartLine, Row
 from grandopt.reporting.html.drawing import AFTER, BAD, BEFORE, OTHER, SECOND, Drawings
 from grandopt.reporting.html.over_time import over_time
 from grandopt.reporting.report import AgentReport, CandidateReport, Report
@@ -166,14 +166,14 @@ def _history(drawings: Drawings, series: Series | None) -> Found:
     )
 
 
-def _lines(agent: AgentReport) -> list[Line]:
+def _lines(agent: AgentReport) -> list[ChartLine]:
     """The original, what was shipped or was the fastest, and the next candidates."""
-    lines = [] if agent.original is None else [Line(ORIGINAL, agent.original, BEFORE)]
+    lines = [] if agent.original is None else [ChartLine(ORIGINAL, agent.original, BEFORE)]
     after = after_figures(agent)
     if agent.status == "optimized" and agent.shipped is not None and after is not None:
-        lines.append(Line(f"{agent.shipped.label} (shipped)", after, AFTER))
+        lines.append(ChartLine(f"{agent.shipped.label} (shipped)", after, AFTER))
     elif agent.status == "measured" and after is not None:
-        lines.append(Line("the fastest", after, AFTER))
+        lines.append(ChartLine("the fastest", after, AFTER))
     others = [
         (row.label, row.figures)
         for row in agent.candidates
@@ -181,7 +181,7 @@ def _lines(agent: AgentReport) -> list[Line]:
     ]
     others.sort(key=lambda pair: pair[1].p50_us)
     for (label, figures), colour in zip(others[:CONTENDERS], (SECOND, OTHER), strict=False):
-        lines.append(Line(label, figures, colour))
+        lines.append(ChartLine(label, figures, colour))
     return lines
 
 

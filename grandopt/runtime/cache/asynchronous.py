@@ -57,13 +57,13 @@ class AsyncHierarchy:
         check_ttl(ttl)
         value = await self.get(key)
         while value is None:
-            flight, leads = self._cache.join(key)
+            pending, leads = self._cache.join(key)
             if not leads:
-                landed = await flight.arrive()
+                landed = await pending.wait_async()
                 if landed is not None:
                     return landed()
                 continue
-            with self._cache.leading(key, flight, ttl) as lead:
+            with self._cache.leading(key, pending, ttl) as lead:
                 return lead.value if lead.found else lead.computed(await compute())
         return value
 

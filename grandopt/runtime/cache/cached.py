@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from grandopt.errors import SignatureError
+from grandopt.runtime.cache.answers import Answers
+from grandopt.runtime.cache.break_even import CacheBreakEven, Savings
 from grandopt.runtime.cache.hierarchy import Hierarchy
 from grandopt.runtime.cache.keys import InputKeys
 from grandopt.runtime.cache.levels.base import check_ttl
 from grandopt.runtime.cache.lookup import STRIDE
 from grandopt.runtime.cache.stats import CacheStats
-from grandopt.runtime.cache.worth import Savings, Worth
-from grandopt.runtime.executors.base import Executor, as_arrays, as_given
+from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.executors.observation import as_arrays, as_given
 from grandopt.signature import Array
 
 CLOSE = 20.0
@@ -64,10 +66,11 @@ class CachedPolicy(Executor):
         self.contiguous = policy.contiguous
         check_ttl(ttl)
         self._version = _Version(policy, keys)
+        cache.expect(keys.prefix, Answers(policy.signature, keys).fit)
         self._cache, self._ttl, self._clock = cache, ttl, clock
         self._owned = owned
         self._savings = Savings()
-        self._worth = Worth(f"of {name}", self._savings, clock, must_pay)
+        self._break_even = CacheBreakEven(f"of {name}", self._savings, clock, must_pay)
         self._single = len(policy.signature.inputs) == 1
         self._until_timed = STRIDE
         self._must_pay, self._until_compared = must_pay, 0
@@ -76,7 +79,7 @@ class CachedPolicy(Executor):
     @property
     def on(self) -> bool:
         """Whether the cache is asked at present."""
-        return self._worth.on
+        return self._break_even.on
 
     def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         version = self._version
@@ -121,6 +124,7 @@ class CachedPolicy(Executor):
             raise SignatureError(
                 "the new version has another signature or contract; make a new cached policy"
             )
+        self._cache.expect(keys.prefix, Answers(policy.signature, keys).fit)
         old, self._version = self._version, _Version(policy, keys)
         return self._cache.invalidate(old.keys.prefix) if old.keys.prefix != keys.prefix else 0
 
@@ -136,7 +140,7 @@ class CachedPolicy(Executor):
         """Whether the cache is asked this time; while it is off, that is looked at now and then."""
         self._until_timed -= 1
         if self._until_timed <= 0:
-            self._on = self._worth.on
+            self._on = self._break_even.on
             if not self._on:
                 self._until_timed = STRIDE
         return self._on
@@ -152,8 +156,8 @@ class CachedPolicy(Executor):
             value = self._cache.get(key)
             seconds = self._clock() - start
             self._compare(seconds, compute)
-            self._worth.looked_up(seconds, value is not None)
-            self._on = self._worth.on
+            self._break_even.looked_up(seconds, value is not None)
+            self._on = self._break_even.on
         return self._missed(key, compute) if value is None else value
 
     def _missed(self, key: bytes, compute: Callable[[], Any]) -> Any:

@@ -85,7 +85,15 @@ def decode(data: bytes) -> Any:
     reader = _Reader(data)
     try:
         value = reader.value(0)
-    except (struct.error, ValueError, TypeError, IndexError, KeyError) as error:
+    except (
+        struct.error,
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        RuntimeError,
+        ImportError,
+    ) as error:
         raise CacheError(f"cached value is damaged: {first_line(error)}") from error
     if reader.position != len(data):
         raise CacheError(f"cached value is damaged: {len(data) - reader.position} bytes too many")

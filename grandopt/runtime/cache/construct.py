@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from grandopt.config.schema import CacheConfig, EvictionPolicy
 from grandopt.runtime.cache.hierarchy import Hierarchy
-from grandopt.runtime.cache.levels.base import Level
+from grandopt.runtime.cache.levels.base import CacheLevel
 from grandopt.runtime.cache.levels.memory import MemoryLevel
 from grandopt.runtime.cache.policies.base import Policy
 
@@ -22,7 +22,7 @@ def construct(settings: CacheConfig) -> Hierarchy:
     ConfigError for a wrong Redis URL. A server that does not answer is no error.
     """
     with ExitStack() as opened:  # what was opened is closed again when a later level cannot be
-        levels: list[Level] = []
+        levels: list[CacheLevel] = []
         for level in _levels(settings):
             opened.callback(level.close)
             levels.append(level)
@@ -30,7 +30,7 @@ def construct(settings: CacheConfig) -> Hierarchy:
     return Hierarchy(levels, must_pay=settings.must_pay)
 
 
-def _levels(settings: CacheConfig) -> Iterator[Level]:
+def _levels(settings: CacheConfig) -> Iterator[CacheLevel]:
     """The levels from the fastest on, each opened when it is asked for."""
     yield MemoryLevel(policy(settings.policy), settings.entries, _bytes(settings.memory_mb))
     if settings.compressed_mb is not None:

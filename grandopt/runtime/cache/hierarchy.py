@@ -9,17 +9,20 @@ from types import TracebackType
 from typing import Any
 
 from grandopt.errors import CacheError, ConfigError
+from grandopt.runtime.cache.break_even import Savings
 from grandopt.runtime.cache.codec import encode
-from grandopt.runtime.cache.flights import Flight, Flights, Open
-from grandopt.runtime.cache.lead import Lead
-from grandopt.runtime.cache.levels.base import Item, Level, check_ttl
+from grandopt.runtime.cache.keys import PREFIX_BYTES
+from grandopt.runtime.cache.levels.base import CacheLevel, Item, check_ttl
 from grandopt.runtime.cache.levels.memory import MemoryLevel, Ready
 from grandopt.runtime.cache.lookup import STRIDE
 from grandopt.runtime.cache.opener import opener
+from grandopt.runtime.cache.single_flight import Leader, Open, Pending, SingleFlight
 from grandopt.runtime.cache.stats import CacheStats
 from grandopt.runtime.cache.tier import FirstTier, Tier
-from grandopt.runtime.cache.worth import Savings
-from grandopt.runtime.cache.writer import Writer
+from grandopt.runtime.cache.write_behind import WriteBehind
+
+Fits = Callable[[bytes, Any], bool]
+"""Whether a value can be what is kept under a key."""
 
 QUEUE = 4096
 """Values that wait to be written to disk and network, at most."""
@@ -41,7 +44,7 @@ class Hierarchy:
 
     def __init__(
         self,
-        levels: Sequence[Level],
+        levels: Sequence[CacheLevel],
         queue: int = QUEUE,
         clock: Callable[[], float] = time.perf_counter,
         must_pay: bool = True,
@@ -55,9 +58,10 @@ class Hierarchy:
         below = [Tier(level, self._savings, clock, self._judged, must_pay) for level in levels[1:]]
         self._near = [tier for tier in below if not tier.level.blocks]
         self._far = [tier for tier in below if tier.level.blocks]
-        self._writer = Writer(self._write, queue)
-        self._flights = Flights()
+        self._writer = WriteBehind(self._write, queue)
+        self._pending = SingleFlight()
         self._tiers: tuple[Tier, ...] = (self._first, *self._near, *self._far)
+        self._owners: dict[bytes, Fits] = {}
         self._idle = False
         self._skipped = STRIDE
         self._invalidations = self._computed = 0
@@ -77,6 +81,13 @@ class Hierarchy:
     def blocks(self) -> bool:
         """Whether a look-up may wait for a disk or a network."""
         return bool(self._far)
+
+    def expect(self, prefix: bytes, fits: Fits) -> None:
+        """Hand out, of what a level has for keys of `prefix`, only values that fit; the others are misses.
+
+        What is put in here is not looked at: it was computed in this process.
+        """
+        self._owners[prefix] = fits
 
     def get_far(self, key: bytes) -> Any:
         """`get` in the levels that may block."""
@@ -125,28 +136,28 @@ class Hierarchy:
         """`get_or_compute` of a key that was just not found."""
         check_ttl(ttl)
         while True:
-            flight, leads = self._flights.join(key)
+            pending, leads = self._pending.join(key)
             if leads:
                 break
-            landed = flight.wait()
+            landed = pending.wait()
             if landed is not None:
                 return landed()
-        with self.leading(key, flight, ttl) as lead:
+        with self.leading(key, pending, ttl) as lead:
             return lead.value if lead.found else lead.computed(compute())
 
-    def join(self, key: bytes) -> tuple[Flight, bool]:
+    def join(self, key: bytes) -> tuple[Pending, bool]:
         """The computation of `key` under way, and whether the caller leads it: then `leading` must follow."""
-        return self._flights.join(key)
+        return self._pending.join(key)
 
     @contextmanager
-    def leading(self, key: bytes, flight: Flight, ttl: float | None) -> Iterator[Lead]:
+    def leading(self, key: bytes, pending: Pending, ttl: float | None) -> Iterator[Leader]:
         """Compute within; however that ends, those who wait go on."""
-        lead = Lead(self, key, ttl, self._invalidations)
+        lead = Leader(self, key, ttl, self._invalidations)
         try:
             lead.look_again(self._memory)
             yield lead
         finally:
-            self._flights.land(key, flight, lead.outcome)
+            self._pending.publish(key, pending, lead.outcome)
 
     def settle(self, key: bytes, value: Any, ttl: float | None, seconds: float, start: int) -> Open:
         """Keep a value that took `seconds` to compute; what opens it anew."""
@@ -252,7 +263,11 @@ class Hierarchy:
         try:
             ready = Ready(item.data, opener(item.data))
         except CacheError:  # sound bytes of another format
-            tier.level.discard(item.key)
+            tier.level.reject(item.key)
+            return None
+        fits = self._owners.get(item.key[:PREFIX_BYTES])
+        if fits is not None and not fits(item.key, ready.open()):
+            tier.level.reject(item.key)
             return None
         self._keep_near(item.key, ready, item.ttl, start)
         return ready.open()

@@ -13,6 +13,8 @@ from grandopt.signature import Array
 
 PREFIX_BYTES = 16
 """Bytes at the start of a key that name the artifact."""
+HEAD_BYTES = PREFIX_BYTES + 8
+"""Those with the digest of the inputs' dtypes and shapes."""
 LAYOUTS = 1024
 """Dtypes and shapes whose part of the key is remembered, at most."""
 _FLOAT32 = np.dtype(np.float32)
@@ -41,6 +43,7 @@ class InputKeys:
         self.prefix = prefix_of(digest)
         self._marked = marked
         self._heads: dict[tuple[object, ...], bytes] = {}
+        self._shapes: dict[bytes, tuple[int, ...]] = {}
         self._float32: dict[tuple[int, ...], bytes] = {}
         self.one = self._maker()
 
@@ -56,6 +59,10 @@ class InputKeys:
             return head + _digest(b"".join(inputs))  # type: ignore[arg-type]  # arrays are buffers
         except TypeError:  # not C-contiguous
             return head + _digest(b"".join([array.tobytes() for array in inputs]))
+
+    def shape_of(self, key: bytes) -> tuple[int, ...] | None:
+        """The shape of the first input of a key that was made here; None where it is not remembered."""
+        return self._shapes.get(key[:HEAD_BYTES])
 
     def representative(self, inputs: Sequence[Array]) -> Sequence[Array]:
         """The inputs whose answer stands for all inputs of this key: themselves."""
@@ -90,6 +97,7 @@ class InputKeys:
             head = self.prefix + _layout(inputs, self._marked)
             if len(self._heads) < LAYOUTS:
                 self._heads[kinds] = head
+                self._shapes[head] = inputs[0].shape if inputs else ()
         return head
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from grandopt.runtime.cache.shelf import Shelf
+from grandopt.runtime.cache.bounded_store import BoundedStore
 
 STRIDE = 127
 """Of so many look-ups one is timed. A prime: what repeats itself is not always met at one place."""
@@ -15,14 +15,14 @@ Due = Callable[[Callable[[bytes], Any], bytes], Any]
 """What stands in for a look-up that is due to be timed: it is given the function and the key."""
 
 
-def look_up(shelf: Shelf[bytes], missed: Callable[[bytes], Any], due: Due) -> Callable[[bytes], Any]:
+def look_up(store: BoundedStore[bytes], missed: Callable[[bytes], Any], due: Due) -> Callable[[bytes], Any]:
     """A function that gives the value of a key, for any thread.
 
     Half of a hit's time goes into its key, and each function called costs a tenth of it, so all is in one.
     `missed` answers where there is no value, and counts the miss. Every STRIDE-th hit is left to `due`, which
     is given this function and calls it once.
     """
-    find, touch, clock = shelf.find, shelf.touch, shelf.clock
+    find, touch, clock = store.find, store.touch, store.clock
     hits = 0
     left = STRIDE
 
@@ -35,7 +35,7 @@ def look_up(shelf: Shelf[bytes], missed: Callable[[bytes], Any], due: Due) -> Ca
         if not left:
             left = STRIDE
             hits += STRIDE - 1
-            shelf.heed()
+            store.heed()
             return due(value, key)
         try:
             touch(key)
@@ -45,5 +45,5 @@ def look_up(shelf: Shelf[bytes], missed: Callable[[bytes], Any], due: Due) -> Ca
         hand_out = entry.hand_out
         return hand_out()
 
-    shelf.counted_elsewhere(lambda: hits + STRIDE - left)
+    store.counted_elsewhere(lambda: hits + STRIDE - left)
     return value

@@ -36,7 +36,7 @@ class Packed:
     """A compressed value, and the one that it leans on.
 
     `users` counts the entry that holds it and the values that lean on it: while there are any, its bytes are
-    in memory. It belongs to the shelf that holds the value, and is changed under its lock.
+    in memory. It belongs to the store that holds the value, and is changed under its lock.
     """
 
     data: bytes

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from grandopt.runtime.cache.levels.base import Item, Level
+from grandopt.runtime.cache.break_even import CacheBreakEven, Savings
+from grandopt.runtime.cache.levels.base import CacheLevel, Item
 from grandopt.runtime.cache.levels.memory import MemoryLevel
 from grandopt.runtime.cache.lookup import STRIDE
 from grandopt.runtime.cache.stats import LevelStats
-from grandopt.runtime.cache.worth import Savings, Worth
 
 
 class Tier:
@@ -20,53 +20,56 @@ class Tier:
 
     def __init__(
         self,
-        level: Level,
+        level: CacheLevel,
         savings: Savings,
         clock: Callable[[], float],
         judged: Callable[[], None],
         must_pay: bool = True,
     ) -> None:
         self.level = level
-        self.worth = Worth(f"level {level.name}", savings, clock, must_pay)
+        self.break_even = CacheBreakEven(f"level {level.name}", savings, clock, must_pay)
         self._clock = clock
         self._judged = judged
 
     @property
     def on(self) -> bool:
         """Whether the level takes part."""
-        return self.worth.on
+        return self.break_even.on
 
     def get(self, key: bytes) -> Item | None:
         """A timed look-up; None while the level is left out."""
-        if not self.worth.on:
+        if not self.break_even.on:
             return None
         start = self._clock()
         item = self.level.get(key)
-        if self.worth.looked_up(self._clock() - start, item is not None):
+        if self.break_even.looked_up(self._clock() - start, item is not None):
             self._judged()
         return item
 
     def get_many(self, keys: Sequence[bytes]) -> list[Item | None]:
         """Look-ups in one go, timed together."""
-        if not self.worth.on or not keys:
+        if not self.break_even.on or not keys:
             return [None] * len(keys)
         start = self._clock()
         items = self.level.get_many(keys)
         each = (self._clock() - start) / len(keys)
-        judgements = [self.worth.looked_up(each, item is not None) for item in items]
+        judgements = [self.break_even.looked_up(each, item is not None) for item in items]
         if any(judgements):
             self._judged()
         return items
 
     def put_many(self, items: Sequence[Item]) -> None:
         """Write, unless the level is left out."""
-        if self.worth.on:
+        if self.break_even.on:
             self.level.put_many(items)
 
     def stats(self) -> LevelStats:
         """What this level has done."""
         return LevelStats(
-            self.level.name, self.worth.on, self.level.counts(), *self.worth.percentiles(0.5, 0.99, 0.999)
+            self.level.name,
+            self.break_even.on,
+            self.level.counts(),
+            *self.break_even.percentiles(0.5, 0.99, 0.999),
         )
 
 
@@ -101,6 +104,6 @@ class FirstTier(Tier):
     def _timed(self, ask: Callable[[bytes], Any], key: bytes, hit: bool) -> Any:
         start = self._clock()
         found = ask(key)
-        if self.worth.looked_up(self._clock() - start, hit):
+        if self.break_even.looked_up(self._clock() - start, hit):
             self._judged()
         return found

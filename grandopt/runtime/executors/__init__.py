@@ -1,1 +1,1 @@
-"""One executor per engine: a manifest and its payload become something that can be called."""
+"""One executor per engine, and what they have in common: a manifest and its payload can be called."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from grandopt.errors import SignatureError, UnsupportedError
+from grandopt.runtime.executors.observation import as_arrays, as_given
 from grandopt.signature import Array, Contract, Signature
 
 if TYPE_CHECKING:
     from grandopt.runtime.executors.operators import OperatorTime
-    from grandopt.runtime.executors.session import Session
+    from grandopt.runtime.executors.session import EngineSession
 
 
 class Executor(ABC):
@@ -27,6 +28,8 @@ class Executor(ABC):
 
     contiguous = False
     """Whether the engine promises that all outputs of every batch are C-contiguous."""
+    flushes_denormals = False
+    """Whether the engine counts denormals as zero, which is right then (see `verification.denormals`)."""
 
     def __init__(self, signature: Signature, contract: Contract | None = None) -> None:
         self.signature = signature
@@ -56,6 +59,23 @@ class Executor(ABC):
                 )
             target[...] = result
 
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> Callable[[], None]:
+        """A call without arguments, for loops over the same buffers: `run_into` whose checks are done now.
+
+        `inputs` and `outputs` are a tuple or list with one array per declared tensor: [batch, *shape], or all
+        of them [*shape], of exactly the declared dtypes, C-contiguous, aligned, the outputs writeable. (The
+        native engine takes other buffers, too.) They stay alive as long as what is returned, and each call
+        reads the inputs and writes the outputs as they are then.
+
+        Calls of one bound agent from several threads at once are safe, but write the same outputs. The shape,
+        dtype and flags of an array must not be changed afterwards, nor its memory, by `ndarray.resize`.
+        Raises SignatureError for a wrong number of arrays, another dtype, shape or layout, an empty batch,
+        unequal batches, and for an output that is read-only or overlaps another array.
+        """
+        from grandopt.runtime.executors.bound import checked  # most callers never bind
+
+        return partial(self.run_into, *checked(self.signature, inputs, outputs))
+
     def __call__(self, *observation: Any) -> Any:
         """The agent as a function of one observation or a batch of them.
 
@@ -66,14 +86,14 @@ class Executor(ABC):
         arrays, batched, tensors = as_arrays(self.signature, observation)
         return as_given(self.run(arrays), batched, tensors)
 
-    def session(self, batch: int = 1) -> Session:
+    def session(self, batch: int = 1) -> EngineSession:
         """A stream of calls that keeps the agent's recurrent state, or `batch` of them side by side.
 
         It belongs to the calling thread. Raises SignatureError for an agent without state.
         """
-        from grandopt.runtime.executors.session import Session  # most agents have no state
+        from grandopt.runtime.executors.session import EngineSession  # most agents have no state
 
-        return Session(self, batch)
+        return EngineSession(self, batch)
 
     def operators(self, batches: Sequence[Sequence[Array]]) -> list[OperatorTime]:
         """Where the time of a call goes, the slowest operator first; averages over one call per batch.
@@ -84,32 +104,3 @@ class Executor(ABC):
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Give back what the engine holds. Calling it twice is allowed; calling `run` afterwards is not."""
-
-
-def as_arrays(signature: Signature, observation: Sequence[Any]) -> tuple[list[Array], bool, bool]:
-    """What `Signature.prepare` makes of the arguments of a call, and whether torch tensors were among them.
-
-    `observation` holds the inputs in order, or one mapping by input name.
-    """
-    values = observation
-    if len(values) == 1 and isinstance(values[0], Mapping):
-        values = signature.order(values[0])
-    tensors = any(type(value).__module__.partition(".")[0] == "torch" for value in values)
-    if tensors:
-        values = tuple(_as_numpy(value) for value in values)
-    arrays, batched = signature.prepare(values)
-    return arrays, batched, tensors
-
-
-def as_given(results: tuple[Any, ...], batched: bool, tensors: bool) -> Any:
-    """The outputs in the form of the inputs: without the batch, as tensors, and one output by itself."""
-    if not batched:
-        results = tuple(result[0] for result in results)
-    if tensors:
-        torch = sys.modules["torch"]
-        results = tuple(torch.as_tensor(result) for result in results)
-    return results[0] if len(results) == 1 else results
-
-
-def _as_numpy(value: Any) -> Any:
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else value

@@ -8,18 +8,21 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch.fx.graph import CodeGen
 
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
+from grandopt.runtime.executors.interface import Told, check_tensors
 from grandopt.runtime.executors.options import option
 from grandopt.runtime.executors.shared import contents, shared
 from grandopt.runtime.executors.tensor import Forward, TensorExecutor, executor
 
+ENGINE = "eager"
 EXPORTED = "program.pt2"
 MODULE = "module.pkl"
 
@@ -41,11 +44,22 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
     """
     torch.set_num_threads(threads)
     form = option(artifact, "form", ("exported", "module"))
-    forward = shared(
+    opened = shared(
         contents(artifact, threads),
-        lambda: _exported(artifact) if form == "exported" else _module(artifact),
+        lambda: _exported(artifact) if form == "exported" else OpenedModule(_module(artifact)),
     )
-    return executor(artifact, forward.value, forward)
+    if opened.value.inputs is not None:
+        signature = artifact.manifest.parsed_signature()
+        check_tensors(artifact, signature, opened.value.inputs, opened.value.outputs)
+    return executor(artifact, opened.value.forward, opened)
+
+
+class OpenedModule(NamedTuple):
+    """A network, and the tensors that it tells; a pickled module tells none."""
+
+    forward: Forward
+    inputs: Sequence[Told] | None = None
+    outputs: Sequence[Told] = ()
 
 
 def flat_module(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
@@ -73,18 +87,32 @@ def flat_module(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
     return module
 
 
-def _exported(artifact: Artifact) -> Forward:
+def _exported(artifact: Artifact) -> OpenedModule:
     content = artifact.payload(EXPORTED)
     where = artifact.path / EXPORTED
     _refuse_pickles(content, str(where))
     try:
         with _without_tracebacks():
             program = torch.export.load(io.BytesIO(content))
-        return flat_module(program).forward
+        signature = program.graph_signature
+        told = [_told(program, names) for names in (signature.user_inputs, signature.user_outputs)]
+        return OpenedModule(flat_module(program).forward, *told)
     except (RuntimeError, AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(
             f"{where}: torch {torch.__version__} cannot load it: {first_line(error)}; build it again"
         ) from error
+
+
+def _told(program: torch.export.ExportedProgram, names: Sequence[object]) -> list[Told]:
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    return [_tensor(values.get(name)) if isinstance(name, str) else Told("number", None) for name in names]
+
+
+def _tensor(value: object) -> Told:
+    if not isinstance(value, torch.Tensor):
+        return Told(type(value).__name__, None)
+    sizes = [size if isinstance(size, int) else None for size in value.shape]
+    return Told(str(value.dtype).removeprefix("torch."), sizes)
 
 
 def _module(artifact: Artifact) -> Forward:

@@ -1,4 +1,4 @@
-"""ExecuTorch with XNNPACK, in an environment of its own: it is a rival to measure, not an engine that ships.
+"""ExecuTorch with XNNPACK, in an environment of its own: measured in benchmarks, never shipped.
 
 No torch is imported beyond what ExecuTorch's binding takes its tensors from.
 """
@@ -17,7 +17,7 @@ from executorch.extension.pybindings import _portable_lib
 from executorch.runtime import Runtime
 
 from grandopt.errors import ArtifactError, first_line
-from grandopt.runtime.executors.bound import Binding, BoundExecutor
+from grandopt.runtime.executors.io_binding import Binding, BoundExecutor
 from grandopt.signature import Array, Contract, Signature
 
 SINGLE = "single.pte"

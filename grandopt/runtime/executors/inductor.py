@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from grandopt.artifacts.artifact import Artifact
+from grandopt.artifacts.manifest import STATES_DIGEST
+from grandopt.artifacts.regular import open_regular
 from grandopt.errors import ArtifactError, first_line
-from grandopt.runtime.executors.bound import Binding, BoundExecutor
-from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.interface import check_text, signature_text
+from grandopt.runtime.executors.io_binding import Binding, BoundExecutor
+from grandopt.runtime.executors.options import option, positions
 from grandopt.runtime.executors.tensor import CALL_ERRORS, Forward, executor, owning
-from grandopt.signature import Array
+from grandopt.signature import Array, Signature
 
 LIBRARY = "library.so"
 SINGLE = "single.so"
@@ -21,6 +26,10 @@ SINGLE = "single.so"
 
 TILES = "amx_tile"
 """The CPU feature whose use Linux permits a process only on request."""
+
+_MARK = b"\0grandopt interface\n"
+_FURTHEST = 1 << 16
+"""Bytes before a library's end within which the mark lies."""
 
 _InferenceMode = torch._C._InferenceMode
 
@@ -44,6 +53,22 @@ def load(artifact: Artifact, threads: int) -> InductorExecutor:
     return InductorExecutor(artifact, single, library)
 
 
+def with_statement(library: bytes, signature: Signature) -> bytes:
+    """A library that carries what it takes and gives, behind its end, where the system never looks."""
+    return library + _MARK + signature_text(signature).encode()
+
+
+def _check_statement(artifact: Artifact, path: Path) -> None:
+    """Raise ArtifactError unless the library carries the manifest's tensors."""
+    with open_regular(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _FURTHEST))
+        _, mark, stated = file.read().rpartition(_MARK)
+    if not mark and artifact.manifest.format_version < STATES_DIGEST:
+        return  # an earlier release's carries nothing, and nothing else in its artifact tells
+    said = signature_text(artifact.manifest.parsed_signature())
+    check_text(artifact, said, stated.decode("utf-8", errors="replace") if mark else "")
+
+
 class InductorExecutor(BoundExecutor):
     """An agent in a library that gives new tensors at each call.
 
@@ -56,7 +81,7 @@ class InductorExecutor(BoundExecutor):
     def __init__(self, artifact: Artifact, single: Forward, library: Forward) -> None:
         manifest = artifact.manifest
         super().__init__(manifest.parsed_signature(), manifest.parsed_contract(), CALL_ERRORS)
-        copied = manifest.options.get("copied_outputs", ())
+        copied = positions(artifact, "copied_outputs", len(self._outputs))
         self._single = owning(single, copied, single=len(self._outputs) == 1)
         self._batch = executor(artifact, library)
 
@@ -120,6 +145,7 @@ def by_batch(single: Forward, others: Forward) -> Forward:
 
 def _opened(artifact: Artifact, name: str) -> Forward:
     path = artifact.payload_path(name)
+    _check_statement(artifact, path)
     try:
         return library_forward(str(path), len(artifact.manifest.parsed_signature().outputs))
     except RuntimeError as error:

@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import importlib.machinery
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
+from grandopt.artifacts import fields
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.machine import cpu_features
-from grandopt.errors import ArtifactError, EngineError, SignatureError
+from grandopt.errors import ArtifactError
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.executors.native_interface import check_interface, entry_of, interface_name
+from grandopt.runtime.executors.options import texts, whole
+from grandopt.runtime.executors.refusal import Refusal
 from grandopt.runtime.executors.shared import Shared, shared
 from grandopt.signature import Array, Contract, Signature, TensorSpec
 
@@ -28,33 +33,42 @@ MODULE = "grandopt_native_binding"
 TILES = "amx_tile"
 """The CPU feature that a process must ask the system for."""
 
-_bindings: dict[str, ModuleType] = {}
-"""Loaded bindings by the digest of their bytes: artifacts of one build share one."""
-
 
 class NativeExecutor(Executor):
-    """An agent in a shared object. `run` and `run_into` are functions of the binding, bound per instance.
+    """An agent in a shared object. Its functions are the binding's, bound per instance.
 
     Arrays of exactly the declared dtypes and shapes, C-contiguous, are taken without a copy; `run` and
     `run_into` raise SignatureError for all others, a call converts them first where that loses nothing.
     `run_into` takes tuples or lists of arrays or of other buffers, with the batch or without it, and refuses
     outputs that overlap an input or each other. It needs no NumPy: where the caller passes other buffers,
     NumPy is never imported. The GIL is released during long calls; the arrays and buffers of a call are kept
-    until it ends, only `ndarray.resize(refcheck=False)` could take an array's memory away meanwhile.
+    until it ends, and those of a bound call as long as it lives; only `ndarray.resize(refcheck=False)` could
+    take an array's memory away meanwhile.
+
+    A call of the executor whose arrays fit runs no Python: it is that of the binding's type `Policy`, which
+    `load` puts before this class. Outputs of up to 4 KiB are used again for a later call when the caller has
+    let go of them and of all views. As that takes a reference, `ndarray.resize` of one needs
+    `refcheck=False`.
     """
 
     contiguous = True
+    flushes_denormals = True
 
     def __init__(
         self, signature: Signature, contract: Contract, make: Callable[[Any], Any], library: Shared[Path]
     ) -> None:
         super().__init__(signature, contract)
         self._library = library  # as long as it is open, equal ones are opened under its name
-        agent = make(_Explain(signature))
+        agent = make(Refusal(signature))
         self._run = agent.run
         self._act = agent.act
-        # Found before the class's methods, these spare a Python frame per call.
-        self.__dict__.update(run=agent.run, run_into=agent.run_into)
+        # Found before the class's methods, these spare a Python frame per call. Bindings of earlier releases
+        # have no `bind`: then the executor's own does it.
+        found = (name for name in ("run", "run_into", "bind") if hasattr(agent, name))
+        self.__dict__.update({name: getattr(agent, name) for name in found})
+        attach = getattr(self, "attach", None)
+        if attach is not None:
+            attach(agent, NativeExecutor.__call__)
 
     def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         results: tuple[Array, ...] = self._run(inputs)
@@ -65,39 +79,37 @@ class NativeExecutor(Executor):
         return super().__call__(*observation) if result is NotImplemented else result
 
 
+_bindings: dict[str, tuple[ModuleType, type[NativeExecutor]]] = {}
+"""Loaded bindings, each with the class of its executors, by the digest of their bytes: artifacts of one build
+share one."""
+
+
 def load(artifact: Artifact, threads: int) -> NativeExecutor:
     """The executor of a native artifact, which computes on the calling thread whatever `threads` says.
 
     Raises ArtifactError when the CPU fits none of the artifact's feature levels (found before the agent is
-    opened), or when a shared object cannot be opened here.
+    opened), when a shared object cannot be opened here, or when the agent's states other sizes than the
+    manifest.
     """
     manifest = artifact.manifest
     signature, contract = manifest.parsed_signature(), manifest.parsed_contract()
-    options = manifest.options
-    binding = _binding(artifact)
+    binding, executor = _binding(artifact)
     level = _fitting(artifact, binding.permit_tiles)
-    name = f"agent.{level}.so"
+    name, entry = f"agent.{level}.so", entry_of(artifact, level)
+    scratch, release = whole(artifact, "scratch_bytes", 0), whole(artifact, "release_batch", 1)
     library = artifact.payload_path(name)
     opened = shared(("native", artifact.entry(name).sha256), library.resolve)
 
-    def make(explain: _Explain) -> Any:
-        return binding.Agent(
-            os.fsencode(opened.value),
-            # Artifacts of earlier releases name the function after the agent.
-            options["invokes"][level] if "invokes" in options else f"{options['symbol']}_invoke",
-            _shapes(signature.inputs),
-            _shapes(signature.outputs),
-            options["scratch_bytes"],
-            options["release_batch"],
-            explain,
-        )
+    def make(explain: Refusal) -> Any:
+        inputs, outputs = _shapes(signature.inputs), _shapes(signature.outputs)
+        agent = binding.Agent(os.fsencode(opened.value), entry, inputs, outputs, scratch, release, explain)
+        # Before the first call. Bindings of earlier releases, like their libraries, do not tell.
+        stated = agent.stated(interface_name(entry)) if hasattr(agent, "stated") else None
+        check_interface(artifact, signature, level, stated)
+        return agent
 
     try:
-        return NativeExecutor(signature, contract, make, opened)
-    except KeyError as error:
-        raise ArtifactError(
-            f"{artifact.path}: option {error} is missing; build the artifact again"
-        ) from error
+        return executor(signature, contract, make, opened)
     except (OSError, ValueError, TypeError, OverflowError) as error:
         raise ArtifactError(f"{library}: cannot be opened: {error}; build the artifact again") from error
 
@@ -105,9 +117,9 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
 def _fitting(artifact: Artifact, permit_tiles: Callable[[], bool]) -> str:
     """Name of the most demanding level that this CPU has and the system permits."""
     present = cpu_features()
-    levels: dict[str, list[str]] = artifact.manifest.options.get("levels", {})
     lacking: dict[str, str] = {}
-    for level, needed in levels.items():
+    for level, features in texts(artifact, "levels").items():
+        needed = fields.texts(f"options.levels.{level}", features)
         missing = sorted(set(needed) - present)
         if not missing and (TILES not in needed or permit_tiles()):
             return level
@@ -118,14 +130,33 @@ def _fitting(artifact: Artifact, permit_tiles: Callable[[], bool]) -> str:
     )
 
 
-def _binding(artifact: Artifact) -> ModuleType:
+def _binding(artifact: Artifact) -> tuple[ModuleType, type[NativeExecutor]]:
     path, digest = artifact.payload_path(BINDING), artifact.entry(BINDING).sha256
     if digest not in _bindings:
-        _bindings[digest] = _imported(path)
+        module = _imported(path)
+        _bindings[digest] = module, _called_from_c(module)
     return _bindings[digest]
 
 
+def _called_from_c(binding: ModuleType) -> type[NativeExecutor]:
+    """The executor with the call of this binding; bindings of earlier releases leave it in Python."""
+    base = getattr(binding, "Policy", None)
+    if base is None:
+        return NativeExecutor
+    kind: Any = type(NativeExecutor)
+    made: type[NativeExecutor] = kind(
+        NativeExecutor.__name__,
+        (base, NativeExecutor),
+        {"__module__": __name__, "__doc__": NativeExecutor.__doc__},
+    )
+    return made
+
+
 def _imported(path: Path) -> ModuleType:
+    if "t" in sys.abiflags:
+        raise ArtifactError(
+            f"{path}: native agents need a Python with the GIL, this one is free-threaded; use another build"
+        )
     # By hand, because `importlib.util` takes longer to import than the rest of loading.
     loader = importlib.machinery.ExtensionFileLoader(MODULE, str(path.resolve()))
     spec = importlib.machinery.ModuleSpec(MODULE, loader, origin=loader.path)
@@ -139,62 +170,3 @@ def _imported(path: Path) -> ModuleType:
 
 def _shapes(specs: Sequence[TensorSpec]) -> tuple[tuple[str, tuple[int, ...]], ...]:
     return tuple((spec.dtype, spec.shape) for spec in specs)
-
-
-class _Explain:
-    """Raises the exception for a call that the binding refused."""
-
-    def __init__(self, signature: Signature) -> None:
-        self._signature = signature
-
-    def __call__(self, position: int, given: Any, reason: str) -> NoReturn:
-        inputs, outputs = self._signature.inputs, self._signature.outputs
-        if reason == "fault":
-            raise _fault(position)
-        if reason in ("inputs", "outputs"):
-            wanted, kind = (inputs, "input") if reason == "inputs" else (outputs, "output")
-            count = len(given) if isinstance(given, (tuple, list)) else type(given).__name__
-            raise SignatureError(
-                f"expected {len(wanted)} {kind} array(s) in a tuple or list "
-                f"({', '.join(spec.name for spec in wanted)}), got {count}"
-            )
-        output = position >= len(inputs)
-        spec = (*inputs, *outputs)[position]
-        shape = f"[{', '.join(map(str, ('batch', *spec.shape)))}]"
-        if output:
-            must = f"output array must be writeable, {spec.dtype} {shape}, C-contiguous"
-        else:
-            must = f"must be {spec.dtype} {shape}, C-contiguous"
-        raise SignatureError(f"{spec.name}: {must}; {REASONS[reason]}, got {_described(given)}")
-
-
-REASONS = {
-    "layout": "the memory cannot be used as it is",
-    "dtype": "the dtype differs",
-    "shape": "the shape differs",
-    "alignment": "its elements are not aligned",
-    "overlap": "it overlaps another array of the call",
-    "empty": "the batch is empty",
-    "batch": "its batch differs from the first input's",
-}
-
-
-def _fault(code: int) -> Exception:
-    if code == 3:
-        return SignatureError("an index in the inputs lies outside its table")
-    if code == 5:
-        return EngineError("the system did not permit this process to use AMX tiles")
-    return EngineError(f"the compiled agent refused the call with code {code}")
-
-
-def _described(given: Any) -> str:
-    shape, dtype = getattr(given, "shape", None), getattr(given, "dtype", None)
-    if shape is None:
-        return f"a {type(given).__name__}"
-    flags = getattr(given, "flags", None)
-    notes = [
-        note
-        for name, note in (("writeable", "read-only"), ("c_contiguous", "not C-contiguous"))
-        if flags is not None and not getattr(flags, name, True)
-    ]
-    return ", ".join([f"{dtype} {list(shape)}", *notes])

@@ -6,16 +6,14 @@
  * does not fit goes to the callable `explain`, which raises.
  */
 #include "native_arguments.h"
+#include "native_library.h"
+#include "native_outputs.h"
 #include "native_scratch.h"
 #include "native_tiles.h"
 
 /* ---- the call ----------------------------------------------------------------------------------------- */
 
-static bool forward(Agent *self, const Memory *memories, int64_t batch) {
-    const void *in[MOST_TENSORS];
-    void *out[MOST_TENSORS];
-    for (int i = 0; i < self->inputs; ++i) in[i] = memories[i].data;
-    for (int i = 0; i < self->outputs; ++i) out[i] = memories[self->inputs + i].data;
+static bool perform(Agent *self, const void *const *in, void *const *out, int64_t batch) {
     void *scratch = take_scratch(self);
     if (scratch == NULL && self->scratch_bytes != 0) return false;
     int fault;
@@ -30,15 +28,19 @@ static bool forward(Agent *self, const Memory *memories, int64_t batch) {
     return fault == 0 || refuse(self, fault, Py_None, "fault");
 }
 
-/* ---- methods ------------------------------------------------------------------------------------------ */
-
-static void let_go(PyObject **held, int count) {
-    for (int i = 0; i < count; ++i) Py_DECREF(held[i]);
+static bool forward(Agent *self, const Memory *memories, int64_t batch) {
+    const void *in[MOST_TENSORS];
+    void *out[MOST_TENSORS];
+    for (int i = 0; i < self->inputs; ++i) in[i] = memories[i].data;
+    for (int i = 0; i < self->outputs; ++i) out[i] = memories[self->inputs + i].data;
+    return perform(self, in, out, batch);
 }
+
+/* ---- methods ------------------------------------------------------------------------------------------ */
 
 /* The items of a tuple or list, with a reference to each: another thread, or code of an argument's own, may
  * empty a list while the call runs. Other sequences are refused. */
-static bool items(const Agent *self, PyObject *sequence, int wanted, bool written, PyObject **into) {
+static inline bool items(const Agent *self, PyObject *sequence, int wanted, bool written, PyObject **into) {
     bool tuple = PyTuple_Check(sequence);
     Py_ssize_t size = tuple ? PyTuple_Size(sequence) : PyList_Check(sequence) ? PyList_Size(sequence) : -1;
     if (size != wanted) return refuse(self, written ? self->inputs : 0, sequence, written ? "outputs" : "inputs");
@@ -48,7 +50,7 @@ static bool items(const Agent *self, PyObject *sequence, int wanted, bool writte
     return true;
 }
 
-static bool take_all(
+static inline bool take_all(
     const Agent *self, PyObject *const *given, int from, int to, Memory *memories, int *taken) {
     for (int i = from; i < to; ++i) {
         bool fits = take(self, i, given[i], i >= self->inputs, &memories[i]);
@@ -80,82 +82,68 @@ static PyObject *agent_run_into(PyObject *object, PyObject *const *args, Py_ssiz
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
-/* New output arrays, [batch, ...] or, for batch -1, without that axis. */
-static bool make_outputs(const Agent *self, int64_t batch, PyObject **arrays, Memory *memories) {
-    for (int i = 0; i < self->outputs; ++i) {
-        const Tensor *tensor = &self->tensors[self->inputs + i];
-        npy_intp shape[MOST_AXES + 1];
-        int lead = batch > 0;
-        shape[0] = (npy_intp)batch;
-        memcpy(shape + lead, tensor->shape, (size_t)tensor->axes * sizeof *shape);
-        Py_INCREF((PyObject *)tensor->descr);
-        arrays[i] = PyArray_NewFromDescr(
-            &PyArray_Type, tensor->descr, lead + tensor->axes, shape, NULL, NULL, 0, NULL);
-        if (arrays[i] == NULL) {
-            let_go(arrays, i);
-            return false;
-        }
-        memories[self->inputs + i].data = PyArray_DATA((PyArrayObject *)arrays[i]);
-    }
-    return true;
-}
-
-static PyObject *as_tuple(PyObject **arrays, int count) {
-    PyObject *result = PyTuple_New(count);
-    for (int i = 0; i < count; ++i) {
-        if (result != NULL) PyTuple_SetItem(result, i, arrays[i]);
-        else Py_DECREF(arrays[i]);
-    }
-    return result;
-}
-
-/* The outputs of a call, in `arrays`; `lone` says whether inputs without a batch give outputs without one. */
-static bool compute(Agent *self, PyObject *const *given, bool lone, PyObject **arrays) {
-    Memory memories[MOST_TENSORS];
-    int taken = 0;
-    bool done = take_all(self, given, 0, self->inputs, memories, &taken);
-    int64_t batch = done ? common_batch(self, memories, 0, self->inputs, given) : 0;
-    done = batch > 0 && make_outputs(self, lone && memories[0].batch < 0 ? -1 : batch, arrays, memories);
-    if (done && !forward(self, memories, batch)) {
-        let_go(arrays, self->outputs);
-        done = false;
-    }
-    drop(memories, taken);
-    return done;
+/* The outputs of a call on memory that was checked, in `arrays`. */
+static bool compute(Agent *self, Memory *memories, int64_t batch, bool lone, PyObject **arrays) {
+    if (!make_outputs(self, lone ? -1 : batch, arrays, memories)) return false;
+    if (forward(self, memories, batch)) return true;
+    let_go(arrays, self->outputs);
+    return false;
 }
 
 static PyObject *agent_run(PyObject *object, PyObject *inputs) {
     Agent *self = (Agent *)object;
     PyObject *given[MOST_TENSORS], *arrays[MOST_TENSORS];
+    Memory memories[MOST_TENSORS];
+    int taken = 0;
     if (!import_numpy(self) || !items(self, inputs, self->inputs, false, given)) return NULL;
-    bool done = compute(self, given, false, arrays);
+    bool done = take_all(self, given, 0, self->inputs, memories, &taken);
+    int64_t batch = done ? common_batch(self, memories, 0, self->inputs, given) : 0;
+    done = batch > 0 && compute(self, memories, batch, false, arrays);
+    drop(memories, taken);
     let_go(given, self->inputs);
     return done ? as_tuple(arrays, self->outputs) : NULL;
 }
 
-/* Whether the arguments are arrays that can be taken as they are; else the caller converts or complains. */
-static bool fits(const Agent *self, PyObject *const *args, Py_ssize_t count) {
+/* Whether the arguments are arrays that can be taken as they are; else the caller converts or complains. `batch` is
+ * -1 where they have none. */
+static bool fits(const Agent *self, PyObject *const *args, Py_ssize_t count, Memory *memories, int64_t *batch) {
     if (count != self->inputs) return false;
-    int64_t batch = 0, first = 0;
     for (int i = 0; i < self->inputs; ++i) {
         PyArrayObject *array = (PyArrayObject *)args[i];
         if (!PyArray_CheckExact(args[i]) || PyArray_DESCR(array) != self->tensors[i].descr) return false;
         if (!PyArray_CHKFLAGS(array, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED)) return false;
-        if (!same_shape(&self->tensors[i], PyArray_NDIM(array), PyArray_DIMS(array), &batch)) return false;
-        if (i == 0) first = batch;
-        if (batch == 0 || batch != first) return false;
+        int64_t *own = &memories[i].batch;
+        if (!same_shape(&self->tensors[i], PyArray_NDIM(array), PyArray_DIMS(array), own)) return false;
+        if (i == 0) *batch = *own;
+        if (*own == 0 || *own != *batch) return false;
+        memories[i].data = PyArray_DATA(array);
     }
     return true;
 }
 
-static PyObject *agent_act(PyObject *object, PyObject *const *args, Py_ssize_t count) {
-    Agent *self = (Agent *)object;
+/* A call as a function of the observation. `taken` is false, and there is no exception, where an argument does not
+ * fit as it is. */
+static PyObject *act(Agent *self, PyObject *const *args, Py_ssize_t count, bool *taken) {
     PyObject *arrays[MOST_TENSORS];
+    Memory memories[MOST_TENSORS];
+    int64_t batch = 0;
+    *taken = true;
     if (!meet_numpy(self)) return NULL;
-    if (!self->numpy || !fits(self, args, count)) return Py_NewRef(Py_NotImplemented);
-    if (!compute(self, args, true, arrays)) return NULL;
+    *taken = self->numpy && fits(self, args, count, memories, &batch);
+    if (!*taken || !compute(self, memories, batch < 0 ? 1 : batch, batch < 0, arrays)) return NULL;
     return self->outputs == 1 ? arrays[0] : as_tuple(arrays, self->outputs);
 }
+
+static PyObject *agent_act(PyObject *object, PyObject *const *args, Py_ssize_t count) {
+    bool taken;
+    PyObject *result = act((Agent *)object, args, count, &taken);
+    return taken ? result : Py_NewRef(Py_NotImplemented);
+}
+
+static PyTypeObject *agent_type, *bound_type, *policy_type; /* of the one interpreter that has them, see fill_module */
+
+#include "native_bound.h"
+#include "native_policy.h"
 
 /* ---- the type ----------------------------------------------------------------------------------------- */
 
@@ -189,21 +177,6 @@ static bool read_tensor(PyObject *spec, Tensor *tensor) {
     return true;
 }
 
-static bool open_library(Agent *self, const char *path, const char *symbol) {
-    self->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (self->library == NULL) {
-        PyErr_SetString(PyExc_OSError, dlerror());
-        return false;
-    }
-    void *entry = dlsym(self->library, symbol);
-    if (entry == NULL) {
-        PyErr_Format(PyExc_OSError, "%s has no function %s", path, symbol);
-        return false;
-    }
-    memcpy(&self->invoke, &entry, sizeof entry);
-    return true;
-}
-
 static PyObject *agent_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     const char *symbol;
     PyObject *path, *inputs, *outputs, *explain;
@@ -223,10 +196,11 @@ static PyObject *agent_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     Agent *self = (Agent *)allocate(type, 0);
     if (self == NULL) return NULL;
     self->tensors = calloc((size_t)total, sizeof *self->tensors);
+    self->kept = calloc((size_t)(total - count) * KEPT_OUTPUTS, sizeof *self->kept);
     self->inputs = (int)count, self->outputs = (int)(total - count);
     self->release_batch = release, self->scratch_bytes = (size_t)scratch;
     self->explain = Py_NewRef(explain);
-    bool made = self->tensors != NULL || PyErr_NoMemory() != NULL;
+    bool made = (self->tensors != NULL && self->kept != NULL) || PyErr_NoMemory() != NULL;
     for (Py_ssize_t i = 0; made && i < total; ++i) {
         PyObject *spec = i < count ? PyTuple_GetItem(inputs, i) : PyTuple_GetItem(outputs, i - count);
         made = read_tensor(spec, &self->tensors[i]);
@@ -244,8 +218,9 @@ static void agent_dealloc(PyObject *object) {
     for (int i = 0; self->tensors != NULL && i < self->inputs + self->outputs; ++i) {
         Py_XDECREF((PyObject *)self->tensors[i].descr);
     }
+    for (int i = 0; self->kept != NULL && i < self->outputs * KEPT_OUTPUTS; ++i) Py_XDECREF(self->kept[i].array);
     while (self->count > 0) free(self->blocks[--self->count]);
-    free(self->blocks), free(self->tensors);
+    free(self->blocks), free(self->tensors), free(self->kept);
     if (self->library != NULL) dlclose(self->library);
     Py_XDECREF(self->explain);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
@@ -255,8 +230,10 @@ static void agent_dealloc(PyObject *object) {
 static PyMethodDef agent_methods[] = {
     {"run", agent_run, METH_O, "run(inputs) -> tuple of new arrays [batch, ...]"},
     {"run_into", (PyCFunction)(void (*)(void))agent_run_into, METH_FASTCALL, "run_into(inputs, outputs)"},
+    {"bind", (PyCFunction)(void (*)(void))agent_bind, METH_FASTCALL, "bind(inputs, outputs) -> a call without arguments"},
     {"act", (PyCFunction)(void (*)(void))agent_act, METH_FASTCALL,
      "act(*inputs) -> output or tuple of outputs, or NotImplemented if an input must be converted first"},
+    {"stated", agent_stated, METH_O, "stated(name) -> the text under that name in the shared object, or None"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -281,11 +258,13 @@ static int fill_module(PyObject *module) {
         PyErr_SetString(PyExc_ImportError, "native agents run in Python's main interpreter only");
         return -1;
     }
-    PyObject *type = PyType_FromSpec(&agent_spec);
-    if (type == NULL) return -1;
-    int failed = PyModule_AddType(module, (PyTypeObject *)type);
-    Py_DECREF(type);
-    return failed;
+    PyTypeObject **types[] = {&agent_type, &bound_type, &policy_type};
+    PyType_Spec *specs[] = {&agent_spec, &bound_spec, &policy_spec};
+    for (int i = 0; i < 3; ++i) {
+        *types[i] = (PyTypeObject *)PyType_FromSpec(specs[i]); /* kept for good, as the module's code is */
+        if (*types[i] == NULL || PyModule_AddType(module, *types[i]) != 0) return -1;
+    }
+    return 0;
 }
 
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};

@@ -9,12 +9,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, EngineError, first_line
-from grandopt.runtime.executors.allocator import give_back_freed_memory
 from grandopt.runtime.executors.base import Executor
-from grandopt.runtime.executors.bound import Binding, BoundExecutor
+from grandopt.runtime.executors.interface import Told, check_tensors
+from grandopt.runtime.executors.io_binding import Binding, BoundExecutor
 from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.reclaim import give_back_freed_memory
 from grandopt.runtime.executors.shared import Shared, contents, shared
-from grandopt.signature import Array
+from grandopt.signature import Array, Signature
 
 MODEL = "model.onnx"
 PROVIDERS = ("CPUExecutionProvider",)
@@ -82,6 +83,31 @@ def session_options(threads: int, *, layout: bool, spinning: bool) -> onnxruntim
     return options
 
 
+def _checked(
+    artifact: Artifact, signature: Signature, session: onnxruntime.InferenceSession
+) -> tuple[list[str], list[str]]:
+    """The names of the graph's inputs and outputs, which are those that the manifest says."""
+    sides = session.get_inputs(), session.get_outputs()
+    told = [
+        [Told(_DTYPES.get(item.type, item.type), [_size(size) for size in item.shape]) for item in side]
+        for side in sides
+    ]
+    check_tensors(artifact, signature, *told)
+    inputs, outputs = ([item.name for item in side] for side in sides)
+    return inputs, outputs
+
+
+def _size(size: object) -> int | None:
+    return size if isinstance(size, int) else None  # a name stands for any
+
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    **{f"tensor({name})": name for name in ("float16", "int64", "int32", "int16", "int8", "uint8", "bool")},
+}
+
+
 class OnnxRuntimeExecutor(BoundExecutor):
     """An agent in one session of ONNX Runtime, which many calls may share."""
 
@@ -97,8 +123,7 @@ class OnnxRuntimeExecutor(BoundExecutor):
         )
         self._shared = session
         self._session = session.value
-        self._names = [item.name for item in self._session.get_inputs()]
-        self._output_names = [item.name for item in self._session.get_outputs()]
+        self._names, self._output_names = _checked(artifact, self.signature, self._session)
 
     def _bind(self) -> Binding:
         inputs, outputs = self._memory()
@@ -122,8 +147,7 @@ class UnboundExecutor(Executor):
         manifest = artifact.manifest
         super().__init__(manifest.parsed_signature(), manifest.parsed_contract())
         self._run = session.run
-        self._names = [item.name for item in session.get_inputs()]
-        self._output_names = [item.name for item in session.get_outputs()]
+        self._names, self._output_names = _checked(artifact, self.signature, session)
 
     def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         try:

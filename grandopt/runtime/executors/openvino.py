@@ -18,14 +18,15 @@ import numpy as np
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.mapping import MappedFile
 from grandopt.errors import ArtifactError, first_line
-from grandopt.runtime.executors.allocator import (
+from grandopt.runtime.executors.interface import Told, check_tensors
+from grandopt.runtime.executors.io_binding import Binding, BoundExecutor
+from grandopt.runtime.executors.openvino_library import extension
+from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.reclaim import (
     give_back_freed_memory,
     give_back_pages,
     give_back_pages_of,
 )
-from grandopt.runtime.executors.bound import Binding, BoundExecutor
-from grandopt.runtime.executors.openvino_library import extension
-from grandopt.runtime.executors.options import option
 from grandopt.runtime.executors.shared import Shared, contents, shared
 from grandopt.signature import Array, TensorSpec
 
@@ -52,7 +53,7 @@ def load(artifact: Artifact, threads: int) -> OpenVinoExecutor:
     Nothing is cached on disk. Raises ArtifactError when OpenVINO cannot compile the payload.
     """
     try:
-        graph = shared(contents(artifact, threads), lambda: Graph(artifact, threads))
+        graph = shared(contents(artifact, threads), lambda: OpenvinoGraph(artifact, threads))
     except ERRORS as error:
         raise ArtifactError(
             f"{artifact.path / GRAPH}: OpenVINO {openvino.get_version()} cannot load it: "
@@ -74,7 +75,7 @@ def settings(options: Mapping[str, Any], threads: int) -> dict[str, Any]:
     }
 
 
-class Graph:
+class OpenvinoGraph:
     """A graph, compiled: for one observation, and, at the first call that needs it, for any batch.
 
     Usable from several threads. The weights are mapped from the artifact's file; OpenVINO holds those that it
@@ -178,7 +179,7 @@ class OpenVinoExecutor(BoundExecutor):
 
     contiguous = True
 
-    def __init__(self, artifact: Artifact, graph: Shared[Graph]) -> None:
+    def __init__(self, artifact: Artifact, graph: Shared[OpenvinoGraph]) -> None:
         manifest = artifact.manifest
         super().__init__(
             manifest.parsed_signature(),
@@ -188,6 +189,8 @@ class OpenVinoExecutor(BoundExecutor):
         )
         self._shared = graph
         self._requests: list[Any] = []
+        one = graph.value.one
+        check_tensors(artifact, self.signature, _told(one.inputs), _told(one.outputs))
 
     def _bind(self) -> Binding:
         inputs, outputs = self._memory()
@@ -213,6 +216,32 @@ class OpenVinoExecutor(BoundExecutor):
             )
         finally:
             self._requests.append(request)
+
+
+def _told(ports: Sequence[Any]) -> list[Told]:
+    shapes = [port.get_partial_shape() for port in ports]
+    return [
+        Told(
+            _DTYPES.get(port.get_element_type().get_type_name(), str(port.get_element_type())),
+            None
+            if shape.rank.is_dynamic
+            else [size.get_length() if size.is_static else None for size in shape],
+        )
+        for port, shape in zip(ports, shapes, strict=True)
+    ]
+
+
+_DTYPES = {
+    "f32": "float32",
+    "f64": "float64",
+    "f16": "float16",
+    "i64": "int64",
+    "i32": "int32",
+    "i16": "int16",
+    "i8": "int8",
+    "u8": "uint8",
+    "boolean": "bool",
+}
 
 
 def _call(request: Any) -> Callable[[], object]:

@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from threading import get_ident
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from grandopt.errors import SignatureError
-from grandopt.runtime.executors.base import Executor, as_arrays, as_given
-from grandopt.signature import Array, Signature, StateTensor, TensorSpec
+from grandopt.runtime.executors.observation import as_arrays, as_given
+from grandopt.signature import FITS, Array, Contract, Signature, StateTensor, TensorSpec
 
 
-class Session:
+class Stepped(Protocol):
+    """What a session needs of an executor."""
+
+    contiguous: bool
+    signature: Signature
+    contract: Contract
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """See `Executor.run`."""
+
+    def run_into(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """See `Executor.run_into`."""
+
+
+class EngineSession:
     """One stream of calls of an executor, or `batch` streams side by side, with the state of each.
 
     Thread safety: a session belongs to the thread that made it, and raises SignatureError in another; any
@@ -28,7 +42,7 @@ class Session:
     NaN that gets into a stream's state stays there, as in the network itself, until that stream is reset.
     """
 
-    def __init__(self, executor: Executor, batch: int = 1) -> None:
+    def __init__(self, executor: Stepped, batch: int = 1) -> None:
         signature, contract = executor.signature, executor.contract
         if not contract.state:
             raise SignatureError("this agent keeps no state between calls: call it without a session")
@@ -76,7 +90,7 @@ class Session:
         if self._one and len(observation) == 1:
             array = observation[0]
             # What fits already goes in as it is: the checks below take longer than a small agent.
-            if type(array) is np.ndarray and array.dtype is self._dtype and array.flags.c_contiguous:
+            if type(array) is np.ndarray and array.dtype is self._dtype and array.flags.num & FITS == FITS:
                 if array.shape == self._rows:
                     results = self.run((array,))
                     return results[0] if self._kept == 1 else results

@@ -16,7 +16,7 @@ from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import EngineError, first_line
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.operators import OperatorTime
-from grandopt.runtime.executors.options import option
+from grandopt.runtime.executors.options import option, positions
 from grandopt.runtime.executors.shared import Shared
 from grandopt.signature import Array, Contract, Signature
 
@@ -26,8 +26,18 @@ Forward = Callable[..., Any]
 _InferenceMode = torch._C._InferenceMode
 _from_numpy = torch.from_numpy
 
-CALL_ERRORS = (RuntimeError, IndexError, ValueError, TypeError)
-"""What torch raises in a call that it cannot do: an operator's own check, an index beyond a table."""
+CALL_ERRORS = (
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    torch.jit.Error,
+)
+"""What a call raises that cannot be done: an operator's own check, an index beyond a table, and what the
+network's code says itself; the last is an archive's `assert` or `raise`."""
 
 
 class TensorExecutor(Executor):
@@ -48,7 +58,7 @@ class TensorExecutor(Executor):
         """What keeps `forward` for other executors of the same payload."""
 
     def operators(self, batches: Sequence[Sequence[Array]]) -> list[OperatorTime]:
-        from grandopt.runtime.executors.profiled import operators  # the profiler is rarely needed
+        from grandopt.runtime.executors.torch_profiler import operators  # the profiler is rarely needed
 
         return operators(self.run, self.payload, batches)
 
@@ -105,7 +115,7 @@ def executor(artifact: Artifact, forward: Forward, holder: Shared[Any] | None = 
         forward = _first_of(forward)
     if option(artifact, "copied_inputs", (True, False)):
         forward = sparing(forward)
-    forward = owning(forward, artifact.manifest.options.get("copied_outputs", ()), single=single)
+    forward = owning(forward, positions(artifact, "copied_outputs", len(signature.outputs)), single=single)
     kind = TensorExecutor
     if len(signature.inputs) == 1:
         kind = OneToOneExecutor if single else OneInputExecutor

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any, NamedTuple
 
 import torch
 
 from grandopt.artifacts.artifact import Artifact
+from grandopt.artifacts.manifest import STATES_DIGEST
 from grandopt.errors import ArtifactError, first_line
+from grandopt.runtime.executors.interface import STATEMENT, check_text, signature_text
 from grandopt.runtime.executors.options import option
 from grandopt.runtime.executors.shared import contents, shared
 from grandopt.runtime.executors.tensor import TensorExecutor, executor
@@ -25,12 +28,20 @@ def load(artifact: Artifact, threads: int) -> TensorExecutor:
     """
     torch.set_num_threads(threads)
     optimize = option(artifact, "optimize_for_inference", (True, False))
-    module = shared(contents(artifact, threads), lambda: _module(artifact, optimize=optimize))
+    opened = shared(contents(artifact, threads), lambda: _opened(artifact, optimize=optimize))
+    _check_statement(artifact, opened.value.stated)
     # The method itself: calling the module would pass through nn.Module's hooks, of which it has none.
-    return executor(artifact, module.value.forward, module)
+    return executor(artifact, opened.value.module.forward, opened)
 
 
-def _module(artifact: Artifact, *, optimize: bool) -> torch.jit.ScriptModule:
+class OpenedArchive(NamedTuple):
+    """An archive: its module, and what it states of its tensors."""
+
+    module: torch.jit.ScriptModule
+    stated: bytes
+
+
+def _opened(artifact: Artifact, *, optimize: bool) -> OpenedArchive:
     content = artifact.payload(PROGRAM)
     try:
         with warnings.catch_warnings():
@@ -38,15 +49,23 @@ def _module(artifact: Artifact, *, optimize: bool) -> torch.jit.ScriptModule:
             warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
             if artifact.manifest.precision == "int8_dynamic":
                 _take_quantizer_warning()
-            module = torch.jit.load(io.BytesIO(content), map_location="cpu")
+            stated: dict[str, Any] = {STATEMENT: b""}
+            module = torch.jit.load(io.BytesIO(content), map_location="cpu", _extra_files=stated)
             if optimize:
                 module = torch.jit.optimize_for_inference(module)
-            return module
+            return OpenedArchive(module, stated[STATEMENT])
     except RuntimeError as error:
         raise ArtifactError(
             f"{artifact.path / PROGRAM}: torch {torch.__version__} cannot load it: {first_line(error)}; "
             f"build it again"
         ) from error
+
+
+def _check_statement(artifact: Artifact, stated: bytes) -> None:
+    """Raise ArtifactError unless the archive states the manifest's tensors; earlier ones state nothing."""
+    if stated or artifact.manifest.format_version >= STATES_DIGEST:
+        said = signature_text(artifact.manifest.parsed_signature())
+        check_text(artifact, said, stated.decode("utf-8", errors="replace"))
 
 
 def _take_quantizer_warning() -> None:

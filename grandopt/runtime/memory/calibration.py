@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.blocks.base import Blocks
+from grandopt.runtime.memory.break_even import ALWAYS, PoolBreakEven, SizeTime, decide
 from grandopt.runtime.memory.pool import Pool
-from grandopt.runtime.memory.worth import ALWAYS, SizeTime, Worth, decide
 
 SIZES = tuple(1 << power for power in range(14, 25, 2))
 """Bytes: 16 KiB to 16 MiB."""
@@ -24,7 +24,7 @@ MOST_S = 0.5
 """Seconds after which no larger size is begun, and no size has more than FEWEST rounds."""
 
 V = TypeVar("V")
-_known: dict[tuple[str, str], Worth] = {}
+_known: dict[tuple[str, str], PoolBreakEven] = {}
 _turn = threading.Lock()
 
 
@@ -36,7 +36,7 @@ def calibrate(
     rounds: int = ROUNDS,
     max_seconds: float = MOST_S,
     clock: Callable[[], int] = time.perf_counter_ns,
-) -> Worth:
+) -> PoolBreakEven:
     """Take, write and give back memory of each size, from a pool and fresh in turns, and decide.
 
     Sizes are bytes of uint8 values, `live` of them held at a time; `clock` gives nanoseconds. The C library
@@ -55,14 +55,14 @@ def calibrate(
         if times and clock() >= end:
             break
         pool = Pool(blocks, 4 * live * (1 << size.bit_length()), ALWAYS)
-        rivals = (_fresh(blocks, size, dtype, live), _pooled(pool, blocks, size, dtype, live))
+        ways = (_fresh(blocks, size, dtype, live), _pooled(pool, blocks, size, dtype, live))
         samples: tuple[list[int], list[int]] = ([], [])
         for number in range(rounds + 1):
             if number > FEWEST and clock() >= end:
                 break
-            for rival, taken in zip(rivals, samples, strict=True):
+            for way, taken in zip(ways, samples, strict=True):
                 start = clock()
-                rival()
+                way()
                 if number:  # the first round finds the pool empty
                     taken.append(clock() - start)
         fresh, pooled = (statistics.median(taken) / live for taken in samples)
@@ -78,10 +78,10 @@ def calibrated(blocks: Blocks[V], limit_bytes: int, **options: Any) -> Pool[V]:
     `options` are those of Pool.
     """
     with _turn:
-        worth = _known.get((blocks.kind, blocks.device))
-        if worth is None:
-            worth = _known[blocks.kind, blocks.device] = calibrate(blocks)
-    return Pool(blocks, limit_bytes, worth, **options)
+        break_even = _known.get((blocks.kind, blocks.device))
+        if break_even is None:
+            break_even = _known[blocks.kind, blocks.device] = calibrate(blocks)
+    return Pool(blocks, limit_bytes, break_even, **options)
 
 
 def _fresh(blocks: Blocks[V], size: int, dtype: str, live: int) -> Callable[[], None]:

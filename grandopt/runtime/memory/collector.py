@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from grandopt.errors import ConfigError
-from grandopt.runtime.memory.flavour import Flavour
+from grandopt.runtime.memory.gc_kind import GcKind
 from grandopt.runtime.memory.pauses import Pauses, PauseStats
-from grandopt.runtime.memory.tuning import PROCESS, Tuning
+from grandopt.runtime.memory.tuning import PROCESS, GcTuning
 
 YOUNG = 50_000
 """New objects after which Python collects by itself although no idle moment came: a bound on what garbage may
@@ -30,7 +30,7 @@ class CollectorStats:
     those without enough new objects, `postponed` those too short for the collection that was due.
     """
 
-    flavour: Flavour
+    gc_kind: GcKind
     tuned: bool
     frozen: int
     thresholds: tuple[int, int, int]
@@ -69,7 +69,7 @@ class Collector:
         young: int = YOUNG,
         due: int = DUE,
         clock: Callable[[], float] = time.perf_counter,
-        tuning: Tuning = PROCESS,
+        tuning: GcTuning = PROCESS,
     ) -> None:
         if young < 0 or due < 0:
             raise ConfigError(f"thresholds cannot be negative, got young={young} and due={due}")
@@ -138,7 +138,7 @@ class Collector:
     def stats(self) -> CollectorStats:
         """What happened since the block was entered."""
         return CollectorStats(
-            self._tuning.flavour,
+            self._tuning.gc_kind,
             self._tuned,
             self._tuning.gc.get_freeze_count(),
             self._tuning.gc.get_threshold(),
@@ -149,7 +149,7 @@ class Collector:
         )
 
     def _oldest_due(self) -> int:
-        if self._tuning.flavour in ("free-threaded", "unknown"):
+        if self._tuning.gc_kind in ("free-threaded", "unknown"):
             return 2  # each collection looks at the whole heap, or may do so
         if self._since[1] >= OLDER_EVERY:
             return 2
@@ -159,7 +159,7 @@ class Collector:
         """The oldest generation up to `wanted` that the moment is long enough for."""
         if seconds is None:
             return wanted
-        youngest = wanted if self._tuning.flavour in ("free-threaded", "unknown") else 0
+        youngest = wanted if self._tuning.gc_kind in ("free-threaded", "unknown") else 0
         for generation in range(wanted, youngest - 1, -1):
             if self._pauses.expected(generation) <= seconds:
                 return generation

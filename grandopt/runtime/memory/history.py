@@ -13,7 +13,7 @@ from grandopt.runtime.memory.resident import Resident
 
 
 @dataclass(frozen=True)
-class Reading:
+class MemoryReading:
     """The memory of a process at one `time` of the monitor's clock, in seconds.
 
     `pools` are the bytes of the monitored pools, `blocks` the number of Python's small objects.
@@ -40,7 +40,7 @@ class History:
     def __len__(self) -> int:
         return min(self._count, len(self._rows))
 
-    def add(self, reading: Reading) -> None:
+    def add(self, reading: MemoryReading) -> None:
         """Keep a reading in the place of the oldest."""
         resident = reading.resident
         self._rows[self._count % len(self._rows)] = (
@@ -55,15 +55,15 @@ class History:
             self._censuses.add(self._count, reading.census)
         self._count += 1
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[MemoryReading]:
         """All that are kept, the oldest first."""
         censuses = self._censuses.censuses() if self._censuses is not None else {}
         return [self._reading(number, censuses) for number in range(self._count - len(self), self._count)]
 
-    def _reading(self, number: int, censuses: dict[int, Census]) -> Reading:
+    def _reading(self, number: int, censuses: dict[int, Census]) -> MemoryReading:
         time, everything, unique, proportional, pools, blocks = self._rows[number % len(self._rows)].tolist()
         resident = Resident(int(everything), _whole(unique), _whole(proportional))
-        return Reading(time, resident, int(pools), int(blocks), censuses.get(number))
+        return MemoryReading(time, resident, int(pools), int(blocks), censuses.get(number))
 
 
 def _whole(value: float) -> int | None:

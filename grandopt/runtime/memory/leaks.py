@@ -8,7 +8,7 @@ from typing import Literal
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.census import Census
-from grandopt.runtime.memory.history import Reading
+from grandopt.runtime.memory.history import MemoryReading
 from grandopt.runtime.memory.trend import FEWEST, Trend, trend
 
 LEAST = (1 << 20) / 60
@@ -53,7 +53,7 @@ class LeakReport:
 
 
 def find_leak(
-    readings: Sequence[Reading], *, least: float = LEAST, confidence: float = CONFIDENCE
+    readings: Sequence[MemoryReading], *, least: float = LEAST, confidence: float = CONFIDENCE
 ) -> LeakReport:
     """Judge a series of readings.
 
@@ -87,14 +87,16 @@ def find_leak(
     return LeakReport(leaking, origin, reason, resident, blocks, python, native, growing)
 
 
-def _parts(counted: list[tuple[Reading, Census]], confidence: float) -> tuple[Trend | None, Trend | None]:
+def _parts(
+    counted: list[tuple[MemoryReading, Census]], confidence: float
+) -> tuple[Trend | None, Trend | None]:
     times = [reading.time for reading, _ in counted]
     seen = [census.bytes + census.tensor_bytes for _, census in counted]
     beyond = [reading.resident.all - size for (reading, _), size in zip(counted, seen, strict=True)]
     return trend(times, seen, confidence), trend(times, beyond, confidence)
 
 
-def _growing(counted: list[tuple[Reading, Census]], confidence: float) -> tuple[Growth, ...]:
+def _growing(counted: list[tuple[MemoryReading, Census]], confidence: float) -> tuple[Growth, ...]:
     """Types whose number rises significantly. Between two censuses alone, nothing is significant."""
     if len(counted) < FEWEST:
         return ()

@@ -56,7 +56,7 @@ class Lender(Protocol[G]):
     def lost(self, piece: Piece, since: float) -> None: ...
 
 
-class Lease(Generic[V]):
+class BufferLease(Generic[V]):
     """Memory on loan from a pool, returned by `give_back` or at the end of a `with` block.
 
     ::

@@ -11,7 +11,7 @@ from typing import Any
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.census import Census, take_census
-from grandopt.runtime.memory.history import History, Reading
+from grandopt.runtime.memory.history import History, MemoryReading
 from grandopt.runtime.memory.leaks import LeakReport, find_leak
 from grandopt.runtime.memory.pool import Pool
 from grandopt.runtime.memory.resident import Reader, resident_reader
@@ -24,7 +24,7 @@ CLEARED = 0.95
 
 
 @dataclass(frozen=True)
-class Limits:
+class MemoryLimits:
     """From where on an alert stands; None: never. All but `blocks` (Python's small objects) and `tensors`
     are bytes. `tensors` needs a monitor that takes a census. Raises ConfigError for limits below 1."""
 
@@ -55,7 +55,7 @@ class Alert:
 class MonitorStats:
     """The last reading, the most that was resident, how many readings are kept, and the limits passed."""
 
-    last: Reading | None
+    last: MemoryReading | None
     peak: int
     readings: int
     alerts: tuple[Alert, ...]
@@ -73,7 +73,7 @@ class Monitor:
     def __init__(
         self,
         pools: Sequence[Pool[Any]] = (),
-        limits: Limits = Limits(),
+        limits: MemoryLimits = MemoryLimits(),
         *,
         census_every: int = 0,
         keep: int = KEEP,
@@ -97,17 +97,17 @@ class Monitor:
         self._turn = threading.Lock()
         self._history = History(keep, censuses=census_every > 0)
         self._alerts: dict[str, Alert] = {}
-        self._last: Reading | None = None
+        self._last: MemoryReading | None = None
         self._count = self._peak = 0
 
-    def read(self) -> Reading:
+    def read(self) -> MemoryReading:
         """Take a reading and keep it. Raises ConfigError where the system does not let this process look."""
         with self._turn:
             every = self._census_every
             resident, blocks = self._resident(), self._blocks()
             census = self._census() if every and self._count % every == 0 else None  # last: it needs memory
             held = [pool.stats() for pool in self._pools]
-            reading = Reading(
+            reading = MemoryReading(
                 time=self._clock(),
                 resident=resident,
                 pools=sum(stats.leased_bytes + stats.idle_bytes for stats in held),
@@ -137,7 +137,7 @@ class Monitor:
             readings = self._history.readings()
         return find_leak(readings, **options)
 
-    def _judge(self, reading: Reading) -> None:
+    def _judge(self, reading: MemoryReading) -> None:
         values = {
             "resident": reading.resident.all,
             "unique": reading.resident.unique,

@@ -14,9 +14,9 @@ from typing import Generic, TypeVar
 
 from grandopt.errors import ConfigError, MemoryPoolError
 from grandopt.runtime.memory.blocks.base import Blocks
-from grandopt.runtime.memory.idle import Idle
-from grandopt.runtime.memory.lease import Leak, Lease, Piece
-from grandopt.runtime.memory.worth import Worth
+from grandopt.runtime.memory.break_even import PoolBreakEven
+from grandopt.runtime.memory.free_list import FreeList
+from grandopt.runtime.memory.lease import BufferLease, Leak, Piece
 
 LEAST = 16
 """Elements of the smallest bucket."""
@@ -48,7 +48,7 @@ class PoolStats:
     memory below the size from which the pool pays. `trimmed` pieces were let go for the limit, `seen` ones
     because something outside looked at their memory long after the return; `viewed` are the places of the
     leases whose memory is still looked at now, although they were returned. `overwritten` counts, in debug
-    mode, pieces that were written to after their return. `worth` is what was decided, and why.
+    mode, pieces that were written to after their return. `break_even` is what was decided, and why.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class PoolStats:
     leaked_bytes: int
     leaks: tuple[Leak, ...]
     buckets: tuple[BucketStats, ...]
-    worth: Worth
+    break_even: PoolBreakEven
 
 
 class Pool(Generic[V]):
@@ -78,7 +78,7 @@ class Pool(Generic[V]):
     `limit_bytes`; where a lease needs room, what was returned the longest ago goes first. Two leases never
     share memory, and memory is not lent again while anything still looks at it, also where a caller kept a
     view beyond the return. Every lease is aligned to 64 bytes and not initialised. Below the size from which
-    `worth` says that it pays, memory is lent in the same way but not kept.
+    `break_even` says that it pays, memory is lent in the same way but not kept.
 
     With `debug`, returned memory is overwritten, and whoever writes to it afterwards is found at the next
     lease of it. `clock` gives seconds. Raises ConfigError for a limit that is not positive.
@@ -88,7 +88,7 @@ class Pool(Generic[V]):
         self,
         blocks: Blocks[V],
         limit_bytes: int,
-        worth: Worth,
+        break_even: PoolBreakEven,
         *,
         debug: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -97,11 +97,11 @@ class Pool(Generic[V]):
             raise ConfigError(f"a pool needs room: its limit must be at least 1 byte, got {limit_bytes!r}")
         self._blocks = blocks
         self._limit = limit_bytes
-        self._worth = worth
+        self._break_even = break_even
         self._debug = debug
         self._clock = clock
         self._lock = threading.Lock()
-        self._idle = Idle(lambda piece: blocks.is_seen(piece.block))
+        self._idle = FreeList(lambda piece: blocks.is_seen(piece.block))
         self._lost: deque[tuple[Piece, float]] = deque()
         self._leaks: deque[Leak] = deque(maxlen=LAST_LEAKS)
         self._closed = False
@@ -109,7 +109,7 @@ class Pool(Generic[V]):
         self._reused = self._allocated = self._unpooled = 0
         self._trimmed = self._seen = self._overwritten = 0
 
-    def lease(self, shape: int | tuple[int, ...], dtype: str) -> Lease[V]:
+    def lease(self, shape: int | tuple[int, ...], dtype: str) -> BufferLease[V]:
         """Memory for one value of that shape and dtype, until it is returned.
 
         Raises MemoryPoolError for an unknown dtype, a shape that is none, or a closed pool, and when the
@@ -119,7 +119,7 @@ class Pool(Generic[V]):
         item = self._blocks.item_bytes(dtype)
         count = math.prod(dimensions)
         room = max(LEAST, 1 << (count - 1).bit_length())
-        pooled = self._worth.pays(count * item)
+        pooled = self._break_even.pays(count * item)
         elements = room if pooled else count
         size = elements * item
         frame = sys._getframe(1)
@@ -146,10 +146,10 @@ class Pool(Generic[V]):
                 self._leased -= size
                 self._leases -= 1
             raise
-        return Lease(self, piece, value, self._clock)
+        return BufferLease(self, piece, value, self._clock)
 
     def give_back(self, piece: Piece, value: V) -> None:
-        """A lease's way home; users call `Lease.give_back`."""
+        """A lease's way home; users call `BufferLease.give_back`."""
         self._blocks.end(value)
         del value
         if self._debug and piece.pooled:
@@ -214,7 +214,7 @@ class Pool(Generic[V]):
                     BucketStats(dtype, self._blocks.device, elements, *held)
                     for (dtype, elements), held in sorted(buckets.items())
                 ),
-                worth=self._worth,
+                break_even=self._break_even,
             )
 
     def _make_room(self, size: int, dtype: str, elements: int) -> None:
@@ -225,7 +225,7 @@ class Pool(Generic[V]):
                 f"no room for {size} bytes: {self._leased} of the pool's {self._limit} are lent; return some "
                 f"or raise its limit"
             )
-        if self._worth.pays(size):
+        if self._break_even.pays(size):
             self._allocated += 1
             self._seen += self._idle.crowded(dtype, elements) is not None
         else:

@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import Any, Protocol
 
-from grandopt.runtime.memory.flavour import Flavour, here
+from grandopt.runtime.memory.gc_kind import GcKind, current_gc_kind
 
 _log = logging.getLogger(__name__)
 
@@ -29,16 +29,16 @@ class GarbageCollector(Protocol):
     def disable(self) -> None: ...
 
 
-class Tuning:
+class GcTuning:
     """The collector of one process and who has tuned it. Thread safety: any thread may call any method.
 
     The first to `begin` decides; whoever begins before it has ended joins. When the last one ends, thresholds
     and the switch are as they were before the first, and nothing is frozen.
     """
 
-    def __init__(self, collector: GarbageCollector, flavour: Flavour) -> None:
+    def __init__(self, collector: GarbageCollector, gc_kind: GcKind) -> None:
         self.gc = collector
-        self.flavour = flavour
+        self.gc_kind = gc_kind
         self._lock = threading.Lock()
         self._users = 0
         self._thresholds = (0, 0, 0)
@@ -81,10 +81,10 @@ class Tuning:
         if before:
             _log.info("%d objects were frozen before; Python will thaw all together", before)
         self.freeze()
-        if self.flavour == "unknown":
+        if self.gc_kind == "unknown":
             _log.warning("the garbage collector of this Python is not known here: thresholds are left alone")
             return
-        # The others stay: the second is the pace of the old generation in every flavour, and the incremental
+        # The others stay: the second is the pace of the old generation in every kind, and the incremental
         # collector ignores the third.
         self.gc.set_threshold(young, *self._thresholds[1:])
 
@@ -97,5 +97,5 @@ class Tuning:
             self.gc.disable()
 
 
-PROCESS = Tuning(gc, here())
+PROCESS = GcTuning(gc, current_gc_kind())
 """That of this process."""

@@ -7,17 +7,18 @@ import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from grandopt.tuning.claims import Entry
-from grandopt.tuning.objective import Figures
+from grandopt.reason import reason_of
+from grandopt.tuning.claims import StoredTrial
+from grandopt.tuning.objective import TrialFigures
 from grandopt.tuning.result import Trial
 from grandopt.tuning.space import Choice
 
 
-def entries_of(study: optuna.Study) -> list[Entry]:
+def entries_of(study: optuna.Study) -> list[StoredTrial]:
     """All trials of the study that are running or finished; interrupted ones (FAIL) do not count."""
     now = datetime.datetime.now()  # Optuna stores local time without a zone
     return [
-        Entry(
+        StoredTrial(
             number=trial.number,
             running=not trial.state.is_finished(),
             choice=Choice(**trial.params) if len(trial.params) == 3 else None,
@@ -37,7 +38,7 @@ def trial_of(frozen: FrozenTrial) -> Trial:
         choice=Choice(**frozen.params),
         state=facts["state"],
         score=facts["score"],
-        figures=None if facts["figures"] is None else Figures.from_json(facts["figures"]),
-        reason=facts["reason"],
+        figures=None if facts["figures"] is None else TrialFigures.from_json(facts["figures"]),
+        reason=reason_of(facts),
         seconds=facts["seconds"],
     )

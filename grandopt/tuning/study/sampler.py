@@ -13,8 +13,8 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from grandopt.tuning.claims import free
-from grandopt.tuning.space import Choice, Space
-from grandopt.tuning.study.quiet import no_experimental_warnings
+from grandopt.tuning.space import Choice, ChoiceSpace
+from grandopt.tuning.study.log_suppression import no_experimental_warnings
 from grandopt.tuning.study.records import entries_of
 
 STARTUP_TRIALS = 10
@@ -28,7 +28,7 @@ class UnseenSampler(BaseSampler):
     tried least often is drawn, so that each is tried before any is tried again.
     """
 
-    def __init__(self, space: Space, seed: int, without: Collection[Choice] = frozenset()) -> None:
+    def __init__(self, space: ChoiceSpace, seed: int, without: Collection[Choice] = frozenset()) -> None:
         self._space = space
         self._without = without
         self._rng = np.random.default_rng(seed)
@@ -67,7 +67,7 @@ class UnseenSampler(BaseSampler):
         return self._tpe.sample_independent(study, trial, param_name, param_distribution)
 
 
-def distributions(space: Space) -> dict[str, CategoricalDistribution]:
+def distributions(space: ChoiceSpace) -> dict[str, CategoricalDistribution]:
     """The space in Optuna's terms, by the names of the fields of a Choice."""
     return {
         "candidate": CategoricalDistribution(space.candidates),

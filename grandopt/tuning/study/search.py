@@ -14,12 +14,13 @@ from optuna.trial import TrialState
 
 from grandopt.config.schema import Goal
 from grandopt.errors import TuningError
+from grandopt.reason import reason_fields
 from grandopt.tuning.claims import claim, free
-from grandopt.tuning.objective import Figures, score
+from grandopt.tuning.objective import TrialFigures, score
 from grandopt.tuning.owner import this_process
 from grandopt.tuning.result import Infeasible, Prune, State, Stop, Trial, TuningResult
-from grandopt.tuning.space import Choice, Space
-from grandopt.tuning.study.quiet import no_experimental_warnings, quiet_logging
+from grandopt.tuning.space import Choice, ChoiceSpace
+from grandopt.tuning.study.log_suppression import no_experimental_warnings, quiet_logging
 from grandopt.tuning.study.records import entries_of, trial_of
 from grandopt.tuning.study.sampler import UnseenSampler, distributions
 from grandopt.tuning.study.storage import opened
@@ -29,11 +30,11 @@ CLEAR_LOSER = 2.0
 
 FEWEST_FOR_IMPORTANCE = 8
 
-Evaluate = Callable[[Choice, Prune], Figures]
+Evaluate = Callable[[Choice, Prune], TrialFigures]
 
 
 def run(
-    space: Space,
+    space: ChoiceSpace,
     evaluate: Evaluate,
     *,
     goal: Goal,
@@ -42,10 +43,10 @@ def run(
     storage_url: str,
     study_name: str,
     seed: int,
-    reference: Figures | None = None,
+    reference: TrialFigures | None = None,
     resume: bool = True,
     without: Collection[Choice] = frozenset(),
-    rival: float | None = None,
+    to_beat: float | None = None,
     clock: Callable[[], float] = time.monotonic,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> TuningResult:
@@ -59,7 +60,7 @@ def run(
     it already holds are reused, and count: the search stops when the study has `trials` of them, when
     `budget_s` seconds (of `clock`) have passed before a new one starts, or when the space is exhausted.
     With `resume=False` an existing study of that name is deleted first. `reference` holds the figures of
-    the original, which the goal "balanced" needs. Choices in `without` are left alone this time. `rival` is
+    the original, which the goal "balanced" needs. Choices in `without` are left alone this time. `to_beat` is
     the best score of a first measurement that all choices took part in: short scores are held against it,
     too. `on_trial` hears of each trial that this call evaluates.
 
@@ -73,7 +74,7 @@ def run(
     with quiet_logging(), opened(storage_url) as storage:
         study = _study(storage, study_name, space, goal, resume)
         _seed(study, space, seed, without)
-        session = _Session(study, space, clock, without, rival)
+        session = _Session(study, space, clock, without, to_beat)
         done: set[int] = set()
         while True:
             stopped = session.stopped(trials) or ("budget" if clock() - start >= budget_s else None)
@@ -87,7 +88,7 @@ def run(
         return session.result(goal, stopped or "exhausted", done)
 
 
-_UNIT = Figures(1.0, 1.0, 1.0, 1.0)  # no goal but "balanced" looks at the reference
+_UNIT = TrialFigures(1.0, 1.0, 1.0, 1.0)  # no goal but "balanced" looks at the reference
 
 
 class _Session:
@@ -96,16 +97,16 @@ class _Session:
     def __init__(
         self,
         study: optuna.Study,
-        space: Space,
+        space: ChoiceSpace,
         clock: Callable[[], float],
         without: Collection[Choice],
-        rival: float | None,
+        to_beat: float | None,
     ) -> None:
         self._study = study
         self._space = space
         self._clock = clock
         self._without = without
-        self._rival = rival
+        self._to_beat = to_beat
 
     def stopped(self, trials: int) -> Stop | None:
         """Whether there is nothing more to start, counting what other processes are working on."""
@@ -139,12 +140,12 @@ class _Session:
         return Choice(**trial.params)
 
     def evaluate(
-        self, trial: optuna.Trial, choice: Choice, evaluate: Evaluate, goal: Goal, reference: Figures
+        self, trial: optuna.Trial, choice: Choice, evaluate: Evaluate, goal: Goal, reference: TrialFigures
     ) -> Trial:
         """Evaluate a claimed choice and store what came out."""
         complete = [known.score for known in self._finished() if known.state == "complete"]
-        rivals = [score for score in (*complete, self._rival) if score is not None]
-        best = min(rivals, default=None)
+        scores = [score for score in (*complete, self._to_beat) if score is not None]
+        best = min(scores, default=None)
         pruned = False
 
         def prune(value: float) -> bool:
@@ -161,13 +162,13 @@ class _Session:
                 value = score(goal, figures, reference)
                 state = "pruned" if pruned else "complete"
             except Infeasible as error:
-                reason = str(error)
+                reason = error.reason
             seconds = self._clock() - start
             facts = {
                 "state": state,
                 "score": value,
                 "figures": None if figures is None else figures.to_json(),
-                "reason": reason,
+                **reason_fields(reason),
                 "seconds": seconds,
             }
             # The facts come before the state: a trial that shows as finished has all of them.
@@ -222,7 +223,7 @@ def finished(storage_url: str, study_name: str) -> tuple[Trial, ...]:
         return tuple(trial_of(frozen) for frozen in study.get_trials(deepcopy=False, states=states))
 
 
-def _study(storage: RDBStorage, name: str, space: Space, goal: Goal, resume: bool) -> optuna.Study:
+def _study(storage: RDBStorage, name: str, space: ChoiceSpace, goal: Goal, resume: bool) -> optuna.Study:
     if not resume:
         with suppress(KeyError):  # there is none to delete
             optuna.delete_study(study_name=name, storage=storage)
@@ -240,7 +241,7 @@ def _study(storage: RDBStorage, name: str, space: Space, goal: Goal, resume: boo
     return study
 
 
-def _seed(study: optuna.Study, space: Space, seed: int, without: Collection[Choice]) -> None:
+def _seed(study: optuna.Study, space: ChoiceSpace, seed: int, without: Collection[Choice]) -> None:
     # Mixed with the number of trials, so that a resumed run does not draw the same choices again.
     held = len(study.get_trials(deepcopy=False))
     mixed = int(np.random.SeedSequence([seed, held]).generate_state(1)[0])

@@ -11,6 +11,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 
 from grandopt.errors import TuningError
+from grandopt.private import url_without_secrets, without
 
 LOCK_TIMEOUT_S = 60
 OPEN_ATTEMPTS = 20
@@ -48,11 +49,8 @@ def _storage(url: str) -> RDBStorage:
 
 
 def _unusable(url: str, error: BaseException) -> str:
-    try:
-        shown = sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        shown = url
+    shown = url_without_secrets(url)
     cause = getattr(error, "orig", None) or error.__cause__ or error
-    line = str(cause).strip().partition("\n")[0]
+    line = without(str(cause).strip().partition("\n")[0], url)
     advice = "make room" if "disk is full" in line else "give a URL such as sqlite:///tuning.db"
     return f"tuning storage {shown!r} cannot be used: {line}; {advice}"

@@ -1,397 +1,383 @@
 static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)in[0];
-    float * py0 = (float *)(scratch + 0);
-    {
-        const float *const w = (const float *)(weights + 0);
-        const float *const bias = (const float *)(weights + 1024);
-        {
-            enum { m = 0 };
-            {
-                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
-                vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
-                vf a0_2_0 = v_load(bias + 0 * 64 + 0 + 8);
-                vf a0_3_0 = v_load(bias + 0 * 64 + 0 + 12);
-                vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
-                vf a1_1_0 = v_load(bias + 0 * 64 + 0 + 4);
-                vf a1_2_0 = v_load(bias + 0 * 64 + 0 + 8);
-                vf a1_3_0 = v_load(bias + 0 * 64 + 0 + 12);
-                vf a2_0_0 = v_load(bias + 0 * 64 + 0 + 0);
-                vf a2_1_0 = v_load(bias + 0 * 64 + 0 + 4);
-                vf a2_2_0 = v_load(bias + 0 * 64 + 0 + 8);
-                vf a2_3_0 = v_load(bias + 0 * 64 + 0 + 12);
-                for (int k = 0; k < 8; ++k) {
-                    {
-                        const vf w0 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 0);
-                        const vf w1 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 4);
-                        const vf w2 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 8);
-                        const vf w3 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 12);
-                        const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
-                        a0_0_0 = v_fma(b0, w0, a0_0_0);
-                        a0_1_0 = v_fma(b0, w1, a0_1_0);
-                        a0_2_0 = v_fma(b0, w2, a0_2_0);
-                        a0_3_0 = v_fma(b0, w3, a0_3_0);
-                        const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 0]);
-                        a1_0_0 = v_fma(b1, w0, a1_0_0);
-                        a1_1_0 = v_fma(b1, w1, a1_1_0);
-                        a1_2_0 = v_fma(b1, w2, a1_2_0);
-                        a1_3_0 = v_fma(b1, w3, a1_3_0);
-                        const vf b2 = v_set1((px0 + 0)[(m + 2) * 8 + k + 0]);
-                        a2_0_0 = v_fma(b2, w0, a2_0_0);
-                        a2_1_0 = v_fma(b2, w1, a2_1_0);
-                        a2_2_0 = v_fma(b2, w2, a2_2_0);
-                        a2_3_0 = v_fma(b2, w3, a2_3_0);
-                    }
-                }
-                {
-                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 0, a0_0_0);
-                }
-                {
-                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 4, a0_1_0);
-                }
-                {
-                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 8, a0_2_0);
-                }
-                {
-                    v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 12, a0_3_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 0, a1_0_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 4, a1_1_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 8, a1_2_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 12, a1_3_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 0, a2_0_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 4, a2_1_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 8, a2_2_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 0 + 12, a2_3_0);
-                }
-            }
-        }
-        {
-            enum { m = 0 };
-            {
-                vf a0_0_0 = v_load(bias + 0 * 64 + 16 + 0);
-                vf a0_1_0 = v_load(bias + 0 * 64 + 16 + 4);
-                vf a1_0_0 = v_load(bias + 0 * 64 + 16 + 0);
-                vf a1_1_0 = v_load(bias + 0 * 64 + 16 + 4);
-                vf a2_0_0 = v_load(bias + 0 * 64 + 16 + 0);
-                vf a2_1_0 = v_load(bias + 0 * 64 + 16 + 4);
-                for (int k = 0; k < 8; ++k) {
-                    {
-                        const vf w0 = v_load(w + 0 * 512 + (k + 0) * 32 + 16 + 0);
-                        const vf w1 = v_load(w + 0 * 512 + (k + 0) * 32 + 16 + 4);
-                        const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
-                        a0_0_0 = v_fma(b0, w0, a0_0_0);
-                        a0_1_0 = v_fma(b0, w1, a0_1_0);
-                        const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 0]);
-                        a1_0_0 = v_fma(b1, w0, a1_0_0);
-                        a1_1_0 = v_fma(b1, w1, a1_1_0);
-                        const vf b2 = v_set1((px0 + 0)[(m + 2) * 8 + k + 0]);
-                        a2_0_0 = v_fma(b2, w0, a2_0_0);
-                        a2_1_0 = v_fma(b2, w1, a2_1_0);
-                    }
-                }
-                {
-                    v_store((py0 + 0) + m * 24 + 0 * 64 + 16 + 0, a0_0_0);
-                }
-                {
-                    v_store((py0 + 0) + m * 24 + 0 * 64 + 16 + 4, a0_1_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 16 + 0, a1_0_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 16 + 4, a1_1_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 16 + 0, a2_0_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 2) * 24 + 0 * 64 + 16 + 4, a2_1_0);
-                }
-            }
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)in[0];
+	float * py0 = (float *)(scratch + 0);
+	{
+		const float *const w = (const float *)(weights + 0);
+		const float *const bias = (const float *)(weights + 1024);
+		{
+			enum { m = 0 };
+			{
+				vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a0_2_0 = v_load(bias + 0 * 64 + 0 + 8);
+				vf a0_3_0 = v_load(bias + 0 * 64 + 0 + 12);
+				vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a1_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a1_2_0 = v_load(bias + 0 * 64 + 0 + 8);
+				vf a1_3_0 = v_load(bias + 0 * 64 + 0 + 12);
+				for (int k = 0; k < 8; ++k) {
+					{
+						const vf w0 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 0);
+						const vf w1 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 4);
+						const vf w2 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 8);
+						const vf w3 = v_load(w + 0 * 512 + (k + 0) * 32 + 0 + 12);
+						const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
+						a0_0_0 = v_fma(b0, w0, a0_0_0);
+						a0_1_0 = v_fma(b0, w1, a0_1_0);
+						a0_2_0 = v_fma(b0, w2, a0_2_0);
+						a0_3_0 = v_fma(b0, w3, a0_3_0);
+						const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 0]);
+						a1_0_0 = v_fma(b1, w0, a1_0_0);
+						a1_1_0 = v_fma(b1, w1, a1_1_0);
+						a1_2_0 = v_fma(b1, w2, a1_2_0);
+						a1_3_0 = v_fma(b1, w3, a1_3_0);
+					}
+				}
+				{
+					v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 0, a0_0_0);
+				}
+				{
+					v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 4, a0_1_0);
+				}
+				{
+					v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 8, a0_2_0);
+				}
+				{
+					v_store((py0 + 0) + m * 24 + 0 * 64 + 0 + 12, a0_3_0);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 0, a1_0_0);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 4, a1_1_0);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 8, a1_2_0);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 0 + 12, a1_3_0);
+				}
+			}
+		}
+		{
+			enum { m = 0 };
+			{
+				vf a0_0_0 = v_load(bias + 0 * 64 + 16 + 0);
+				vf a0_1_0 = v_load(bias + 0 * 64 + 16 + 4);
+				vf a1_0_0 = v_load(bias + 0 * 64 + 16 + 0);
+				vf a1_1_0 = v_load(bias + 0 * 64 + 16 + 4);
+				vf a0_0_1 = v_set1(0.0f);
+				vf a0_1_1 = v_set1(0.0f);
+				vf a1_0_1 = v_set1(0.0f);
+				vf a1_1_1 = v_set1(0.0f);
+				for (int k = 0; k < 8; k += 2) {
+					{
+						const vf w0 = v_load(w + 0 * 512 + (k + 0) * 32 + 16 + 0);
+						const vf w1 = v_load(w + 0 * 512 + (k + 0) * 32 + 16 + 4);
+						const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
+						a0_0_0 = v_fma(b0, w0, a0_0_0);
+						a0_1_0 = v_fma(b0, w1, a0_1_0);
+						const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 0]);
+						a1_0_0 = v_fma(b1, w0, a1_0_0);
+						a1_1_0 = v_fma(b1, w1, a1_1_0);
+					}
+					{
+						const vf w0 = v_load(w + 0 * 512 + (k + 1) * 32 + 16 + 0);
+						const vf w1 = v_load(w + 0 * 512 + (k + 1) * 32 + 16 + 4);
+						const vf b0 = v_set1((px0 + 0)[m * 8 + k + 1]);
+						a0_0_1 = v_fma(b0, w0, a0_0_1);
+						a0_1_1 = v_fma(b0, w1, a0_1_1);
+						const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 1]);
+						a1_0_1 = v_fma(b1, w0, a1_0_1);
+						a1_1_1 = v_fma(b1, w1, a1_1_1);
+					}
+				}
+				a0_0_0 += a0_0_1;
+				a0_1_0 += a0_1_1;
+				a1_0_0 += a1_0_1;
+				a1_1_0 += a1_1_1;
+				{
+					v_store((py0 + 0) + m * 24 + 0 * 64 + 16 + 0, a0_0_0);
+				}
+				{
+					v_store((py0 + 0) + m * 24 + 0 * 64 + 16 + 4, a0_1_0);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 16 + 0, a1_0_0);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 24 + 0 * 64 + 16 + 4, a1_1_0);
+				}
+			}
+		}
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 0) + 8;
-    float * py0 = (float *)(scratch + 320);
-    for (int i0 = 0; i0 < 8; ++i0) {
-        for (int i = 0; i < 3; ++i) {
-            (py0 + i0 * 3)[i] = (px0 + i0)[i * 24];
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)(scratch + 0) + 8;
+	float * py0 = (float *)(scratch + 192);
+	for (int i0 = 0; i0 < 8; ++i0) {
+		for (int i = 0; i < 2; ++i) {
+			(py0 + i0 * 2)[i] = (px0 + i0)[i * 24];
+		}
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 0);
-    const float * px1 = (const float *)(scratch + 320);
-    const float * px2 = (const float *)(weights + 1280);
-    float * py0 = (float *)(scratch + 448);
-    for (int i0 = 0; i0 < 2; ++i0) {
-        {
-            enum { m = 0 };
-            {
-                vf a0_0_0 = v_set1(0.0f);
-                vf a1_0_0 = v_set1(0.0f);
-                vf a2_0_0 = v_set1(0.0f);
-                vf a0_0_1 = v_set1(0.0f);
-                vf a1_0_1 = v_set1(0.0f);
-                vf a2_0_1 = v_set1(0.0f);
-                for (int k = 0; k < 4; k += 2) {
-                    {
-                        const vf w0 = v_load_n((px1 + i0 * 12) + (k + 0) * 3 + 0 + 0, 3);
-                        const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 0) * 1]);
-                        a0_0_0 = v_fma(b0, w0, a0_0_0);
-                        const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 0) * 1]);
-                        a1_0_0 = v_fma(b1, w0, a1_0_0);
-                        const vf b2 = v_set1((px0 + i0 * 4)[(m + 2) * 24 + (k + 0) * 1]);
-                        a2_0_0 = v_fma(b2, w0, a2_0_0);
-                    }
-                    {
-                        const vf w0 = v_load_n((px1 + i0 * 12) + (k + 1) * 3 + 0 + 0, 3);
-                        const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 1) * 1]);
-                        a0_0_1 = v_fma(b0, w0, a0_0_1);
-                        const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 1) * 1]);
-                        a1_0_1 = v_fma(b1, w0, a1_0_1);
-                        const vf b2 = v_set1((px0 + i0 * 4)[(m + 2) * 24 + (k + 1) * 1]);
-                        a2_0_1 = v_fma(b2, w0, a2_0_1);
-                    }
-                }
-                a0_0_0 += a0_0_1;
-                a1_0_0 += a1_0_1;
-                a2_0_0 += a2_0_1;
-                {
-                    const vf e0 = v_load_n((px2 + 0) + m * 3 + 0 + 0, 3);
-                    vf t0 = (a0_0_0 * v_set1(0.5f));
-                    vf t1 = (t0 + e0);
-                    v_store_n((py0 + i0 * 9) + m * 3 + 0 + 0, t1, 3);
-                }
-                {
-                    const vf e0 = v_load_n((px2 + 0) + (m + 1) * 3 + 0 + 0, 3);
-                    vf t0 = (a1_0_0 * v_set1(0.5f));
-                    vf t1 = (t0 + e0);
-                    v_store_n((py0 + i0 * 9) + (m + 1) * 3 + 0 + 0, t1, 3);
-                }
-                {
-                    const vf e0 = v_load_n((px2 + 0) + (m + 2) * 3 + 0 + 0, 3);
-                    vf t0 = (a2_0_0 * v_set1(0.5f));
-                    vf t1 = (t0 + e0);
-                    v_store_n((py0 + i0 * 9) + (m + 2) * 3 + 0 + 0, t1, 3);
-                }
-            }
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)(scratch + 0);
+	const float * px1 = (const float *)(scratch + 192);
+	const float * px2 = (const float *)(weights + 1280);
+	float * py0 = (float *)(scratch + 256);
+	for (int i0 = 0; i0 < 2; ++i0) {
+		{
+			enum { m = 0 };
+			{
+				vf a0_0_0 = v_set1(0.0f);
+				vf a1_0_0 = v_set1(0.0f);
+				vf a0_0_1 = v_set1(0.0f);
+				vf a1_0_1 = v_set1(0.0f);
+				vf a0_0_2 = v_set1(0.0f);
+				vf a1_0_2 = v_set1(0.0f);
+				vf a0_0_3 = v_set1(0.0f);
+				vf a1_0_3 = v_set1(0.0f);
+				{
+					enum { k = 0 };
+					{
+						const vf w0 = v_load_n((px1 + i0 * 8) + (k + 0) * 2 + 0 + 0, 2);
+						const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 0) * 1]);
+						a0_0_0 = v_fma(b0, w0, a0_0_0);
+						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 0) * 1]);
+						a1_0_0 = v_fma(b1, w0, a1_0_0);
+					}
+					{
+						const vf w0 = v_load_n((px1 + i0 * 8) + (k + 1) * 2 + 0 + 0, 2);
+						const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 1) * 1]);
+						a0_0_1 = v_fma(b0, w0, a0_0_1);
+						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 1) * 1]);
+						a1_0_1 = v_fma(b1, w0, a1_0_1);
+					}
+					{
+						const vf w0 = v_load_n((px1 + i0 * 8) + (k + 2) * 2 + 0 + 0, 2);
+						const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 2) * 1]);
+						a0_0_2 = v_fma(b0, w0, a0_0_2);
+						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 2) * 1]);
+						a1_0_2 = v_fma(b1, w0, a1_0_2);
+					}
+					{
+						const vf w0 = v_load_n((px1 + i0 * 8) + (k + 3) * 2 + 0 + 0, 2);
+						const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 3) * 1]);
+						a0_0_3 = v_fma(b0, w0, a0_0_3);
+						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 3) * 1]);
+						a1_0_3 = v_fma(b1, w0, a1_0_3);
+					}
+				}
+				a0_0_0 += a0_0_2;
+				a1_0_0 += a1_0_2;
+				a0_0_1 += a0_0_3;
+				a1_0_1 += a1_0_3;
+				a0_0_0 += a0_0_1;
+				a1_0_0 += a1_0_1;
+				{
+					const vf e0 = v_load_n((px2 + 0) + m * 2 + 0 + 0, 2);
+					vm t0 = v_gt(e0, v_set1(0.0f));
+					vf t1 = (a0_0_0 * v_set1(0.5f));
+					vf t2 = v_select(t0, t1, v_set1(-INFINITY));
+					v_store_n((py0 + i0 * 4) + m * 2 + 0 + 0, t2, 2);
+				}
+				{
+					const vf e0 = v_load_n((px2 + 0) + (m + 1) * 2 + 0 + 0, 2);
+					vm t0 = v_gt(e0, v_set1(0.0f));
+					vf t1 = (a1_0_0 * v_set1(0.5f));
+					vf t2 = v_select(t0, t1, v_set1(-INFINITY));
+					v_store_n((py0 + i0 * 4) + (m + 1) * 2 + 0 + 0, t2, 2);
+				}
+			}
+		}
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 448);
-    float * py0 = (float *)(scratch + 320);
-    for (int i0 = 0; i0 < 6; ++i0) {
-        vf top = v_set1(-INFINITY), sum = v_set1(0.0f);
-        {
-            top = v_max_second(v_fill(v_load_n((px0 + i0 * 3) + 0, 3), 3, -INFINITY), top);
-        }
-        const vf peak = v_set1(v_highest(top));
-        {
-            const vf e = v_exp(v_load_n((px0 + i0 * 3) + 0, 3) - peak);
-            v_store_n((py0 + i0 * 3) + 0, e, 3);
-            sum += v_fill(e, 3, 0.0f);
-        }
-        const vf share = v_set1(1.0f / v_sum(sum));
-        {
-            v_store_n((py0 + i0 * 3) + 0, v_load_n((py0 + i0 * 3) + 0, 3) * share, 3);
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)(scratch + 256);
+	float * py0 = (float *)(scratch + 192);
+	for (int i0 = 0; i0 < 4; ++i0) {
+		vf top = v_set1(-INFINITY), sum = v_set1(0.0f);
+		{
+			top = v_max_second(v_fill(v_load_n((px0 + i0 * 2) + 0, 2), 2, -INFINITY), top);
+		}
+		const vf peak = v_set1(v_highest(top));
+		{
+			const vf e = v_exp(v_load_n((px0 + i0 * 2) + 0, 2) - peak);
+			v_store_n((py0 + i0 * 2) + 0, e, 2);
+			sum += v_fill(e, 2, 0.0f);
+		}
+		const vf share = v_set1(1.0f / v_sum(sum));
+		{
+			v_store_n((py0 + i0 * 2) + 0, v_load_n((py0 + i0 * 2) + 0, 2) * share, 2);
+		}
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int step4_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 320);
-    const float * px1 = (const float *)(scratch + 0) + 16;
-    float * py0 = (float *)(scratch + 448);
-    for (int i0 = 0; i0 < 2; ++i0) {
-        {
-            enum { m = 0 };
-            {
-                vf a0_0_0 = v_set1(0.0f);
-                vf a1_0_0 = v_set1(0.0f);
-                vf a2_0_0 = v_set1(0.0f);
-                vf a0_0_1 = v_set1(0.0f);
-                vf a1_0_1 = v_set1(0.0f);
-                vf a2_0_1 = v_set1(0.0f);
-                {
-                    enum { k = 0 };
-                    {
-                        const vf w0 = v_load((px1 + i0 * 4) + (k + 0) * 24 + 0 + 0);
-                        const vf b0 = v_set1((px0 + i0 * 9)[m * 3 + (k + 0) * 1]);
-                        a0_0_0 = v_fma(b0, w0, a0_0_0);
-                        const vf b1 = v_set1((px0 + i0 * 9)[(m + 1) * 3 + (k + 0) * 1]);
-                        a1_0_0 = v_fma(b1, w0, a1_0_0);
-                        const vf b2 = v_set1((px0 + i0 * 9)[(m + 2) * 3 + (k + 0) * 1]);
-                        a2_0_0 = v_fma(b2, w0, a2_0_0);
-                    }
-                    {
-                        const vf w0 = v_load((px1 + i0 * 4) + (k + 1) * 24 + 0 + 0);
-                        const vf b0 = v_set1((px0 + i0 * 9)[m * 3 + (k + 1) * 1]);
-                        a0_0_1 = v_fma(b0, w0, a0_0_1);
-                        const vf b1 = v_set1((px0 + i0 * 9)[(m + 1) * 3 + (k + 1) * 1]);
-                        a1_0_1 = v_fma(b1, w0, a1_0_1);
-                        const vf b2 = v_set1((px0 + i0 * 9)[(m + 2) * 3 + (k + 1) * 1]);
-                        a2_0_1 = v_fma(b2, w0, a2_0_1);
-                    }
-                }
-                {
-                    const vf w0 = v_load((px1 + i0 * 4) + (2) * 24 + 0 + 0);
-                    const vf b0 = v_set1((px0 + i0 * 9)[m * 3 + (2) * 1]);
-                    a0_0_0 = v_fma(b0, w0, a0_0_0);
-                    const vf b1 = v_set1((px0 + i0 * 9)[(m + 1) * 3 + (2) * 1]);
-                    a1_0_0 = v_fma(b1, w0, a1_0_0);
-                    const vf b2 = v_set1((px0 + i0 * 9)[(m + 2) * 3 + (2) * 1]);
-                    a2_0_0 = v_fma(b2, w0, a2_0_0);
-                }
-                a0_0_0 += a0_0_1;
-                a1_0_0 += a1_0_1;
-                a2_0_0 += a2_0_1;
-                {
-                    v_store((py0 + i0 * 12) + m * 4 + 0 + 0, a0_0_0);
-                }
-                {
-                    v_store((py0 + i0 * 12) + (m + 1) * 4 + 0 + 0, a1_0_0);
-                }
-                {
-                    v_store((py0 + i0 * 12) + (m + 2) * 4 + 0 + 0, a2_0_0);
-                }
-            }
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)(scratch + 192);
+	const float * px1 = (const float *)(scratch + 0) + 16;
+	float * py0 = (float *)(scratch + 256);
+	for (int i0 = 0; i0 < 2; ++i0) {
+		{
+			enum { m = 0 };
+			{
+				vf a0_0_0 = v_set1(0.0f);
+				vf a1_0_0 = v_set1(0.0f);
+				vf a0_0_1 = v_set1(0.0f);
+				vf a1_0_1 = v_set1(0.0f);
+				{
+					enum { k = 0 };
+					{
+						const vf w0 = v_load((px1 + i0 * 4) + (k + 0) * 24 + 0 + 0);
+						const vf b0 = v_set1((px0 + i0 * 4)[m * 2 + (k + 0) * 1]);
+						a0_0_0 = v_fma(b0, w0, a0_0_0);
+						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 2 + (k + 0) * 1]);
+						a1_0_0 = v_fma(b1, w0, a1_0_0);
+					}
+					{
+						const vf w0 = v_load((px1 + i0 * 4) + (k + 1) * 24 + 0 + 0);
+						const vf b0 = v_set1((px0 + i0 * 4)[m * 2 + (k + 1) * 1]);
+						a0_0_1 = v_fma(b0, w0, a0_0_1);
+						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 2 + (k + 1) * 1]);
+						a1_0_1 = v_fma(b1, w0, a1_0_1);
+					}
+				}
+				a0_0_0 += a0_0_1;
+				a1_0_0 += a1_0_1;
+				{
+					v_store((py0 + i0 * 8) + m * 4 + 0 + 0, a0_0_0);
+				}
+				{
+					v_store((py0 + i0 * 8) + (m + 1) * 4 + 0 + 0, a1_0_0);
+				}
+			}
+		}
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int step5_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 448);
-    float * py0 = (float *)(scratch + 0);
-    for (int i0 = 0; i0 < 3; ++i0) {
-        for (int i1 = 0; i1 < 2; ++i1) {
-            {
-                {
-                    enum { i = 0 };
-                    const vf x0 = v_load(px0 + i0 * 4 + i1 * 12 + i);
-                    v_store(py0 + i0 * 8 + i1 * 4 + i, x0);
-                }
-            }
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)(scratch + 256);
+	float * py0 = (float *)(scratch + 0);
+	for (int i0 = 0; i0 < 2; ++i0) {
+		for (int i1 = 0; i1 < 2; ++i1) {
+			{
+				{
+					enum { i = 0 };
+					const vf x0 = v_load(px0 + i0 * 4 + i1 * 8 + i);
+					v_store(py0 + i0 * 8 + i1 * 4 + i, x0);
+				}
+			}
+		}
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int step6_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 0);
-    float * py0 = (float *)out[0];
-    {
-        const float *const w = (const float *)(weights + 1344);
-        const float *const bias = (const float *)(weights + 1856);
-        {
-            enum { m = 0 };
-            {
-                vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
-                vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
-                vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
-                vf a1_1_0 = v_load(bias + 0 * 64 + 0 + 4);
-                vf a2_0_0 = v_load(bias + 0 * 64 + 0 + 0);
-                vf a2_1_0 = v_load(bias + 0 * 64 + 0 + 4);
-                for (int k = 0; k < 8; ++k) {
-                    {
-                        const vf w0 = v_load(w + 0 * 512 + (k + 0) * 16 + 0 + 0);
-                        const vf w1 = v_load(w + 0 * 512 + (k + 0) * 16 + 0 + 4);
-                        const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
-                        a0_0_0 = v_fma(b0, w0, a0_0_0);
-                        a0_1_0 = v_fma(b0, w1, a0_1_0);
-                        const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 0]);
-                        a1_0_0 = v_fma(b1, w0, a1_0_0);
-                        a1_1_0 = v_fma(b1, w1, a1_1_0);
-                        const vf b2 = v_set1((px0 + 0)[(m + 2) * 8 + k + 0]);
-                        a2_0_0 = v_fma(b2, w0, a2_0_0);
-                        a2_1_0 = v_fma(b2, w1, a2_1_0);
-                    }
-                }
-                {
-                    v_store((py0 + 0) + m * 8 + 0 * 64 + 0 + 0, a0_0_0);
-                }
-                {
-                    v_store((py0 + 0) + m * 8 + 0 * 64 + 0 + 4, a0_1_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 1) * 8 + 0 * 64 + 0 + 0, a1_0_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 1) * 8 + 0 * 64 + 0 + 4, a1_1_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 2) * 8 + 0 * 64 + 0 + 0, a2_0_0);
-                }
-                {
-                    v_store((py0 + 0) + (m + 2) * 8 + 0 * 64 + 0 + 4, a2_1_0);
-                }
-            }
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)(scratch + 0);
+	float * py0 = (float *)out[0];
+	{
+		const float *const w = (const float *)(weights + 1344);
+		const float *const bias = (const float *)(weights + 1856);
+		{
+			enum { m = 0 };
+			{
+				vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a1_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a0_0_1 = v_set1(0.0f);
+				vf a0_1_1 = v_set1(0.0f);
+				vf a1_0_1 = v_set1(0.0f);
+				vf a1_1_1 = v_set1(0.0f);
+				for (int k = 0; k < 8; k += 2) {
+					{
+						const vf w0 = v_load(w + 0 * 512 + (k + 0) * 16 + 0 + 0);
+						const vf w1 = v_load(w + 0 * 512 + (k + 0) * 16 + 0 + 4);
+						const vf b0 = v_set1((px0 + 0)[m * 8 + k + 0]);
+						a0_0_0 = v_fma(b0, w0, a0_0_0);
+						a0_1_0 = v_fma(b0, w1, a0_1_0);
+						const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 0]);
+						a1_0_0 = v_fma(b1, w0, a1_0_0);
+						a1_1_0 = v_fma(b1, w1, a1_1_0);
+					}
+					{
+						const vf w0 = v_load(w + 0 * 512 + (k + 1) * 16 + 0 + 0);
+						const vf w1 = v_load(w + 0 * 512 + (k + 1) * 16 + 0 + 4);
+						const vf b0 = v_set1((px0 + 0)[m * 8 + k + 1]);
+						a0_0_1 = v_fma(b0, w0, a0_0_1);
+						a0_1_1 = v_fma(b0, w1, a0_1_1);
+						const vf b1 = v_set1((px0 + 0)[(m + 1) * 8 + k + 1]);
+						a1_0_1 = v_fma(b1, w0, a1_0_1);
+						a1_1_1 = v_fma(b1, w1, a1_1_1);
+					}
+				}
+				a0_0_0 += a0_0_1;
+				a0_1_0 += a0_1_1;
+				a1_0_0 += a1_0_1;
+				a1_1_0 += a1_1_1;
+				{
+					v_store((py0 + 0) + m * 8 + 0 * 64 + 0 + 0, a0_0_0);
+				}
+				{
+					v_store((py0 + 0) + m * 8 + 0 * 64 + 0 + 4, a0_1_0);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 8 + 0 * 64 + 0 + 0, a1_0_0);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 8 + 0 * 64 + 0 + 4, a1_1_0);
+				}
+			}
+		}
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int forward_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    int fault = 0;
-    if ((fault = step0_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step1_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step2_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step3_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step4_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step5_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step6_1(in, out, scratch)) != 0) return fault;
-    return fault;
+	int fault = 0;
+	if ((fault = step0_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step1_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step2_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step3_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step4_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step5_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step6_1(in, out, scratch)) != 0) return fault;
+	return fault;
 }
 
 __attribute__((visibility("default"))) REPEATABLE int invoke(
-    const void *const *in, void *const *out, int64_t batch, void *scratch) {
-    if (batch < 1 || batch > INT64_MAX / 192) return 1;
-    if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
-    if ((uintptr_t)scratch % 64 != 0) return 4;
-    const void *x[1];
-    void *y[1];
-    memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);
-    const float_mode mode = enter_float_mode();
-    int fault = 0;
-    while (batch > 0) {
-        int64_t n;
-        n = 1, fault = forward_1(x, y, scratch);
-        if (fault != 0 || (batch -= n) == 0) break;
-        x[0] = (const float *)x[0] + n * 24;
-        y[0] = (float *)y[0] + n * 24;
-    }
-    leave_float_mode(mode);
-    return fault;
+	const void *const *in, void *const *out, int64_t batch, void *scratch) {
+	if (batch < 1 || batch > INT64_MAX / 128) return 1;
+	if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+	if ((uintptr_t)scratch % 64 != 0) return 4;
+	const void *x[1];
+	void *y[1];
+	memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);
+	const float_mode mode = enter_float_mode();
+	int fault = 0;
+	while (batch > 0) {
+		int64_t n;
+		n = 1, fault = forward_1(x, y, scratch);
+		if (fault != 0 || (batch -= n) == 0) break;
+		x[0] = (const float *)x[0] + n * 16;
+		y[0] = (float *)y[0] + n * 16;
+	}
+	leave_float_mode(mode);
+	return fault;
 }

@@ -1,304 +1,180 @@
 static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)in[0];
-    uint8_t * py0 = (uint8_t *)(scratch + 4352);
-    float * py1 = (float *)(scratch + 5440);
-    for (int i0 = 0; i0 < 17; ++i0) {
-        *(py1 + i0) = quantize_row(px0 + i0 * 64, 64, py0 + i0 * 64);
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)in[0];
+	uint8_t * py0 = (uint8_t *)(scratch + 1024);
+	float * py1 = (float *)(scratch + 1152);
+	for (int i0 = 0; i0 < 2; ++i0) {
+		*(py1 + i0) = quantize_row(px0 + i0 * 64, 64, py0 + i0 * 64);
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const uint8_t * px0 = (const uint8_t *)(scratch + 4352);
-    const float * px1 = (const float *)(scratch + 5440);
-    float * py0 = (float *)(scratch + 0);
-    {
-        const int32_t *const start = (const int32_t *)(weights + 4096);
-        const float *const weight_scales = (const float *)(weights + 4352);
-        const float *const bias = (const float *)(weights + 4608);
-        _Alignas(64) int32_t sums[1024];
-        static const tile_shapes shapes = {.palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-        TILES_BEGIN(shapes);
-        {
-            const uint32_t *const w = (const uint32_t *)(weights + 0);
-            {
-                enum { p = 0 };
-                {
-                    enum { r = 0 };
-                    const int top = 32 * r < 1 ? 32 * r : 1;
-                    const int next = top + 16 < 1 ? top + 16 : 1;
-                    tile_sums(1, 1, px0 + 0 + top * 64, px0 + 0 + next * 64, 64, w + p * 1024 + 0, 64, 1, start + p * 64 + 0, sums);
-                    tile_results(sums + 0, px1 + 0 + top * 1, 1, weight_scales + p * 64 + 0 + 0, bias + p * 64 + 0 + 0, py0 + 0 + top * 64 + p * 64 + 0 + 0, 64, 16);
-                    tile_results(sums + 256, px1 + 0 + top * 1, 1, weight_scales + p * 64 + 0 + 16, bias + p * 64 + 0 + 16, py0 + 0 + top * 64 + p * 64 + 0 + 16, 64, 16);
-                    tile_results(sums + 512, px1 + 0 + next * 1, 1, weight_scales + p * 64 + 0 + 0, bias + p * 64 + 0 + 0, py0 + 0 + next * 64 + p * 64 + 0 + 0, 64, 16);
-                    tile_results(sums + 768, px1 + 0 + next * 1, 1, weight_scales + p * 64 + 0 + 16, bias + p * 64 + 0 + 16, py0 + 0 + next * 64 + p * 64 + 0 + 16, 64, 16);
-                }
-                {
-                    enum { r = 0 };
-                    const int top = 32 * r < 1 ? 32 * r : 1;
-                    const int next = top + 16 < 1 ? top + 16 : 1;
-                    tile_sums(1, 1, px0 + 0 + top * 64, px0 + 0 + next * 64, 64, w + p * 1024 + 32, 64, 1, start + p * 64 + 32, sums);
-                    tile_results(sums + 0, px1 + 0 + top * 1, 1, weight_scales + p * 64 + 32 + 0, bias + p * 64 + 32 + 0, py0 + 0 + top * 64 + p * 64 + 32 + 0, 64, 16);
-                    tile_results(sums + 256, px1 + 0 + top * 1, 1, weight_scales + p * 64 + 32 + 16, bias + p * 64 + 32 + 16, py0 + 0 + top * 64 + p * 64 + 32 + 16, 64, 16);
-                    tile_results(sums + 512, px1 + 0 + next * 1, 1, weight_scales + p * 64 + 32 + 0, bias + p * 64 + 32 + 0, py0 + 0 + next * 64 + p * 64 + 32 + 0, 64, 16);
-                    tile_results(sums + 768, px1 + 0 + next * 1, 1, weight_scales + p * 64 + 32 + 16, bias + p * 64 + 32 + 16, py0 + 0 + next * 64 + p * 64 + 32 + 16, 64, 16);
-                }
-            }
-        }
-        TILES_END();
-        {
-            #pragma GCC unroll 4
-            for (int i = 0; i < 1088; i += 16) {
-                const vf x0 = v_load(py0 + 0 + i);
-                vf t0 = v_relu(x0);
-                v_store(py0 + 0 + i, t0);
-            }
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const uint8_t * px0 = (const uint8_t *)(scratch + 1024);
+	const float * px1 = (const float *)(scratch + 1152);
+	float * py0 = (float *)(scratch + 0);
+	{
+		const int32_t *const start = (const int32_t *)(weights + 8192);
+		const float *const weight_scales = (const float *)(weights + 8704);
+		const float *const bias = (const float *)(weights + 9216);
+		{
+			const uint32_t *const w = (const uint32_t *)(weights + 0);
+			for (int p = 0; p < 2; ++p) {
+				{
+					enum { m = 0 };
+					{
+						vi a0_0_0 = vi_start(start + p * 64 + 0 + 0);
+						vi a0_1_0 = vi_start(start + p * 64 + 0 + 16);
+						vi a0_2_0 = vi_start(start + p * 64 + 0 + 32);
+						vi a0_3_0 = vi_start(start + p * 64 + 0 + 48);
+						vi a1_0_0 = vi_start(start + p * 64 + 0 + 0);
+						vi a1_1_0 = vi_start(start + p * 64 + 0 + 16);
+						vi a1_2_0 = vi_start(start + p * 64 + 0 + 32);
+						vi a1_3_0 = vi_start(start + p * 64 + 0 + 48);
+						for (int k = 0; k < 16; ++k) {
+							{
+								const vi w0 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 0);
+								const vi w1 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 16);
+								const vi w2 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 32);
+								const vi w3 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 48);
+								const vi x0 = vi_four(px0 + 0 + (m + 0) * 64 + 4 * (k + 0));
+								a0_0_0 = v_dot4(a0_0_0, x0, w0);
+								a0_1_0 = v_dot4(a0_1_0, x0, w1);
+								a0_2_0 = v_dot4(a0_2_0, x0, w2);
+								a0_3_0 = v_dot4(a0_3_0, x0, w3);
+								const vi x1 = vi_four(px0 + 0 + (m + 1) * 64 + 4 * (k + 0));
+								a1_0_0 = v_dot4(a1_0_0, x1, w0);
+								a1_1_0 = v_dot4(a1_1_0, x1, w1);
+								a1_2_0 = v_dot4(a1_2_0, x1, w2);
+								a1_3_0 = v_dot4(a1_3_0, x1, w3);
+							}
+						}
+						{
+							const vf s = v_load(weight_scales + p * 64 + 0 + 0), b = v_load(bias + p * 64 + 0 + 0);
+							v_store(py0 + 0 + (m + 0) * 128 + p * 64 + 0 + 0, v_fma(v_from_vi(a0_0_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
+							v_store(py0 + 0 + (m + 1) * 128 + p * 64 + 0 + 0, v_fma(v_from_vi(a1_0_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
+						}
+						{
+							const vf s = v_load(weight_scales + p * 64 + 0 + 16), b = v_load(bias + p * 64 + 0 + 16);
+							v_store(py0 + 0 + (m + 0) * 128 + p * 64 + 0 + 16, v_fma(v_from_vi(a0_1_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
+							v_store(py0 + 0 + (m + 1) * 128 + p * 64 + 0 + 16, v_fma(v_from_vi(a1_1_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
+						}
+						{
+							const vf s = v_load(weight_scales + p * 64 + 0 + 32), b = v_load(bias + p * 64 + 0 + 32);
+							v_store(py0 + 0 + (m + 0) * 128 + p * 64 + 0 + 32, v_fma(v_from_vi(a0_2_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
+							v_store(py0 + 0 + (m + 1) * 128 + p * 64 + 0 + 32, v_fma(v_from_vi(a1_2_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
+						}
+						{
+							const vf s = v_load(weight_scales + p * 64 + 0 + 48), b = v_load(bias + p * 64 + 0 + 48);
+							v_store(py0 + 0 + (m + 0) * 128 + p * 64 + 0 + 48, v_fma(v_from_vi(a0_3_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
+							v_store(py0 + 0 + (m + 1) * 128 + p * 64 + 0 + 48, v_fma(v_from_vi(a1_3_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
+						}
+					}
+				}
+			}
+		}
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 0);
-    uint8_t * py0 = (uint8_t *)(scratch + 8704);
-    float * py1 = (float *)(scratch + 9792);
-    for (int i0 = 0; i0 < 17; ++i0) {
-        *(py1 + i0) = quantize_row(px0 + i0 * 64, 64, py0 + i0 * 64);
-    }
-    return 0;
-}
-
-static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const uint8_t * px0 = (const uint8_t *)(scratch + 8704);
-    const float * px1 = (const float *)(scratch + 9792);
-    float * py0 = (float *)(scratch + 0);
-    {
-        const int32_t *const start = (const int32_t *)(weights + 13056);
-        const float *const weight_scales = (const float *)(weights + 13568);
-        const float *const bias = (const float *)(weights + 14080);
-        _Alignas(64) int32_t sums[1024];
-        static const tile_shapes shapes = {.palette = 1, .bytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
-        TILES_BEGIN(shapes);
-        {
-            const uint32_t *const w = (const uint32_t *)(weights + 4864);
-            for (int p = 0; p < 2; ++p) {
-                {
-                    enum { r = 0 };
-                    const int top = 32 * r < 1 ? 32 * r : 1;
-                    const int next = top + 16 < 1 ? top + 16 : 1;
-                    tile_sums(1, 1, px0 + 0 + top * 64, px0 + 0 + next * 64, 64, w + p * 1024 + 0, 64, 1, start + p * 64 + 0, sums);
-                    tile_results(sums + 0, px1 + 0 + top * 1, 1, weight_scales + p * 64 + 0 + 0, bias + p * 64 + 0 + 0, py0 + 0 + top * 128 + p * 64 + 0 + 0, 128, 16);
-                    tile_results(sums + 256, px1 + 0 + top * 1, 1, weight_scales + p * 64 + 0 + 16, bias + p * 64 + 0 + 16, py0 + 0 + top * 128 + p * 64 + 0 + 16, 128, 16);
-                    tile_results(sums + 512, px1 + 0 + next * 1, 1, weight_scales + p * 64 + 0 + 0, bias + p * 64 + 0 + 0, py0 + 0 + next * 128 + p * 64 + 0 + 0, 128, 16);
-                    tile_results(sums + 768, px1 + 0 + next * 1, 1, weight_scales + p * 64 + 0 + 16, bias + p * 64 + 0 + 16, py0 + 0 + next * 128 + p * 64 + 0 + 16, 128, 16);
-                }
-                {
-                    enum { r = 0 };
-                    const int top = 32 * r < 1 ? 32 * r : 1;
-                    const int next = top + 16 < 1 ? top + 16 : 1;
-                    tile_sums(1, 1, px0 + 0 + top * 64, px0 + 0 + next * 64, 64, w + p * 1024 + 32, 64, 1, start + p * 64 + 32, sums);
-                    tile_results(sums + 0, px1 + 0 + top * 1, 1, weight_scales + p * 64 + 32 + 0, bias + p * 64 + 32 + 0, py0 + 0 + top * 128 + p * 64 + 32 + 0, 128, 16);
-                    tile_results(sums + 256, px1 + 0 + top * 1, 1, weight_scales + p * 64 + 32 + 16, bias + p * 64 + 32 + 16, py0 + 0 + top * 128 + p * 64 + 32 + 16, 128, 16);
-                    tile_results(sums + 512, px1 + 0 + next * 1, 1, weight_scales + p * 64 + 32 + 0, bias + p * 64 + 32 + 0, py0 + 0 + next * 128 + p * 64 + 32 + 0, 128, 16);
-                    tile_results(sums + 768, px1 + 0 + next * 1, 1, weight_scales + p * 64 + 32 + 16, bias + p * 64 + 32 + 16, py0 + 0 + next * 128 + p * 64 + 32 + 16, 128, 16);
-                }
-            }
-        }
-        TILES_END();
-    }
-    return 0;
-}
-
-static __attribute__((noinline)) int step4_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 0);
-    const float * px4 = (const float *)(weights + 14592);
-    const float * px5 = (const float *)(weights + 14592);
-    float * py0 = (float *)(scratch + 8704);
-    float * py1 = (float *)(scratch + 10880);
-    float * py2 = (float *)(scratch + 10880) + 32;
-    const uint32_t *const w = (const uint32_t *)(weights + 14720);
-    const int32_t *const start = (const int32_t *)(weights + 18816);
-    const float *const weight_scales = (const float *)(weights + 19328);
-    _Alignas(64) uint8_t codes[32];
-    {
-        enum { t = 0 };
-        float *const cell = py2 + t * 64;
-        memcpy(cell, px5 + t * 0, 32 * sizeof(float));
-        for (int s = 0; s < 17; ++s) {
-            const int now = s;
-            const float *const gate = px0 + t * 2176 + now * 128;
-            float *const y = py0 + t * 544 + now * 32;
-            const float *const previous = s == 0 ? px4 + t * 0 : py0 + t * 544 + (now - 1) * 32;
-            const vf scale = v_set1(quantize_row(previous, 32, codes));
-            for (int a = 0; a < 2; ++a) {
-                const int b = s & 1 ? 1 - a : a;
-                {
-                    vi a0_0_0 = vi_load(start + b * 64 + 0);
-                    vi a1_0_0 = vi_load(start + b * 64 + 16);
-                    vi a2_0_0 = vi_load(start + b * 64 + 32);
-                    vi a3_0_0 = vi_load(start + b * 64 + 48);
-                    vi a0_0_1 = vi_set1(0);
-                    vi a1_0_1 = vi_set1(0);
-                    vi a2_0_1 = vi_set1(0);
-                    vi a3_0_1 = vi_set1(0);
-                    for (int k = 0; k < 8; k += 2) {
-                        {
-                            const vi x = vi_four(codes + 4 * (k + 0));
-                            a0_0_0 = v_dot4(a0_0_0, x, vi_load(w + (b * 8 + (k + 0)) * 64 + 0));
-                            a1_0_0 = v_dot4(a1_0_0, x, vi_load(w + (b * 8 + (k + 0)) * 64 + 16));
-                            a2_0_0 = v_dot4(a2_0_0, x, vi_load(w + (b * 8 + (k + 0)) * 64 + 32));
-                            a3_0_0 = v_dot4(a3_0_0, x, vi_load(w + (b * 8 + (k + 0)) * 64 + 48));
-                        }
-                        {
-                            const vi x = vi_four(codes + 4 * (k + 1));
-                            a0_0_1 = v_dot4(a0_0_1, x, vi_load(w + (b * 8 + (k + 1)) * 64 + 0));
-                            a1_0_1 = v_dot4(a1_0_1, x, vi_load(w + (b * 8 + (k + 1)) * 64 + 16));
-                            a2_0_1 = v_dot4(a2_0_1, x, vi_load(w + (b * 8 + (k + 1)) * 64 + 32));
-                            a3_0_1 = v_dot4(a3_0_1, x, vi_load(w + (b * 8 + (k + 1)) * 64 + 48));
-                        }
-                    }
-                    a0_0_0 = vi_add(a0_0_0, a0_0_1);
-                    a1_0_0 = vi_add(a1_0_0, a1_0_1);
-                    a2_0_0 = vi_add(a2_0_0, a2_0_1);
-                    a3_0_0 = vi_add(a3_0_0, a3_0_1);
-                    {
-                        const vf g0 = v_fma(v_from_vi(a0_0_0) * v_load(weight_scales + b * 64 + 0), scale, v_load(gate + 0 + b * 16 + 0));
-                        const vf g1 = v_fma(v_from_vi(a1_0_0) * v_load(weight_scales + b * 64 + 16), scale, v_load(gate + 32 + b * 16 + 0));
-                        const vf g2 = v_fma(v_from_vi(a2_0_0) * v_load(weight_scales + b * 64 + 32), scale, v_load(gate + 64 + b * 16 + 0));
-                        const vf g3 = v_fma(v_from_vi(a3_0_0) * v_load(weight_scales + b * 64 + 48), scale, v_load(gate + 96 + b * 16 + 0));
-                        const vf keep = v_sigmoid(g1) * v_load(cell + b * 16 + 0);
-                        const vf c = keep + v_sigmoid_tanh(g0, g2);
-                        v_store(cell + b * 16 + 0, c);
-                        const vf h = v_sigmoid_tanh(g3, c);
-                        v_store(y + b * 16 + 0, h);
-                    }
-                }
-            }
-        }
-        memcpy(py1 + t * 64, py0 + t * 544 + 512, 32 * sizeof(float));
-    }
-    return 0;
-}
-
-static __attribute__((noinline)) int step5_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const float * px0 = (const float *)(scratch + 10880);
-    uint8_t * py0 = (uint8_t *)(scratch + 0);
-    float * py1 = (float *)(scratch + 64);
-    *(py1 + 0) = quantize_row(px0 + 0, 64, py0 + 0);
-    return 0;
-}
-
-static __attribute__((noinline)) int step6_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    (void)in, (void)out, (void)scratch;
-    const uint8_t * px0 = (const uint8_t *)(scratch + 0);
-    const float * px1 = (const float *)(scratch + 64);
-    float * py0 = (float *)out[0];
-    {
-        const int32_t *const start = (const int32_t *)(weights + 28032);
-        const float *const weight_scales = (const float *)(weights + 28544);
-        const float *const bias = (const float *)(weights + 29056);
-        {
-            const uint32_t *const w = (const uint32_t *)(weights + 19840);
-            for (int p = 0; p < 2; ++p) {
-                {
-                    enum { m = 0 };
-                    {
-                        vi a0_0_0 = vi_load(start + p * 64 + 0 + 0);
-                        vi a0_1_0 = vi_load(start + p * 64 + 0 + 16);
-                        vi a0_2_0 = vi_load(start + p * 64 + 0 + 32);
-                        vi a0_3_0 = vi_load(start + p * 64 + 0 + 48);
-                        vi a0_0_1 = vi_set1(0);
-                        vi a0_1_1 = vi_set1(0);
-                        vi a0_2_1 = vi_set1(0);
-                        vi a0_3_1 = vi_set1(0);
-                        for (int k = 0; k < 16; k += 2) {
-                            {
-                                const vi w0 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 0);
-                                const vi w1 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 16);
-                                const vi w2 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 32);
-                                const vi w3 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 48);
-                                const vi x0 = vi_four(px0 + 0 + (m + 0) * 0 + 4 * (k + 0));
-                                a0_0_0 = v_dot4(a0_0_0, x0, w0);
-                                a0_1_0 = v_dot4(a0_1_0, x0, w1);
-                                a0_2_0 = v_dot4(a0_2_0, x0, w2);
-                                a0_3_0 = v_dot4(a0_3_0, x0, w3);
-                            }
-                            {
-                                const vi w0 = vi_load(w + p * 1024 + 0 + (k + 1) * 64 + 0);
-                                const vi w1 = vi_load(w + p * 1024 + 0 + (k + 1) * 64 + 16);
-                                const vi w2 = vi_load(w + p * 1024 + 0 + (k + 1) * 64 + 32);
-                                const vi w3 = vi_load(w + p * 1024 + 0 + (k + 1) * 64 + 48);
-                                const vi x0 = vi_four(px0 + 0 + (m + 0) * 0 + 4 * (k + 1));
-                                a0_0_1 = v_dot4(a0_0_1, x0, w0);
-                                a0_1_1 = v_dot4(a0_1_1, x0, w1);
-                                a0_2_1 = v_dot4(a0_2_1, x0, w2);
-                                a0_3_1 = v_dot4(a0_3_1, x0, w3);
-                            }
-                        }
-                        a0_0_0 = vi_add(a0_0_0, a0_0_1);
-                        a0_1_0 = vi_add(a0_1_0, a0_1_1);
-                        a0_2_0 = vi_add(a0_2_0, a0_2_1);
-                        a0_3_0 = vi_add(a0_3_0, a0_3_1);
-                        {
-                            const vf s = v_load(weight_scales + p * 64 + 0 + 0), b = v_load(bias + p * 64 + 0 + 0);
-                            v_store(py0 + 0 + (m + 0) * 0 + p * 64 + 0 + 0, v_fma(v_from_vi(a0_0_0) * s, v_set1(*(px1 + 0 + (m + 0) * 0)), b));
-                        }
-                        {
-                            const vf s = v_load(weight_scales + p * 64 + 0 + 16), b = v_load(bias + p * 64 + 0 + 16);
-                            v_store(py0 + 0 + (m + 0) * 0 + p * 64 + 0 + 16, v_fma(v_from_vi(a0_1_0) * s, v_set1(*(px1 + 0 + (m + 0) * 0)), b));
-                        }
-                        {
-                            const vf s = v_load(weight_scales + p * 64 + 0 + 32), b = v_load(bias + p * 64 + 0 + 32);
-                            v_store(py0 + 0 + (m + 0) * 0 + p * 64 + 0 + 32, v_fma(v_from_vi(a0_2_0) * s, v_set1(*(px1 + 0 + (m + 0) * 0)), b));
-                        }
-                        {
-                            const vf s = v_load(weight_scales + p * 64 + 0 + 48), b = v_load(bias + p * 64 + 0 + 48);
-                            v_store(py0 + 0 + (m + 0) * 0 + p * 64 + 0 + 48, v_fma(v_from_vi(a0_3_0) * s, v_set1(*(px1 + 0 + (m + 0) * 0)), b));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    return 0;
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)(scratch + 0);
+	const float * px4 = (const float *)(weights + 9728);
+	const float * px5 = (const float *)(weights + 9728);
+	float * py0 = (float *)(scratch + 1024);
+	float * py1 = (float *)out[0];
+	float * py2 = (float *)out[0] + 32;
+	const uint32_t *const w = (const uint32_t *)(weights + 9856);
+	const int32_t *const start = (const int32_t *)(weights + 13952);
+	const float *const weight_scales = (const float *)(weights + 14464);
+	_Alignas(64) uint8_t codes[32];
+	{
+		enum { t = 0 };
+		float *const cell = py2 + t * 64;
+		memcpy(cell, px5 + t * 0, 32 * sizeof(float));
+		for (int s = 0; s < 2; ++s) {
+			const int now = s;
+			const float *const gate = px0 + t * 256 + now * 128;
+			float *const y = py0 + t * 64 + now * 32;
+			const float *const previous = s == 0 ? px4 + t * 0 : py0 + t * 64 + (now - 1) * 32;
+			const vf scale = v_set1(quantize_row(previous, 32, codes));
+			for (int a = 0; a < 2; ++a) {
+				const int b = s & 1 ? 1 - a : a;
+				{
+					vi a0_0_0 = vi_start(start + b * 64 + 0);
+					vi a1_0_0 = vi_start(start + b * 64 + 16);
+					vi a2_0_0 = vi_start(start + b * 64 + 32);
+					vi a3_0_0 = vi_start(start + b * 64 + 48);
+					vi a0_0_1 = vi_set1(0);
+					vi a1_0_1 = vi_set1(0);
+					vi a2_0_1 = vi_set1(0);
+					vi a3_0_1 = vi_set1(0);
+					for (int k = 0; k < 8; k += 2) {
+						{
+							const vi x = vi_four(codes + 4 * (k + 0));
+							a0_0_0 = v_dot4(a0_0_0, x, vi_load(w + (b * 8 + (k + 0)) * 64 + 0));
+							a1_0_0 = v_dot4(a1_0_0, x, vi_load(w + (b * 8 + (k + 0)) * 64 + 16));
+							a2_0_0 = v_dot4(a2_0_0, x, vi_load(w + (b * 8 + (k + 0)) * 64 + 32));
+							a3_0_0 = v_dot4(a3_0_0, x, vi_load(w + (b * 8 + (k + 0)) * 64 + 48));
+						}
+						{
+							const vi x = vi_four(codes + 4 * (k + 1));
+							a0_0_1 = v_dot4(a0_0_1, x, vi_load(w + (b * 8 + (k + 1)) * 64 + 0));
+							a1_0_1 = v_dot4(a1_0_1, x, vi_load(w + (b * 8 + (k + 1)) * 64 + 16));
+							a2_0_1 = v_dot4(a2_0_1, x, vi_load(w + (b * 8 + (k + 1)) * 64 + 32));
+							a3_0_1 = v_dot4(a3_0_1, x, vi_load(w + (b * 8 + (k + 1)) * 64 + 48));
+						}
+					}
+					a0_0_0 = vi_add(a0_0_0, a0_0_1);
+					a1_0_0 = vi_add(a1_0_0, a1_0_1);
+					a2_0_0 = vi_add(a2_0_0, a2_0_1);
+					a3_0_0 = vi_add(a3_0_0, a3_0_1);
+					{
+						const vf g0 = v_fma(v_from_vi(a0_0_0) * v_load(weight_scales + b * 64 + 0), scale, v_load(gate + 0 + b * 16 + 0));
+						const vf g1 = v_fma(v_from_vi(a1_0_0) * v_load(weight_scales + b * 64 + 16), scale, v_load(gate + 32 + b * 16 + 0));
+						const vf g2 = v_fma(v_from_vi(a2_0_0) * v_load(weight_scales + b * 64 + 32), scale, v_load(gate + 64 + b * 16 + 0));
+						const vf g3 = v_fma(v_from_vi(a3_0_0) * v_load(weight_scales + b * 64 + 48), scale, v_load(gate + 96 + b * 16 + 0));
+						const vf keep = v_sigmoid(g1) * v_load(cell + b * 16 + 0);
+						const vf c = keep + v_sigmoid_tanh(g0, g2);
+						v_store(cell + b * 16 + 0, c);
+						const vf h = v_sigmoid_tanh(g3, c);
+						v_store(y + b * 16 + 0, h);
+					}
+				}
+			}
+		}
+		memcpy(py1 + t * 64, py0 + t * 64 + 32, 32 * sizeof(float));
+	}
+	return 0;
 }
 
 static __attribute__((noinline)) int forward_1(const void *const *in, void *const *out, unsigned char *scratch) {
-    int fault = 0;
-    if ((fault = step0_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step1_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step2_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step3_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step4_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step5_1(in, out, scratch)) != 0) return fault;
-    if ((fault = step6_1(in, out, scratch)) != 0) return fault;
-    return fault;
+	int fault = 0;
+	if ((fault = step0_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step1_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step2_1(in, out, scratch)) != 0) return fault;
+	return fault;
 }
 
 __attribute__((visibility("default"))) REPEATABLE int invoke(
-    const void *const *in, void *const *out, int64_t batch, void *scratch) {
-    if (batch < 1 || batch > INT64_MAX / 8704) return 1;
-    if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
-    if ((uintptr_t)scratch % 64 != 0) return 4;
-    if (!tiles_permitted) return 5;
-    const void *x[1];
-    void *y[1];
-    memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);
-    const float_mode mode = enter_float_mode();
-    int fault = 0;
-    while (batch > 0) {
-        int64_t n;
-        n = 1, fault = forward_1(x, y, scratch);
-        if (fault != 0 || (batch -= n) == 0) break;
-        x[0] = (const float *)x[0] + n * 1088;
-        y[0] = (float *)y[0] + n * 128;
-    }
-    leave_float_mode(mode);
-    return fault;
+	const void *const *in, void *const *out, int64_t batch, void *scratch) {
+	if (batch < 1 || batch > INT64_MAX / 1024) return 1;
+	if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+	if ((uintptr_t)scratch % 64 != 0) return 4;
+	const void *x[1];
+	void *y[1];
+	memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);
+	const float_mode mode = enter_float_mode();
+	int fault = 0;
+	while (batch > 0) {
+		int64_t n;
+		n = 1, fault = forward_1(x, y, scratch);
+		if (fault != 0 || (batch -= n) == 0) break;
+		x[0] = (const float *)x[0] + n * 128;
+		y[0] = (float *)y[0] + n * 64;
+	}
+	leave_float_mode(mode);
+	return fault;
 }

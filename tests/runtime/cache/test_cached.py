@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from grandopt.errors import ConfigError, SignatureError
+from grandopt.runtime.cache.break_even import PATIENCE, PAUSE, SAMPLES
 from grandopt.runtime.cache.cached import CachedPolicy
 from grandopt.runtime.cache.hierarchy import Hierarchy
 from grandopt.runtime.cache.keys import InputKeys
 from grandopt.runtime.cache.levels.memory import MemoryLevel
 from grandopt.runtime.cache.lookup import STRIDE
 from grandopt.runtime.cache.policies.lru import LRU
-from grandopt.runtime.cache.worth import PATIENCE, PAUSE, SAMPLES
 from grandopt.signature import Array, Contract, Signature, StateTensor, TensorSpec
 from tests.fakes import FakeExecutor
 from tests.runtime.cache.clock import Clock

@@ -19,11 +19,11 @@ import pytest
 
 from grandopt.errors import CacheError, ConfigError
 from grandopt.runtime.cache.codec import decode, encode
+from grandopt.runtime.cache.envelope import seal, unseal
 from grandopt.runtime.cache.keys import InputKeys
 from grandopt.runtime.cache.levels.base import Item
 from grandopt.runtime.cache.levels.disk import ENTRIES, BytesDisk, DiskLevel
 from grandopt.runtime.cache.levels.folder import MARKER
-from grandopt.runtime.cache.parcel import seal, unseal
 
 KEYS = [InputKeys("one").key([np.float32([number])]) for number in range(200)]
 LARGE = encode(np.zeros(100_000, np.float32))

@@ -17,7 +17,7 @@ from grandopt.errors import CacheError, ConfigError
 from grandopt.runtime.cache.asynchronous import AsyncHierarchy
 from grandopt.runtime.cache.hierarchy import Hierarchy
 from grandopt.runtime.cache.keys import InputKeys, prefix_of
-from grandopt.runtime.cache.levels.base import Level
+from grandopt.runtime.cache.levels.base import CacheLevel
 from grandopt.runtime.cache.levels.compressed import CompressedLevel
 from grandopt.runtime.cache.levels.disk import DiskLevel
 from grandopt.runtime.cache.levels.memory import MemoryLevel
@@ -28,7 +28,7 @@ OTHER = InputKeys("two").key([np.float32([0])])
 PATIENCE_S = 20.0
 
 
-def levels_in(folder: Path, entries: int = 100) -> list[Level]:
+def levels_in(folder: Path, entries: int = 100) -> list[CacheLevel]:
     return [
         MemoryLevel(LRU(), entries, 1 << 20),
         CompressedLevel(LRU(), entries, 1 << 20),

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grandopt.measurement.market import windows
+from grandopt.measurement.streams.market import windows
+from grandopt.runtime.cache.bounded_store import ENTRY_BYTES
 from grandopt.runtime.cache.codec import encode
 from grandopt.runtime.cache.keys import InputKeys
 from grandopt.runtime.cache.levels.compressed import CompressedLevel
 from grandopt.runtime.cache.packing import BASES, LAYOUTS, Packed, Packer, unpack
 from grandopt.runtime.cache.policies.lru import LRU
-from grandopt.runtime.cache.shelf import ENTRY_BYTES
 from tests.runtime.cache.clock import Clock
 
 
@@ -91,7 +91,7 @@ def test_bytes_are_counted_while_somebody_needs_them(entries: int) -> None:
     values = market(300)
     for number in np.random.default_rng(0).permutation(600) % 300:
         level.put(KEYS[number], values[number])
-    kept = [entry.item for key in KEYS if (entry := level._shelf.find(key)) is not None]
+    kept = [entry.item for key in KEYS if (entry := level._store.find(key)) is not None]
     needed = {id(one): one for packed in kept for one in (packed, packed.base) if one is not None}
     counts = level.counts()
     assert counts.entries == len(kept) == entries

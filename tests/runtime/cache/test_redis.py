@@ -13,11 +13,11 @@ import pytest
 
 from grandopt.errors import CacheError, ConfigError
 from grandopt.runtime.cache.codec import encode
+from grandopt.runtime.cache.envelope import seal
 from grandopt.runtime.cache.keys import InputKeys, prefix_of
 from grandopt.runtime.cache.levels.base import Item
 from grandopt.runtime.cache.levels.breaker import FAILURES, LONGEST, PAUSE, Breaker
 from grandopt.runtime.cache.levels.redis import RedisLevel
-from grandopt.runtime.cache.parcel import seal
 from tests.runtime.cache.clock import Clock
 from tests.runtime.cache.server import RedisServer, running_server
 

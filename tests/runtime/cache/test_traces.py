@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from grandopt.errors import InputError
-from grandopt.measurement.traces import read_trace
+from grandopt.measurement.streams.traces import read_trace
 from grandopt.runtime.cache.policies.adaptive import Adaptive
 from grandopt.runtime.cache.policies.lru import LRU
 from grandopt.runtime.cache.policies.replay import replay

@@ -7,8 +7,8 @@ import pytest
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory import calibration
 from grandopt.runtime.memory.blocks.arrays import ArrayBlocks
+from grandopt.runtime.memory.break_even import PoolBreakEven, SizeTime, decide
 from grandopt.runtime.memory.calibration import calibrate, calibrated
-from grandopt.runtime.memory.worth import SizeTime, Worth, decide
 
 
 def times(*ratios: float) -> list[SizeTime]:
@@ -29,24 +29,26 @@ def times(*ratios: float) -> list[SizeTime]:
 def test_the_pool_pays_from_where_it_is_faster_at_every_larger_size(
     ratios: tuple[float, ...], pays_from: int | None
 ) -> None:
-    worth = decide(times(*ratios), 4)
-    assert worth.pays_from == pays_from
-    assert [worth.pays(1023), worth.pays(1 << 40)] == [False, pays_from is not None]
-    assert worth.reason
+    break_even = decide(times(*ratios), 4)
+    assert break_even.pays_from == pays_from
+    assert [break_even.pays(1023), break_even.pays(1 << 40)] == [False, pays_from is not None]
+    assert break_even.reason
 
 
 def test_the_reason_names_the_figures() -> None:
-    worth = decide([SizeTime(1 << 20, 200_000.0, 62_500.0)], 4)
-    assert worth.reason == "faster from 1 MiB on: 62.5 µs pooled, 200 µs fresh at 1 MiB, 4 held at a time"
-    worth = decide([SizeTime(1 << 20, 2e6, 2e6)], 1)
-    assert worth.reason.startswith("not faster by 10 % up to 1 MiB: 2 ms pooled, 2 ms fresh")
+    break_even = decide([SizeTime(1 << 20, 200_000.0, 62_500.0)], 4)
+    assert (
+        break_even.reason == "faster from 1 MiB on: 62.5 µs pooled, 200 µs fresh at 1 MiB, 4 held at a time"
+    )
+    break_even = decide([SizeTime(1 << 20, 2e6, 2e6)], 1)
+    assert break_even.reason.startswith("not faster by 10 % up to 1 MiB: 2 ms pooled, 2 ms fresh")
 
 
 def test_a_real_measurement_looks_at_every_size() -> None:
-    worth = calibrate(ArrayBlocks(), sizes=(4096, 1 << 16), live=2, rounds=3, max_seconds=60.0)
-    assert [time.size for time in worth.times] == [4096, 1 << 16]
-    assert all(time.fresh_ns > 0 and time.pooled_ns > 0 for time in worth.times)
-    assert worth == decide(worth.times, 2)
+    break_even = calibrate(ArrayBlocks(), sizes=(4096, 1 << 16), live=2, rounds=3, max_seconds=60.0)
+    assert [time.size for time in break_even.times] == [4096, 1 << 16]
+    assert all(time.fresh_ns > 0 and time.pooled_ns > 0 for time in break_even.times)
+    assert break_even == decide(break_even.times, 2)
 
 
 def test_the_clock_decides() -> None:
@@ -61,26 +63,26 @@ def test_the_clock_decides() -> None:
         def write(self, value) -> None:  # type: ignore[no-untyped-def]
             now[0] += 100
 
-    worth = calibrate(Slow(), sizes=(64, 128), live=3, rounds=5, max_seconds=60.0, clock=lambda: now[0])
-    assert [(time.fresh_ns, time.pooled_ns) for time in worth.times] == [(1100.0, 100.0)] * 2
-    assert worth.pays_from == 64
+    break_even = calibrate(Slow(), sizes=(64, 128), live=3, rounds=5, max_seconds=60.0, clock=lambda: now[0])
+    assert [(time.fresh_ns, time.pooled_ns) for time in break_even.times] == [(1100.0, 100.0)] * 2
+    assert break_even.pays_from == 64
     # Time is over after the first size, which still has its rounds.
-    worth = calibrate(Slow(), sizes=(64, 128), live=3, rounds=5, max_seconds=1e-6, clock=lambda: now[0])
-    assert [time.size for time in worth.times] == [64]
+    break_even = calibrate(Slow(), sizes=(64, 128), live=3, rounds=5, max_seconds=1e-6, clock=lambda: now[0])
+    assert [time.size for time in break_even.times] == [64]
 
 
 def test_a_process_measures_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def measured(blocks: ArrayBlocks) -> Worth:
+    def measured(blocks: ArrayBlocks) -> PoolBreakEven:
         asked.append(blocks.kind)
-        return Worth(512, "measured")
+        return PoolBreakEven(512, "measured")
 
     monkeypatch.setattr(calibration, "calibrate", measured)
     monkeypatch.setattr(calibration, "_known", {})
     pools = [calibrated(ArrayBlocks(), 1 << 20, debug=True) for _ in range(2)]
     assert asked == ["array"]
-    assert [pool.stats().worth.pays_from for pool in pools] == [512, 512]
+    assert [pool.stats().break_even.pays_from for pool in pools] == [512, 512]
 
 
 @pytest.mark.parametrize("options", [{"sizes": ()}, {"sizes": (0,)}, {"live": 0}, {"rounds": 0}])

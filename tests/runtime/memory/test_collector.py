@@ -10,9 +10,9 @@ import pytest
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.collector import OLDER_EVERY, Collector
-from grandopt.runtime.memory.flavour import Flavour, flavour, here
-from grandopt.runtime.memory.idler import idler
-from grandopt.runtime.memory.tuning import PROCESS, Tuning
+from grandopt.runtime.memory.gc_kind import GcKind, current_gc_kind, gc_kind
+from grandopt.runtime.memory.idle_gc import idle_gc
+from grandopt.runtime.memory.tuning import PROCESS, GcTuning
 from tests.runtime.cache.clock import Clock
 from tests.runtime.memory.garbage import FakeGc
 
@@ -31,11 +31,11 @@ from tests.runtime.memory.garbage import FakeGc
         ((3, 16, 0, "final", 0), "unknown"),
     ],
 )
-def test_the_flavour_of_a_version(version: tuple[int | str, ...], expected: Flavour) -> None:
-    assert flavour("cpython", version, free_threaded=False) == expected
-    assert flavour("pypy", version, free_threaded=False) == "unknown"
+def test_the_flavour_of_a_version(version: tuple[int | str, ...], expected: GcKind) -> None:
+    assert gc_kind("cpython", version, free_threaded=False) == expected
+    assert gc_kind("pypy", version, free_threaded=False) == "unknown"
     threaded = "unknown" if expected == "unknown" else "free-threaded"
-    assert flavour("cpython", version, free_threaded=True) == threaded
+    assert gc_kind("cpython", version, free_threaded=True) == threaded
 
 
 @pytest.fixture
@@ -43,18 +43,18 @@ def fake() -> FakeGc:
     return FakeGc(Clock())
 
 
-def collector(fake: FakeGc, kind: Flavour = "generational", tuning: Tuning | None = None) -> Collector:
-    return Collector(clock=fake.clock, tuning=tuning or Tuning(fake, kind))
+def collector(fake: FakeGc, kind: GcKind = "generational", tuning: GcTuning | None = None) -> Collector:
+    return Collector(clock=fake.clock, tuning=tuning or GcTuning(fake, kind))
 
 
 @pytest.mark.parametrize("kind", ["generational", "incremental", "free-threaded", "unknown"])
 @pytest.mark.parametrize("fails", [False, True])
-def test_everything_is_restored(fake: FakeGc, kind: Flavour, fails: bool) -> None:
+def test_everything_is_restored(fake: FakeGc, kind: GcKind, fails: bool) -> None:
     fake.thresholds, fake.enabled = (2000, 7, 3), not fails
     try:
         with collector(fake, kind) as tuned:
             stats = tuned.stats()
-            assert (stats.flavour, stats.tuned, stats.frozen) == (kind, True, 1000)
+            assert (stats.gc_kind, stats.tuned, stats.frozen) == (kind, True, 1000)
             assert fake.collected == [2]  # before the freeze
             wanted = (2000, 7, 3) if kind == "unknown" else (50_000, 7, 3)
             assert stats.thresholds == wanted
@@ -70,7 +70,7 @@ def test_everything_is_restored(fake: FakeGc, kind: Flavour, fails: bool) -> Non
 
 
 def test_an_interrupted_start_restores(fake: FakeGc, monkeypatch: pytest.MonkeyPatch) -> None:
-    tuning = Tuning(fake, "generational")
+    tuning = GcTuning(fake, "generational")
 
     def interrupted() -> None:
         raise KeyboardInterrupt
@@ -86,7 +86,7 @@ def test_an_interrupted_start_restores(fake: FakeGc, monkeypatch: pytest.MonkeyP
 
 
 def test_an_inner_block_joins_and_the_last_one_restores(fake: FakeGc) -> None:
-    tuning = Tuning(fake, "generational")
+    tuning = GcTuning(fake, "generational")
     outer, inner = collector(fake, tuning=tuning), Collector(young=5, clock=fake.clock, tuning=tuning)
     outer.__enter__()
     with inner:
@@ -117,7 +117,7 @@ def test_idle_moments_are_used_when_they_are_needed(fake: FakeGc) -> None:
 
 
 @pytest.mark.parametrize("kind", ["generational", "incremental"])
-def test_older_generations_have_their_turn(fake: FakeGc, kind: Flavour) -> None:
+def test_older_generations_have_their_turn(fake: FakeGc, kind: GcKind) -> None:
     with collector(fake, kind) as tuned:
         fake.collected.clear()
         for _ in range((OLDER_EVERY + 1) * OLDER_EVERY + 2):
@@ -127,7 +127,7 @@ def test_older_generations_have_their_turn(fake: FakeGc, kind: Flavour) -> None:
 
 
 @pytest.mark.parametrize("kind", ["free-threaded", "unknown"])
-def test_without_generations_every_collection_is_full(fake: FakeGc, kind: Flavour) -> None:
+def test_without_generations_every_collection_is_full(fake: FakeGc, kind: GcKind) -> None:
     with collector(fake, kind) as tuned:
         fake.new = 1000
         assert tuned.idle(0.0) == 2  # nothing is known yet
@@ -176,7 +176,7 @@ def test_bad_input_is_one_error(fake: FakeGc) -> None:
     with tuned, pytest.raises(ConfigError, match="make another one"):
         tuned.__enter__()
     with pytest.raises(ConfigError, match="must be positive"):
-        idler(tuned, lambda: 0.0, interval=0.0)
+        idle_gc(tuned, lambda: 0.0, interval=0.0)
 
 
 def test_the_idler_asks_and_collects(fake: FakeGc) -> None:
@@ -195,14 +195,14 @@ def test_the_idler_asks_and_collects(fake: FakeGc) -> None:
         return done.is_set()
 
     with collector(fake) as tuned:
-        asking = idler(tuned, idle_seconds, wait=wait)
+        asking = idle_gc(tuned, idle_seconds, wait=wait)
         with asking:
             assert done.wait(10)
         assert tuned.stats().idle == 2
         assert [pause.idle for pause in tuned.stats().pauses] == [True]
         with pytest.raises(ConfigError, match="started before"):
             asking.__enter__()
-    with collector(fake) as tuned, idler(tuned, lambda: 0.0, interval=60.0):
+    with collector(fake) as tuned, idle_gc(tuned, lambda: 0.0, interval=60.0):
         pass  # the end does not wait for the interval
 
 
@@ -218,9 +218,9 @@ def test_the_real_collector() -> None:
     gc.unfreeze()
     with Collector(young=100_000) as tuned:
         stats = tuned.stats()
-        assert stats.flavour == here()
+        assert stats.gc_kind == current_gc_kind()
         assert stats.frozen > 1000
-        if stats.flavour != "unknown":
+        if stats.gc_kind != "unknown":
             assert gc.get_threshold()[0] == 100_000
         for _ in range(2000):
             Node()
@@ -231,4 +231,4 @@ def test_the_real_collector() -> None:
         assert 0 < pause.longest <= pause.seconds
     assert (gc.get_threshold(), gc.isenabled(), list(gc.callbacks)) == before
     assert gc.get_freeze_count() == 0
-    assert PROCESS.flavour == here()
+    assert PROCESS.gc_kind == current_gc_kind()

@@ -14,7 +14,7 @@ import pytest
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.census import Census
-from grandopt.runtime.memory.history import Reading
+from grandopt.runtime.memory.history import MemoryReading
 from grandopt.runtime.memory.leaks import LEAST, find_leak
 from grandopt.runtime.memory.resident import Resident
 from tests.runtime.memory.leaking import SIZE
@@ -27,11 +27,11 @@ def readings(
     blocks: Callable[[int], float] = lambda _: 1000,
     census: Callable[[int], Census] | None = None,
     count: int = 60,
-) -> list[Reading]:
+) -> list[MemoryReading]:
     """One every ten seconds, with a noise of 100 kB."""
     noise = random.Random(1)
     return [
-        Reading(
+        MemoryReading(
             10.0 * number,
             Resident(int(100 * MB + resident(number) + noise.gauss(0, 1e5))),
             0,

@@ -13,13 +13,13 @@ from torch._subclasses import FakeTensorMode
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.blocks.arrays import ArrayBlocks
+from grandopt.runtime.memory.break_even import ALWAYS
 from grandopt.runtime.memory.census import Census, take_census
 from grandopt.runtime.memory.census_ring import CENSUSES, OTHERS, TYPES, CensusRing
-from grandopt.runtime.memory.monitor import Alert, Limits, Monitor
+from grandopt.runtime.memory.monitor import Alert, MemoryLimits, Monitor
 from grandopt.runtime.memory.pool import Pool
 from grandopt.runtime.memory.resident import Resident, resident_reader
 from grandopt.runtime.memory.tracing import tracing
-from grandopt.runtime.memory.worth import ALWAYS
 from tests.runtime.cache.clock import Clock
 
 
@@ -65,7 +65,7 @@ def test_readings_hold_what_the_readers_say() -> None:
 
 def test_an_alert_stands_until_the_value_is_well_below_its_limit() -> None:
     values, clock = Values(), Clock()
-    watch = monitor(values, clock, limits=Limits(resident=1000, unique=10_000))
+    watch = monitor(values, clock, limits=MemoryLimits(resident=1000, unique=10_000))
     states = []
     for resident in (1000, 1001, 990, 2000, 949, 990):
         values.resident = Resident(resident)
@@ -81,7 +81,7 @@ def test_an_alert_stands_until_the_value_is_well_below_its_limit() -> None:
 
 def test_every_limit_is_looked_at() -> None:
     values, clock = Values(), Clock()
-    limits = Limits(resident=1, unique=1, pools=1, blocks=1, tensors=1)
+    limits = MemoryLimits(resident=1, unique=1, pools=1, blocks=1, tensors=1)
     pool = Pool(ArrayBlocks(), 1 << 20, ALWAYS)
     pool.lease(64, "float32").give_back()
     watch = monitor(
@@ -178,6 +178,7 @@ class Marked:
         raise AssertionError("code of the program is run by a census")
 
 
+@pytest.mark.slow
 def test_a_census_counts_objects_arrays_and_tensors() -> None:
     before = take_census()
     held = [Marked() for _ in range(20)]
@@ -197,6 +198,7 @@ def test_a_census_counts_objects_arrays_and_tensors() -> None:
     del held, views
 
 
+@pytest.mark.slow
 def test_a_tensor_of_torchs_tracer_holds_no_memory() -> None:
     before = take_census()
     with FakeTensorMode():
@@ -241,7 +243,7 @@ def test_tracing_leaves_a_running_trace_alone() -> None:
 def test_bad_input() -> None:
     for field in ("resident", "unique", "pools", "blocks", "tensors"):
         with pytest.raises(ConfigError, match=f"limit of {field} must be at least 1"):
-            Limits(**{field: 0})
+            MemoryLimits(**{field: 0})
     for options in ({"census_every": -1}, {"keep": 7}):
         with pytest.raises(ConfigError, match="keeps at least 8"):
             Monitor(**options)  # type: ignore[arg-type]

@@ -11,9 +11,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from grandopt.errors import MemoryPoolError
 from grandopt.runtime.memory.blocks.arrays import ArrayBlocks
-from grandopt.runtime.memory.lease import Lease
+from grandopt.runtime.memory.break_even import PoolBreakEven
+from grandopt.runtime.memory.lease import BufferLease
 from grandopt.runtime.memory.pool import Pool
-from grandopt.runtime.memory.worth import Worth
 from grandopt.signature import Array
 
 LIMIT = 4096
@@ -24,8 +24,10 @@ class PoolStates(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pool = Pool(ArrayBlocks(), LIMIT, Worth(100, "a small size, so that both ways are taken"))
-        self.out: dict[int, Lease[Array]] = {}
+        self.pool = Pool(
+            ArrayBlocks(), LIMIT, PoolBreakEven(100, "a small size, so that both ways are taken")
+        )
+        self.out: dict[int, BufferLease[Array]] = {}
         self.views: dict[int, Array] = {}
         self.made = self.lost = 0
 

@@ -5,36 +5,55 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import resources
 
+from grandopt.artifacts.machine import cpu_features
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.native.binding import binding_sources, compile_binding
 from grandopt.compiler.backends.native.build import compile_libraries, render
 from grandopt.compiler.backends.native.check import check
-from grandopt.compiler.backends.native.form import Graph, Linear, MatMul, Recurrent, Value
+from grandopt.compiler.backends.native.form import (
+    Convolve,
+    Graph,
+    Linear,
+    MatMul,
+    Op,
+    Quantize,
+    Recurrent,
+    Value,
+)
 from grandopt.compiler.backends.native.interface import source_archive
 from grandopt.compiler.backends.native.levels import levels_for
+from grandopt.compiler.backends.native.passes.observing import observing
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
+from grandopt.compiler.backends.native.passes.unfold import unfold
 from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.program import Program
-from grandopt.config.schema import NativeOptions
-from grandopt.errors import UnsupportedError
+from grandopt.config.engines import NativeOptions
+from grandopt.errors import BuildError, UnsupportedError, first_line
 from grandopt.runtime.executors.native import BINDING
-from grandopt.signature import TensorSpec
+from grandopt.signature import Array, TensorSpec
 
 RELEASE_NS = 20_000
 """Calls estimated to be longer release the GIL."""
+FAULTS = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
+"""What a stage raises where it is wrong itself."""
 MACS_PER_NS = 16
 """Multiply-adds per nanosecond for that estimate: half of one AVX2 core's peak at 2 GHz."""
 
 
-def lower(program: Program, options: NativeOptions) -> Lowered:
-    """The program as one shared object per feature level, and the binding that calls them.
+def lower(program: Program, options: NativeOptions, calibration: Sequence[Array] | None = None) -> Lowered:
+    """The program as one shared object per feature level, and the binding that calls them. What C hosts
+    need is in an archive: source, and one library that holds all levels.
 
+    With int8 weights, `calibration`, recorded samples of [n, *shape] per input, gives raw observations a
+    scale per feature where their sizes differ; the option "scaled" names the values that have one.
     Raises UnsupportedError when the program was not exported, or with the operator that is not covered;
     EngineUnavailableError without a C compiler; BuildError with the compiler's first error line.
     """
@@ -44,16 +63,17 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     levels = levels_for(
         platform.machine(),
         options.levels,
-        reduced=options.weights != "float32",
+        weights=options.weights,
         vector_bits=options.vector_bits,
+        present=cpu_features(),
     )
-    graph = simplify(translate(program.name, program.exported))
-    _check_boundary(graph, program)
-    macs = multiply_adds(graph)
-    if options.weights == "int8":
-        graph = check(quantize(graph), "quantize")
-    precision: Precision = "bfloat16" if options.weights == "bfloat16" else "float32"
-    source = render(graph, levels, options.tile, precision, compiler.version)
+    with _own_faults(program.name):
+        made = stages(program, options, calibration)
+        graph, macs = made.executed, multiply_adds(made.simplified)
+        source = render(graph, levels, options.tile, made.precision, compiler.version, made.exact)
+        if not options.levels:
+            source = source.without_idle_tiles()
+    levels = tuple(source.texts)
     libraries = compile_libraries(source, compiler)
     for_hosts = libraries.for_hosts(source.symbol)
     files = {
@@ -65,6 +85,7 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
         files=files,
         options={
             **options.model_dump(mode="json"),
+            "scaled": [op.x.name for op in graph.ops if isinstance(op, Quantize) and op.scaling],
             "levels": {level.name: list(level.features) for level in levels},
             "symbol": source.symbol,
             "invokes": {level.name: invoke for level, invoke in source.invokes.items()},
@@ -80,6 +101,50 @@ def lower(program: Program, options: NativeOptions) -> Lowered:
     )
 
 
+@contextmanager
+def _own_faults(name: str) -> Iterator[None]:
+    """What a stage raises that is no error of ours is a fault of this engine, and fails this build alone."""
+    try:
+        yield
+    except FAULTS as error:
+        raise BuildError(
+            f"{name}: the native engine failed on it ({type(error).__name__}: {first_line(error)}); "
+            "this is a defect of grandopt, other engines are not touched by it"
+        ) from error
+
+
+@dataclass(frozen=True)
+class BuildStages:
+    """A program on its way: as it was translated, simplified, and with its codes. The weights of products in
+    the last are stored in `precision`, those of `exact` in float32."""
+
+    translated: Graph
+    simplified: Graph
+    executed: Graph
+    precision: Precision
+    exact: frozenset[Op]
+
+
+def stages(
+    program: Program, options: NativeOptions, calibration: Sequence[Array] | None = None
+) -> BuildStages:
+    """The graphs that a program goes through; raises UnsupportedError as `lower` does."""
+    if program.exported is None:
+        raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
+    translated = translate(program.name, program.exported)
+    simplified = simplify(translated)
+    _check_boundary(simplified, program)
+    exact = observing(simplified) if options.inputs_float32 else frozenset()
+    executed = simplified
+    if options.weights != "float32":
+        simplified = executed = check(unfold(simplified, exact), "unfold")
+    if options.weights == "int8":
+        executed = check(quantize(simplified, exact, calibration), "quantize")
+    precision: Precision = "bfloat16" if options.weights == "bfloat16" else "float32"
+    _check_left(simplified, exact, precision)
+    return BuildStages(translated, simplified, executed, precision, exact)
+
+
 def identity() -> dict[str, str]:
     """The C compiler and the C sources that every build goes through, for the keys of stored builds.
 
@@ -87,7 +152,7 @@ def identity() -> dict[str, str]:
     """
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
-    names = ("simd.h", "mathematics.h", "tiles.h", "quantized.h")
+    names = ("simd.h", "mathematics.h", "special.h", "tiles.h", "pairs.h", "quantized.h", "cpu.h")
     texts = [headers.joinpath(name).read_bytes() for name in names]
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
@@ -99,12 +164,25 @@ def multiply_adds(graph: Graph) -> int:
     total = 0
     for op in graph.ops:
         if isinstance(op, Linear):
-            total += op.output.elements * op.inputs[1].shape[1]
+            total += op.output.elements * op.weight.shape[1]
+        elif isinstance(op, Convolve):
+            total += op.output.elements * math.prod(op.weight.shape[1:])
         elif isinstance(op, MatMul):
-            total += op.output.elements * op.inputs[0].shape[-1]
+            total += op.output.elements * op.a.shape[-1]
         elif isinstance(op, Recurrent):
-            total += op.inputs[0].shape[0] * op.inputs[1].elements
+            total += op.gates.shape[0] * op.weight.elements
     return total
+
+
+def _check_left(graph: Graph, exact: frozenset[Op], precision: Precision) -> None:
+    """Raise UnsupportedError where no product is left for the reduced precision."""
+    if precision == "float32" or not exact:
+        return
+    if not any(isinstance(op, (Linear, Convolve, Recurrent)) and op not in exact for op in graph.ops):
+        raise UnsupportedError(
+            f"{graph.name}: all its products read raw observations, which stay in float32: none is left for "
+            f"{precision}"
+        )
 
 
 def _check_boundary(graph: Graph, program: Program) -> None:

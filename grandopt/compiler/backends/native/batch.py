@@ -13,15 +13,20 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from grandopt.compiler.backends.native.operators.registry import ConditionError
 from grandopt.errors import UnsupportedError
 
 VIEWS = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_copy", "_reshape_copy")
 ALONG = {
-    "softmax", "_softmax", "log_softmax", "_log_softmax", "cumsum", "cumprod", "flip", "roll", "sort", "topk",
-    "cat", "concat", "slice", "narrow", "split", "split_with_sizes", "gather", "index_select", "glu", "stack",
-    "chunk", "repeat",
+    "softmax", "_softmax", "log_softmax", "_log_softmax", "cumsum", "cumprod", "cummax", "cummin",
+    "logcumsumexp", "flip", "roll", "sort", "argsort", "msort", "topk", "cat", "concat", "slice", "narrow",
+    "split", "split_with_sizes", "split_with_sizes_copy", "chunk", "repeat", "stack", "glu", "gather",
+    "index_select", "index_add", "index_copy", "index_fill", "index_reduce", "scatter", "scatter_add",
+    "scatter_reduce", "select_scatter", "slice_scatter", "unfold", "unfold_copy",
 }  # fmt: skip
 """Operators whose result still has a batch when they work along it, so that the shape does not tell."""
+FLAT = ("take", "put", "masked_scatter", "masked_select", "bucketize", "searchsorted")
+"""Operators that count through the whole of an argument, samples after samples."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,34 @@ def check_symbols(shapes: list[tuple[Any, ...]]) -> None:
 
 def at_one(size: Any) -> int:
     """A size with the batch set to 1."""
+    return int(at_batch(size, 1))
+
+
+def at_batch(size: Any, batch: int) -> Any:
+    """A number of the program with the batch set to `batch`."""
     expression = getattr(getattr(size, "node", None), "expr", None)
     if expression is None:
-        return int(size)
-    return int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
+        return size
+    number = expression.subs(dict.fromkeys(expression.free_symbols, batch))
+    if isinstance(size, torch.SymBool):
+        return bool(number)
+    return float(number) if isinstance(size, torch.SymFloat) else int(number)
+
+
+def check_numbers(node: Node) -> None:
+    """Raise ConditionError when the operator computes with a number that depends on the batch's size."""
+    schema = getattr(node.target, "_schema", None)
+    for place, argument in enumerate(schema.arguments if schema else ()):
+        given = node.args[place] if place < len(node.args) else node.kwargs.get(argument.name)
+        number = given.meta.get("val") if isinstance(given, Node) else None
+        if isinstance(argument.type, (torch.NumberType, torch.TensorType)) and _depends(number):
+            raise ConditionError("with a number that depends on the size of the batch")
+
+
+def _depends(number: Any) -> bool:
+    expression = getattr(getattr(number, "node", None), "expr", None)
+    symbols = None if isinstance(number, torch.Tensor) else expression
+    return symbols is not None and len(symbols.free_symbols) > 0
 
 
 def tensors_in(argument: Any) -> Iterator[Node]:
@@ -85,13 +114,13 @@ class BatchTracker:
         self._states[node] = self._found(node)
 
     def require_leading(self, node: Node) -> None:
-        """Raise UnsupportedError unless the node's first dimension is the batch and nothing else."""
+        """Raise ConditionError unless the node's first dimension is the batch and nothing else."""
         # A constant that was expanded to the batch is found by its shape.
         if (self._states.get(node) or self._found(node)) != Batch(0, 1, 1):
-            raise UnsupportedError(f"output {node.name} does not have the batch as its first dimension")
+            raise ConditionError("without the batch as its first dimension")
 
     def step(self, node: Node) -> None:
-        """Work out the batch dimension of the node's result; raises UnsupportedError if samples mix."""
+        """Work out the batch dimension of the node's result; raises ConditionError if samples mix."""
         name = _name(node)
         sources = [s for n in tensors_in((node.args, node.kwargs)) if (s := self._states.get(n)) is not None]
         result = self._found(node)
@@ -132,8 +161,26 @@ class BatchTracker:
             raise _mixes(node, "the batch is a dimension of the product")
         if name == "scaled_dot_product_attention" and result.axis >= rank - 2:
             raise _mixes(node, "it attends across the batch")
+        if name in FLAT and self._counts_through(node, name):
+            raise _mixes(node, "it counts through all samples")
         if name in ("lstm", "gru") and result.axis != (0 if node.args[8] else 1):
             raise _mixes(node, "it runs along the batch")
+
+    def _counts_through(self, node: Node, name: str) -> bool:
+        """Whether the argument of a FLAT operator that it counts through holds the batch."""
+        target: Any = node.target
+        names = [argument.name for argument in target._schema.arguments]
+        given: dict[str, Any] = dict(zip(names, node.args, strict=False))
+        edges = given.get("boundaries", given.get("sorted_sequence"))
+        counted = edges if name in ("bucketize", "searchsorted") else node.args[0]
+        if not isinstance(counted, Node) or self._states.get(counted) is None:
+            return name == "masked_scatter"
+        return edges is None or len(counted.meta["val"].shape) == 1
+
+    def leads(self, node: Node, axis: int) -> bool:
+        """Whether an axis of the node's result is the batch."""
+        state = self._states.get(node)
+        return state is not None and state.axis == axis
 
     @staticmethod
     def _found(node: Node) -> Batch | None:
@@ -159,11 +206,15 @@ class BatchTracker:
 def _dims(node: Node, rank: int) -> set[int]:
     """The dimensions that an operator of ALONG works along."""
     target: Any = node.target
-    given: dict[str, Any] = dict(zip((a.name for a in target._schema.arguments), node.args, strict=False))
+    arguments = target._schema.arguments
+    given: dict[str, Any] = {a.name: a.default_value for a in arguments if a.has_default_value()}
+    given |= dict(zip((a.name for a in arguments), node.args, strict=False))
     given |= node.kwargs
     if "repeats" in given:
         return {rank - 1 - i for i, times in enumerate(reversed(given["repeats"])) if times != 1}
-    dim = given.get("dim", given.get("dims", 0))
+    dim = given.get("dim", given.get("dims", given.get("dimension", 0)))
+    if dim is None or (isinstance(dim, (list, tuple)) and not dim):  # all of them
+        return set(range(rank))
     return {d % rank for d in ([dim] if isinstance(dim, int) else dim)}
 
 
@@ -185,5 +236,5 @@ def _name(node: Node) -> str:
     return str(node.target).removeprefix("aten.").partition(".")[0]
 
 
-def _mixes(node: Node, reason: str) -> UnsupportedError:
-    return UnsupportedError(f"aten.{_name(node)} ({node.name}) mixes the samples of a batch: {reason}")
+def _mixes(node: Node, reason: str) -> ConditionError:
+    return ConditionError(f"({node.name}), which mixes the samples of a batch: {reason},")

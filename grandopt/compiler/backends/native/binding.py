@@ -16,7 +16,16 @@ from grandopt.errors import EngineUnavailableError
 FLAGS = ("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden")
 
 
-SOURCES = ("native_arguments.h", "native_scratch.h", "native_tiles.h", "native_binding.c")
+SOURCES = (
+    "native_arguments.h",
+    "native_library.h",
+    "native_outputs.h",
+    "native_scratch.h",
+    "native_tiles.h",
+    "native_bound.h",
+    "native_policy.h",
+    "native_binding.c",
+)
 
 
 def binding_sources() -> dict[str, str]:

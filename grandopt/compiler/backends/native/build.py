@@ -1,4 +1,5 @@
-"""Rendered C → libraries, shared and static per feature level, and what a caller must know of them."""
+"""Rendered C → libraries, one per feature level for Python and one with all levels for hosts in C, and what a
+caller must know of them."""
 
 from __future__ import annotations
 
@@ -7,18 +8,20 @@ import re
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from grandopt.compiler.backends.native.form import Graph, Linear, Recurrent
+from grandopt.compiler.backends.native.form import Convolve, Graph, Linear, Op, Recurrent
 from grandopt.compiler.backends.native.layout import Layout, lay_out
-from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.memory import Arena, plan
 from grandopt.compiler.backends.native.render.entry import entry
-from grandopt.compiler.backends.native.render.library import library
+from grandopt.compiler.backends.native.render.library import library, uses_tiles
 from grandopt.compiler.backends.native.render.weights import Precision, Weights
 from grandopt.compiler.backends.native.render.workspace import Workspace
 from grandopt.compiler.backends.native.toolchain import FLAGS, Compiler
+from grandopt.runtime.executors.native_interface import interface_name, interface_text
+from grandopt.signature import Signature, TensorSpec
 
 WEIGHTS_C = """\
 /* The bytes of weights.bin, aligned, as the symbol {name}. */
@@ -43,11 +46,18 @@ NAMES_C = """\
 """
 
 
+INTERFACE_C = """\
+/* What the function of this library reads and writes: the loader compares it with what it was told. */
+__attribute__((visibility("default"))) const char {name}[] =
+{lines};
+"""
+
+
 @dataclass(frozen=True)
-class Source:
+class NativeSource:
     """Everything that is compiled: C text per level, and the constants, which all levels share.
 
-    `symbol` is the agent's name in C. Only `entries` know it, the texts of `<symbol>_run`. Text and constants
+    `symbol` is the agent's name in C. Only `entry` knows it, the text of `<symbol>_run`. Text and constants
     carry the names `invokes` and `weights_name`, which are digests of what they name: agents of different
     names that compute the same have equal libraries.
     """
@@ -57,29 +67,58 @@ class Source:
     arena: Arena
     workspace: Workspace
     tiles: tuple[int, ...]
-    texts: dict[Level, str]
-    entries: dict[Level, str]
-    invokes: dict[Level, str]
+    texts: dict[IsaLevel, str]
+    entry: str
+    invokes: dict[IsaLevel, str]
     weights: bytes
     weights_name: str
+
+    def without_idle_tiles(self) -> NativeSource:
+        """The same without the levels whose text multiplies nothing in their tiles, if another is left."""
+        used = [level for level, text in self.texts.items() if not level.tiles or uses_tiles(text)]
+        if not used:
+            return self
+        invokes = {level: self.invokes[level] for level in used}
+        texts = {level: self.texts[level] for level in used}
+        return replace(self, texts=texts, invokes=invokes, entry=entry(self.symbol, invokes, self.graph))
 
     @property
     def scratch_bytes(self) -> int:
         """What a call needs as scratch, whatever its batch."""
         return self.arena.size * max(self.tiles) + self.workspace.size
 
+    def interface(self, level: IsaLevel) -> str:
+        """C text with what the library of `level` states of itself to Python's loader."""
+        sides = (
+            tuple(TensorSpec(v.name, v.shape[1:], v.dtype) for v in side)
+            for side in (self.graph.inputs, self.graph.outputs)
+        )
+        text = interface_text(self.scratch_bytes, level.features, Signature(*sides))
+        return interface_source(self.invokes[level], text)
+
+
+def interface_source(invoke: str, text: str) -> str:
+    """C text of a library whose function is `invoke` and which states `text` of itself."""
+    lines = "\n".join(f'    "{line}\\n"' for line in text.splitlines())
+    return INTERFACE_C.format(name=interface_name(invoke), lines=lines)
+
 
 def render(
-    graph: Graph, levels: Sequence[Level], tile: int, precision: Precision = "float32", compiler: str = ""
-) -> Source:
-    """C text for every level, the weights of products stored in `precision`.
+    graph: Graph,
+    levels: Sequence[IsaLevel],
+    tile: int,
+    precision: Precision = "float32",
+    compiler: str = "",
+    exact: frozenset[Op] = frozenset(),
+) -> NativeSource:
+    """C text for every level, the weights of products stored in `precision`, those of `exact` in float32.
 
     `tile` samples are computed together where a batch has as many. `compiler` is the version of the one that
     will compile it; what another one makes of the same text gets another name.
     """
     layout: Layout = lay_out(graph)
     arena = plan(layout.steps)
-    weights, workspace = Weights(precision, _weight_bytes(graph)), Workspace()
+    weights, workspace = Weights(precision, _weight_bytes(graph), exact), Workspace()
     tiles = (tile, 1) if tile > 1 else (1,)
     symbol = symbol_of(graph.name)
     bodies = {level: library(layout, arena, level, tiles, weights, workspace) for level in levels}
@@ -89,7 +128,7 @@ def render(
         level: f"agent_{_digest(repr((compiler, FLAGS, level)).encode(), body.encode(), content)}_invoke"
         for level, body in bodies.items()
     }
-    return Source(
+    return NativeSource(
         symbol,
         graph,
         arena,
@@ -99,7 +138,7 @@ def render(
             level: NAMES_C.format(weights=constants, invoke=invokes[level]) + body
             for level, body in bodies.items()
         },
-        entries={level: entry(symbol, invokes[level], graph, level) for level in levels},
+        entry=entry(symbol, invokes, graph),
         invokes=invokes,
         weights=content,
         weights_name=constants,
@@ -116,57 +155,53 @@ def _digest(*parts: bytes) -> str:
 
 def _weight_bytes(graph: Graph) -> int:
     """Bytes of the float32 weights of all products and recurrences."""
-    products = (op for op in graph.ops if isinstance(op, (Linear, Recurrent)))
-    return sum(4 * value.elements for value in {op.inputs[1] for op in products})
+    products = (op for op in graph.ops if isinstance(op, (Linear, Convolve, Recurrent)))
+    return sum(4 * value.elements for value in {op.weight for op in products})
 
 
 @dataclass(frozen=True)
 class Libraries:
-    """The compiled agent, as bytes by the name of the level.
+    """The compiled agent, as bytes; those of one level by its name.
 
-    `loaded` are for Python and nameless, `shared` and `static` for hosts in C: with `<symbol>_run`.
+    `loaded` are for Python and nameless. `shared` and `static` are for hosts in C: all levels in one, with
+    `<symbol>_run`.
     """
 
     loaded: dict[str, bytes]
-    shared: dict[str, bytes]
-    static: dict[str, bytes]
+    shared: bytes
+    static: bytes
 
     def for_hosts(self, symbol: str) -> dict[str, bytes]:
         """Those for hosts by file name."""
-        static = {f"lib{symbol}.{level}.a": content for level, content in self.static.items()}
-        shared = {f"lib{symbol}.{level}.so": content for level, content in self.shared.items()}
-        return {**static, **shared}
+        return {f"lib{symbol}.a": self.static, f"lib{symbol}.so": self.shared}
 
 
-def compile_libraries(source: Source, compiler: Compiler, flags: Sequence[str] = FLAGS) -> Libraries:
-    """The libraries of every level, of the same objects. Raises BuildError when a tool fails."""
+def compile_libraries(source: NativeSource, compiler: Compiler, flags: Sequence[str] = FLAGS) -> Libraries:
+    """The libraries, for Python and for hosts of the same objects. Raises BuildError when a tool fails."""
     with tempfile.TemporaryDirectory(prefix="grandopt-native-") as name:
         folder = Path(name)
         (folder / "weights.bin").write_bytes(source.weights)
         (folder / "weights.c").write_text(WEIGHTS_C.format(name=source.weights_name), encoding="utf-8")
         compiler.run([*flags, "-c", "weights.c", "-o", "weights.o"], folder)
 
-        def compiled(level: Level) -> tuple[str, bytes, bytes, bytes]:
-            agent, run, library = (f"{stem}.{level.name}" for stem in ("agent", "run", "library"))
-            for stem, text in ((agent, source.texts[level]), (run, source.entries[level])):
-                (folder / f"{stem}.c").write_text(text, encoding="utf-8")
-                compiler.run([*flags, *level.flags, "-c", f"{stem}.c", "-o", f"{stem}.o"], folder)
-            objects = [f"{agent}.o", "weights.o"]
-            compiler.run(["-shared", *objects, "-o", f"{agent}.so", "-lm"], folder)
-            objects.append(f"{run}.o")
-            compiler.run(["-shared", *objects, "-o", f"{library}.so", "-lm"], folder)
-            compiler.archive(objects, f"{library}.a", folder)
-            made = (f"{agent}.so", f"{library}.so", f"{library}.a")
-            loaded, shared, static = ((folder / name).read_bytes() for name in made)
-            return level.name, loaded, shared, static
+        def compiled(level: IsaLevel) -> tuple[str, bytes]:
+            agent, interface = f"agent.{level.name}", f"interface.{level.name}.c"
+            (folder / f"{agent}.c").write_text(source.texts[level], encoding="utf-8")
+            compiler.run([*flags, *level.flags, "-c", f"{agent}.c", "-o", f"{agent}.o"], folder)
+            (folder / interface).write_text(source.interface(level), encoding="utf-8")
+            objects = [f"{agent}.o", "weights.o", interface]
+            compiler.run([*flags, "-shared", *objects, "-o", f"{agent}.so", "-lm"], folder)
+            return level.name, (folder / f"{agent}.so").read_bytes()
 
         with ThreadPoolExecutor(max_workers=len(source.texts)) as pool:  # each waits for its own compiler
-            done = list(pool.map(compiled, source.texts))
-        return Libraries(
-            loaded={level: loaded for level, loaded, _, _ in done},
-            shared={level: shared for level, _, shared, _ in done},
-            static={level: static for level, _, _, static in done},
-        )
+            loaded = dict(pool.map(compiled, source.texts))
+        (folder / "run.c").write_text(source.entry, encoding="utf-8")
+        compiler.run([*flags, "-c", "run.c", "-o", "run.o"], folder)
+        objects = [*(f"agent.{level.name}.o" for level in source.texts), "weights.o", "run.o"]
+        compiler.run(["-shared", *objects, "-o", "library.so", "-lm"], folder)
+        compiler.archive(objects, "library.a", folder)
+        shared, static = ((folder / name).read_bytes() for name in ("library.so", "library.a"))
+        return Libraries(loaded, shared, static)
 
 
 def symbol_of(name: str) -> str:

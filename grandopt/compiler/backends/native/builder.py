@@ -14,15 +14,22 @@ from grandopt.compiler.backends.native.form import (
     ArgReduce,
     Concat,
     Expand,
+    Gather,
     Map,
     MatMul,
     Op,
+    Pad,
     Permute,
     Reduce,
     ReduceKind,
     Reshape,
+    Scan,
+    ScanKind,
+    Scatter,
+    ScatterKind,
     Slice,
     Softmax,
+    Sort,
     Value,
     Window,
 )
@@ -164,16 +171,78 @@ class Builder:
         self.ops.append(Reduce((x,), (output,), kind, axes))
         return output if keep else self.reshape(output, [n for i, n in enumerate(shape) if i not in axes])
 
-    def arg_reduce(self, x: Value, largest: bool) -> Value:
+    def arg_reduce(self, x: Value, largest: bool, last_nan: bool = False) -> Value:
         output = self.value(x.shape[:-1], "int64")
-        self.ops.append(ArgReduce((x,), (output,), largest))
+        self.ops.append(ArgReduce((x,), (output,), largest, last_nan))
         return output
 
+    def gather(self, table: Value, indices: Value) -> Value:
+        """Rows of the table; an index outside of it fails the call."""
+        whole = self.cast(indices, "int64")
+        if table.data is not None and whole.data is not None:
+            return self.constant(table.data[whole.data])
+        output = self.value((*whole.shape, *table.shape[1:]), table.dtype)
+        self.ops.append(Gather((table, whole), (output,)))
+        return output
+
+    def take(self, x: Value, places: Array) -> Value:
+        """Elements of the last axis, at constant places of any shape: [..., L] → [..., *places]."""
+        rank, lead = places.ndim, len(x.shape) - 1
+        rows = self.permute(x, (lead, *range(lead)))
+        picked = self.gather(rows, self.constant(places.astype(np.int64)))
+        return self.permute(picked, (*range(rank, rank + lead), *range(rank)))
+
+    def border(self, x: Value, before: Sequence[int], after: Sequence[int], fill: float) -> Value:
+        """The last axes with so many elements of `fill` ahead and behind; fewer than none cuts off."""
+        lead = len(x.shape) - len(before)
+        for axis, (ahead, behind) in enumerate(zip(before, after, strict=True), start=lead):
+            keep = x.shape[axis] + min(ahead, 0) + min(behind, 0)
+            x = self.slice(x, axis, max(-ahead, 0), keep)
+        starts = (*(0,) * lead, *(max(n, 0) for n in before))
+        ends = (*(0,) * lead, *(max(n, 0) for n in after))
+        if not any((*starts, *ends)):
+            return x
+        shape = [n + a + b for n, a, b in zip(x.shape, starts, ends, strict=True)]
+        output = self.value(shape, x.dtype)
+        self.ops.append(Pad((x,), (output,), starts, fill))
+        return output
+
+    def scan(self, kind: ScanKind, x: Value) -> tuple[Value, ...]:
+        outputs = [self.value(x.shape, x.dtype)]
+        if kind in ("max", "min"):
+            outputs.append(self.value(x.shape, "int64"))
+        self.ops.append(Scan((x,), tuple(outputs), kind))
+        return tuple(outputs)
+
+    def sort(self, x: Value, descending: bool) -> tuple[Value, Value]:
+        values, indices = self.value(x.shape, x.dtype), self.value(x.shape, "int64")
+        self.ops.append(Sort((x,), (values, indices), descending))
+        return values, indices
+
+    def scatter(self, kind: ScatterKind, base: Value, places: Value, values: Value) -> Value:
+        """The base, with each value combined into its place in the flattened base."""
+        flat = (self.reshape(base, (base.elements,)), self.reshape(places, (places.elements,)))
+        given = self.reshape(self.expand(values, places.shape), (places.elements,))
+        output = self.value((base.elements,), base.dtype)
+        self.ops.append(Scatter((*flat, given), (output,), kind))
+        return self.reshape(output, base.shape)
+
     def softmax(self, x: Value, axis: int, log: bool) -> Value:
+        """The soft maximum along an axis, or its logarithm; what is not float32 is made of simpler ops."""
+        if x.dtype != "float32":
+            return self._plain_softmax(x, axis, log)
         last = self.swap(x, axis, -1) if x.shape else self.reshape(x, (1,))
         output = self.value(last.shape, x.dtype)
         self.ops.append(Softmax((last,), (output,), log))
         return self.swap(output, axis, -1) if x.shape else self.reshape(output, ())
+
+    def _plain_softmax(self, x: Value, axis: int, log: bool) -> Value:
+        if not x.shape:
+            return self.reshape(self._plain_softmax(self.reshape(x, (1,)), 0, log), ())
+        shifted = self.map("sub", x, self.reduce("max", x, [axis], True))
+        powers = self.map("exp", shifted)
+        total = self.reduce("sum", powers, [axis], True)
+        return self.map("sub", shifted, self.map("log", total)) if log else self.map("div", powers, total)
 
     def matmul(self, a: Value, b: Value) -> Value:
         """Both with at least two axes, leading axes broadcast."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from grandopt.compiler.backends.native.dtypes import dtype_fault
 from grandopt.compiler.backends.native.form import (
     ArgReduce,
     Concat,
+    Convolve,
     Expand,
     Gather,
     Graph,
@@ -23,11 +25,17 @@ from grandopt.compiler.backends.native.form import (
     Recurrent,
     Reduce,
     Reshape,
+    Scan,
+    Scatter,
     Slice,
     Softmax,
+    Sort,
+    Unary,
     Value,
     Window,
+    WithEpilogue,
 )
+from grandopt.compiler.backends.native.operation import Operand
 from grandopt.errors import PassError
 
 
@@ -57,69 +65,97 @@ def _fault(op: Op) -> str | None:
     for value in (*op.inputs, *op.outputs):
         if value.data is not None and (value.data.shape, value.data.dtype.name) != (value.shape, value.dtype):
             return f"constant {value.name} holds {value.data.dtype} {list(value.data.shape)}"
+    required = [role.name for role in op.roles if isinstance(role, Operand)]
+    if len(op.inputs) < len(required):
+        return f"it lacks its {required[len(op.inputs)]}"
+    for position, value in enumerate(op.inputs):
+        if op.role(position).constant and value.data is None:
+            return f"its {op.role(position).name} {value.name} is computed"
     expected = _shape(op)
     if expected is not None and expected != op.outputs[0].shape:
         return f"shape {list(op.outputs[0].shape)} where {list(expected)} follows from the inputs"
-    expression = op.expression if isinstance(op, Map) else getattr(op, "epilogue", None)
-    if expression is not None:
-        count = len(op.inputs) - {Map: 0, MatMul: 1, QuantizedLinear: 4}.get(type(op), 2)
-        if any(index >= count for index in expression.operands()):
-            return f"the expression reads operand {max(expression.operands())} of {count}"
-        if expression.dtype != op.output.dtype:
-            return f"the expression gives {expression.dtype}, the value is {op.output.dtype}"
-    return None
+    expression, count = None, 0
+    if isinstance(op, Map):
+        expression, count = op.expression, len(op.operands)
+    elif isinstance(op, WithEpilogue):
+        expression, count = op.epilogue, 1 + len(op.extras)
+    if expression is not None and any(index >= count for index in expression.operands()):
+        return f"the expression reads operand {max(expression.operands())} of {count}"
+    return dtype_fault(op)
 
 
 def _shape(op: Op) -> tuple[int, ...] | None:
-    first = op.inputs[0].shape if op.inputs else ()
     match op:
         case Map():
-            return np.broadcast_shapes(
-                *(v.shape for v in op.inputs), *(() if op.inputs else (op.output.shape,))
-            )
+            return np.broadcast_shapes(*(v.shape for v in op.operands or op.outputs))
+        case Unary():
+            return _unary_shape(op, op.x.shape)
+        case Concat():
+            first = op.parts[0].shape
+            total = sum(v.shape[op.axis] for v in op.parts)
+            return (*first[: op.axis], total, *first[op.axis + 1 :])
+        case Linear():
+            (outputs, depth), x = op.weight.shape, op.x.shape
+            return (*x[:-1], outputs) if depth == x[-1] else ()
+        case Convolve():
+            return _convolution_shape(op)
+        case MatMul():
+            return _product_shape(op.a.shape, op.b.shape)
+        case Normalize():
+            return op.x.shape
+        case Scatter():
+            flat = len(op.base.shape) == 1 and op.places.shape == op.values.shape
+            return op.base.shape if flat else ()
+        case Recurrent() | QuantizedRecurrent():
+            return (op.gates.shape[0], op.weight.shape[1])
+        case Quantize():
+            return (*op.x.shape[:-1], -(-op.x.shape[-1] // 64) * 64)
+        case QuantizedLinear():
+            (outputs, depth), codes = op.weight.shape, op.codes.shape
+            return (*codes[:-1], outputs) if depth <= codes[-1] else ()
+        case Gather():
+            return (*op.indices.shape, *op.table.shape[1:])
+    return None
+
+
+def _unary_shape(op: Unary, x: tuple[int, ...]) -> tuple[int, ...] | None:
+    match op:
         case Reshape():
-            return op.output.shape if op.output.elements == op.inputs[0].elements else first
+            return op.output.shape if op.output.elements == op.x.elements else x
         case Permute():
-            return tuple(first[axis] for axis in op.axes)
+            return tuple(x[axis] for axis in op.axes)
         case Expand():
-            return np.broadcast_shapes(first, op.output.shape)
+            return np.broadcast_shapes(x, op.output.shape)
         case Slice():
             size = op.output.shape[op.axis]
             last = op.start + (size - 1) * op.step
-            inside = 0 <= op.start < first[op.axis] and 0 <= last < first[op.axis]
-            return (*first[: op.axis], size if inside else -1, *first[op.axis + 1 :])
+            inside = 0 <= op.start < x[op.axis] and 0 <= last < x[op.axis]
+            return (*x[: op.axis], size if inside else -1, *x[op.axis + 1 :])
         case Window():
-            lead = len(first) - len(op.sizes)
+            lead = len(x) - len(op.sizes)
             spans = [d * (n - 1) + 1 for n, d in zip(op.sizes, op.dilations, strict=True)]
-            moves = zip(first[lead:], spans, op.strides, strict=True)
-            return (*first[:lead], *((n - span) // step + 1 for n, span, step in moves), *op.sizes)
-        case Concat():
-            total = sum(v.shape[op.axis] for v in op.inputs)
-            return (*first[: op.axis], total, *first[op.axis + 1 :])
+            moves = zip(x[lead:], spans, op.strides, strict=True)
+            return (*x[:lead], *((n - span) // step + 1 for n, span, step in moves), *op.sizes)
         case Pad():
-            ends = zip(op.before, first, op.output.shape, strict=True)
-            return op.output.shape if all(b >= 0 and b + n <= m for b, n, m in ends) else first
-        case Linear():
-            return (*first[:-1], op.inputs[1].shape[0]) if op.inputs[1].shape[1] == first[-1] else ()
-        case MatMul():
-            return _product_shape(first, op.inputs[1].shape)
+            ends = zip(op.before, x, op.output.shape, strict=True)
+            return op.output.shape if all(b >= 0 and b + n <= m for b, n, m in ends) else x
         case Reduce():
-            return tuple(1 if axis in op.axes else n for axis, n in enumerate(first))
+            return tuple(1 if axis in op.axes else n for axis, n in enumerate(x))
         case ArgReduce():
-            return first[:-1]
-        case Softmax() | Normalize():
-            return first
-        case Recurrent():
-            return (first[0], op.inputs[1].shape[1])
-        case Quantize():
-            return (*first[:-1], -(-first[-1] // 64) * 64)
-        case QuantizedLinear():
-            return (*first[:-1], op.inputs[2].shape[0]) if op.inputs[2].shape[1] <= first[-1] else ()
-        case QuantizedRecurrent():
-            return (first[0], op.inputs[1].shape[1])
-        case Gather():
-            return (*op.inputs[1].shape, *first[1:])
+            return x[:-1]
+        case Softmax() | Scan() | Sort():
+            return x
     return None
+
+
+def _convolution_shape(op: Convolve) -> tuple[int, ...]:
+    count, *kernel, inside = op.weight.shape
+    rank = len(kernel)
+    whole = all(len(part) == rank for part in (op.strides, op.dilations, op.before))
+    fitting = inside == op.x.shape[-1] or (inside == 1 and count == op.x.shape[-1])
+    if not (whole and fitting and len(op.x.shape) == len(op.output.shape) == rank + 2):
+        return ()
+    return (op.x.shape[0], *op.output.shape[1:-1], count)
 
 
 def _product_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from grandopt.compiler.backends.native.scalars import SCALARS
 
 Number = int | float | bool
@@ -33,13 +35,24 @@ class Expression:
             return self.dtype == "float32"
         if self.dtype not in ("float32", "bool") or not all(arg.vectorizable for arg in self.args):
             return False
-        return self.op == "cast" or SCALARS[self.op].vector is not None
+        if self.op == "cast":
+            return True
+        function = SCALARS[self.op]
+        masks = {"where": ("bool", "float32", "float32")}.get(
+            self.op, ("bool" if function.kind == "logic" else "float32",) * function.arity
+        )
+        return function.vector is not None and tuple(arg.dtype for arg in self.args) == masks
 
     def operands(self) -> set[int]:
         """Numbers of the operands that the expression reads."""
         if self.op == "arg":
             return {int(self.value)}
         return set().union(*(arg.operands() for arg in self.args))
+
+    def functions(self) -> set[str]:
+        """Names of the scalar functions in it."""
+        own = set() if self.op in ("arg", "const", "cast") else {self.op}
+        return own.union(*(arg.functions() for arg in self.args))
 
     def substitute(self, replacements: Sequence[Expression]) -> Expression:
         """The expression with operand i replaced by `replacements[i]`."""
@@ -84,4 +97,5 @@ def apply(name: str, *args: Expression) -> Expression:
 def _as_dtype(value: Number, dtype: str) -> Number:
     if dtype == "bool":
         return bool(value)
-    return float(value) if dtype.startswith("float") else int(value)
+    # A whole number is cut to its width, as ATen does: C would compute `x % -3` in int for an x of uint8.
+    return float(value) if dtype.startswith("float") else int(np.array(int(value), np.int64).astype(dtype))

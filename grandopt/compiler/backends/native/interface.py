@@ -7,10 +7,11 @@ import zipfile
 from collections.abc import Mapping, Sequence
 
 from grandopt.compiler.backends.native import stepping
-from grandopt.compiler.backends.native.build import WEIGHTS_C, Source
+from grandopt.compiler.backends.native.build import WEIGHTS_C, NativeSource
 from grandopt.compiler.backends.native.form import Value
+from grandopt.compiler.backends.native.render.entry import NO_LEVEL
 from grandopt.compiler.backends.native.render.gather import INDEX_FAULT
-from grandopt.compiler.backends.native.render.library import MISALIGNED, TILES_FAULT
+from grandopt.compiler.backends.native.render.library import MISALIGNED
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.toolchain import FLAGS
 from grandopt.signature import Contract, Signature
@@ -27,8 +28,10 @@ HEADER = """\
  * outputs must not overlap. Denormals count as zero within a call; the caller's mode is restored.
  * Returns 0, or 1: batch below 1 or too large; 2: a pointer is NULL; {fault}: an index is outside its table;
  * {misaligned}: scratch is not aligned to 64 bytes. Nothing is written after 1, 2 or {misaligned}.
- * {tiles_fault}: the library is one for AMX ("-amx" in its name), and the system, asked when it was loaded,
- * did not permit this process to use the tiles; the library of a lower level works then.
+ * {no_level}: the CPU has none of the library's feature levels.
+ *
+ * {symbol}_level names the one that is in use, or "none". It is chosen when the library is loaded, the first
+ * of these that CPU and system offer: {levels}.
  */
 #ifndef {upper}_H
 #define {upper}_H
@@ -43,6 +46,7 @@ extern "C" {{
 #endif
 
 int {symbol}_run({parameters});
+const char *{symbol}_level(void);
 
 #ifdef __cplusplus
 }}
@@ -110,18 +114,19 @@ int main() {{
 """
 
 MAKEFILE = """\
-# Builds the examples, each with the static and with the shared library: make LEVEL={levels}
-# `make libraries` compiles both libraries of that level again, from the C source.
-LEVEL ?= {level}
+# Builds the examples, each with the static and with the shared library, which hold the code of these feature
+# levels and take the first that the CPU has: {levels}.
+# `make libraries` compiles both libraries again, from the C source.
 CC ?= cc
 CXX ?= c++
 AR ?= ar
-{features}
-CFLAGS = {flags} $(FEATURES_$(LEVEL))
-STATIC = lib{symbol}.$(LEVEL).a
-SHARED = lib{symbol}.$(LEVEL).so
+CFLAGS = {flags}
+STATIC = lib{symbol}.a
+SHARED = lib{symbol}.so
+OBJECTS = {objects} weights.o run.o
+EXAMPLES = example_c example_cpp example_c_shared example_cpp_shared
 
-all: example_c example_cpp example_c_shared example_cpp_shared
+all: $(EXAMPLES)
 
 example_c: example.c {symbol}.h $(STATIC)
 \t$(CC) -O2 -std=c11 $< $(STATIC) -o $@ -lm
@@ -133,20 +138,20 @@ example_cpp_shared: example.cpp {symbol}.h $(SHARED)
 \t$(CXX) -O2 -std=c++17 $< $(SHARED) -Wl,-rpath,'$$ORIGIN' -o $@
 
 libraries:
-\t$(CC) $(CFLAGS) -c agent.$(LEVEL).c -o agent.o
-\t$(CC) $(CFLAGS) -c run.$(LEVEL).c -o run.o
+{compilations}
 \t$(CC) $(CFLAGS) -c weights.c -o weights.o
-\t$(CC) -shared agent.o weights.o run.o -o $(SHARED) -lm
+\t$(CC) $(CFLAGS) -c run.c -o run.o
+\t$(CC) -shared $(OBJECTS) -o $(SHARED) -lm
 \trm -f $(STATIC)
-\t$(AR) rcs $(STATIC) agent.o weights.o run.o
+\t$(AR) rcs $(STATIC) $(OBJECTS)
 clean:
-\trm -f agent.o weights.o run.o example_c example_cpp example_c_shared example_cpp_shared
+\trm -f $(OBJECTS) $(EXAMPLES)
 .PHONY: all libraries clean
 """
 
 
 def source_archive(
-    source: Source, signature: Signature, contract: Contract, libraries: Mapping[str, bytes]
+    source: NativeSource, signature: Signature, contract: Contract, libraries: Mapping[str, bytes]
 ) -> bytes:
     """A zip of everything but the weights' bytes, which lie in the shared objects.
 
@@ -165,7 +170,7 @@ def source_archive(
         "example.cpp": _example_cpp(source) if steps is None else stepping.example_cpp(source, steps),
         "Makefile": _makefile(source),
         **{f"agent.{level.name}.c": text for level, text in source.texts.items()},
-        **{f"run.{level.name}.c": text for level, text in source.entries.items()},
+        "run.c": source.entry,
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -176,7 +181,7 @@ def source_archive(
     return buffer.getvalue()
 
 
-def header(source: Source, signature: Signature, contract: Contract) -> str:
+def header(source: NativeSource, signature: Signature, contract: Contract) -> str:
     """The text of `<symbol>.h`."""
     named = [
         (f"{side}{i}", value, spec.name)
@@ -193,7 +198,8 @@ def header(source: Source, signature: Signature, contract: Contract) -> str:
     ]
     return HEADER.format(
         symbol=source.symbol,
-        tiles_fault=TILES_FAULT,
+        no_level=NO_LEVEL,
+        levels=_listed(source),
         upper=upper,
         tensors="\n".join(
             f" *   {name}: {label.replace('*/', '')}, {value.dtype} {['batch', *value.shape[1:]]}".replace(
@@ -213,12 +219,12 @@ def header(source: Source, signature: Signature, contract: Contract) -> str:
     )
 
 
-def _named(source: Source) -> tuple[list[tuple[str, Value]], list[tuple[str, Value]]]:
+def _named(source: NativeSource) -> tuple[list[tuple[str, Value]], list[tuple[str, Value]]]:
     inputs = [(f"in{i}", value) for i, value in enumerate(source.graph.inputs)]
     return inputs, [(f"out{i}", value) for i, value in enumerate(source.graph.outputs)]
 
 
-def _example_c(source: Source) -> str:
+def _example_c(source: NativeSource) -> str:
     inputs, outputs = _named(source)
     upper = source.symbol.upper()
 
@@ -242,7 +248,7 @@ def _example_c(source: Source) -> str:
     )
 
 
-def _example_cpp(source: Source) -> str:
+def _example_cpp(source: NativeSource) -> str:
     inputs, outputs = _named(source)
     upper = source.symbol.upper()
     return EXAMPLE_CPP.format(
@@ -264,12 +270,18 @@ def _joined(
     return ", ".join(f"{name}{suffix}" for name, _ in (*inputs, *outputs))
 
 
-def _makefile(source: Source) -> str:
-    levels = list(source.texts)
+def _makefile(source: NativeSource) -> str:
     return MAKEFILE.format(
         symbol=source.symbol,
-        level=levels[-1].name,
-        levels="|".join(level.name for level in levels),
-        features="\n".join(f"FEATURES_{level.name} = {' '.join(level.flags)}" for level in levels),
+        levels=_listed(source),
         flags=" ".join(FLAGS),
+        objects=" ".join(f"agent.{level.name}.o" for level in source.texts),
+        compilations="\n".join(
+            f"\t$(CC) $(CFLAGS) {' '.join(level.flags)} -c agent.{level.name}.c -o agent.{level.name}.o"
+            for level in source.texts
+        ),
     )
+
+
+def _listed(source: NativeSource) -> str:
+    return ", ".join(level.name for level in source.texts)

@@ -15,6 +15,7 @@ from grandopt.compiler.backends.native import expression as ex
 from grandopt.compiler.backends.native.form import (
     ArgReduce,
     Concat,
+    Convolve,
     Expand,
     Gather,
     Graph,
@@ -23,27 +24,24 @@ from grandopt.compiler.backends.native.form import (
     MatMul,
     Normalize,
     Op,
+    Pad,
     Permute,
     Quantize,
     QuantizedLinear,
     QuantizedRecurrent,
     Recurrent,
     Reshape,
+    Scan,
+    Scatter,
     Slice,
     Softmax,
+    Sort,
     Value,
     View,
     Window,
 )
+from grandopt.compiler.backends.native.operation import OperandRole
 from grandopt.compiler.backends.native.strides import Shape, broadcast, reshaped, row_major
-
-PACKED: dict[type[Op], tuple[int, ...]] = {
-    Linear: (1, 2),
-    Recurrent: (1, 2),
-    QuantizedLinear: (2, 3, 4),
-    QuantizedRecurrent: (1, 2, 3),
-}
-"""Operands that are constants which the kernel packs in its own way: they get no place."""
 
 BufferKind = Literal["input", "output", "constant", "scratch"]
 
@@ -60,7 +58,7 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class Place:
+class ValuePlace:
     """A tensor within a buffer; `offset` and `strides` in elements."""
 
     buffer: Buffer
@@ -85,11 +83,11 @@ class Step:
     """An op that computes or copies, with its operands placed. Operands that are packed weights are None."""
 
     op: Op
-    inputs: tuple[Place | None, ...]
-    outputs: tuple[Place, ...]
+    inputs: tuple[ValuePlace | None, ...]
+    outputs: tuple[ValuePlace, ...]
 
     @property
-    def places(self) -> Iterable[Place]:
+    def places(self) -> Iterable[ValuePlace]:
         return (place for place in (*self.inputs, *self.outputs) if place is not None)
 
 
@@ -111,7 +109,7 @@ class _Placement:
         self._graph = graph
         self._layout = Layout(graph)
         self._producers = graph.producers()
-        self._places: dict[Value, Place] = {}
+        self._places: dict[Value, ValuePlace] = {}
         self._outputs = [
             _whole(Buffer("output", value.elements, value.dtype, index), value.shape)
             for index, value in enumerate(graph.outputs)
@@ -120,6 +118,8 @@ class _Placement:
     def run(self) -> Layout:
         for index, value in enumerate(self._graph.inputs):
             self._places[value] = _whole(Buffer("input", value.elements, value.dtype, index), value.shape)
+        # The outputs' places are offered first: what the caller reads must end there anyway. Then backwards,
+        # because where a part or the input of a view should lie follows from what is made of it.
         for value, place in zip(self._graph.outputs, self._outputs, strict=True):
             self._offer(value, place)
         for op in reversed(self._graph.ops):
@@ -127,10 +127,11 @@ class _Placement:
         for op in self._graph.ops:
             self._place(op)
         for value, place in zip(self._graph.outputs, self._outputs, strict=True):
+            # Not there are inputs and constants that are returned, and values that are returned twice.
             self._copy_unless_there(self._at(value), place)
         return self._layout
 
-    def _offer(self, value: Value, place: Place) -> None:
+    def _offer(self, value: Value, place: ValuePlace) -> None:
         """Let the producer of `value` write to `place`, unless it already has one or cannot."""
         producer = self._producers.get(value)
         if producer is not None and value not in self._places and _can_write(producer, place):
@@ -138,80 +139,82 @@ class _Placement:
 
     def _destine(self, op: Op) -> None:
         if isinstance(op, Concat):
+            # It may have a place within an output or a larger concatenation, which its parts then share.
             place = self._places.setdefault(op.output, _fresh(op.output))
-            for value, part in zip(op.inputs, _parts(op, place), strict=True):
+            for value, part in zip(op.parts, _parts(op, place), strict=True):
                 self._offer(value, part)
-        place_or_none = self._places.get(op.outputs[0])
-        if place_or_none is None:
-            return
-        place = place_or_none
-        source = op.inputs[0] if op.inputs else None
-        if isinstance(op, Reshape) and source is not None:
-            strides = reshaped(place.shape, place.strides, source.shape)
+        elif isinstance(op, Pad):
+            # What is padded is written within the border at once; the step is then left to fill the border.
+            place = self._places.setdefault(op.output, _fresh(op.output))
+            start = sum(before * step for before, step in zip(op.before, place.strides, strict=True))
+            self._offer(op.x, ValuePlace(place.buffer, place.offset + start, op.x.shape, place.strides))
+        elif isinstance(op, (Reshape, Permute)) and op.output in self._places:
+            # Only these views hold every element of their input once, so that writing them writes it whole.
+            place = self._places[op.output]
+            strides = _strides_before(op, place)
             if strides is not None:
-                self._offer(source, Place(place.buffer, place.offset, source.shape, strides))
-        elif isinstance(op, Permute) and source is not None:
-            back = sorted(range(len(op.axes)), key=lambda axis: op.axes[axis])
-            strides = tuple(place.strides[axis] for axis in back)
-            self._offer(source, Place(place.buffer, place.offset, source.shape, strides))
+                self._offer(op.x, ValuePlace(place.buffer, place.offset, op.x.shape, strides))
 
     def _place(self, op: Op) -> None:
         if isinstance(op, View):
             self._place_view(op)
         elif isinstance(op, Concat):
-            for value, part in zip(op.inputs, _parts(op, self._places[op.output]), strict=True):
+            for value, part in zip(op.parts, _parts(op, self._places[op.output]), strict=True):
                 self._copy_unless_there(self._at(value), part)
         else:
-            inputs = tuple(self._operand(op, i, value) for i, value in enumerate(op.inputs))
+            inputs = tuple(self._operand(op, op.role(i), value) for i, value in enumerate(op.inputs))
             outputs = tuple(self._places.setdefault(value, _fresh(value)) for value in op.outputs)
             self._layout.steps.append(Step(op, inputs, outputs))
 
     def _place_view(self, op: View) -> None:
-        source = self._at(op.inputs[0])
+        source = self._at(op.x)
         seen = _view(op, source)
         if seen is None:
             seen = _view(op, self._copied(source))
             assert seen is not None  # a contiguous tensor takes any shape
+        # One that was destined elsewhere, but whose input could not be written there, is copied after all.
         wanted = self._places.setdefault(op.output, seen)
         self._copy_unless_there(seen, wanted)
 
-    def _operand(self, op: Op, position: int, value: Value) -> Place | None:
-        if position in PACKED.get(type(op), ()):
+    def _operand(self, op: Op, role: OperandRole, value: Value) -> ValuePlace | None:
+        if role.constant:  # the kernel packs it in its own way, so that as it is it need not be stored
             return None
         place = self._at(value)
-        return place if _can_read(op, position, place) else self._copied(place)
+        return place if _can_read(op, role.name, place) else self._copied(place)
 
-    def _at(self, value: Value) -> Place:
+    def _at(self, value: Value) -> ValuePlace:
         if value.data is not None and value not in self._places:
             buffer = Buffer("constant", value.elements, value.dtype, value=value)
             self._places[value] = _whole(buffer, value.shape)
         return self._places[value]
 
-    def _copied(self, place: Place) -> Place:
+    def _copied(self, place: ValuePlace) -> ValuePlace:
         buffer = Buffer("scratch", _count(place.shape), place.buffer.dtype)
         target = _whole(buffer, place.shape)
         self._copy_unless_there(place, target)
         return target
 
-    def _copy_unless_there(self, source: Place, target: Place) -> None:
+    def _copy_unless_there(self, source: ValuePlace, target: ValuePlace) -> None:
         if _same(source, target):
             return
         dtype = source.buffer.dtype
         values = (Value("source", source.shape, dtype), Value("copy", target.shape, dtype))
+        # The kernel of a Map reads and writes any strides.
         copy = Map(values[:1], values[1:], ex.arg(0, dtype))
         self._layout.steps.append(Step(copy, (source,), (target,)))
 
 
-def _same(a: Place, b: Place) -> bool:
+def _same(a: ValuePlace, b: ValuePlace) -> bool:
     strides = zip(a.shape, a.strides, b.strides, strict=True)
+    # The stride of an axis of size 1 is never used, and `reshaped` and `row_major` disagree about it.
     return a.buffer is b.buffer and a.offset == b.offset and all(n == 1 or s == t for n, s, t in strides)
 
 
-def _whole(buffer: Buffer, shape: Shape) -> Place:
-    return Place(buffer, 0, shape, row_major(shape))
+def _whole(buffer: Buffer, shape: Shape) -> ValuePlace:
+    return ValuePlace(buffer, 0, shape, row_major(shape))
 
 
-def _fresh(value: Value) -> Place:
+def _fresh(value: Value) -> ValuePlace:
     return _whole(Buffer("scratch", value.elements, value.dtype), value.shape)
 
 
@@ -222,63 +225,75 @@ def _count(shape: Shape) -> int:
     return total
 
 
-def _parts(op: Concat, place: Place) -> list[Place]:
+def _parts(op: Concat, place: ValuePlace) -> list[ValuePlace]:
     parts, start = [], 0
-    for value in op.inputs:
+    for value in op.parts:
         offset = place.offset + start * place.strides[op.axis]
-        parts.append(Place(place.buffer, offset, value.shape, place.strides))
+        parts.append(ValuePlace(place.buffer, offset, value.shape, place.strides))
         start += value.shape[op.axis]
     return parts
 
 
-def _view(op: View, place: Place) -> Place | None:
+def _strides_before(op: Reshape | Permute, place: ValuePlace) -> Shape | None:
+    """The strides of the view's input where its output lies at `place`; None if no strides say that."""
+    if isinstance(op, Reshape):
+        return reshaped(place.shape, place.strides, op.x.shape)
+    back = sorted(range(len(op.axes)), key=lambda axis: op.axes[axis])
+    return tuple(place.strides[axis] for axis in back)
+
+
+def _view(op: View, place: ValuePlace) -> ValuePlace | None:
     """The place that the view's output has within its input's buffer; None if that needs a copy."""
     shape, offset, strides = op.outputs[0].shape, place.offset, list(place.strides)
     match op:
         case Reshape():
             found = reshaped(place.shape, place.strides, shape)
-            return None if found is None else Place(place.buffer, offset, shape, found)
+            return None if found is None else ValuePlace(place.buffer, offset, shape, found)
         case Permute():
-            return Place(place.buffer, offset, shape, tuple(strides[axis] for axis in op.axes))
-        case Expand():
-            return Place(place.buffer, offset, shape, broadcast(place.shape, place.strides, shape))
+            return ValuePlace(place.buffer, offset, shape, tuple(strides[axis] for axis in op.axes))
+        case Expand():  # strides of 0: it can be read, but nothing is ever written through it
+            return ValuePlace(place.buffer, offset, shape, broadcast(place.shape, place.strides, shape))
         case Slice():
             offset += op.start * strides[op.axis]
             strides[op.axis] *= op.step
-            return Place(place.buffer, offset, shape, tuple(strides))
+            return ValuePlace(place.buffer, offset, shape, tuple(strides))
         case Window():
             lead = len(strides) - len(op.sizes)
             moves = [s * step for s, step in zip(strides[lead:], op.strides, strict=True)]
             taps = [s * step for s, step in zip(strides[lead:], op.dilations, strict=True)]
-            return Place(place.buffer, offset, shape, (*strides[:lead], *moves, *taps))
+            return ValuePlace(place.buffer, offset, shape, (*strides[:lead], *moves, *taps))
     raise TypeError(f"{type(op).__name__} is not a view with strides")
 
 
-def _can_write(op: Op, place: Place) -> bool:
+def _can_write(op: Op, place: ValuePlace) -> bool:
     """Whether the kernel of `op` can write its first output to such a place."""
+    # Kernels over rows store neighbours side by side; those that gather or scatter copy whole blocks.
     match op:
-        case Linear() | MatMul() | Normalize() | Softmax() | Recurrent():
+        case Linear() | Convolve() | MatMul() | Normalize() | Softmax() | Recurrent():
             return place.inner == 1
         case QuantizedLinear() | QuantizedRecurrent():
             return place.inner == 1
-        case Gather():
+        case Scan() | Sort():
+            return place.inner == 1
+        case Gather() | Scatter():
             return place.contiguous
     return True
 
 
-def _can_read(op: Op, position: int, place: Place) -> bool:
-    """Whether the kernel of `op` can read its operand number `position` from such a place."""
+def _can_read(op: Op, operand: str, place: ValuePlace) -> bool:
+    """Whether the kernel of `op` can read its operand of that name from such a place."""
     match op:
-        case Linear() | Normalize() | Recurrent():
-            return place.inner == 1 or (position >= 3 and place.inner == 0)
-        case Quantize() | QuantizedRecurrent():
+        case MatMul() if operand == "a":
+            return True  # it is read one element at a time, each for a whole vector of the right-hand side
+        case Convolve() if operand == "x" and not op.depthwise:
+            return True  # likewise
+        case Linear() | Convolve() | MatMul() | Normalize() | QuantizedLinear():
+            # An epilogue loads a vector of neighbours, or one number into all lanes.
+            return place.inner == 1 or (operand == "extras" and place.inner == 0)
+        case Recurrent() | Quantize() | QuantizedRecurrent():
             return place.inner == 1
-        case QuantizedLinear():
-            return place.inner == 1 or (position >= 5 and place.inner == 0)
-        case MatMul():
-            return position == 0 or place.inner == 1 or (position >= 2 and place.inner == 0)
-        case Softmax() | ArgReduce():
+        case Softmax() | ArgReduce() | Scan() | Sort():
             return place.inner == 1
-        case Gather():
+        case Gather() | Scatter():
             return place.contiguous
     return True

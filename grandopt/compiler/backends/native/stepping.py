@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grandopt.compiler.backends.native.build import Source
+from grandopt.compiler.backends.native.build import NativeSource
 from grandopt.compiler.backends.native.form import Value
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.signature import Contract, Signature
@@ -94,7 +94,7 @@ class Tensors:
         return (*self.inputs, *self.outputs)
 
 
-def tensors(source: Source, signature: Signature, contract: Contract) -> Tensors:
+def tensors(source: NativeSource, signature: Signature, contract: Contract) -> Tensors:
     """Which argument of the C function is what in a step."""
     taken = {spec.name: f"in{place}" for place, spec in enumerate(signature.inputs)}
     given = {spec.name: f"out{place}" for place, spec in enumerate(signature.outputs)}
@@ -139,7 +139,7 @@ def note(signature: Signature, contract: Contract) -> str:
     return "\n *" + "".join(f"\n * {line}" for line in lines)
 
 
-def example_c(source: Source, parts: Tensors) -> str:
+def example_c(source: NativeSource, parts: Tensors) -> str:
     """The text of `example.c`."""
     upper = source.symbol.upper()
 
@@ -169,7 +169,7 @@ def example_c(source: Source, parts: Tensors) -> str:
     )
 
 
-def example_cpp(source: Source, parts: Tensors) -> str:
+def example_cpp(source: NativeSource, parts: Tensors) -> str:
     """The text of `example.cpp`."""
     upper = source.symbol.upper()
 

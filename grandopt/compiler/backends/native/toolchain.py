@@ -85,7 +85,8 @@ def _find(wanted: str, path: str) -> Compiler:
     if importlib.util.find_spec("ziglang") is not None:
         return _probe(ZIG)
     raise EngineUnavailableError(
-        "no C compiler found: install gcc or clang, set CC, or `pip install ziglang`"
+        "no C compiler found: install gcc or clang, set CC, or `pip install ziglang`",
+        remedy="pip install ziglang",
     )
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from grandopt.compiler.checkpoints import weights
+from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.foreign import first_line
 from grandopt.compiler.checkpoints.sb3 import (
     actions,
+    beside,
     layers,
     observations,
     policies,
@@ -28,15 +28,16 @@ from grandopt.compiler.checkpoints.sb3 import (
     statistics,
 )
 from grandopt.compiler.checkpoints.sb3.archive import Sb3Archive, open_archive
-from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, checkpoint_path, drawn, refuse
+from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, drawn, refuse
 from grandopt.config.schema import AgentConfig
-from grandopt.errors import CheckpointError
+from grandopt.errors import CheckpointError, named_line
 from grandopt.signature import Contract, Role, TensorSpec
 
 FORMAT = "sb3"
 SINGLE = "observation"
 """Name of the input of an agent whose observation is one tensor."""
 
+NOT_NORMALISED = "it does not normalise observations (norm_obs is false)"
 EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 TORCH_LAYERS = "stable_baselines3.common.torch_layers"
 
@@ -47,7 +48,7 @@ class _Parts:
 
     inputs: tuple[TensorSpec, ...]
     encoders: tuple[tuple[nn.Module, ...], ...]
-    policy: policies.Policy
+    policy: policies.Sb3Policy
     head: tuple[nn.Module, ...]
     contract: Contract
 
@@ -55,23 +56,23 @@ class _Parts:
 def load(name: str, agent: AgentConfig) -> Checkpoint:
     """The deterministic policy of the zip, with the observation statistics folded in where there are any.
 
-    `agent.vecnormalize` is "auto" (`<stem>.vecnormalize.pkl` or `vecnormalize.pkl` beside the zip, if one
-    is there), "none", or the path of a VecNormalize pickle. The output is `action`: int64 [B] for Discrete,
+    `agent.vecnormalize` is "auto" (the file beside the zip that is surely its own, see `beside`), "none", or
+    the path of a VecNormalize pickle. The output is `action`: int64 [B] for Discrete,
     int64 [B, k] for MultiDiscrete, int64 [B, *shape] for MultiBinary, float32 [B, *shape] for Box. A Dict
     observation becomes one input per key, in the order of the space. A recurrent policy also takes
     `episode_start`, `h` and `c`, and gives `h_next` and `c_next` (see `recurrent`).
 
     Raises CheckpointError for a damaged zip, policies that are not SB3's own, weights with NaN or inf,
-    statistics that do not fit, and settings that do not apply; UntrustedError for pickles that could run
-    code.
+    statistics that do not fit or may be another agent's, and settings that do not apply; UntrustedError for
+    pickles that could run code.
     """
-    path = checkpoint_path(agent)
+    path = files.checkpoint_path(agent)
     fields = ("key", "network", "network_args", "inputs", "outputs", "state", "stepwise")
     refuse(agent, path, "an SB3 zip", fields, "which brings its own network and spaces")
     archive = open_archive(path)
-    beside = _statistics_path(agent, path)
-    normalisation = None if beside is None else statistics.read(beside)
-    parts = _parts(archive, normalisation, beside)
+    found = beside.choose(agent, path)
+    normalisation = None if found.chosen is None else statistics.read(found.chosen)
+    parts = _parts(archive, normalisation, found.chosen)
     steps = [*parts.policy.network, *parts.head]
     module = weights.ready(_assembled(parts, tuple(steps)))
     decides = parts.contract.action in ("argmax", "binary")
@@ -82,11 +83,13 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
         name=name,
         module=module,
         inputs=parts.inputs,
-        source=weights.source(path, FORMAT, **_details(archive, parts, normalisation, beside)),
+        source=weights.source(path, FORMAT, **_details(archive, parts, normalisation, found.chosen)),
         contract=parts.contract,
         output_names=("action", *(tensor.output for tensor in parts.contract.state)),
         output_roles=("action", *(value for _ in parts.contract.state)),
         scores=scores,
+        statistics=found.found(None if normalisation is not None else NOT_NORMALISED),
+        moments={} if normalisation is None else normalisation.moments(SINGLE),
     )
 
 
@@ -97,14 +100,12 @@ def describe(path: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **_details(archive, parts, None, None),
-        "statistics": next((str(file) for file in _beside(path) if file.is_file()), None),
+        "statistics": [asdict(item) for item in beside.listed(path)],
         **weights.listed(archive.tensors),
     }
 
 
-def _parts(
-    archive: Sb3Archive, normalisation: statistics.Normalisation | None, beside: Path | None
-) -> _Parts:
+def _parts(archive: Sb3Archive, normalisation: statistics.Normalisation | None, file: Path | None) -> _Parts:
     where = str(archive.path)
     observed = spaces.parse(archive.data.get("observation_space"), f"{where}: observation_space")
     acted = spaces.parse(archive.data.get("action_space"), f"{where}: action_space")
@@ -115,9 +116,9 @@ def _parts(
     _require_known_extractor(archive)
     named: dict[str | None, spaces.Simple]
     named = {None: observed} if not isinstance(observed, spaces.Dict) else dict(observed.spaces.items())
-    _require_same_keys(named, normalisation, beside)
+    _require_same_keys(named, normalisation, file)
     options = observations.EncoderOptions(
-        where=str(beside),
+        where=str(file),
         scale_images=archive.policy_argument("normalize_images") is not False,
         epsilon=0.0 if normalisation is None else normalisation.epsilon,
         clip=float("inf") if normalisation is None else normalisation.clip,
@@ -125,7 +126,8 @@ def _parts(
     inputs, encoders = [], []
     for key, space in named.items():
         moments = None if normalisation is None else normalisation.by_key.get(key)
-        inputs.append(observations.spec(SINGLE if key is None else key, space))
+        label = SINGLE if key is None else key
+        inputs.append(observations.spec(label, space, normalised=moments is not None))
         steps = observations.encoder(space, moments, options)
         prefix = policy.extractor if key is None else f"{policy.extractor}.extractors.{key}"
         encoders.append((*steps, *_extractor(archive, prefix, space)))
@@ -156,14 +158,14 @@ def _require_known_extractor(archive: Sb3Archive) -> None:
 def _require_same_keys(
     named: dict[str | None, spaces.Simple],
     normalisation: statistics.Normalisation | None,
-    beside: Path | None,
+    file: Path | None,
 ) -> None:
     strange = [] if normalisation is None else [key for key in normalisation.by_key if key not in named]
     if strange:
         found = "one observation" if strange[0] is None else f"key {strange[0]!r}"
         own = ", ".join(SINGLE if key is None else key for key in named)
         raise CheckpointError(
-            f"{beside}: holds statistics of {found}, which this agent does not observe (it takes {own}); "
+            f"{file}: holds statistics of {found}, which this agent does not observe (it takes {own}); "
             f"give its own file, or set 'vecnormalize: none'"
         )
 
@@ -201,29 +203,15 @@ def _trial(module: nn.Module, inputs: tuple[TensorSpec, ...], path: Path) -> Non
             module(*drawn(inputs, EXAMPLE_BATCH, seed=0))
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path}: the layers do not fit the observation space: {first_line(error)}"
+            f"{path}: the layers do not fit the observation space: {named_line(error)}"
         ) from error
-
-
-def _beside(path: Path) -> tuple[Path, Path]:
-    return path.with_name(f"{path.stem}.vecnormalize.pkl"), path.with_name("vecnormalize.pkl")
-
-
-def _statistics_path(agent: AgentConfig, path: Path) -> Path | None:
-    match agent.vecnormalize:
-        case "none":
-            return None
-        case "auto":
-            return next((file for file in _beside(path) if file.is_file()), None)
-        case given:
-            return given
 
 
 def _details(
     archive: Sb3Archive,
     parts: _Parts,
     normalisation: statistics.Normalisation | None,
-    beside: Path | None,
+    file: Path | None,
 ) -> dict[str, Any]:
     """What a report says about the agent, JSON-able."""
     memory = () if parts.policy.memory is None else (parts.policy.memory,)
@@ -236,10 +224,10 @@ def _details(
         "encoders": [[str(step) for step in encoder] for encoder in parts.encoders],
         "layers": [str(step) for step in (*memory, *parts.policy.network, *parts.head)],
     }
-    if beside is not None:
+    if file is not None:
         details["vecnormalize"] = {
-            "path": str(beside),
-            "sha256": weights.sha256(beside),
+            "path": str(file),
+            "sha256": files.sha256(file),
             "normalises_observations": normalisation is not None,
         }
     return details

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import io
 import json
 import re
 from collections.abc import Mapping
@@ -13,11 +12,18 @@ from typing import Any
 
 import torch
 
-from grandopt.compiler.checkpoints import torch_file, weights, zip_archive
-from grandopt.compiler.checkpoints.state_dict import is_state_dict
+from grandopt.compiler.checkpoints import weights
+from grandopt.compiler.checkpoints.module import wrappers
+from grandopt.compiler.checkpoints.sb3.spaces import LITERAL_ERRORS
+from grandopt.compiler.checkpoints.vetting import zip_archive
+from grandopt.compiler.checkpoints.weight_files import torch_file
+from grandopt.compiler.checkpoints.weight_files.state_dict import is_state_dict
 from grandopt.errors import CheckpointError
 
 CLASS_TEXT = re.compile(r"<class '([\w.<>]+)'>")
+LONGEST_LITERAL = 20_000
+"""Characters of a value of `policy_kwargs`; a longer one stays text."""
+
 METHOD_TEXT = re.compile(r"<function (\w+)\.\w+ at 0x")
 
 
@@ -64,10 +70,10 @@ class Sb3Archive:
         """
         arguments = self.data.get("policy_kwargs")
         value = arguments.get(name) if isinstance(arguments, Mapping) else None
-        if isinstance(value, str):
+        if isinstance(value, str) and len(value) <= LONGEST_LITERAL:
             try:
                 return ast.literal_eval(value)
-            except (ValueError, SyntaxError):
+            except LITERAL_ERRORS:
                 return value
         return value
 
@@ -94,19 +100,19 @@ def open_archive(path: Path) -> Sb3Archive:
     Raises CheckpointError when the zip is damaged, its JSON or its state dict cannot be read, or a weight
     is NaN or inf (naming the tensor); UntrustedError when `policy.pth` would have to be unpickled.
     """
-    names = zip_archive.names(path)
+    archive = zip_archive.opened(path)
     try:
-        data = json.loads(zip_archive.read(path, "data"))
+        data = json.loads(archive.read("data"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: member 'data' is no JSON text: {error}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: member 'data' is no JSON object")
     where = f"{path} (policy.pth)"
-    tensors = torch_file.read_stream(io.BytesIO(zip_archive.read(path, "policy.pth")), where)
+    tensors = torch_file.from_bytes(archive.read("policy.pth"), where)
     if not is_state_dict(tensors):
         raise CheckpointError(f"{where}: is no state dict")
     weights.require_finite(tensors.items(), where)
     version = None
-    if "_stable_baselines3_version" in names:
-        version = zip_archive.read(path, "_stable_baselines3_version").decode("ascii", "replace").strip()
-    return Sb3Archive(path, data, tensors, version)
+    if "_stable_baselines3_version" in archive.names:
+        version = archive.read("_stable_baselines3_version").decode("ascii", "replace").strip()
+    return Sb3Archive(path, data, wrappers.matched(tensors, ()), version)

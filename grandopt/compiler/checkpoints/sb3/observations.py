@@ -23,16 +23,18 @@ SANE_BOUND = 1e6
 """A larger bound (Gym writes 3.4e38 for "none") says nothing about the observations to expect."""
 
 
-def spec(name: str, space: Simple) -> TensorSpec:
+def spec(name: str, space: Simple, *, normalised: bool) -> TensorSpec:
     """The input that takes observations of `space`.
 
-    Floating-point spaces become float32 inputs, as SB3 converts them before its network. Images keep uint8
+    Floating-point spaces become float32 inputs, as SB3 converts them before its network; only a float64 space
+    that is `normalised` first keeps its digits, because means are subtracted from them. Images keep uint8
     and the layout of the space in the zip, which is channels first [C, H, W]: SB3 transposes the images of
     the environment before it trains. Bounds are declared where all of them are finite and sane.
     """
     match space:
         case Box():
-            dtype = "float32" if space.dtype.startswith("float") else space.dtype
+            exact = normalised and space.dtype == "float64"
+            dtype = "float32" if space.dtype.startswith("float") and not exact else space.dtype
             if dtype not in DTYPES:
                 raise CheckpointError(f"{name}: observations of dtype {dtype} are not supported")
             low, high = _declared(space.low), _declared(space.high)
@@ -53,21 +55,24 @@ def _declared(bound: float | tuple[float, ...] | None) -> Bound:
 
 
 class Normalise(nn.Module):
-    """`clip((raw - mean) / sqrt(var + epsilon), -clip, clip)` with fixed statistics."""
+    """`clip((raw - mean) / sqrt(var + epsilon), -clip, clip)` with fixed statistics, as SB3 computes it: in
+    float64, whatever the observation is, and float32 from there on."""
 
     mean: torch.Tensor
     scale: torch.Tensor
+    given: torch.Tensor
 
     def __init__(self, statistics: Statistics, epsilon: float, clip: float) -> None:
         super().__init__()
-        scale = 1.0 / np.sqrt(statistics.var + epsilon)
-        self.register_buffer("mean", torch.from_numpy(statistics.mean.astype(np.float32)))
-        self.register_buffer("scale", torch.from_numpy(scale.astype(np.float32)))
+        self.register_buffer("mean", torch.from_numpy(statistics.mean))
+        self.register_buffer("scale", torch.from_numpy(1.0 / np.sqrt(statistics.var + epsilon)))
+        self.register_buffer("given", torch.zeros((), dtype=torch.float32))  # whose dtype the network takes
         self.clip = clip
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """[B, *shape] raw to [B, *shape] normalised."""
-        return ((observation - self.mean) * self.scale).clamp(-self.clip, self.clip)
+        centred = observation.to(self.mean.dtype) - self.mean
+        return (centred * self.scale).clamp(-self.clip, self.clip).to(self.given.dtype)
 
 
 class ToFloat(nn.Module):

@@ -49,7 +49,7 @@ DEFAULT_CLIP_MEAN = 2.0
 
 
 @dataclass(frozen=True)
-class Policy:
+class Sb3Policy:
     """The network of a policy, before observations come in and actions go out.
 
     `network` maps features [B, n] to scores, means or Q values [B, m]; `extractor` is where the weights of
@@ -76,7 +76,7 @@ class QuantileMean(nn.Module):
         return quantiles.view(-1, self.quantiles, self.actions).mean(dim=1)
 
 
-def read(archive: Sb3Archive, actions: int, *, continuous: bool) -> Policy:
+def read(archive: Sb3Archive, actions: int, *, continuous: bool) -> Sb3Policy:
     """The policy in the archive, whose actions are made of `actions` numbers.
 
     Raises CheckpointError for policies that are not SB3's own, or when the weights do not have the names
@@ -119,7 +119,7 @@ def read(archive: Sb3Archive, actions: int, *, continuous: bool) -> Policy:
             extractor, squashed = "features_extractor", continuous and _search_squashes(archive)
     _require_width(network, actions, where)
     memory = recurrent.lstm(tensors, where) if family == "recurrent" else None
-    return Policy(algorithm, extractor, tuple(network), squashed, memory)
+    return Sb3Policy(algorithm, extractor, tuple(network), squashed, memory)
 
 
 def _family(archive: Sb3Archive) -> Family:

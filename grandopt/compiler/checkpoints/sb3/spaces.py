@@ -13,13 +13,21 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from reprlib import repr as shown
 from typing import Any
 
+from grandopt import limits
 from grandopt.errors import CheckpointError
 
 NUMBER = re.compile(r"[-+]?(?:inf|nan|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?)", re.IGNORECASE)
 CLASS_NAME = re.compile(r"<class '(?:\w+\.)*spaces\.(?:\w+\.)*(\w+)'>")
 PRINTED = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+LONGEST_NUMBER, LONGEST_NAME = 12, 500
+"""Digits of a size, and characters of a name."""
+
+LITERAL_ERRORS = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
+"""What ast.literal_eval raises on text that is no literal."""
+
 OPENING, CLOSING = "([{", ")]}"
 
 
@@ -77,9 +85,10 @@ def parse(data: Any, what: str) -> Space:
     missing or cannot be read.
     """
     if not isinstance(data, Mapping):
-        raise CheckpointError(f"{what}: is not in the zip's text (got {data!r})")
-    match = CLASS_NAME.fullmatch(str(data.get(":type:")))
-    kind = match.group(1) if match else str(data.get(":type:"))
+        raise CheckpointError(f"{what}: is not in the zip's text (got {shown(data)})")
+    said = str(data.get(":type:"))[:LONGEST_NAME]
+    match = CLASS_NAME.fullmatch(said)
+    kind = match.group(1) if match else said
     match kind:
         case "Box":
             shape = _shape(data.get("_shape", data.get("shape")), what)
@@ -117,8 +126,8 @@ def _members(text: Any, what: str) -> dict[str, Simple]:
             pair = split(item, ":", 1)
         try:
             key, space = pair
-            name = ast.literal_eval(key.strip())
-        except (ValueError, SyntaxError) as error:
+            name = ast.literal_eval(key.strip()[:LONGEST_NAME])
+        except LITERAL_ERRORS as error:
             raise CheckpointError(f"{what}: cannot read {item.strip()[:80]!r} of the Dict space") from error
         members[str(name)] = printed(space.strip(), f"{what}[{name!r}]")
     if not members:
@@ -172,17 +181,23 @@ def split(text: str, separator: str, limit: int = -1) -> Iterator[str]:
 
 
 def _shape(value: Any, what: str) -> tuple[int, ...]:
+    sizes = value
     if isinstance(value, str):
-        value = [int(number) for number in re.findall(r"\d+", value)]
-    if isinstance(value, list) and all(isinstance(size, int) and size > 0 for size in value):
-        return tuple(value)
-    raise CheckpointError(f"{what}: has no readable shape (got {value!r})")
+        found = re.findall(r"\d+", value)
+        sizes = [int(number) if len(number) <= LONGEST_NUMBER else 0 for number in found]
+    if not isinstance(sizes, list) or not all(type(size) is int and size > 0 for size in sizes):
+        raise CheckpointError(f"{what}: has no readable shape (got {shown(value)})")
+    if math.prod(sizes) > limits.INPUT_ELEMENTS:
+        raise CheckpointError(
+            f"{what}: has {math.prod(sizes):,} elements; at most {limits.INPUT_ELEMENTS:,} are read"
+        )
+    return tuple(sizes)
 
 
 def _bound(data: Mapping[str, Any], side: str, shape: tuple[int, ...], what: str) -> Any:
     """One bound of a Box; `low_repr`, where gymnasium left one, is short when the array was cut."""
     value = data.get(side)
-    if isinstance(value, int | float):
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 64):
         return float(value)
     bound = _numbers(str(value), math.prod(shape))
     if bound is None:
@@ -203,8 +218,10 @@ def _numbers(text: str, elements: int) -> float | tuple[float, ...] | None:
 
 def _whole(value: Any, what: str) -> int:
     text = str(value).strip()
-    if not text.isdecimal() or int(text) < 1:
-        raise CheckpointError(f"{what}: has no readable size (got {value!r})")
+    if not text.isascii() or not text.isdecimal() or len(text) > LONGEST_NUMBER or int(text) < 1:
+        raise CheckpointError(f"{what}: has no readable size (got {shown(value)})")
+    if int(text) > limits.CHOICES:
+        raise CheckpointError(f"{what}: has {int(text):,} values; at most {limits.CHOICES:,} are read")
     return int(text)
 
 
@@ -220,7 +237,9 @@ def _multi_discrete(nvec: Any, start: Any, what: str) -> MultiDiscrete:
         raise CheckpointError(f"{what}: a MultiDiscrete space must be one row of sizes, got {text}")
     sizes = tuple(_whole(number, what) for number in re.findall(r"\d+", text))
     if not sizes:
-        raise CheckpointError(f"{what}: has no readable sizes (got {nvec!r})")
+        raise CheckpointError(f"{what}: has no readable sizes (got {shown(nvec)})")
+    if sum(sizes) > limits.CHOICES:
+        raise CheckpointError(f"{what}: has {sum(sizes):,} values; at most {limits.CHOICES:,} are read")
     return MultiDiscrete(sizes)
 
 
@@ -232,5 +251,5 @@ def _require_zero(start: Any, what: str) -> None:
 def _binary_shape(n: Any, what: str) -> tuple[int, ...]:
     sizes = re.findall(r"\d+", str(n))
     if not sizes:
-        raise CheckpointError(f"{what}: has no readable size (got {n!r})")
-    return tuple(_whole(size, what) for size in sizes)
+        raise CheckpointError(f"{what}: has no readable size (got {shown(n)})")
+    return _shape([_whole(size, what) for size in sizes], what)

@@ -14,12 +14,15 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
 
-from grandopt.errors import CheckpointError, UntrustedError
-from grandopt.signature import Array
+from grandopt import limits
+from grandopt.compiler.checkpoints.vetting.pickle_scan import scan
+from grandopt.errors import CheckpointError, UntrustedError, first_line
+from grandopt.signature import Array, Moments
 
 VEC_NORMALIZE = ("stable_baselines3.common.vec_env.vec_normalize", "VecNormalize")
 RUNNING_MEAN_STD = ("stable_baselines3.common.running_mean_std", "RunningMeanStd")
@@ -27,6 +30,12 @@ KEPT_MODULES = ("gym.spaces.", "gymnasium.spaces.", "numpy.random.")
 """Whatever a pickle names below these becomes an empty stand-in: no statistic depends on it."""
 
 NUMBER_KINDS = "biuf"
+
+DAMAGED = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
+    MemoryError, RecursionError, NotImplementedError, ImportError,
+)  # fmt: skip
+"""What unpickling is seen to raise on damaged bytes."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,15 @@ class Normalisation:
     epsilon: float
     clip: float
 
+    def moments(self, single: str) -> dict[str, Moments]:
+        """What the agent's inputs are distributed like; `single` names the input of the one observation."""
+        found = {}
+        for key, held in self.by_key.items():
+            std = np.maximum(np.sqrt(held.var + self.epsilon), np.finfo(np.float32).tiny)
+            mean, spread = (tuple(float(value) for value in part.ravel()) for part in (held.mean, std))
+            found[single if key is None else key] = Moments(mean, spread, self.clip)
+        return found
+
 
 def read(path: Path) -> Normalisation | None:
     """The normalisation in a pickle of VecNormalize; None if it does not normalise observations.
@@ -57,15 +75,18 @@ def read(path: Path) -> Normalisation | None:
     CheckpointError for a missing or damaged file or statistics that make no sense.
     """
     try:
-        data = path.read_bytes()
+        data = limits.content(path, limits.STATISTICS_BYTES)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+        raise CheckpointError(f"{limits.shortened(path)}: cannot be read: {error.strerror}") from error
+    greedy = scan(data).greedy
+    if greedy is not None:
+        raise CheckpointError(f"{path}: the pickle in it {greedy}; it is not read")
     try:
         root = _Unpickler(data, path).load()
     except CheckpointError:
         raise
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise CheckpointError(f"{path}: is a damaged VecNormalize pickle: {error}") from error
+    except DAMAGED as error:
+        raise CheckpointError(f"{path}: is a damaged VecNormalize pickle: {first_line(error)}") from error
     if not isinstance(root, _Kept) or root.name != VEC_NORMALIZE[1]:
         raise CheckpointError(f"{path}: holds no VecNormalize object")
     return _normalisation(root.state, path)
@@ -112,7 +133,7 @@ def _number(value: Any, where: str) -> float:
     if isinstance(value, _Array | _Scalar):
         value = value.array().item()
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise CheckpointError(f"{where}: is no number (got {value!r})")
+        raise CheckpointError(f"{where}: is no number (got {shown(value)})")
     return float(value)
 
 
@@ -146,7 +167,7 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> Any:
-        raise CheckpointError(f"{self._path}: refers to {pid!r} outside the pickle")
+        raise CheckpointError(f"{self._path}: refers to {shown(pid)} outside the pickle")
 
 
 class _Kept:

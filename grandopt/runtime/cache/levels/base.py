@@ -35,7 +35,7 @@ class LevelCounts(NamedTuple):
     damaged: int = 0
 
 
-class Level(ABC):
+class CacheLevel(ABC):
     """A place where encoded values are kept under keys that begin with their artifact's prefix.
 
     Thread safety: any thread may call any method but `close`, which comes last. Ownership: a level owns what
@@ -74,6 +74,10 @@ class Level(ABC):
     @abstractmethod
     def discard(self, key: bytes) -> None:
         """Remove `key` if it is there."""
+
+    def reject(self, key: bytes) -> None:
+        """Remove `key`, whose value is sound but not one that its owner can have put in; it is counted."""
+        self.discard(key)
 
     @abstractmethod
     def discard_prefix(self, prefix: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 import threading
 import time
@@ -14,11 +15,13 @@ from typing import Any
 
 import diskcache
 
+from grandopt.artifacts.regular import open_regular
 from grandopt.errors import CacheError, ConfigError, first_line
+from grandopt.runtime.cache.envelope import seal, unseal
 from grandopt.runtime.cache.keys import PREFIX_BYTES
-from grandopt.runtime.cache.levels.base import Item, Level, LevelCounts, check_ttl
+from grandopt.runtime.cache.levels.base import CacheLevel, Item, LevelCounts, check_ttl
+from grandopt.runtime.cache.levels.complaints import Complaints
 from grandopt.runtime.cache.levels.folder import claim
-from grandopt.runtime.cache.parcel import seal, unseal
 
 ENTRIES = "entries"
 """Folder of what diskcache writes: what it finds there and does not know, it removes."""
@@ -29,7 +32,11 @@ PAGES = 128
 would be 32 MiB for every thread that looks something up."""
 TIMEOUT = 0.25
 """Seconds that one look-up or write waits for another process's."""
-_FAILED = (sqlite3.Error, OSError, diskcache.Timeout, CacheError)
+_STRANGE = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""What diskcache and SQLite's module raise over rows that diskcache has not written."""
+_FAILED = (sqlite3.Error, OSError, diskcache.Timeout, CacheError, *_STRANGE)
+_OWN_FILE = re.compile(r"[0-9a-f]{2}[/\\][0-9a-f]{2}[/\\][0-9a-f]{28}\.val")
+"""Files that diskcache makes for large values; a row that names another one is not followed."""
 
 
 class BytesDisk(diskcache.Disk):
@@ -57,12 +64,22 @@ class BytesDisk(diskcache.Disk):
         """The value of a database's form."""
         if mode == diskcache.core.MODE_RAW and isinstance(value, (bytes, memoryview)):
             return bytes(value)
-        if mode == diskcache.core.MODE_BINARY and not read:
-            return bytes(super().fetch(mode, filename, value, read))
+        if mode == diskcache.core.MODE_BINARY and not read and _is_own(filename):
+            with open_regular(Path(self._directory, str(filename))) as file:
+                return file.read()
         raise CacheError("a value in the cache folder is no bytes: something else has written there")
 
+    def remove(self, file_path: Any) -> None:
+        """Remove a file of a value."""
+        if _is_own(file_path):
+            super().remove(file_path)
 
-class DiskLevel(Level):
+
+def _is_own(filename: object) -> bool:
+    return isinstance(filename, str) and _OWN_FILE.fullmatch(filename) is not None
+
+
+class DiskLevel(CacheLevel):
     """Values in SQLite (larger ones in files of their own) up to `size` bytes; the oldest leave first.
 
     Without `size` the limit is the one that the folder has (1 GiB if it is new).
@@ -82,7 +99,7 @@ class DiskLevel(Level):
         claim(folder)
         entries = folder / ENTRIES
         try:
-            self._cache = diskcache.Cache(
+            self._cache: Any = diskcache.Cache(
                 str(entries),
                 timeout=TIMEOUT,
                 disk=BytesDisk,
@@ -95,13 +112,14 @@ class DiskLevel(Level):
                 sqlite_mmap_size=0,
                 **({} if size is None else {"size_limit": size}),
             )
-        except (sqlite3.Error, OSError, diskcache.Timeout) as error:
+        except _FAILED as error:
             raise CacheError(
                 f"{folder}: the cache cannot be opened ({first_line(error)}); "
                 "remove the folder, or choose another one"
             ) from error
         self._clock = clock
         self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._complaints = Complaints("disk")
         self._hits = 0
         self._counts = dict.fromkeys(("misses", "expirations", "failures", "damaged"), 0)
 
@@ -110,28 +128,29 @@ class DiskLevel(Level):
             sealed = self._cache.get(key)
         except CacheError:
             return self._damaged(key)
-        except _FAILED:
+        except _FAILED as error:
+            self._complaints.about("cannot be read", first_line(error))
             return self._miss("failures")
         if sealed is None:
             return self._miss()
-        parcel = unseal(key, sealed)
-        if parcel is None:
+        envelope = unseal(key, sealed)
+        if envelope is None:
             return self._damaged(key)
-        left = None if parcel.expires == math.inf else parcel.expires - self._clock()
+        left = None if envelope.expires == math.inf else envelope.expires - self._clock()
         if left is not None and left <= 0:
             self.discard(key)
             return self._miss("expirations")
         with self._lock:
             self._hits += 1
-        return Item(key, parcel.data, left)
+        return Item(key, envelope.data, left)
 
     def put(self, key: bytes, data: bytes, ttl: float | None = None) -> tuple[Item, ...]:
         check_ttl(ttl)
         try:
             with self._alone():
                 self._set(Item(key, data, ttl))
-        except _FAILED:
-            self._count("failures")
+        except _FAILED as error:
+            self._unwritten(error)
         return ()
 
     def put_many(self, items: Any) -> None:
@@ -141,8 +160,13 @@ class DiskLevel(Level):
             with self._alone(), self._cache.transact():  # one write to the disk for all, or none
                 for item in items:
                     self._set(item)
-        except _FAILED:
-            self._count("failures")
+        except _FAILED as error:
+            self._unwritten(error)
+
+    def reject(self, key: bytes) -> None:
+        self._complaints.about("a value that is none of the agent's was removed")
+        self._count("damaged")
+        self.discard(key)
 
     def holds(self, key: bytes) -> bool:
         try:
@@ -163,7 +187,7 @@ class DiskLevel(Level):
         try:
             with self._writing:
                 return int(self._cache.evict(prefix.hex(), retry=True))
-        except (sqlite3.Error, OSError) as error:
+        except _FAILED as error:
             raise self._unwritable(error) from error
 
     def clear(self) -> None:
@@ -171,7 +195,7 @@ class DiskLevel(Level):
         try:
             with self._writing:
                 self._cache.clear(retry=True)
-        except (sqlite3.Error, OSError) as error:
+        except _FAILED as error:
             raise self._unwritable(error) from error
 
     def check(self) -> list[str]:
@@ -225,6 +249,7 @@ class DiskLevel(Level):
             self._writing.release()
 
     def _damaged(self, key: bytes) -> Item | None:
+        self._complaints.about("a damaged value was removed")
         self.discard(key)
         return self._miss("damaged")
 
@@ -236,6 +261,10 @@ class DiskLevel(Level):
         with self._lock:
             for name in names:
                 self._counts[name] += 1
+
+    def _unwritten(self, error: Exception) -> None:
+        self._complaints.about("cannot be written", first_line(error))
+        self._count("failures")
 
     def _unwritable(self, error: Exception) -> CacheError:
         return CacheError(f"{self._cache.directory}: entries cannot be removed ({first_line(error)})")

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from grandopt.runtime.cache.levels.base import Item, Level, LevelCounts
+from grandopt.runtime.cache.bounded_store import BoundedStore
+from grandopt.runtime.cache.levels.base import CacheLevel, Item, LevelCounts
 from grandopt.runtime.cache.lookup import Due, look_up
 from grandopt.runtime.cache.opener import opener
 from grandopt.runtime.cache.policies.base import Policy
-from grandopt.runtime.cache.shelf import Shelf
 
 
 class Ready(NamedTuple):
@@ -20,7 +20,7 @@ class Ready(NamedTuple):
     open: Callable[[], Any]
 
 
-class MemoryLevel(Level):
+class MemoryLevel(CacheLevel):
     """Keeps values so that a hit reads no byte of them; no caller can change what another one gets.
 
     Raises ConfigError for limits below 1.
@@ -32,23 +32,23 @@ class MemoryLevel(Level):
     def __init__(
         self, policy: Policy, entries: int, size: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._shelf: Shelf[bytes] = Shelf(policy, entries, size, clock)
+        self._store: BoundedStore[bytes] = BoundedStore(policy, entries, size, clock)
         self._clock = clock
         self.value: Callable[[bytes], Any] = self.look_up(_no_value)
         """The value of a key, the caller's own; None when there is none."""
 
     def look_up(self, missed: Callable[[bytes], Any], due: Due | None = None) -> Callable[[bytes], Any]:
         """A function like `value`, with another answer to misses; `due` as in `lookup.look_up`."""
-        count = self._shelf.missed
+        count = self._store.missed
 
         def counted(key: bytes) -> Any:
             count(key)
             return missed(key)
 
-        return look_up(self._shelf, counted, due or _at_once)
+        return look_up(self._store, counted, due or _at_once)
 
     def get(self, key: bytes) -> Item | None:
-        entry = self._shelf.get(key)
+        entry = self._store.get(key)
         return None if entry is None else Item(key, entry.item, self._left(entry.expires))
 
     def put(self, key: bytes, data: bytes, ttl: float | None = None) -> list[Item]:
@@ -57,7 +57,7 @@ class MemoryLevel(Level):
 
     def keep(self, key: bytes, ready: Ready, ttl: float | None = None) -> list[Item]:
         """`put` of a value whose opener is at hand."""
-        gone = self._shelf.put(key, ready.data, len(ready.data), ttl, ready.open)
+        gone = self._store.put(key, ready.data, len(ready.data), ttl, ready.open)
         return [
             Item(name, entry.item, left)
             for name, entry in gone
@@ -65,19 +65,19 @@ class MemoryLevel(Level):
         ]
 
     def holds(self, key: bytes) -> bool:
-        return self._shelf.holds(key)
+        return self._store.holds(key)
 
     def discard(self, key: bytes) -> None:
-        self._shelf.discard(key)
+        self._store.discard(key)
 
     def discard_prefix(self, prefix: bytes) -> int:
-        return self._shelf.discard_prefix(prefix)
+        return self._store.discard_prefix(prefix)
 
     def clear(self) -> None:
-        self._shelf.discard_prefix(b"")
+        self._store.discard_prefix(b"")
 
     def counts(self) -> LevelCounts:
-        return LevelCounts(*self._shelf.counts())
+        return LevelCounts(*self._store.counts())
 
     def _left(self, expires: float | None) -> float | None:
         return None if expires is None else expires - self._clock()

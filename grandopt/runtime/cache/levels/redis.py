@@ -9,18 +9,33 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from grandopt.errors import CacheError, ConfigError, first_line
+from grandopt.private import url_without_secrets, without
+from grandopt.runtime.cache.envelope import VERSION, seal, unseal
 from grandopt.runtime.cache.keys import PREFIX_BYTES
-from grandopt.runtime.cache.levels.base import Item, Level, LevelCounts, check_ttl
+from grandopt.runtime.cache.levels.base import CacheLevel, Item, LevelCounts, check_ttl
 from grandopt.runtime.cache.levels.breaker import Breaker
-from grandopt.runtime.cache.parcel import VERSION, seal, unseal
+from grandopt.runtime.cache.levels.complaints import Complaints
+from grandopt.runtime.cache.levels.redis_limits import bounded
 
 WAITS = 4
 """A look-up waits at most so often: to connect, for two answers to the client's introduction, for its own."""
+NONSENSE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+"""What the client itself raises over answers that no Redis gives, and what the network does."""
 PAGE = 500
 """Keys that one command removes or one scan asks for."""
 
 
-class RedisLevel(Level):
+class RedisLevel(CacheLevel):
     """Values under `grandopt:<version>:<namespace>:<prefix>:<rest of the key>`.
 
     A server that cannot be reached, or does not answer within `limit` seconds, is a miss; after some of those
@@ -49,6 +64,7 @@ class RedisLevel(Level):
         self._clock = clock
         self._breaker = breaker or Breaker()
         self._counts = dict.fromkeys(("hits", "misses", "expirations", "failures", "damaged"), 0)
+        self._complaints = Complaints("redis")
 
     def get(self, key: bytes) -> Item | None:
         # As `_ask`, written out: this is done at every look-up.
@@ -56,9 +72,9 @@ class RedisLevel(Level):
             return self._miss("failures")
         try:
             sealed = self._client.get(self._name(key))
-        except self._failed:
-            self._breaker.failed()
-            return self._miss("failures")
+        except self._failed as error:
+            self._unanswered(error)
+            return self._miss()
         self._breaker.succeeded()
         return self._opened(key, sealed)
 
@@ -66,9 +82,11 @@ class RedisLevel(Level):
         if not keys:
             return []
         found = self._ask(lambda: self._client.mget([self._name(key) for key in keys]))
-        return [
-            self._opened(key, sealed) for key, sealed in zip(keys, found or [None] * len(keys), strict=True)
-        ]
+        if not isinstance(found, list) or len(found) != len(keys):
+            if found is not None:
+                self._unanswered(f"{type(found).__name__} instead of {len(keys)} values")
+            found = [None] * len(keys)
+        return [self._opened(key, sealed) for key, sealed in zip(keys, found, strict=True)]
 
     def put(self, key: bytes, data: bytes, ttl: float | None = None) -> tuple[Item, ...]:
         self.put_many([Item(key, data, ttl)])
@@ -119,25 +137,36 @@ class RedisLevel(Level):
             return None
         try:
             answer = command()
-        except self._failed:
-            self._breaker.failed()
-            self._count("failures")
+        except self._failed as error:
+            self._unanswered(error)
             return None
         self._breaker.succeeded()
         return answer
 
-    def _opened(self, key: bytes, sealed: bytes | None) -> Item | None:
+    def reject(self, key: bytes) -> None:
+        self._complaints.about("a value that is none of the agent's was removed")
+        self._count("damaged")
+        self.discard(key)
+
+    def _unanswered(self, cause: Exception | str) -> None:
+        self._breaker.failed()
+        self._count("failures")
+        shown = cause if isinstance(cause, str) else f"{type(cause).__name__}: {first_line(cause)}"
+        self._complaints.about("the server does not answer", shown)
+
+    def _opened(self, key: bytes, sealed: Any) -> Item | None:
         if sealed is None:
             return self._miss()
-        parcel = unseal(key, sealed)
-        if parcel is None:
+        envelope = unseal(key, sealed) if isinstance(sealed, bytes) else None
+        if envelope is None:
+            self._complaints.about("a damaged value was removed")
             self.discard(key)
             return self._miss("damaged")
-        left = None if parcel.expires == math.inf else parcel.expires - self._clock()
+        left = None if envelope.expires == math.inf else envelope.expires - self._clock()
         if left is not None and left <= 0:
             return self._miss("expirations")
         self._count("hits")
-        return Item(key, parcel.data, left)
+        return Item(key, envelope.data, left)
 
     def _remove(self, pattern: bytes) -> int:
         removed = 0
@@ -149,13 +178,16 @@ class RedisLevel(Level):
         return removed
 
     def _pages(self, pattern: bytes) -> Iterator[list[bytes]]:
-        cursor = 0
+        cursor, seen = 0, set[int]()
         while True:
             cursor, names = self._client.scan(cursor, match=pattern, count=PAGE)
             if names:
                 yield names
             if cursor == 0:
                 return
+            if cursor in seen:
+                raise ValueError(f"the cursor {cursor} comes again")
+            seen.add(cursor)
 
     def _miss(self, *reasons: str) -> Item | None:
         self._count("misses", *reasons)
@@ -185,9 +217,10 @@ def _connect(url: str, limit: float) -> tuple[Any, tuple[type[Exception], ...]]:
         )
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # refuses options that it does not know; asks nobody
+        pool.connection_class = bounded(pool.connection_class, limit)
     except (ValueError, TypeError) as error:
-        shown = url.rpartition("@")[2]  # what stands before it may be a password
         raise ConfigError(
-            f"{shown!r} is no Redis URL ({first_line(error)}); redis://host:6379/0 is one"
+            f"{url_without_secrets(url)!r} is no Redis URL ({without(first_line(error), url)}); "
+            f"redis://host:6379/0 is one"
         ) from error
-    return client, (redis.RedisError, OSError)
+    return client, (redis.RedisError, *NONSENSE)

@@ -57,7 +57,7 @@ class Blocks(ABC, Generic[V]):
 
     @abstractmethod
     def fresh(self, dtype: str, shape: tuple[int, ...]) -> V:
-        """What a caller without a pool would allocate: the rival of every pool."""
+        """What a caller without a pool would allocate: what every pool is measured against."""
 
     @abstractmethod
     def write(self, value: V) -> None:

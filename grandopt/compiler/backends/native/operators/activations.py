@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from grandopt.compiler.backends.native.form import Value
-from grandopt.compiler.backends.native.operators.registry import Context, aten
+from grandopt.compiler.backends.native.operators.registry import ConditionError, Context, aten
 
 
 @aten("silu.default")
@@ -50,6 +50,22 @@ def elu(
 def leaky_relu(context: Context, x: Value, negative_slope: float = 0.01) -> Value:
     build = context.build
     return build.map("where", build.map("gt", x, 0.0), x, build.map("mul", x, negative_slope), dtype=x.dtype)
+
+
+@aten("rrelu_with_noise_functional.default")
+def rrelu(
+    context: Context,
+    x: Value,
+    noise: Value,
+    lower: float = 1.0 / 8,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    generator: object = None,
+) -> tuple[Value, Value]:
+    """Out of training the slope is the middle of its range."""
+    if training:
+        raise ConditionError("in training mode")
+    return leaky_relu(context, x, (lower + upper) / 2), noise
 
 
 @aten("prelu.default", "_prelu_kernel.default")

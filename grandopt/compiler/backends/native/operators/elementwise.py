@@ -9,14 +9,18 @@ import numpy as np
 
 from grandopt.compiler.backends.native.builder import Operand
 from grandopt.compiler.backends.native.form import Value
-from grandopt.compiler.backends.native.operators.registry import Context, Translator, aten
-from grandopt.errors import UnsupportedError
+from grandopt.compiler.backends.native.operators.registry import ConditionError, Context, Translator, aten
+from grandopt.compiler.backends.native.scalars import SPECIAL
 
 UNARY = {
     "relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "exp": "exp", "expm1": "expm1", "log": "log",
     "log1p": "log1p", "log2": "log2", "log10": "log10", "exp2": "exp2", "sqrt": "sqrt", "rsqrt": "rsqrt",
     "reciprocal": "reciprocal", "erf": "erf", "sin": "sin", "cos": "cos", "tan": "tan", "atan": "atan",
     "asin": "asin", "acos": "acos", "sinh": "sinh", "cosh": "cosh", "square": "square", "neg": "neg",
+    "asinh": "asinh", "acosh": "acosh", "atanh": "atanh", "erfc": "erfc", "lgamma": "lgamma",
+    "digamma": "digamma", "erfinv": "erfinv", "i0": "i0", "special_i0e": "i0e",
+    "special_i1": "i1", "special_i1e": "i1e", "special_erfcx": "erfcx", "special_ndtri": "ndtri",
+    "special_log_ndtr": "log_ndtr", **{f"special_{name}": name for name in SPECIAL if "bessel" in name},
     "abs": "abs", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "round", "sign": "sign",
 }  # fmt: skip
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
@@ -45,42 +49,49 @@ for _name in COMPARISONS:
     aten(f"{_name}.Tensor", f"{_name}.Scalar")(_comparison(_name))
 
 
-def _binary(context: Context, function: str, x: Operand, other: Operand) -> Value:
+@aten("round.decimals")
+def round_to(context: Context, x: Value, *, decimals: int) -> Value:
+    build, power = context.build, float(10 ** abs(decimals))
+    first, second = ("div", "mul") if decimals < 0 else ("mul", "div")
+    return build.map(second, build.map("round", build.map(first, x, power)), power)
+
+
+def binary(context: Context, function: str, x: Operand, other: Operand) -> Value:
     return context.build.map(function, x, other, dtype=context.compute_dtype)
 
 
 @aten("add.Tensor", "add.Scalar")
 def add(context: Context, x: Operand, other: Operand, alpha: Any = 1) -> Value:
-    return _binary(context, "add", x, _scaled(context, other, alpha))
+    return binary(context, "add", x, _scaled(context, other, alpha))
 
 
 @aten("sub.Tensor", "sub.Scalar")
 def sub(context: Context, x: Operand, other: Operand, alpha: Any = 1) -> Value:
-    return _binary(context, "sub", x, _scaled(context, other, alpha))
+    return binary(context, "sub", x, _scaled(context, other, alpha))
 
 
 @aten("rsub.Scalar", "rsub.Tensor")
 def rsub(context: Context, x: Operand, other: Operand, alpha: Any = 1) -> Value:
-    return _binary(context, "sub", other, _scaled(context, x, alpha))
+    return binary(context, "sub", other, _scaled(context, x, alpha))
 
 
 def _scaled(context: Context, x: Operand, alpha: Any) -> Operand:
     if alpha == 1:
         return x
-    return _binary(context, "mul", x, alpha) if isinstance(x, Value) else x * alpha
+    return binary(context, "mul", x, alpha) if isinstance(x, Value) else x * alpha
 
 
 @aten("mul.Tensor", "mul.Scalar")
 def mul(context: Context, x: Operand, other: Operand) -> Value:
     function = "and" if context.compute_dtype == "bool" else "mul"
-    return _binary(context, function, x, other)
+    return binary(context, function, x, other)
 
 
 @aten("div.Tensor", "div.Scalar", "true_divide.Tensor")
 def div(context: Context, x: Operand, other: Operand) -> Value:
     if isinstance(other, (int, float)) and other != 0 and math.frexp(other)[0] == 0.5:
-        return _binary(context, "mul", x, 1.0 / other)  # a power of two: the same result, without a division
-    return _binary(context, "div", x, other)
+        return binary(context, "mul", x, 1.0 / other)  # a power of two: the same result, without a division
+    return binary(context, "div", x, other)
 
 
 @aten("div.Tensor_mode", "div.Scalar_mode")
@@ -88,9 +99,11 @@ def div_mode(context: Context, x: Operand, other: Operand, rounding_mode: str | 
     if rounding_mode is None:
         return div(context, x, other)
     if context.compute_dtype.startswith("float"):
-        return context.build.map(rounding_mode, _binary(context, "div", x, other))
+        if rounding_mode == "floor":
+            return binary(context, "floor_divide", x, other)
+        return context.build.map(rounding_mode, binary(context, "div", x, other))
     _check_divisor(context, other)
-    return _binary(context, "ifloordiv" if rounding_mode == "floor" else "div", x, other)
+    return binary(context, "ifloordiv" if rounding_mode == "floor" else "div", x, other)
 
 
 @aten("floor_divide.default", "floor_divide.Scalar")
@@ -102,25 +115,26 @@ def floor_divide(context: Context, x: Operand, other: Operand) -> Value:
 def remainder(context: Context, x: Operand, other: Operand) -> Value:
     if not context.compute_dtype.startswith("float"):
         _check_divisor(context, other)
-        return _binary(context, "imod", x, other)
-    quotient = context.build.map("floor", _binary(context, "div", x, other))
-    return _binary(context, "sub", x, _binary(context, "mul", quotient, other))
+        return binary(context, "imod", x, other)
+    if isinstance(x, Value) and other == 1:  # a phase: exact in vectors, where other divisors are not
+        whole = context.build.map("floor", x, dtype=context.compute_dtype)
+        return binary(context, "sub", x, whole)
+    return binary(context, "remainder", x, other)
 
 
 def _check_divisor(context: Context, other: Operand) -> None:
     """A division of whole numbers traps on 0 and on the smallest number by −1: only safe constants pass."""
     known = other.data if isinstance(other, Value) else np.asarray(other)
     if known is None or np.isin(known, (0, -1)).any():
-        raise UnsupportedError(
-            f"aten.{context.operator} of whole numbers is covered for constant divisors other than 0 and -1"
-        )
+        raise ConditionError("of whole numbers by a divisor that may be 0 or -1")
 
 
 @aten("fmod.Tensor", "fmod.Scalar")
 def fmod(context: Context, x: Operand, other: Operand) -> Value:
-    if not context.compute_dtype.startswith("float"):
-        raise UnsupportedError("aten.fmod of whole numbers is not covered by the native engine")
-    return _binary(context, "fmod", x, other)
+    if context.compute_dtype.startswith("float"):
+        return binary(context, "fmod", x, other)
+    _check_divisor(context, other)
+    return binary(context, "ifmod", x, other)
 
 
 @aten("pow.Tensor_Scalar", "pow.Tensor_Tensor", "pow.Scalar")
@@ -131,25 +145,18 @@ def power(context: Context, x: Operand, exponent: Operand) -> Value:
         if exponent in simple and (floating or exponent == 2):
             return context.build.map(simple[exponent], context.build.cast(x, context.compute_dtype))
         if exponent == 3:
-            return _binary(context, "mul", x, context.build.map("square", x, dtype=context.compute_dtype))
-    if not floating:
-        raise UnsupportedError("aten.pow of whole numbers is covered for exponents 2 and 3 only")
-    return _binary(context, "pow", x, exponent)
+            return binary(context, "mul", x, context.build.map("square", x, dtype=context.compute_dtype))
+    return binary(context, "pow" if floating else "ipow", x, exponent)
 
 
 @aten("maximum.default")
 def maximum(context: Context, x: Value, other: Value) -> Value:
-    return _binary(context, "max", x, other)
+    return binary(context, "max", x, other)
 
 
 @aten("minimum.default")
 def minimum(context: Context, x: Value, other: Value) -> Value:
-    return _binary(context, "min", x, other)
-
-
-@aten("atan2.default")
-def atan2(context: Context, x: Value, other: Value) -> Value:
-    return _binary(context, "atan2", x, other)
+    return binary(context, "min", x, other)
 
 
 @aten("clamp.default", "clamp.Tensor", "hardtanh.default", "clamp_min.default", "clamp_min.Tensor")
@@ -168,7 +175,7 @@ def clamp(
 
 @aten("clamp_max.default", "clamp_max.Tensor")
 def clamp_max(context: Context, x: Value, high: Operand) -> Value:
-    return _binary(context, "min", x, high)
+    return binary(context, "min", x, high)
 
 
 @aten("relu6.default")
@@ -206,10 +213,29 @@ def _logic(context: Context, function: str, x: Operand, other: Operand) -> Value
     return context.build.map(function, x, other, dtype=dtype)
 
 
+@aten("bitwise_left_shift.Tensor", "bitwise_left_shift.Tensor_Scalar")
+def shift_left(context: Context, x: Operand, other: Operand) -> Value:
+    return _shift(context, "shl", x, other)
+
+
+@aten("bitwise_right_shift.Tensor", "bitwise_right_shift.Tensor_Scalar")
+def shift_right(context: Context, x: Operand, other: Operand) -> Value:
+    return _shift(context, "shr", x, other)
+
+
+def _shift(context: Context, function: str, x: Operand, other: Operand) -> Value:
+    """By more bits than there are, or by a negative number, C does not say what comes out."""
+    known = other.data if isinstance(other, Value) else np.asarray(other)
+    bits = np.dtype(context.compute_dtype).itemsize * 8
+    if known is None or ((known < 0) | (known >= bits)).any():
+        raise ConditionError(f"by a number that may not lie within 0 and {bits - 1}")
+    return binary(context, function, x, other)
+
+
 @aten("logical_not.default", "bitwise_not.default")
 def logical_not(context: Context, x: Value) -> Value:
     if context.operator == "bitwise_not.default" and x.dtype != "bool":
-        raise UnsupportedError(f"aten.bitwise_not of {x.dtype} is not covered by the native engine")
+        return context.build.map("bitnot", x)
     return context.build.map("not", context.build.cast(x, "bool"))
 
 
@@ -247,7 +273,5 @@ def to_copy(context: Context, x: Value, *_: Any, **__: Any) -> Value:
 )  # fmt: skip
 def identity(context: Context, x: Value, p: float = 0.0, train: bool = False, **_: Any) -> Value:
     if train:
-        raise UnsupportedError(
-            f"aten.{context.operator} in training mode is not covered by the native engine"
-        )
+        raise ConditionError("in training mode")
     return x

@@ -8,8 +8,7 @@ import numpy as np
 
 from grandopt.compiler.backends.native.builder import Builder
 from grandopt.compiler.backends.native.form import Normalize, Value
-from grandopt.compiler.backends.native.operators.registry import Context, aten
-from grandopt.errors import UnsupportedError
+from grandopt.compiler.backends.native.operators.registry import ConditionError, Context, aten
 
 
 def add_normalize(
@@ -17,7 +16,7 @@ def add_normalize(
 ) -> Value:
     """Normalise x [..., L] over its last axis, then scale and shift by weight and bias [L]."""
     if x.dtype != "float32":
-        raise UnsupportedError(f"normalisation of {x.dtype} is not covered by the native engine")
+        raise ConditionError(f"of {x.dtype}")
     length = x.shape[-1]
     weight = weight or build.constant(np.ones(length, np.float32))
     bias = bias or build.constant(np.zeros(length, np.float32))
@@ -53,7 +52,17 @@ def layer_norm(
     cudnn_enable: bool = True,
 ) -> Value | tuple[Value | None, ...]:
     result = _over_trailing(context.build, x, len(shape), weight, bias, eps, True)
-    return (result, None, None) if context.operator.startswith("native") else result
+    if not context.operator.startswith("native"):
+        return result
+    axes = range(len(x.shape) - len(shape), len(x.shape))
+    return result, *_moments(context.build, x, axes, eps)
+
+
+def _moments(build: Builder, x: Value, axes: Sequence[int], eps: float) -> tuple[Value, Value]:
+    """Mean and 1 / standard deviation over some axes, which stay with size 1."""
+    mean = build.reduce("mean", x, axes, True)
+    spread = build.reduce("mean", build.map("square", build.map("sub", x, mean)), axes, True)
+    return mean, build.map("rsqrt", build.map("add", spread, eps))
 
 
 @aten("rms_norm.default")
@@ -91,8 +100,29 @@ def native_group_norm(
     positions: int,
     groups: int,
     eps: float,
-) -> tuple[Value | None, ...]:
-    return group_norm(context, x, groups, weight, bias, eps), None, None
+) -> tuple[Value, ...]:
+    flat = context.build.reshape(x, (n, groups, x.elements // (n * groups)))
+    moments = _moments(context.build, flat, [2], eps)
+    result = group_norm(context, x, groups, weight, bias, eps)
+    return result, *(context.build.reshape(value, (n, groups)) for value in moments)
+
+
+@aten("instance_norm.default")
+def instance_norm(
+    context: Context,
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    mean: Value | None,
+    variance: Value | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Value:
+    if not use_input_stats:
+        return _by_statistics(context.build, x, weight, bias, mean, variance, eps)
+    return group_norm(context, x, x.shape[1], weight, bias, eps)
 
 
 def _per_channel(build: Builder, x: Value, scale: Value | None, shift: Value | None) -> Value:
@@ -117,17 +147,30 @@ def batch_norm(
 ) -> Value | tuple[Value | None, ...]:
     """(x − mean) / sqrt(variance + eps) · weight + bias, made one scale and one shift in float64."""
     legit = context.operator.startswith("_native")
-    eps = rest[1] if legit else rest[2]
-    if (not legit and rest[0]) or mean is None or variance is None:
-        raise UnsupportedError("batch norm without running statistics mixes the batch; it is not covered")
-    parts = [v if v is None else v.data for v in (weight, bias, mean, variance)]
-    if parts[2] is None or parts[3] is None or not isinstance(eps, float):
-        raise UnsupportedError("batch norm whose statistics are not constants is not covered")
-    scale = 1.0 / np.sqrt(parts[3].astype(np.float64) + eps)
-    scale = scale if parts[0] is None else scale * parts[0]
-    shift = -parts[2] * scale + (0.0 if parts[1] is None else parts[1])
-    build = context.build
-    result = _per_channel(
-        build, x, build.constant(scale.astype(np.float32)), build.constant(shift.astype(np.float32))
-    )
+    eps = float(str(rest[1] if legit else rest[2]))
+    if not legit and rest[0]:
+        raise ConditionError("in training mode, which mixes the samples of a batch,")
+    result = _by_statistics(context.build, x, weight, bias, mean, variance, eps)
     return (result, None, None) if legit else result
+
+
+def _by_statistics(
+    build: Builder,
+    x: Value,
+    weight: Value | None,
+    bias: Value | None,
+    mean: Value | None,
+    variance: Value | None,
+    eps: float,
+) -> Value:
+    if mean is None or variance is None:
+        raise ConditionError("without running statistics, which mixes the samples of a batch,")
+    given = [v for v in (weight, bias, mean, variance) if v is not None]
+    if any(value.data is None for value in given):
+        raise ConditionError("with statistics or weights that are computed")
+    scale = 1.0 / np.sqrt(variance.constant.astype(np.float64) + eps)
+    scale = scale if weight is None else scale * weight.constant
+    shift = -mean.constant * scale + (0.0 if bias is None else bias.constant)
+    return _per_channel(
+        build, x, build.constant(scale.astype(x.dtype)), build.constant(shift.astype(x.dtype))
+    )

@@ -13,8 +13,7 @@ import numpy as np
 from grandopt.compiler.backends.native.builder import Builder
 from grandopt.compiler.backends.native.form import CellKind, Recurrent, Value
 from grandopt.compiler.backends.native.operators.products import add_linear
-from grandopt.compiler.backends.native.operators.registry import Context, aten
-from grandopt.errors import UnsupportedError
+from grandopt.compiler.backends.native.operators.registry import ConditionError, Context, aten
 from grandopt.signature import Array
 
 
@@ -72,7 +71,7 @@ def _stack(
     batch_first: bool,
 ) -> tuple[Value, ...]:
     if len(x.shape) != 3:
-        raise UnsupportedError(f"{cell} over an unbatched sequence is not covered by the native engine")
+        raise ConditionError("over a sequence without a batch")
     directions = 2 if bidirectional else 1
     steps = x.shape[1 if batch_first else 0]
     sequence = build.reshape(x, (steps, x.shape[2]))
@@ -99,12 +98,12 @@ def _stack(
 def _weights(cell: CellKind, values: Sequence[Value]) -> _Weights:
     arrays = [value.data for value in values]
     if any(array is None or array.dtype != np.float32 for array in arrays):
-        raise UnsupportedError(f"{cell} whose weights are not float32 constants is not covered")
+        raise ConditionError("with weights that are not float32 constants")
     known = [array for array in arrays if array is not None]
     zeros = np.zeros(known[0].shape[0], np.float32)
     gates = 4 if cell == "lstm" else 3
     if known[1].shape != (known[0].shape[0], known[0].shape[0] // gates):
-        raise UnsupportedError(f"{cell} with a projected state is not covered by the native engine")
+        raise ConditionError("with a projected state (proj_size)")
     return _Weights(known[0], known[1], *(known[2:] or (zeros, zeros)))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from grandopt.compiler.backends.native.builder import Builder
 from grandopt.compiler.backends.native.form import ReduceKind, Value
 from grandopt.compiler.backends.native.operators.registry import Context, aten
-from grandopt.errors import UnsupportedError
 
 Dims = int | Sequence[int] | None
 
@@ -65,9 +66,8 @@ def arg_extreme(context: Context, x: Value, dim: int | None = None, keepdim: boo
 def _arg(context: Context, x: Value, dim: int | None, keepdim: bool, largest: bool) -> Value:
     build = context.build
     if dim is None or not x.shape:
-        if keepdim:
-            raise UnsupportedError("aten.argmax over all axes with keepdim is not covered")
-        return build.reshape(build.arg_reduce(build.reshape(x, (x.elements,)), largest), ())
+        index = build.arg_reduce(build.reshape(x, (x.elements,)), largest)
+        return build.reshape(index, (1,) * len(x.shape) if keepdim else ())
     dim %= len(x.shape)
     order = [axis for axis in range(len(x.shape)) if axis != dim]
     index = build.arg_reduce(build.permute(x, [*order, dim]), largest)
@@ -99,8 +99,21 @@ def variance(
     if context.operator.startswith("std"):
         return build.map("sqrt", result)
     if context.operator.startswith("var_mean"):
+        mean = _running_mean(build, x, axes, mean)
         return result, mean if keepdim else build.reshape(mean, result.shape)
     return result
+
+
+def _running_mean(build: Builder, x: Value, axes: Sequence[int], mean: Value) -> Value:
+    """ATen's mean beside a variance is updated number by number: one after an infinity makes it NaN."""
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    count = math.prod(x.shape[axis] for axis in axes)
+    if count < 2:
+        return mean
+    row = build.reshape(build.permute(x, [*kept, *axes]), (*(x.shape[axis] for axis in kept), count))
+    before = build.reduce("sum", build.slice(row, -1, 0, count - 1), [-1], False)
+    steady = build.map("eq", build.map("sub", before, before), 0.0)
+    return build.map("where", build.reshape(steady, mean.shape), mean, math.nan, dtype=mean.dtype)
 
 
 @aten("logsumexp.default")
@@ -122,11 +135,26 @@ def vector_norm(
         return build.map("sqrt", build.reduce("sum", build.map("square", x), axes, keepdim))
     if order == 1:
         return build.reduce("sum", build.map("abs", x), axes, keepdim)
+    size = build.map("abs", x)
     if order == float("inf"):
-        return build.reduce("max", build.map("abs", x), axes, keepdim)
-    raise UnsupportedError(f"a vector norm of order {order} is not covered by the native engine")
+        return build.reduce("max", size, axes, keepdim)
+    if order == float("-inf"):
+        return build.reduce("min", size, axes, keepdim)
+    if order == 0:
+        return build.reduce("sum", build.cast(build.map("ne", x, 0.0), x.dtype), axes, keepdim)
+    total = build.reduce("sum", build.map("pow", size, float(order)), axes, keepdim)
+    return build.map("pow", total, 1.0 / order)
 
 
 @aten("softmax.int", "_softmax.default", "log_softmax.int", "_log_softmax.default")
 def softmax(context: Context, x: Value, dim: int, *_: Any, **__: Any) -> Value:
     return context.build.softmax(context.build.cast(x, context.dtype), dim, "log" in context.operator)
+
+
+@aten("_softmax_backward_data.default")
+def softmax_backward(context: Context, gradient: Value, output: Value, dim: int, *_: Any) -> Value:
+    build = context.build
+    if not output.shape:
+        return softmax_backward(context, build.reshape(gradient, (1,)), build.reshape(output, (1,)), 0)
+    total = build.reduce("sum", build.map("mul", gradient, output), [dim], True)
+    return build.map("mul", build.map("sub", gradient, total), output)

@@ -17,6 +17,14 @@ from grandopt.compiler.backends.native.form import Value
 Result = Value | tuple[Value | None, ...]
 
 
+class ConditionError(Exception):
+    """What of an operator's use is not covered, as it follows the operator's name: "with ceil_mode=True".
+
+    The only way in which a translator refuses. `translate` makes the UnsupportedError of it, which names the
+    operator; so no refusal can be without one.
+    """
+
+
 @dataclass(frozen=True)
 class Context:
     """What a translator may use: the builder, and ATen's own result (of the first result, if several)."""
@@ -27,6 +35,8 @@ class Context:
     dtype: str
     compute_dtype: str
     """The dtype in which ATen computes an element-wise operator on these arguments."""
+    returned: frozenset[int] = frozenset()
+    """Of an operator with several results: the numbers of those that the program returns as they are."""
 
 
 Translator = Callable[..., Result]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from grandopt.compiler.backends.native.form import Pad, Value
-from grandopt.compiler.backends.native.operators.registry import Context, aten
-from grandopt.errors import UnsupportedError
+import numpy as np
+
+from grandopt.compiler.backends.native.form import Value
+from grandopt.compiler.backends.native.operators.registry import ConditionError, Context, aten
 
 
 @aten(
@@ -19,7 +20,7 @@ def reshape(context: Context, x: Value, *_: Any, **__: Any) -> Value:
     return context.build.reshape(x, context.shape)
 
 
-@aten("permute.default")
+@aten("permute.default", "permute_copy.default")
 def permute(context: Context, x: Value, dims: Sequence[int]) -> Value:
     return context.build.permute(x, [d % len(x.shape) for d in dims])
 
@@ -65,12 +66,18 @@ def select(context: Context, x: Value, dim: int, index: int) -> Value:
     return context.build.select(x, dim, index)
 
 
-@aten("unbind.int")
+@aten("unbind.int", "unbind_copy.int")
 def unbind(context: Context, x: Value, dim: int = 0) -> tuple[Value, ...]:
     return tuple(context.build.select(x, dim, i) for i in range(x.shape[dim]))
 
 
-@aten("split_with_sizes.default", "split.sizes", "split.Tensor", "chunk.default")
+@aten(
+    "split_with_sizes.default",
+    "split.sizes",
+    "split.Tensor",
+    "chunk.default",
+    "split_with_sizes_copy.default",
+)
 def split(context: Context, x: Value, sizes: int | Sequence[int], dim: int = 0) -> tuple[Value, ...]:
     total = x.shape[dim]
     if context.operator == "chunk.default":
@@ -102,11 +109,71 @@ def flip(context: Context, x: Value, dims: Sequence[int]) -> Value:
     return x
 
 
+@aten("diagonal.default", "diagonal_copy.default", "linalg_diagonal.default")
+def diagonal(context: Context, x: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
+    build, rank = context.build, len(x.shape)
+    first, second = dim1 % rank, dim2 % rank
+    order = [axis for axis in range(rank) if axis not in (first, second)]
+    rows, columns = x.shape[first], x.shape[second]
+    moved = build.permute(x, (*order, first, second))
+    flat = build.reshape(moved, (*moved.shape[:-2], rows * columns))
+    start = offset if offset >= 0 else -offset * columns
+    return build.slice(flat, -1, start, context.shape[-1], columns + 1)
+
+
+@aten("unfold.default", "unfold_copy.default")
+def unfold(context: Context, x: Value, dimension: int, size: int, step: int) -> Value:
+    """Windows along one axis, their elements in a new last axis."""
+    build = context.build
+    if not x.shape:
+        return build.reshape(x, (1,))
+    axis = dimension % len(x.shape)
+    windows = build.window(build.swap(x, axis, -1), [size], [step], [1])
+    return build.swap(windows, axis, -2) if axis != len(x.shape) - 1 else windows
+
+
+@aten("im2col.default")
+def im2col(
+    context: Context,
+    x: Value,
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> Value:
+    """[1, C, H, W] → [1, C · taps, positions]."""
+    build = context.build
+    windows = build.window(build.border(x, padding, padding, 0.0), kernel, stride, dilation)
+    lead = len(x.shape) - 2
+    order = (*range(lead), lead + 2, lead + 3, lead, lead + 1)
+    return build.reshape(build.permute(windows, order), context.shape)
+
+
+@aten("as_strided.default", "as_strided_copy.default")
+def as_strided(
+    context: Context, x: Value, size: Sequence[int], stride: Sequence[int], offset: int | None = None
+) -> Value:
+    """Of one sample, as long as it reads nothing of another one."""
+    reach = (offset or 0) + sum((n - 1) * step for n, step in zip(context.shape, stride, strict=True))
+    if reach >= x.elements or x.shape[:1] != (1,) or not stride or stride[0] != x.elements:
+        raise ConditionError("where it reads beyond one sample")
+    places = np.asarray(offset or 0)
+    for n, step in zip(context.shape, stride, strict=True):
+        places = places[..., np.newaxis] + np.arange(n) * step
+    return context.build.take(context.build.reshape(x, (x.elements,)), places)
+
+
+@aten("copy.default")
+def copy(context: Context, x: Value, source: Value, *_: Any) -> Value:
+    return context.build.expand(context.build.cast(source, context.dtype), context.shape)
+
+
 @aten("roll.default")
 def roll(context: Context, x: Value, shifts: Sequence[int], dims: Sequence[int] = ()) -> Value:
     build = context.build
     if not dims:
-        raise UnsupportedError("aten.roll over the flattened tensor is not covered by the native engine")
+        flat = roll(context, build.reshape(x, (x.elements,)), shifts, [0])
+        return build.reshape(flat, x.shape)
     for shift, dim in zip(shifts, dims, strict=True):
         size = x.shape[dim]
         cut = -shift % size
@@ -120,16 +187,6 @@ def pad(
     context: Context, x: Value, pads: Sequence[int], mode: Any = 0.0, value: float | None = None
 ) -> Value:
     if isinstance(mode, str) and mode != "constant":
-        raise UnsupportedError(f"aten.pad with mode {mode!r} is not covered by the native engine")
+        raise ConditionError(f"with mode={mode!r}")
     fill = value if isinstance(mode, str) else mode
-    build, before = context.build, [0] * len(x.shape)
-    for i in range(len(pads) // 2):
-        axis, ahead, behind = len(x.shape) - 1 - i, pads[2 * i], pads[2 * i + 1]
-        keep = x.shape[axis] + min(ahead, 0) + min(behind, 0)
-        x = build.slice(x, axis, max(-ahead, 0), keep)
-        before[axis] = max(ahead, 0)
-    if x.shape == context.shape:
-        return x
-    output = build.value(context.shape, x.dtype)
-    build.add(Pad((x,), (output,), tuple(before), float(fill or 0.0)))
-    return output
+    return context.build.border(x, pads[-2::-2], pads[-1::-2], float(fill or 0.0))

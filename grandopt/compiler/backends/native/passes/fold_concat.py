@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from grandopt.compiler.backends.native.form import Concat, Graph, Linear, Op, Value
+from grandopt.compiler.backends.native.passes.exact import exact_weights, product
 from grandopt.compiler.backends.native.passes.rewrite import rebuilt
 from grandopt.signature import Array
 
@@ -23,12 +24,14 @@ def fold_concat(graph: Graph) -> Graph:
 def _fold_one(graph: Graph) -> Graph | None:
     counts, producers = graph.use_counts(), graph.producers()
     for op in graph.ops:
-        join = producers.get(op.inputs[0]) if isinstance(op, Linear) else None
-        if not isinstance(op, Linear) or not isinstance(join, Concat) or counts[join.output] != 1:
+        if not isinstance(op, Linear):
+            continue
+        join = producers.get(op.x)
+        if not isinstance(join, Concat) or counts[join.output] != 1:
             continue
         if join.axis != len(join.output.shape) - 1:
             continue
-        parts = [_part(value, producers.get(value), counts[value], op) for value in join.inputs]
+        parts = [_part(value, producers.get(value), counts[value], op) for value in join.parts]
         gone = {part for part in parts if part is not None}
         if gone:
             new = _joined(op, join, parts)
@@ -41,44 +44,31 @@ def _part(value: Value, producer: Op | None, uses: int, op: Linear) -> Linear | 
     """The product behind a part of the concatenation, if it folds into `op` without more work."""
     if not isinstance(producer, Linear) or producer.epilogue is not None or uses != 1:
         return None
-    outputs, inputs = producer.inputs[1].shape
-    count = op.inputs[1].shape[0]
+    outputs, inputs = producer.weight.shape
+    count = op.weight.shape[0]
     return producer if count * inputs <= count * outputs + outputs * inputs else None
 
 
 def _joined(op: Linear, join: Concat, parts: list[Linear | None]) -> tuple[Concat, Linear]:
-    weight, bias = _constants(op)
+    weight, bias = exact_weights(op)
     columns: list[Array] = []
     start = 0
-    for value, part in zip(join.inputs, parts, strict=True):
+    for value, part in zip(join.parts, parts, strict=True):
         own = weight[:, start : start + value.shape[-1]]
         start += value.shape[-1]
         if part is not None:
-            inner, shift = _constants(part)
+            inner, shift = exact_weights(part)
             bias = bias + own @ shift
             own = own @ inner
         columns.append(own)
-    sources = tuple(
-        value if part is None else part.inputs[0] for value, part in zip(join.inputs, parts, strict=True)
-    )
+    sources = tuple(value if part is None else part.x for value, part in zip(join.parts, parts, strict=True))
     merged = np.concatenate(columns, axis=1)
-    name = op.output.name
-    joined = Value(f"{name}_joined", (*join.output.shape[:-1], merged.shape[1]), "float32")
-    constants = [
-        Value(f"{name}_joined_{part}", array.shape, "float32", array.astype(np.float32))
-        for part, array in (("weight", merged), ("bias", bias))
-    ]
-    return Concat(sources, (joined,), join.axis), Linear((joined, *constants), op.outputs)
+    name = f"{op.output.name}_joined"
+    joined = Value(name, (*join.output.shape[:-1], merged.shape[1]), "float32")
+    return Concat(sources, (joined,), join.axis), product(joined, merged, bias, op.outputs, name)
 
 
 def _replace(old: Op, join: Concat, op: Linear, new: tuple[Concat, Linear]) -> tuple[Op, ...]:
     if old is join:
         return ()
     return new if old is op else (old,)
-
-
-def _constants(op: Linear) -> tuple[Array, Array]:
-    weight, bias = op.inputs[1].data, op.inputs[2].data
-    assert weight is not None
-    assert bias is not None
-    return weight.astype(np.float64), bias.astype(np.float64)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from grandopt.compiler.backends.native import expression as ex
-from grandopt.compiler.backends.native.form import Graph, Linear, Map, MatMul, Normalize, Op, Value
-
-OPERANDS = {Linear: 3, MatMul: 2, Normalize: 3}
-"""Number of the producers' own inputs; the epilogue's extra operands follow them."""
+from grandopt.compiler.backends.native.form import Convolve, Graph, Linear, Map, MatMul, Normalize, Op, Value
 
 
 def fuse_epilogues(graph: Graph) -> Graph:
@@ -33,13 +30,13 @@ def fuse_epilogues(graph: Graph) -> Graph:
 
 def _producer(
     op: Map, producers: dict[Value, Op], counts: dict[Value, int], dropped: set[Op]
-) -> Linear | MatMul | Normalize | None:
+) -> Linear | Convolve | MatMul | Normalize | None:
     dtypes = {value.dtype for value in (*op.inputs, op.output)}
     if dtypes != {"float32"} or not op.expression.vectorizable:
         return None
     for value in op.inputs:
         producer = producers.get(value)
-        if not isinstance(producer, (Linear, MatMul, Normalize)) or producer in dropped:
+        if not isinstance(producer, (Linear, Convolve, MatMul, Normalize)) or producer in dropped:
             continue
         single = counts[value] == 1 and op.inputs.count(value) == 1
         if single and producer.epilogue is None and value.shape == op.output.shape:
@@ -47,7 +44,7 @@ def _producer(
     return None
 
 
-def _with_epilogue(producer: Linear | MatMul | Normalize, op: Map) -> Op:
+def _with_epilogue(producer: Linear | Convolve | MatMul | Normalize, op: Map) -> Op:
     extras = [value for value in op.inputs if value is not producer.output]
     order = [producer.output, *extras]
     expression = op.expression.substitute([ex.arg(order.index(v), v.dtype) for v in op.inputs])

@@ -74,6 +74,9 @@ def _scalar(expression: Expression, args: list[str]) -> str:
     if expression.op == "cast":
         if expression.dtype == "bool":
             return f"({args[0]} != 0)"
+        if expression.args[0].dtype.startswith("float") and not expression.dtype.startswith("float"):
+            wide = "s_to_int64" if expression.dtype in ("int64", "uint8") else "s_to_int32"
+            return f"({C_TYPES[expression.dtype]}){wide}({args[0]})"
         return f"({C_TYPES[expression.dtype]}){args[0]}"
     source = expression.args[-1].dtype
     return SCALARS[expression.op].scalar.format(*args, f="f" if source == "float32" else "")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from grandopt.compiler.backends.native.render.operands import Operand
+from grandopt.compiler.backends.native.render.operands import RenderedOperand
 from grandopt.compiler.backends.native.render.text import C_TYPES, loop
 
 INDEX_FAULT = 3
 """What a call returns when an index lies outside its table."""
 
 
-def gather_loops(table: Operand, indices: Operand, output: Operand) -> list[str]:
+def gather_loops(table: RenderedOperand, indices: RenderedOperand, output: RenderedOperand) -> list[str]:
     """output[t, i] = table[t, indices[t, i]]; all three are contiguous within a sample."""
     count, rows = math.prod(indices.shape[1:]), table.shape[1]
     row = math.prod(table.shape[2:])

@@ -8,20 +8,22 @@ from functools import partial
 import numpy as np
 
 from grandopt.compiler.backends.native.form import Linear
-from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.render import tiles
+from grandopt.compiler.backends.native.render.blocks import blocking, row_blocks, widths_of
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
-from grandopt.compiler.backends.native.render.operands import Operand, Surroundings
-from grandopt.compiler.backends.native.render.products import (
-    Extra,
-    Product,
-    blocking,
-    row_blocks,
-    widths_of,
-)
+from grandopt.compiler.backends.native.render.operands import RenderedOperand, Surroundings
+from grandopt.compiler.backends.native.render.products import Extra, Product
 from grandopt.compiler.backends.native.render.text import indent, loop, offset
-from grandopt.compiler.backends.native.render.weights import GRANULE, PANEL, Weights, padded, panels
+from grandopt.compiler.backends.native.render.weights import (
+    GRANULE,
+    PANEL,
+    Weights,
+    padded,
+    pairs_pay,
+    panels,
+)
 from grandopt.compiler.backends.native.strides import collapse
 from grandopt.signature import Array
 
@@ -31,7 +33,12 @@ LONG_ROW = 48
 
 
 def linear_loops(
-    op: Linear, x: Operand, extras: Sequence[Operand], output: Operand, level: Level, around: Surroundings
+    op: Linear,
+    x: RenderedOperand,
+    extras: Sequence[RenderedOperand],
+    output: RenderedOperand,
+    level: IsaLevel,
+    around: Surroundings,
 ) -> list[str]:
     """output[row] = epilogue(x[row] · weightᵀ + bias, extras[row]…) over all rows."""
     operands = [x, output, *extras]
@@ -47,17 +54,17 @@ def linear_loops(
         Extra(pointer, row, operand.spread(output.shape)[-1])
         for pointer, row, operand in zip(named[2:], step[2:], extras, strict=True)
     ]
-    weight, bias = op.inputs[1].data, op.inputs[2].data
-    assert weight is not None
-    assert bias is not None
+    weight, bias = op.weight.constant, op.bias.constant
     pointers = (named[0], step[0]), (named[1], step[1])
-    if tiles.worthwhile(level, around.weights, rows, *weight.shape):
+    if tiles.worthwhile(level, around.weights.precision(op), rows, *weight.shape):
         work = around.weights, around.workspace
         body = [around.work(), *tiles.tile_loops(op, (weight, bias), *pointers, parts, rows, *work)]
     else:
         few = weight.shape[0] <= FEW_OUTPUTS and weight.shape[1] >= LONG_ROW
-        render = _dots if few else _panels
-        body = render(op, (weight, bias), *pointers, parts, rows, level, around.weights)
+        if few:
+            body = _dots(op, (weight, bias), *pointers, parts, rows, level, around.weights)
+        else:
+            body = _panels(op, (weight, bias), *pointers, parts, rows, level, around)
     for axis in reversed(range(len(sizes) - 1)):
         body = loop(f"i{axis}", sizes[axis], body)
     return body
@@ -70,20 +77,35 @@ def _panels(
     y: tuple[str, int],
     extras: Sequence[Extra],
     rows: int,
-    level: Level,
-    weights: Weights,
+    level: IsaLevel,
+    around: Surroundings,
 ) -> list[str]:
+    weights = around.weights
     weight, bias = constants
     count, depth = weight.shape
-    paired = weights.precision == "bfloat16"
+    paired = weights.precision(op) == "bfloat16"
+    rounded = paired and level.multiplies_pairs(rows) and pairs_pay(count, depth)
     ctype, words = ("uint32_t", -(-depth // 2)) if paired else ("float", depth)
-    packed = panels(weight, weights.precision)
+    packed = panels(weight, weights.precision(op))
     lines = [
         f"const {ctype} *const w = (const {ctype} *)({weights.pointer(packed)});",
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
     ]
+    if rounded:
+        # A row is padded to what one store of the widest level fills.
+        stride = -(-words // GRANULE) * GRANULE
+        (place,) = around.workspace.layout(rows * stride * 4)
+        rounding = f"pairs_of_row(pairs + row * {stride}, {x[0]} + row * {x[1]}, {depth});"
+        lines += [
+            around.work(),
+            f"uint32_t *const pairs = (uint32_t *)(work + {place});",
+            *loop("row", rows, [rounding]),
+        ]
 
-    fetch = _fetch(weights, packed, -(-count // PANEL), rows, words)
+    def left(row: str, k: str) -> str:
+        return f"pairs[{row} * {stride} + {k}]" if rounded else f"{x[0]}[{row} * {x[1]} + {k}]"
+
+    fetch = panel_fetch(weights, packed, -(-count // PANEL), rows, words)
 
     def panel(number: str, width: int, columns: int) -> list[str]:
         """The panel of that number, of `width` stored and `columns` valid columns."""
@@ -91,12 +113,13 @@ def _panels(
         product = Product(
             depth,
             level,
-            left=lambda row, k: f"{x[0]}[{row} * {x[1]} + {k}]",
+            left=left,
             right=lambda k, inside: f"{base} + ({k}) * {width} + {inside}",
             start=lambda inside: f"v_load(bias + {column} + {inside})",
             output=lambda row, inside: f"{y[0]} + {row} * {y[1]} + {column} + {inside}",
             epilogue=op.epilogue,
             paired=paired,
+            rounded=rounded,
             fetch=None if fetch is None else partial(fetch, number),
             extras=[Extra(e.pointer + (f" + {column}" if e.column else ""), e.row, e.column) for e in extras],
         )
@@ -112,7 +135,7 @@ def _panels(
     return ["{", *indent(lines), "}"]
 
 
-def _fetch(
+def panel_fetch(
     weights: Weights, packed: Array, panels: int, rows: int, depth: int
 ) -> Callable[[str, str, int, str], str] | None:
     """Statements that ask for coming weights, a little in every step of every block; None where none is due.
@@ -156,7 +179,7 @@ def _dots(
     y: tuple[str, int],
     extras: Sequence[Extra],
     rows: int,
-    level: Level,
+    level: IsaLevel,
     weights: Weights,
 ) -> list[str]:
     """Each output as a dot product along the inputs, its lanes summed at the end."""

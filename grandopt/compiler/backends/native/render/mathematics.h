@@ -34,7 +34,9 @@ INLINE vf v_expm1_reduced(vf r) {
 }
 INLINE vf v_exp(vf x) {
     vf n, r = v_reduce_ln2(v_clamp(x, -104.0f, 89.0f), &n);
-    return v_scale2(v_set1(1.0f) + v_expm1_reduced(r), n);
+    vf y = v_scale2(v_set1(1.0f) + v_expm1_reduced(r), n);
+    ROUNDED(y);
+    return y;
 }
 INLINE vf v_expm1(vf x) { /* 2ⁿ·p + (2ⁿ − 1), halved throughout so that 2ⁿ⁻¹ does not overflow early */
     vf n, r = v_reduce_ln2(v_clamp(x, -104.0f, 89.0f), &n);
@@ -122,3 +124,25 @@ INLINE vf v_gelu(vf x) { /* x·Φ(x), Φ(−|x|) = ½·erfc(|x|/√2) */
 #define s_abs(a) ((a) <= 0 ? 0 - (a) : (a))
 #define s_mod(a, b) ((a) % (b) != 0 && ((a) % (b) < 0) != ((b) < 0) ? (a) % (b) + (b) : (a) % (b))
 #define s_floordiv(a, b) ((a) / (b) - ((a) % (b) != 0 && ((a) % (b) < 0) != ((b) < 0)))
+/* Denormals count as zero here whatever the mode: libm's functions take some of them for other numbers in it. */
+INLINE float s_flushf(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; }
+INLINE double s_flush(double x) { return fabs(x) < 0x1p-1022 ? copysign(0, x) : x; }
+/* Floats as whole numbers, towards zero; what does not fit, as on x86-64: the smallest number, cut to the width. */
+INLINE int64_t s_to_int64(double x) { return x >= -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN; }
+INLINE int32_t s_to_int32(double x) { return x > -0x1.00000002p31 && x < 0x1p31 ? (int32_t)x : INT32_MIN; }
+/* ATen's division with floor and remainder: exact, where floor(a / b) is off by one for 1.0 and 0.1. */
+#define FLOORED(type, f) \
+    INLINE type s_remainder##f(type a, type b) { \
+        type rest = fmod##f(a, b); \
+        return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest; \
+    } \
+    INLINE type s_floor_divide##f(type a, type b) { \
+        type rest = fmod##f(a, b), quotient = (a - rest) / b, whole; \
+        if (b == 0) return a / b; \
+        if (rest != 0 && (b < 0) != (rest < 0)) quotient -= 1; \
+        if (quotient == 0) return copysign##f(0, a / b); \
+        whole = floor##f(quotient); \
+        return quotient - whole > (type)0.5 ? whole + 1 : whole; \
+    }
+FLOORED(float, f)
+FLOORED(double, )

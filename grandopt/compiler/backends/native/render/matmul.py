@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grandopt.compiler.backends.native.form import MatMul
-from grandopt.compiler.backends.native.levels import Level
-from grandopt.compiler.backends.native.render.operands import Operand
-from grandopt.compiler.backends.native.render.products import (
-    Extra,
-    Product,
-    blocking,
-    row_blocks,
-    widths_of,
-)
+from grandopt.compiler.backends.native.levels import IsaLevel
+from grandopt.compiler.backends.native.render.blocks import blocking, row_blocks, widths_of
+from grandopt.compiler.backends.native.render.operands import RenderedOperand
+from grandopt.compiler.backends.native.render.products import Extra, Product
 from grandopt.compiler.backends.native.render.text import loop, offset
 from grandopt.compiler.backends.native.strides import collapse
 
 
 def matmul_loops(
-    op: MatMul, a: Operand, b: Operand, extras: Sequence[Operand], output: Operand, level: Level
+    op: MatMul,
+    a: RenderedOperand,
+    b: RenderedOperand,
+    extras: Sequence[RenderedOperand],
+    output: RenderedOperand,
+    level: IsaLevel,
 ) -> list[str]:
     """output = epilogue(a · b, extras…) for every matrix of the leading axes."""
     operands = [a, b, output, *extras]
@@ -32,8 +32,9 @@ def matmul_loops(
     ]
     rows, columns = output.shape[-2:]
     parts = [
-        Extra(pointer, *operand.spread(output.shape)[-2:])
+        Extra(pointer, row, column)
         for pointer, operand in zip(named[3:], extras, strict=True)
+        for row, column in [operand.spread(output.shape)[-2:]]
     ]
     a_row, a_k = a.strides[-2:]
     b_k, y_row = b.strides[-2], output.strides[-2]
@@ -54,7 +55,7 @@ def matmul_loops(
     return body
 
 
-def _last_two(operand: Operand) -> tuple[int, ...]:
+def _last_two(operand: RenderedOperand) -> tuple[int, ...]:
     return (1, 1, *operand.shape)[-2:]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grandopt.compiler.backends.native.layout import Buffer, Place
+from grandopt.compiler.backends.native.layout import Buffer, ValuePlace
 from grandopt.compiler.backends.native.memory import Arena, padded_bytes
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.compiler.backends.native.render.weights import Weights
@@ -15,7 +15,7 @@ from grandopt.compiler.backends.native.strides import Shape, broadcast
 
 
 @dataclass(frozen=True)
-class Operand:
+class RenderedOperand:
     """A pointer variable with the shape and the strides behind it, in elements."""
 
     name: str
@@ -24,8 +24,9 @@ class Operand:
     strides: Shape
 
     def spread(self, shape: Shape) -> Shape:
-        """Its strides when broadcast to `shape`."""
-        return broadcast(self.shape, self.strides, shape)
+        """Its strides when broadcast to `shape`; the samples stay the first axis, whatever the rank."""
+        sample = 0 if self.shape[0] == 1 else self.strides[0]
+        return (sample, *broadcast(self.shape[1:], self.strides[1:], shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class Surroundings:
     weights: Weights
     tile: int
 
-    def operand(self, name: str, place: Place) -> Operand:
+    def operand(self, name: str, place: ValuePlace) -> RenderedOperand:
         """The place as an operand of `tile` samples."""
         shape, strides = (self.tile, *place.shape), (self._sample(place.buffer), *place.strides)
         if place.buffer.kind == "constant":
             shape = (1, *place.shape)
-        return Operand(name, place.buffer.dtype, shape, strides)
+        return RenderedOperand(name, place.buffer.dtype, shape, strides)
 
-    def declaration(self, name: str, place: Place, written: bool) -> str:
+    def declaration(self, name: str, place: ValuePlace, written: bool) -> str:
         """The statement that makes the pointer."""
         ctype = C_TYPES[place.buffer.dtype]
         target = f"{ctype} *" if written else f"const {ctype} *"
@@ -56,17 +57,11 @@ class Surroundings:
         return f"unsigned char *const work = scratch + {self.arena.size * self.tile};"
 
     def _base(self, buffer: Buffer) -> str:
-        match buffer.kind:
-            case "input":
-                return f"in[{buffer.index}]"
-            case "output":
-                return f"out[{buffer.index}]"
-            case "constant":
-                assert buffer.value is not None
-                assert buffer.value.data is not None
-                return f"({self.weights.pointer(buffer.value.data)})"
-            case "scratch":
-                return f"(scratch + {self.arena.offsets[buffer] * self.tile})"
+        if buffer.value is not None:
+            return f"({self.weights.pointer(buffer.value.constant)})"
+        if buffer.kind == "scratch":
+            return f"(scratch + {self.arena.offsets[buffer] * self.tile})"
+        return f"{'in' if buffer.kind == 'input' else 'out'}[{buffer.index}]"
 
     def _sample(self, buffer: Buffer) -> int:
         """Elements from one sample to the next."""

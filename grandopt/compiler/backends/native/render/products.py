@@ -7,17 +7,21 @@ multiplications are in flight to hide their latency.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from grandopt.compiler.backends.native.expression import Expression
-from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.levels import IsaLevel
+from grandopt.compiler.backends.native.render.blocks import IN_FLIGHT
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
 from grandopt.compiler.backends.native.render.text import indent, loop
 
-IN_FLIGHT = 8
-"""Multiplications that must be independent: 4 cycles of latency times 2 units."""
+LONGEST = 512
+"""A sum of more turns is taken in parts: the rounding of a sum grows with its length."""
+PART, FEWEST = 256, 64
+"""Turns of a part of one loop; of parts that are whole loops, the fewest."""
 EPILOGUE_COST = 6
 """An epilogue of more nodes is looped over, not repeated for every accumulator."""
 
@@ -33,6 +37,14 @@ class Extra:
     pointer: str
     row: int
     column: int
+    walk: Callable[[str], str] | None = None
+    """Where its rows are not evenly apart: the offset of a row."""
+
+    def at(self, row: str) -> str:
+        """Pointer to a row."""
+        if self.walk is not None:
+            return f"{self.pointer} + {self.walk(row)}"
+        return f"{self.pointer} + {row} * {self.row}" if self.row else self.pointer
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Product:
     """
 
     depth: int
-    level: Level
+    level: IsaLevel
     left: Callable[[str, str], str]
     right: Callable[[str, str], str]
     start: Callable[[str], str]
@@ -55,41 +67,85 @@ class Product:
     ragged: bool = False
     paired: bool = False
     """The right-hand side is bfloat16, two steps of k to a word: `right` is given the number of the pair."""
+    rounded: bool = False
+    """The left-hand side is so, too: `left` is also given the number of the pair, and gives a word."""
     fetch: Fetch | None = None
+    begin: Callable[[str], str] | None = None
+    """The pointer to a row of the left-hand side, taken once for a block; `left` is given its name as row."""
+    nest: Sequence[tuple[str, int]] = ()
+    """Loops around that of k, whose variables `inside` may read: name and turns of each."""
+    inside: Sequence[str] = ()
+    """What these loops declare for `left` and `right`."""
+    lanewise: bool = False
+    """`left(row, k)` is a pointer to the number of the first column, and each column has its own."""
 
     def block(self, rows: int, row: str, column: str, widths: Sequence[int]) -> list[str]:
         """`rows` rows from `row`, one vector per width from `column`; a width counts its valid lanes."""
         cells = [(r, j) for r in range(rows) for j in range(len(widths))]
-        turns = self.depth // 2 if self.paired else self.depth
+        turns = -(-self.depth // 2) if self.rounded else self.depth // 2 if self.paired else self.depth
         splits = max(1, min(IN_FLIGHT // len(cells), 8, turns))
-        lines = [
-            f"vf {_name(r, j, s)} = {self.start(self._column(column, j)) if s == 0 else 'v_set1(0.0f)'};"
-            for s in range(splits)
-            for r, j in cells
-        ]
-        steps = [line for s in range(splits) for line in self._step(rows, row, column, widths, f"k + {s}", s)]
-        if self.fetch is not None:
-            steps.append(self.fetch(row, rows, "k"))
         whole = turns - turns % splits
-        lines += loop("k", whole, steps, splits)
-        for s in range(turns - whole):
-            lines += self._step(rows, row, column, widths, str(whole + s), s)
-        if self.paired and self.depth % 2:
-            lines += self._pair(rows, row, column, widths, str(turns), 0, ("even",))
-        half = splits
-        while half > 1:
-            upper = (half + 1) // 2
-            lines += [
-                f"{_name(r, j, s - upper)} += {_name(r, j, s)};" for s in range(upper, half) for r, j in cells
-            ]
-            half = upper
+        inside = self._loops_of_a_part(whole // splits)
+        first = 0 if inside is None else 1  # sums of a part are added to those of number 0
+        sums = range(first, first + splits)
+        lines = [f"vf {_name(r, j, 0)} = {self.start(self._column(column, j))};" for r, j in cells]
+        zeros = [f"vf {_name(r, j, s)} = v_set1(0.0f);" for s in sums if s for r, j in cells]
+        gather = _gathered(cells, sums)
+        steps = [
+            line for n, s in enumerate(sums) for line in self._step(rows, row, column, widths, f"k + {n}", s)
+        ]
+        if self.fetch is not None:
+            steps.append(self.fetch(row, rows, self._number("k")))
+        if inside is None or self.nest:
+            walk = loop("k", whole, steps, splits) if whole else []
+        else:
+            walk, sums = _in_parts(whole, splits, zeros, steps, gather), range(1)
+        for n in range(turns - whole):
+            walk += self._step(rows, row, column, widths, str(whole + n), sums[n % len(sums)])
+        if self.paired and not self.rounded and self.depth % 2:
+            walk += self._pair(rows, row, column, widths, str(turns), sums[0], ("even",))
+        walk = [*self.inside, *walk]
+        for number, (variable, size) in enumerate(reversed(self.nest)):
+            if number == inside:
+                walk = [*zeros, *walk, *gather]
+            walk = loop(variable, size, walk)
+        if self.begin is not None:
+            lines += [f"const float *const x{r} = {self.begin(_plus(row, r))};" for r in range(rows)]
+        lines += walk if inside is not None else [*zeros, *walk, *gather]
         lines += self._finish(rows, row, column, widths)
         return ["{", *indent(lines), "}"]
+
+    def _loops_of_a_part(self, turns: int) -> int | None:
+        """How many of the loops around that of k belong to a part with sums of its own; None without parts.
+
+        A part has at least FEWEST turns: what it adds in the end is then few of what it adds in all.
+        """
+        if turns * math.prod(size for _, size in self.nest) <= LONGEST:
+            return None
+        for number, (_, size) in enumerate(reversed(self.nest)):
+            if turns >= FEWEST:
+                return number
+            turns *= size
+        return None if self.nest else 0
+
+    def _number(self, k: str) -> str:
+        """The number of a step, counted through all loops."""
+        steps = -(-self.depth // 2) if self.paired else self.depth
+        text = ""
+        for variable, size in self.nest:
+            text = f"({text} * {size} + {variable})" if text else variable
+        return f"({text} * {steps} + {k})" if text else k
+
+    def _row(self, row: str, r: int) -> str:
+        """What `left` is given for row `r` of a block."""
+        return _plus(row, r) if self.begin is None else f"x{r}"
 
     def _column(self, column: str, j: int) -> str:
         return f"{column} + {j * self.level.lanes}"
 
     def _step(self, rows: int, row: str, column: str, widths: Sequence[int], k: str, split: int) -> list[str]:
+        if self.rounded:
+            return self._dots(rows, row, column, len(widths), k, split)
         if self.paired:
             return self._pair(rows, row, column, widths, k, split, ("even", "odd"))
         lines = []
@@ -100,11 +156,22 @@ class Product:
                 f"const vf w{j} = {f'v_load_n({pointer}, {width})' if short else f'v_load({pointer})'};"
             )
         for r in range(rows):
-            lines.append(f"const vf b{r} = v_set1({self.left(_plus(row, r), k)});")
+            if self.lanewise:
+                lines += self._own(r, row, column, widths, k, split)
+                continue
+            lines.append(f"const vf b{r} = v_set1({self.left(self._row(row, r), k)});")
             lines += [
                 f"{_name(r, j, split)} = v_fma(b{r}, w{j}, {_name(r, j, split)});" for j in range(len(widths))
             ]
         return ["{", *indent(lines), "}"]
+
+    def _own(self, r: int, row: str, column: str, widths: Sequence[int], k: str, split: int) -> list[str]:
+        lines = []
+        for j, width in enumerate(widths):
+            pointer = f"{self.left(self._row(row, r), k)} + {self._column(column, j)}"
+            load = f"v_load({pointer})" if width == self.level.lanes else f"v_load_n({pointer}, {width})"
+            lines.append(f"{_name(r, j, split)} = v_fma({load}, w{j}, {_name(r, j, split)});")
+        return lines
 
     def _pair(
         self,
@@ -122,12 +189,23 @@ class Product:
                 pointer = self.right(k, self._column(column, j))
                 lines.append(f"const vf {half}{j} = v_bf16_{half}({pointer});")
             for r in range(rows):
-                factor = f"v_set1({self.left(_plus(row, r), f'2 * ({k}) + {number}')})"
+                factor = f"v_set1({self.left(self._row(row, r), f'2 * ({k}) + {number}')})"
                 lines.append(f"const vf {half}_b{r} = {factor};")
                 lines += [
                     f"{_name(r, j, split)} = v_fma({half}_b{r}, {half}{j}, {_name(r, j, split)});"
                     for j in range(len(widths))
                 ]
+        return ["{", *indent(lines), "}"]
+
+    def _dots(self, rows: int, row: str, column: str, vectors: int, k: str, split: int) -> list[str]:
+        lines = [
+            f"const vp w{j} = vp_load({self.right(k, self._column(column, j))});" for j in range(vectors)
+        ]
+        for r in range(rows):
+            lines.append(f"const vp x{r} = vp_set1({self.left(_plus(row, r), k)});")
+            lines += [
+                f"{_name(r, j, split)} = v_dot2({_name(r, j, split)}, x{r}, w{j});" for j in range(vectors)
+            ]
         return ["{", *indent(lines), "}"]
 
     def _finish(self, rows: int, row: str, column: str, widths: Sequence[int]) -> list[str]:
@@ -154,7 +232,7 @@ class Product:
         lanes = self.level.lanes
         leaves, loads = [name], []
         for i, extra in enumerate(self.extras):
-            pointer = f"{extra.pointer} + {row} * {extra.row}" if extra.row else extra.pointer
+            pointer = extra.at(row)
             if extra.column == 0:
                 text = f"v_set1(*({pointer}))"
             elif width == lanes:
@@ -177,28 +255,31 @@ def _plus(text: str, number: int) -> str:
     return f"({text} + {number})" if number else text
 
 
-def widths_of(columns: int, lanes: int) -> list[int]:
-    """Valid lanes of each vector over `columns` columns."""
-    return [min(lanes, columns - start) for start in range(0, columns, lanes)]
+def _gathered(cells: Sequence[tuple[int, int]], sums: Sequence[int]) -> list[str]:
+    """The sums of each cell, added up two by two; those of a part then to number 0."""
+    lines = []
+    half = len(sums)
+    while half > 1:
+        upper = (half + 1) // 2
+        lines += [
+            f"{_name(r, j, sums[n - upper])} += {_name(r, j, sums[n])};"
+            for n in range(upper, half)
+            for r, j in cells
+        ]
+        half = upper
+    return lines + ([f"{_name(r, j, 0)} += {_name(r, j, sums[0])};" for r, j in cells] if sums[0] else [])
 
 
-def row_blocks(rows: int, most: int, block: Callable[[int, str], list[str]]) -> list[str]:
-    """Calls of `block(rows, first row)` that cover all rows, `most` at a time."""
-    whole = rows - rows % most
-    lines: list[str] = []
-    if whole:
-        lines += loop("m", whole, block(most, "m"), most)
-    if rows > whole:
-        lines += block(rows - whole, str(whole))
-    return lines
-
-
-def blocking(rows: int, level: Level) -> tuple[int, int]:
-    """Rows and vectors of a block that fit the level's registers, with one per vector and one to spare."""
-    if rows == 1:
-        return 1, IN_FLIGHT
-    if level.registers <= 16:
-        return (min(rows, 4), 3) if rows % 6 else (6, 2)
-    if rows <= 6:
-        return rows, 4
-    return (8, 2) if rows % 8 == 0 and rows % 6 else (6, 4)
+def _in_parts(
+    turns: int, step: int, before: Sequence[str], steps: Sequence[str], behind: Sequence[str]
+) -> list[str]:
+    """The loop of k cut into parts of PART turns of each sum."""
+    body = [
+        *before,
+        f"const int end = part + {PART * step} < {turns} ? part + {PART * step} : {turns};",
+        f"for (int k = part; k < end; k += {step}) {{",
+        *indent(steps),
+        "}",
+        *behind,
+    ]
+    return loop("part", turns, body, PART * step)

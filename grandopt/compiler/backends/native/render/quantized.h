@@ -1,6 +1,10 @@
 /* Products of 8-bit codes. A row x of numbers becomes unsigned codes c with one scale s, x ≈ (c − 128)·s; weights
  * are signed bytes, four consecutive inputs of one output to a 32-bit word. Sums are exact 32-bit integers on
- * every feature level, so that all levels compute the same. `vi` holds VL 32-bit integers. */
+ * every feature level, and what becomes of numbers before and after is rounded alike, so that all levels compute
+ * the same bits. `vi` holds VL 32-bit integers.
+ *
+ * x86's dot products multiply unsigned by signed bytes: sums start at −128 · Σ weights, which `vi_start` loads.
+ * With Arm's SDOT, signed by signed, codes are stored without the 128, and sums start at 0. */
 
 /* A row whose largest magnitude is below this counts as if it had it: its inverse must stay finite. */
 #define LEAST_TOP 0x1p-118f
@@ -51,10 +55,14 @@ INLINE void v_store_codes(uint8_t *p, vf a) {
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(halves, halves));
 }
 INLINE vi v_dot4(vi sums, vi codes, vi words) {
+#ifdef __AVXVNNI__
+    return _mm256_dpbusd_avx_epi32(sums, codes, words);
+#else
     const vi low = vi_set1(0x00ff00ff);
     const vi even = _mm256_srai_epi16(_mm256_slli_epi16(words, 8), 8), odd = _mm256_srai_epi16(words, 8);
     sums = _mm256_add_epi32(sums, _mm256_madd_epi16(vi_and(codes, low), even));
     return _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_srli_epi16(codes, 8), odd));
+#endif
 }
 
 #else
@@ -67,10 +75,30 @@ INLINE vi vi_add(vi a, vi b) { return a + b; }
 INLINE vi vi_and(vi a, vi b) { return a & b; }
 INLINE vi vi_max(vi a, vi b) { const vi m = a > b; return (a & m) | (b & ~m); }
 INLINE int32_t vi_highest(vi a) { int32_t t = a[0]; for (int i = 1; i < VL; ++i) t = a[i] > t ? a[i] : t; return t; }
+#if VL == 4 && defined(__ARM_FEATURE_DOTPROD)
+#define SIGNED_CODES
+#define CODE_OF_ZERO 0
+#else
+#define CODE_OF_ZERO 128
+#endif
+#if VL == 4 && defined(__aarch64__)
+INLINE void v_store_codes(uint8_t *p, vf a) {
+    const int16x4_t codes = vmovn_s32(vaddq_s32(vcvtnq_s32_f32((float32x4_t)a), vdupq_n_s32(CODE_OF_ZERO)));
+    const int8x8_t bytes = vmovn_s16(vcombine_s16(codes, codes));
+    memcpy(p, &bytes, 4);
+}
+#else
 INLINE void v_store_codes(uint8_t *p, vf a) { /* 1.5·2²³ leaves the rounded number in the lowest bits */
-    const vi codes = (vi)(a + v_set1(0x1.8p23f)) ^ 128;
+    ROUNDED(a); /* a product, which must not fuse with the sum: other levels round it */
+    const vi codes = (vi)(a + v_set1(0x1.8p23f)) ^ CODE_OF_ZERO;
     for (int i = 0; i < VL; ++i) p[i] = (uint8_t)codes[i];
 }
+#endif
+#ifdef SIGNED_CODES
+INLINE vi v_dot4(vi sums, vi codes, vi words) {
+    return (vi)vdotq_s32((int32x4_t)sums, (int8x16_t)codes, (int8x16_t)words);
+}
+#else
 INLINE vi v_dot4(vi sums, vi codes, vi words) {
     sums += (codes & 255) * (words << 24 >> 24);
     sums += (codes >> 8 & 255) * (words << 16 >> 24);
@@ -78,28 +106,48 @@ INLINE vi v_dot4(vi sums, vi codes, vi words) {
     return sums + (codes >> 24 & 255) * (words >> 24);
 }
 #endif
+#endif
+
+/* What the sums of VL outputs start from, so that the code of zero counts as zero. */
+#ifdef SIGNED_CODES
+INLINE vi vi_start(const int32_t *p) { (void)p; return vi_set1(0); }
+#else
+INLINE vi vi_start(const int32_t *p) { return vi_load(p); }
+#endif
 
 /* Four codes from p in every lane. */
 INLINE vi vi_four(const uint8_t *p) { int32_t word; memcpy(&word, p, sizeof word); return vi_set1(word); }
 
-/* Codes of a row of n numbers; returns its scale, which is NaN where a number is NaN or infinite. `codes` has room
- * for n up to a multiple of VL. */
-INLINE float quantize_row(const float *x, int n, uint8_t *codes) {
+/* The next `count` of at most VL numbers, each (x − offset)·factor; as they are where there are no offsets. */
+INLINE vf v_scaled(const float *x, const float *offset, const float *factor, int count) {
+    const vf v = count == VL ? v_load(x) : v_load_n(x, count);
+    if (offset == 0) return v;
+    return (v - v_load(offset)) * v_load(factor);
+}
+
+/* Codes of a row of n numbers, each (x − offset)·factor; returns its scale, which is NaN where a number is NaN or
+ * infinite. `codes`, and `offset` and `factor` if there are any, have room for n up to a multiple of VL; the latter
+ * hold zeros there. */
+INLINE float quantize_scaled_row(const float *x, const float *offset, const float *factor, int n, uint8_t *codes) {
+#define AT(i) x + (i), offset ? offset + (i) : offset, factor ? factor + (i) : factor
     const int whole = n - n % VL;
     const vi magnitude = vi_set1(0x7fffffff);
     vi tops = vi_set1(0);
-    for (int i = 0; i < whole; i += VL) tops = vi_max(tops, vi_and(vi_bits(v_load(x + i)), magnitude));
-    if (whole < n) tops = vi_max(tops, vi_and(vi_bits(v_load_n(x + whole, n - whole)), magnitude));
+    for (int i = 0; i < whole; i += VL) tops = vi_max(tops, vi_and(vi_bits(v_scaled(AT(i), VL)), magnitude));
+    if (whole < n) tops = vi_max(tops, vi_and(vi_bits(v_scaled(AT(whole), n - whole)), magnitude));
     /* Magnitudes are ordered as their bits are, infinity above all numbers, NaN above infinity. */
     const int32_t bits = vi_highest(tops);
     float top;
     memcpy(&top, &bits, sizeof top);
     top = top < LEAST_TOP ? LEAST_TOP : top;
     const vf inverse = v_set1(127.0f / top);
-    for (int i = 0; i < whole; i += VL) v_store_codes(codes + i, v_load(x + i) * inverse);
-    if (whole < n) v_store_codes(codes + whole, v_load_n(x + whole, n - whole) * inverse);
+    for (int i = 0; i < whole; i += VL) v_store_codes(codes + i, v_scaled(AT(i), VL) * inverse);
+    if (whole < n) v_store_codes(codes + whole, v_scaled(AT(whole), n - whole) * inverse);
     return bits < 0x7f800000 ? top * (1.0f / 127.0f) : NAN;
+#undef AT
 }
+
+INLINE float quantize_row(const float *x, int n, uint8_t *codes) { return quantize_scaled_row(x, 0, 0, n, codes); }
 
 /* sigmoid(a)·tanh(b) with one division */
 INLINE vf v_sigmoid_tanh(vf a, vf b) {
@@ -110,7 +158,7 @@ INLINE vf v_sigmoid_tanh(vf a, vf b) {
     return e / ((e + v_set1(2.0f)) * (v_set1(1.0f) + v_exp(-a)));
 }
 
-#ifdef __AMX_INT8__
+#ifdef TILES_BEGIN
 /* c[m][n] += a[m][4k…] · b[k][4n…] over four neighbours: a unsigned bytes, b signed ones, c in 32-bit integers */
 #define TILE_BYTES(c, a, b) __asm__ volatile("tdpbusd %%tmm" #b ", %%tmm" #a ", %%tmm" #c : :)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from grandopt.compiler.backends.native.form import QuantizedLinear
-from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.form import Quantize, QuantizedLinear
+from grandopt.compiler.backends.native.levels import IsaLevel
+from grandopt.compiler.backends.native.render.blocks import IN_FLIGHT, blocking, row_blocks, widths_of
 from grandopt.compiler.backends.native.render.elementwise import map_loops, store
-from grandopt.compiler.backends.native.render.operands import Operand
-from grandopt.compiler.backends.native.render.products import IN_FLIGHT, blocking, row_blocks, widths_of
+from grandopt.compiler.backends.native.render.operands import RenderedOperand
 from grandopt.compiler.backends.native.render.text import indent, loop, offset
 from grandopt.compiler.backends.native.render.tiles import shapes
 from grandopt.compiler.backends.native.render.weights import GRANULE, PANEL, Weights, padded, panels
@@ -20,7 +20,9 @@ from grandopt.compiler.backends.native.render.words import TILE, starts, words
 from grandopt.compiler.backends.native.strides import collapse
 
 
-def quantize_loops(x: Operand, codes: Operand, scales: Operand) -> list[str]:
+def quantize_loops(
+    op: Quantize, x: RenderedOperand, codes: RenderedOperand, scales: RenderedOperand, weights: Weights
+) -> list[str]:
     """Codes and scale of every row."""
     lead = x.shape[:-1]
     sizes, strides = collapse(lead, [operand.strides[:-1] for operand in (x, codes, scales)])
@@ -28,7 +30,11 @@ def quantize_loops(x: Operand, codes: Operand, scales: Operand) -> list[str]:
         f"{operand.name} + {offset([(f'i{axis}', s[axis]) for axis in range(len(sizes))])}"
         for operand, s in zip((x, codes, scales), strides, strict=True)
     )
-    body = [f"*({scale}) = quantize_row({source}, {x.shape[-1]}, {target});"]
+    # Padded, because the last vector of a row loads them whole; by zeros, so that lanes beyond the row are 0
+    # and not its largest number.
+    scaling = "".join(f", (const float *)({weights.pointer(padded(v.constant))})" for v in op.scaling)
+    quantizer = "quantize_scaled_row" if op.scaling else "quantize_row"
+    body = [f"*({scale}) = {quantizer}({source}{scaling}, {x.shape[-1]}, {target});"]
     for axis in reversed(range(len(sizes))):
         body = loop(f"i{axis}", sizes[axis], body)
     return body
@@ -57,11 +63,13 @@ class _Product:
     """Words of a row of codes."""
     stored: int
     """Words of a row of weights, padding included."""
-    level: Level
+    level: IsaLevel
 
     @property
     def tiled(self) -> bool:
         """Whether tiles multiply, or vectors."""
+        # `tile_sums` takes 16 rows and 64 inputs a step, never fewer. What a row of codes holds beyond its
+        # inputs is not defined, but it meets weights of 0, and whole numbers know no NaN.
         return self.rows >= TILE and self.stored % TILE == 0 and self.level.tiles
 
     def panel(self, base: str, column: str, width: int, columns: int) -> list[str]:
@@ -70,6 +78,8 @@ class _Product:
 
     def _tiles(self, base: str, column: str, width: int, columns: int) -> list[str]:
         """Pairs of tiles of rows, pairs of tiles of columns; the last tile of rows ends with the last row."""
+        # Columns outside: the weights of a pair stay in the nearest cache while all rows pass. Pairs of both,
+        # because 4 sums, 2 tiles of codes and 2 of weights are all 8 tiles; four loads serve four products.
         lines: list[str] = []
         for first in range(0, columns, 2 * TILE):
             valid = [min(TILE, columns - c) for c in range(first, min(first + 2 * TILE, columns), TILE)]
@@ -86,12 +96,12 @@ class _Product:
     def _tile_block(
         self, base: str, column: str, width: int, valid: Sequence[int], row_tiles: int
     ) -> list[str]:
-        last = self.rows - TILE
+        last = self.rows - TILE  # where tiles overlap, a row is computed twice, and comes out the same
         names = ["top", "next"][:row_tiles]
         lines = [f"const int top = {2 * TILE} * r < {last} ? {2 * TILE} * r : {last};"]
         if row_tiles > 1:
             lines.append(f"const int next = top + {TILE} < {last} ? top + {TILE} : {last};")
-        rows = ", ".join(self.codes.at(name) for name in (names * 2)[:2])
+        rows = ", ".join(self.codes.at(name) for name in (names * 2)[:2])  # a lone tile's second is not read
         lines += [
             f"tile_sums({int(row_tiles > 1)}, {int(len(valid) > 1)}, {rows}, {self.codes.stride}, "
             f"{base}, {width}, {self.stored // TILE}, start + {column}, sums);"
@@ -107,6 +117,7 @@ class _Product:
         return lines
 
     def _vectors(self, base: str, column: str, width: int, columns: int) -> list[str]:
+        # As for floats: sums of 32 bits fill as many registers, and a word of four inputs is one step.
         most_rows, most_vectors = blocking(self.rows, self.level)
         valid = widths_of(columns, self.level.lanes)
         lines: list[str] = []
@@ -124,9 +135,12 @@ class _Product:
         def block(rows: int, row: str) -> list[str]:
             cells = [(r, j) for r in range(rows) for j in range(len(valid))]
             splits = max(1, min(IN_FLIGHT // len(cells), self.depth))
+            # Sums begin at −128 · Σ weights, which undoes the centre of the codes; these are unsigned because
+            # VNNI and AMX multiply signed weights by unsigned numbers. They have 32 bits on every level and
+            # never saturate (see `MOST_INPUTS` of the pass), so that their order and the splits are free.
             lines = [
                 f"vi a{r}_{j}_{s} = "
-                + (f"vi_load(start + {column} + {self._at(j)});" if s == 0 else "vi_set1(0);")
+                + (f"vi_start(start + {column} + {self._at(j)});" if s == 0 else "vi_set1(0);")
                 for s in range(splits)
                 for r, j in cells
             ]
@@ -163,6 +177,7 @@ class _Product:
         lines = [f"const vf s = v_load(weight_scales + {column}), b = v_load(bias + {column});"]
         for r in range(rows):
             here = f"({row} + {r})"
+            # In the order of `tile_results`: a row rounds alike whether tiles or vectors multiplied it.
             result = f"v_fma(v_from_vi(a{r}_{vector}_0) * s, v_set1(*({self.scales.at(here)})), b)"
             lines.append(store(f"{self.output.at(here)} + {column}", result, count, self.level.lanes))
         return lines
@@ -173,10 +188,10 @@ class _Product:
 
 def quantized_loops(
     op: QuantizedLinear,
-    operands: Sequence[Operand],
-    extras: Sequence[Operand],
-    output: Operand,
-    level: Level,
+    operands: Sequence[RenderedOperand],
+    extras: Sequence[RenderedOperand],
+    output: RenderedOperand,
+    level: IsaLevel,
     weights: Weights,
 ) -> list[str]:
     """output[row] = epilogue(x[row] · weightᵀ + bias, extras[row]…); operands are (codes, scales)."""
@@ -190,10 +205,7 @@ def quantized_loops(
         )
         for operand, s in zip(named, strides, strict=True)
     )
-    weight, weight_scales, bias = (value.data for value in op.inputs[2:5])
-    assert weight is not None
-    assert weight_scales is not None
-    assert bias is not None
+    weight, weight_scales, bias = (v.constant for v in (op.weight, op.weight_scales, op.bias))
     count, depth = weight.shape
     rows = sizes[-1] if sizes else 1
     # One packing for all levels and tiles: sequences have the depth that tiles want.
@@ -208,6 +220,7 @@ def quantized_loops(
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
     ]
     if product.tiled:
+        # Four blocks of 16 × 16 sums, which vectors then scale; codes and weights fill all tiles to 16 rows.
         begin = ["_Alignas(64) int32_t sums[1024];", shapes("shapes", (TILE,) * 8), "TILES_BEGIN(shapes);"]
         body = [*begin, *body, "TILES_END();"]
     lines += body

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grandopt.compiler.backends.native.form import CellKind, QuantizedRecurrent
-from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.levels import IsaLevel
+from grandopt.compiler.backends.native.render.blocks import IN_FLIGHT
 from grandopt.compiler.backends.native.render.elementwise import store
-from grandopt.compiler.backends.native.render.operands import Operand
-from grandopt.compiler.backends.native.render.products import IN_FLIGHT
+from grandopt.compiler.backends.native.render.operands import RenderedOperand
 from grandopt.compiler.backends.native.render.recurrent import GATES
 from grandopt.compiler.backends.native.render.text import indent, loop
 from grandopt.compiler.backends.native.render.weights import GRANULE, Weights
@@ -21,13 +21,13 @@ from grandopt.compiler.backends.native.render.words import by_gates, starts, wor
 
 
 @dataclass(frozen=True)
-class _Cell:
+class _QuantizedCell:
     """Sizes of the recurrence; its texts refer to `gate`, `previous`, `codes`, `scale`, `cell`, `y`, `w`,
     `start`, `weight_scales` and `bias`."""
 
     kind: CellKind
     hidden: int
-    level: Level
+    level: IsaLevel
     biased: bool
     """Whether the recurrent part has a bias; an LSTM's is usually within the gates already."""
 
@@ -46,11 +46,13 @@ class _Cell:
         lanes, gates = self.level.lanes, range(GATES[self.kind])
         vectors = range(-(-units // lanes))
         columns = [(g, v) for g in gates for v in vectors]
+        # A block's accumulators are 4, 8 or 16 vectors (3, 6 or 12 of a GRU); where they are fewer than the
+        # dot products that must be under way, steps alternate between several sets of them.
         splits = max(1, min(IN_FLIGHT // len(columns), self.depth))
         first = f"{block} * {self.width}"
         lines = [
             f"vi a{g}_{v}_{s} = "
-            + (f"vi_load(start + {first} + {self._column(g, v)});" if s == 0 else "vi_set1(0);")
+            + (f"vi_start(start + {first} + {self._column(g, v)});" if s == 0 else "vi_set1(0);")
             for s in range(splits)
             for g, v in columns
         ]
@@ -85,6 +87,7 @@ class _Cell:
         lines = []
         for g in range(GATES[self.kind]):
             place = f"{first} + {self._column(g, v)}"
+            # One scale per gate and unit from the weights, times one per step from the state: see `scale`.
             share = f"v_from_vi(a{g}_{v}_0) * v_load(weight_scales + {place})"
             bias = f"v_load(bias + {place})" if self.biased else "v_set1(0.0f)"
             projected = load(f"gate + {g * self.hidden} + {unit}")
@@ -113,18 +116,16 @@ class _Cell:
 
 def quantized_recurrent_loops(
     op: QuantizedRecurrent,
-    operands: Sequence[Operand],
-    outputs: Sequence[Operand],
-    level: Level,
+    operands: Sequence[RenderedOperand],
+    outputs: Sequence[RenderedOperand],
+    level: IsaLevel,
     weights: Weights,
 ) -> list[str]:
     """All steps of all samples; operands are (gates, initial hidden[, initial cell])."""
     gates, *initial = operands
     sequence, *lasts = outputs
     steps, hidden = sequence.shape[1:]
-    bias = op.inputs[3].data
-    assert bias is not None
-    cell = _Cell(op.cell, hidden, level, bool(bias.any()))
+    cell = _QuantizedCell(op.cell, hidden, level, bool(op.bias.constant.any()))
     whole, rest = divmod(hidden, GRANULE)
     # Every other step goes backwards: what it used last is still in the nearest cache for the next.
     turn = [f"const int b = s & 1 ? {whole - 1} - a : a;", *cell.block("b", GRANULE)]
@@ -139,6 +140,7 @@ def quantized_recurrent_loops(
         f"float *const y = {sample} + now * {sequence.strides[1]};",
         f"const float *const previous = s == 0 ? {initial[0].name} + t * {initial[0].strides[0]} : "
         f"{sample} + {before} * {sequence.strides[1]};",
+        # Ahead of all blocks: every unit reads the codes of the whole old state.
         f"const vf scale = v_set1(quantize_row(previous, {hidden}, codes));",
         *blocks,
     ]
@@ -148,6 +150,7 @@ def quantized_recurrent_loops(
         *loop("s", steps, step),
         f"memcpy({lasts[0].name} + t * {lasts[0].strides[0]}, {sample} + {last}, {hidden} * sizeof(float));",
     ]
+    # Codes are stored by whole vectors, of 16 lanes at most; those beyond the state meet weights of 0.
     room = -(-hidden // GRANULE) * GRANULE
     return [
         *_constants(op, cell.biased, weights),
@@ -157,20 +160,16 @@ def quantized_recurrent_loops(
 
 
 def _constants(op: QuantizedRecurrent, biased: bool, weights: Weights) -> list[str]:
-    weight, scales, bias = (value.data for value in op.inputs[1:4])
-    assert weight is not None
-    assert scales is not None
-    assert bias is not None
-    gates = GATES[op.cell]
+    weight, gates = op.weight.constant, GATES[op.cell]
     blocks = by_gates(words(weight), gates).reshape(-1, gates * GRANULE, -(-weight.shape[1] // 4))
     packed = blocks.swapaxes(1, 2)  # the words of one step of all columns of a block side by side
     declared = [
         ("uint32_t", "w", packed),
         ("int32_t", "start", by_gates(starts(weight), gates)),
-        ("float", "weight_scales", by_gates(scales, gates)),
+        ("float", "weight_scales", by_gates(op.weight_scales.constant, gates)),
     ]
-    if biased:
-        declared.append(("float", "bias", by_gates(bias, gates)))
+    if biased:  # an LSTM's two biases are one, which the gates hold; a GRU's belongs inside the reset
+        declared.append(("float", "bias", by_gates(op.bias.constant, gates)))
     return [
         f"const {kind} *const {name} = (const {kind} *)({weights.pointer(array)});"
         for kind, name, array in declared
@@ -178,7 +177,7 @@ def _constants(op: QuantizedRecurrent, biased: bool, weights: Weights) -> list[s
 
 
 def _cell_state(
-    op: QuantizedRecurrent, initial: Sequence[Operand], lasts: Sequence[Operand], hidden: int
+    op: QuantizedRecurrent, initial: Sequence[RenderedOperand], lasts: Sequence[RenderedOperand], hidden: int
 ) -> list[str]:
     """An LSTM's cell state lives where its last value is wanted."""
     if op.cell != "lstm":

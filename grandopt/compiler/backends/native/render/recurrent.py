@@ -12,12 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from grandopt.compiler.backends.native.form import CellKind, Recurrent
-from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.levels import IsaLevel
+from grandopt.compiler.backends.native.render.blocks import IN_FLIGHT
 from grandopt.compiler.backends.native.render.elementwise import store
-from grandopt.compiler.backends.native.render.operands import Operand
-from grandopt.compiler.backends.native.render.products import IN_FLIGHT
+from grandopt.compiler.backends.native.render.operands import RenderedOperand
 from grandopt.compiler.backends.native.render.text import indent, loop
-from grandopt.compiler.backends.native.render.weights import GRANULE, Precision, Weights, padded, paired
+from grandopt.compiler.backends.native.render.weights import (
+    GRANULE,
+    Precision,
+    Weights,
+    padded,
+    paired,
+    pairs_pay,
+)
 from grandopt.signature import Array
 
 GATES: dict[CellKind, int] = {"lstm": 4, "gru": 3}
@@ -41,15 +48,17 @@ def gate_panels(weight: Array, gates: int, precision: Precision) -> Array:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class _VectorCell:
     """Sizes of the recurrence; its texts refer to `gate`, `previous`, `cell`, `y`, `w` and `bias`."""
 
     kind: CellKind
     hidden: int
-    level: Level
+    level: IsaLevel
     biased: bool
     paired: bool
     """The weights are bfloat16, two steps of k to a word."""
+    rounded: bool
+    """The state, too, is multiplied in bfloat16: its texts then refer to `pairs`, the rounded `previous`."""
 
     @property
     def vectors(self) -> int:
@@ -60,7 +69,7 @@ class _Cell:
         """New state of `units` hidden units from `unit`, with the block's weights."""
         gates = GATES[self.kind]
         columns = [(g, v) for g in range(gates) for v in range(self.vectors) if v * self.level.lanes < units]
-        turns = self.hidden // 2 if self.paired else self.hidden
+        turns = -(-self.hidden // 2) if self.rounded else self.hidden // 2 if self.paired else self.hidden
         splits = max(1, min(IN_FLIGHT // len(columns), turns))
         lines = [
             f"vf {_name(g, v, s)} = {self._start(g, v, unit, units) if s == 0 else 'v_set1(0.0f)'};"
@@ -72,7 +81,7 @@ class _Cell:
         lines += loop("k", whole, body, splits)
         for s in range(turns - whole):
             lines += self._step(weights, str(whole + s), s, columns)
-        if self.paired and self.hidden % 2:
+        if self.paired and not self.rounded and self.hidden % 2:
             lines += self._half(weights, str(turns), 0, columns, "even")
         lines += [f"{_name(g, v, 0)} += {_name(g, v, s)};" for s in range(1, splits) for g, v in columns]
         for v in range(self.vectors):
@@ -82,6 +91,8 @@ class _Cell:
         return ["{", *indent(lines), "}"]
 
     def _step(self, weights: str, k: str, split: int, columns: Sequence[tuple[int, int]]) -> list[str]:
+        if self.rounded:
+            return self._dots(weights, k, split, columns)
         if self.paired:
             return [line for half in ("even", "odd") for line in self._half(weights, k, split, columns, half)]
         width = GATES[self.kind] * GRANULE
@@ -101,6 +112,16 @@ class _Cell:
             pointer = f"{weights} + {k} * {width} + {g * GRANULE + v * self.level.lanes}"
             name = _name(g, v, split)
             lines.append(f"{name} = v_fma(x, v_bf16_{half}({pointer}), {name});")
+        return ["{", *indent(lines), "}"]
+
+    def _dots(self, weights: str, k: str, split: int, columns: Sequence[tuple[int, int]]) -> list[str]:
+        """Both steps that the words of pair `k` hold, at once."""
+        width = GATES[self.kind] * GRANULE
+        lines = [f"const vp x = vp_set1(pairs[{k}]);"]
+        for g, v in columns:
+            pointer = f"{weights} + {k} * {width} + {g * GRANULE + v * self.level.lanes}"
+            name = _name(g, v, split)
+            lines.append(f"{name} = v_dot2({name}, x, vp_load({pointer}));")
         return ["{", *indent(lines), "}"]
 
     def _start(self, gate: int, vector: int, unit: str, units: int) -> str:
@@ -137,20 +158,23 @@ class _Cell:
 
 
 def recurrent_loops(
-    op: Recurrent, operands: Sequence[Operand], outputs: Sequence[Operand], level: Level, weights: Weights
+    op: Recurrent,
+    operands: Sequence[RenderedOperand],
+    outputs: Sequence[RenderedOperand],
+    level: IsaLevel,
+    weights: Weights,
 ) -> list[str]:
     """All steps of all samples; operands are (gates, initial hidden[, initial cell])."""
     gates, *initial = operands
     sequence, *lasts = outputs
     steps, hidden = sequence.shape[1:]
-    weight, bias = op.inputs[1].data, op.inputs[2].data
-    assert weight is not None
-    assert bias is not None
-    pairs = weights.precision == "bfloat16"
-    cell = _Cell(op.cell, hidden, level, bool(bias.any()), pairs)
+    weight, bias = op.weight.constant, op.bias.constant
+    pairs = weights.precision(op) == "bfloat16"
+    rounded = pairs and level.multiplies_pairs(1) and pairs_pay(weight.shape[0], hidden)
+    cell = _VectorCell(op.cell, hidden, level, bool(bias.any()), pairs, rounded)
     width = GATES[op.cell] * GRANULE * (-(-hidden // 2) if pairs else hidden)
     ctype = "uint32_t" if pairs else "float"
-    packed = gate_panels(weight, GATES[op.cell], weights.precision)
+    packed = gate_panels(weight, GATES[op.cell], weights.precision(op))
     whole, rest = divmod(hidden, GRANULE)
     # Every other step goes backwards: what it used last is still in the nearest cache for the next.
     turn = [f"const int b = s & 1 ? {whole - 1} - a : a;"]
@@ -166,6 +190,7 @@ def recurrent_loops(
         f"float *const y = {sequence.name} + t * {sequence.strides[0]} + now * {sequence.strides[1]};",
         f"const float *const previous = s == 0 ? {initial[0].name} + t * {initial[0].strides[0]} : "
         f"{sequence.name} + t * {sequence.strides[0]} + {before} * {sequence.strides[1]};",
+        *([f"pairs_of_row(pairs, previous, {hidden});"] if rounded else []),
         *blocks,
     ]
     last_row = 0 if op.reverse else steps - 1
@@ -179,12 +204,14 @@ def recurrent_loops(
         f"const {ctype} *const w = (const {ctype} *)({weights.pointer(packed)});",
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
         "(void)bias;",
+        # Rounded by whole vectors, at most 32 numbers of which are one store.
+        *([f"_Alignas(64) uint32_t pairs[{-(-hidden // (2 * GRANULE)) * GRANULE}];"] if rounded else []),
         *loop("t", sequence.shape[0], sample),
     ]
 
 
 def _cell_state(
-    op: Recurrent, initial: Sequence[Operand], lasts: Sequence[Operand], hidden: int
+    op: Recurrent, initial: Sequence[RenderedOperand], lasts: Sequence[RenderedOperand], hidden: int
 ) -> list[str]:
     """An LSTM's cell state lives where its last value is wanted."""
     if op.cell != "lstm":

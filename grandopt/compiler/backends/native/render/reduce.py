@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from grandopt.compiler.backends.native.form import Reduce, ReduceKind
 from grandopt.compiler.backends.native.render.elementwise import store
-from grandopt.compiler.backends.native.render.operands import Operand
+from grandopt.compiler.backends.native.render.operands import RenderedOperand
 from grandopt.compiler.backends.native.render.text import C_TYPES, indent, literal, loop, offset
 from grandopt.compiler.backends.native.strides import collapse
 
@@ -24,6 +24,10 @@ SCALAR = {
 START: dict[ReduceKind, float] = {
     "sum": 0.0, "mean": 0.0, "prod": 1.0, "max": -math.inf, "min": math.inf, "any": 0, "all": 1,
 }  # fmt: skip
+
+
+SPLITS = 4
+"""Accumulators of a result: none waits for another, and shorter sums round less."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class _Walk:
         return offset([(f"i{axis}", self.y_kept[axis]) for axis in range(kept)])
 
 
-def reduce_loops(op: Reduce, x: Operand, output: Operand, lanes: int) -> list[str]:
+def reduce_loops(op: Reduce, x: RenderedOperand, output: RenderedOperand, lanes: int) -> list[str]:
     """output = the reduction of x over `op.axes`; see `Reduce`."""
     axes = {axis + 1 for axis in op.axes}  # the samples of the tile are axis 0
     kept, (x_kept, y_kept) = collapse(output.shape, [x.strides, output.strides])
@@ -77,19 +81,32 @@ def reduce_loops(op: Reduce, x: Operand, output: Operand, lanes: int) -> list[st
     return _single(walk, x, output)
 
 
-def _across(walk: _Walk, x: Operand, output: Operand, lanes: int) -> list[str]:
+def _across(walk: _Walk, x: RenderedOperand, output: RenderedOperand, lanes: int) -> list[str]:
     """Lanes hold neighbouring results."""
-    last = len(walk.kept) - 1
-    size = walk.kept[last]
+    last, around = len(walk.kept) - 1, len(walk.gone) - 1
+    size, kind = walk.kept[last], walk.op.kind
+    turns = walk.gone[around] if walk.gone else 1
+    splits = min(SPLITS, turns)
 
     def body(position: str, count: int) -> list[str]:
-        pointer = f"{x.name} + {walk.source(last, len(walk.gone))} + {position}"
-        load = f"v_load({pointer})" if count == lanes else f"v_load_n({pointer}, {count})"
-        update = [f"acc = {VECTOR[walk.op.kind].format('acc', load)};"]
-        result = f"acc * v_set1({literal(1.0 / walk.count, 'float32')})" if walk.op.kind == "mean" else "acc"
+        def update(turn: str, split: int) -> str:
+            step = f"({turn}) * {walk.x_gone[around]}" if walk.gone else "0"
+            pointer = f"{x.name} + {walk.source(last, max(around, 0))} + {step} + {position}"
+            load = f"v_load({pointer})" if count == lanes else f"v_load_n({pointer}, {count})"
+            return f"acc{split} = {VECTOR[kind].format(f'acc{split}', load)};"
+
+        whole = turns - turns % splits
+        row = loop("r", whole, [update(f"r + {s}", s) for s in range(splits)], splits)
+        row += [update(str(whole + s), s) for s in range(turns - whole)]
+        result = "acc0"
+        for split in range(1, splits):
+            result = VECTOR[kind].format(result, f"acc{split}")
+        if kind == "mean":
+            result = f"{result} * v_set1({literal(1.0 / walk.count, 'float32')})"
+        start = literal(START[kind], "float32")
         return [
-            f"vf acc = v_set1({literal(START[walk.op.kind], 'float32')});",
-            *walk.inner(update, len(walk.gone)),
+            *(f"vf acc{s} = v_set1({start});" for s in range(splits)),
+            *walk.inner(row, max(around, 0)),
             store(f"{output.name} + {walk.target(last)} + {position}", result, count, lanes),
         ]
 
@@ -100,7 +117,7 @@ def _across(walk: _Walk, x: Operand, output: Operand, lanes: int) -> list[str]:
     return walk.outer(lines, last)
 
 
-def _along(walk: _Walk, x: Operand, output: Operand, lanes: int) -> list[str]:
+def _along(walk: _Walk, x: RenderedOperand, output: RenderedOperand, lanes: int) -> list[str]:
     """Lanes hold elements of one result, combined at the end."""
     kept, last = len(walk.kept), len(walk.gone) - 1
     size, kind = walk.gone[last], walk.op.kind
@@ -131,7 +148,7 @@ def _along(walk: _Walk, x: Operand, output: Operand, lanes: int) -> list[str]:
     return walk.outer(["{", *indent(lines), "}"], kept)
 
 
-def _single(walk: _Walk, x: Operand, output: Operand) -> list[str]:
+def _single(walk: _Walk, x: RenderedOperand, output: RenderedOperand) -> list[str]:
     """One element after another; float32 sums are kept in float64."""
     kind, kept = walk.op.kind, len(walk.kept)
     float_sum = kind in ("sum", "mean", "prod") and x.dtype == "float32"

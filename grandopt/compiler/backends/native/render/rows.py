@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from grandopt.compiler.backends.native.form import Normalize
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
-from grandopt.compiler.backends.native.render.operands import Operand
+from grandopt.compiler.backends.native.render.operands import RenderedOperand
 from grandopt.compiler.backends.native.render.text import C_TYPES, indent, literal, loop, offset
 from grandopt.compiler.backends.native.strides import collapse
 
 Body = Callable[[Sequence[str]], list[str]]
 
 
-def _over_rows(operands: Sequence[Operand], lead: Sequence[int], body: Body) -> list[str]:
+def over_rows(operands: Sequence[RenderedOperand], lead: Sequence[int], body: Body) -> list[str]:
     """`body(pointers to the row)` for every row; the operands' last axes are left to it."""
     walks = [operand.spread((*lead, operand.shape[-1]))[:-1] for operand in operands]
     sizes, strides = collapse(lead, walks)
@@ -41,7 +41,7 @@ def _load(pointer: str, count: int, lanes: int) -> str:
     return f"v_load({pointer})" if count == lanes else f"v_load_n({pointer}, {count})"
 
 
-def softmax_loops(x: Operand, output: Operand, log: bool, lanes: int) -> list[str]:
+def softmax_loops(x: RenderedOperand, output: RenderedOperand, log: bool, lanes: int) -> list[str]:
     """exp(x − max) / Σ exp(x − max), or its logarithm x − max − log Σ exp(x − max)."""
     size = x.shape[-1]
 
@@ -79,13 +79,18 @@ def softmax_loops(x: Operand, output: Operand, log: bool, lanes: int) -> list[st
             *_sweep(size, lanes, finish),
         ]
 
-    return _over_rows([x, output], output.shape[:-1], body)
+    return over_rows([x, output], output.shape[:-1], body)
 
 
-def normalize_loops(op: Normalize, operands: Sequence[Operand], output: Operand, lanes: int) -> list[str]:
-    """Two passes for the mean and the variance, one to write; see `Normalize`."""
+def normalize_loops(
+    op: Normalize,
+    operands: Sequence[RenderedOperand],
+    extras: Sequence[RenderedOperand],
+    output: RenderedOperand,
+    lanes: int,
+) -> list[str]:
+    """Two passes for the mean and the variance, one to write; operands are (x, weight, bias)."""
     size = output.shape[-1]
-    extras = operands[3:]
 
     def body(pointers: Sequence[str]) -> list[str]:
         x, weight, bias, target, *others = pointers
@@ -129,20 +134,21 @@ def normalize_loops(op: Normalize, operands: Sequence[Operand], output: Operand,
             *_sweep(size, lanes, finish),
         ]
 
-    return _over_rows([*operands[:3], output, *extras], output.shape[:-1], body)
+    return over_rows([*operands, output, *extras], output.shape[:-1], body)
 
 
-def arg_loops(x: Operand, output: Operand, largest: bool) -> list[str]:
-    """The index of the first largest (smallest) element of each row; the first NaN wins over all numbers."""
+def arg_loops(x: RenderedOperand, output: RenderedOperand, largest: bool, last_nan: bool) -> list[str]:
+    """The index of the first largest (smallest) element of each row; see `ArgReduce` for NaN."""
     sign = ">" if largest else "<"
+    nan = "v != v" if last_nan else "(v != v && best == best)"
     ctype = C_TYPES[x.dtype]
-    wide = Operand(output.name, output.dtype, (*output.shape, 1), (*output.strides, 0))
+    wide = RenderedOperand(output.name, output.dtype, (*output.shape, 1), (*output.strides, 0))
 
     def body(pointers: Sequence[str]) -> list[str]:
         source, target = pointers
         update = [
             f"const {ctype} v = {source}[i];",
-            f"if (v {sign} best || (v != v && best == best)) {{ best = v; index = i; }}",
+            f"if (v {sign} best || {nan}) {{ best = v; index = i; }}",
         ]
         return [
             f"{ctype} best = {source}[0];",
@@ -151,4 +157,4 @@ def arg_loops(x: Operand, output: Operand, largest: bool) -> list[str]:
             f"*{target} = index;",
         ]
 
-    return _over_rows([x, wide], output.shape, body)
+    return over_rows([x, wide], output.shape, body)

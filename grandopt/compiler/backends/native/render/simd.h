@@ -1,5 +1,5 @@
 /* Vectors of VL float32 lanes over AVX-512, AVX2 with FMA, or the compiler's generic vectors (NEON and
- * others). VL is defined above: 16, 8 or any power of two. A count n of lanes is always a constant.
+ * others), of which NEON's own instructions do what these leave to the compiler. VL is defined above: 16, 8 or any power of two. A count n of lanes is always a constant.
  * `vf` holds floats, `vm` a mask of the same number of lanes. Comparisons are false on NaN but v_ne. */
 #include <math.h>
 #include <stdint.h>
@@ -45,6 +45,9 @@ INLINE vm v_or(vm a, vm b) { return a | b; }
 INLINE vm v_xor(vm a, vm b) { return a ^ b; }
 INLINE vm v_not(vm a) { return (vm)~a; }
 INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
+INLINE void v_store_mask(uint8_t *p, vm m, int n) { /* n lanes as bytes of 0 or 1 */
+    _mm_mask_storeu_epi8(p, LANES_BELOW(n), _mm_maskz_set1_epi8(m, 1));
+}
 INLINE vf v_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); } /* a·2ⁿ, n whole */
 INLINE vf v_exponent(vf a) { return _mm512_getexp_ps(a); }        /* floor(log2 |a|) */
 INLINE vf v_mantissa(vf a) { return _mm512_getmant_ps(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src); }
@@ -92,6 +95,10 @@ INLINE vm v_or(vm a, vm b) { return _mm256_or_ps(a, b); }
 INLINE vm v_xor(vm a, vm b) { return _mm256_xor_ps(a, b); }
 INLINE vm v_not(vm a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
 INLINE vf v_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+INLINE void v_store_mask(uint8_t *p, vm m, int n) {
+    int bits = _mm256_movemask_ps(m);
+    for (int i = 0; i < n; ++i) p[i] = bits >> i & 1;
+}
 INLINE vf v_scale2(vf a, vf n) { /* in two halves, so that 2^n itself may be out of range */
     __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
     __m256i bias = _mm256_set1_epi32(127), rest = _mm256_sub_epi32(whole, half);
@@ -119,6 +126,9 @@ INLINE float v_highest(vf a) {
 }
 
 #else
+#if VL == 4 && defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vm __attribute__((vector_size(4 * VL)));
 INLINE vf v_set1(float x) { return x - (vf){0}; }
@@ -129,11 +139,16 @@ INLINE void v_store_n(float *p, vf v, int n) { memcpy(p, &v, 4u * (unsigned)n); 
 INLINE vf v_fill(vf v, int n, float x) { for (int i = n; i < VL; ++i) v[i] = x; return v; }
 INLINE vf v_bf16_even(const uint32_t *p) { vm w; memcpy(&w, p, sizeof w); return (vf)(w << 16); }
 INLINE vf v_bf16_odd(const uint32_t *p) { vm w; memcpy(&w, p, sizeof w); return (vf)(w & -65536); }
+#if VL == 4 && defined(__aarch64__)
+INLINE vf v_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+INLINE vf v_fused(vf a, vf b, vf c) { return v_fma(a, b, c); }
+#else
 INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; } /* one rounding or two, as the compiler likes */
 INLINE vf v_fused(vf a, vf b, vf c) {
     for (int i = 0; i < VL; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
     return c;
 }
+#endif
 INLINE vf v_select(vm m, vf a, vf b) { return (vf)(((vm)a & m) | ((vm)b & ~m)); }
 INLINE vf v_abs(vf a) { return (vf)((vm)a & 0x7fffffff); }
 INLINE vf v_sqrt(vf a) { for (int i = 0; i < VL; ++i) a[i] = sqrtf(a[i]); return a; }
@@ -151,6 +166,7 @@ INLINE vm v_and(vm a, vm b) { return a & b; }
 INLINE vm v_or(vm a, vm b) { return a | b; }
 INLINE vm v_xor(vm a, vm b) { return a ^ b; }
 INLINE vm v_not(vm a) { return ~a; }
+INLINE void v_store_mask(uint8_t *p, vm m, int n) { for (int i = 0; i < n; ++i) p[i] = m[i] & 1; }
 INLINE vf v_power2(vm n) { return (vf)((n + 127) << 23); }
 INLINE vf v_scale2(vf a, vf n) {
     vm whole, half;
@@ -167,6 +183,15 @@ INLINE vf v_exponent(vf a) {
 INLINE vf v_mantissa(vf a) { return (vf)(((vm)a & 0x007fffff) | 0x3f800000); }
 INLINE float v_sum(vf a) { float s = 0; for (int i = 0; i < VL; ++i) s += a[i]; return s; }
 INLINE float v_highest(vf a) { float t = a[0]; for (int i = 1; i < VL; ++i) t = a[i] > t ? a[i] : t; return t; }
+#endif
+
+/* A product as it is when rounded: where it overflows, infinity also to a sum that would have fused with it. */
+#if defined(__x86_64__) && (VL == 4 || (VL == 8 && defined(__AVX2__)))
+#define ROUNDED(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define ROUNDED(v) __asm__("" : "+w"(v))
+#else
+#define ROUNDED(v) (void)(v)
 #endif
 
 INLINE vm v_gt(vf a, vf b) { return v_lt(b, a); }

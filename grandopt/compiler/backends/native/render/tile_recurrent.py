@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from grandopt.compiler.backends.native.form import CellKind, Recurrent
-from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.render.elementwise import store
-from grandopt.compiler.backends.native.render.operands import Operand
+from grandopt.compiler.backends.native.render.operands import RenderedOperand
 from grandopt.compiler.backends.native.render.recurrent import GATES
 from grandopt.compiler.backends.native.render.text import indent, loop
 from grandopt.compiler.backends.native.render.tiles import COLUMNS, DEPTH, ROWS, TILE_WORDS, shapes
@@ -27,13 +27,13 @@ WORTHWHILE = 1 << 14
 """Elements of a recurrent weight matrix from which tiles are faster than vectors."""
 
 
-def worthwhile(level: Level, weights: Weights, op: Recurrent, samples: int) -> bool:
+def worthwhile(level: IsaLevel, weights: Weights, op: Recurrent, samples: int) -> bool:
     """Whether the recurrence of so many samples should go through tiles at this level."""
     return (
         level.tiles
-        and weights.precision == "bfloat16"
-        and samples <= ROWS
-        and op.inputs[1].elements >= WORTHWHILE
+        and weights.precision(op) == "bfloat16"
+        and samples <= ROWS  # they are the rows of one tile
+        and op.weight.elements >= WORTHWHILE
     )
 
 
@@ -54,7 +54,7 @@ def gate_columns(weight: Array, gates: int) -> Array:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class _TileCell:
     """Sizes of the recurrence; texts refer to `w`, `state`, `sums`, `gate`, `cell` or `previous`, and `y`."""
 
     kind: CellKind
@@ -80,6 +80,8 @@ class _Cell:
     @property
     def resident(self) -> bool:
         """Whether the whole state fits into tiles 0 to 3."""
+        # 4 and 5 are accumulators, 6 and 7 hold weights: a state of more than 128 units is loaded again for
+        # every pair of column tiles.
         return self.depth_tiles <= 4
 
     def product(self) -> list[str]:
@@ -90,6 +92,8 @@ class _Cell:
         body = [
             f"const int b = s & 1 ? {self.pairs - 1} - a : a;",
             f"const uint32_t *const panel = w + b * {2 * self.depth_tiles * TILE_WORDS};",
+            # Not from the projections: a GRU's third joins later, and a gate's last tile would read on into
+            # the next gate where the units do not fill it.
             "TILE_ZERO(4);",
             "TILE_ZERO(5);",
             *self._depth(width),
@@ -155,8 +159,8 @@ def _load(pointer: str, valid: int) -> str:
 
 def tile_recurrence(
     op: Recurrent,
-    operands: Sequence[Operand],
-    outputs: Sequence[Operand],
+    operands: Sequence[RenderedOperand],
+    outputs: Sequence[RenderedOperand],
     weights: Weights,
     workspace: Workspace,
 ) -> list[str]:
@@ -167,11 +171,11 @@ def tile_recurrence(
     gates, *initial = operands
     sequence, *lasts = outputs
     samples, steps, hidden = sequence.shape
-    weight, bias = op.inputs[1].data, op.inputs[2].data
-    assert weight is not None
-    assert bias is not None
-    cell = _Cell(op.cell, hidden, samples, bool(bias.any()))
+    weight, bias = op.weight.constant, op.bias.constant
+    cell = _TileCell(op.cell, hidden, samples, bool(bias.any()))
     width = cell.depth_tiles * DEPTH
+    # The state in bfloat16, rows padded to whole tiles, and a row of sums per sample, 4 bytes for each of the
+    # 2 · 16 columns of a pair. Only this copy of the state is rounded: y and the cell stay in float32.
     places = workspace.layout(samples * width * 2, samples * cell.pairs * 128)
     packed = weights.pointer(gate_columns(weight, cell.gates))
     state = f"state + t * {width}"
@@ -184,10 +188,11 @@ def tile_recurrence(
     ]
     step = [
         f"const int now = {f'{steps - 1} - s' if op.reverse else 's'};",
-        *cell.product(),
+        *cell.product(),  # all of it before any unit is updated: each unit's gates read the whole old state
         *loop("t", samples, one),
     ]
     return [
+        # State and accumulators have a row per sample, the weights in tiles 6 and 7 all their 16.
         shapes("shapes", [samples] * 6 + [ROWS] * 2),
         f"const uint32_t *const w = (const uint32_t *)({packed});",
         f"const float *const bias = (const float *)({weights.pointer(padded(bias))});",
@@ -203,7 +208,11 @@ def tile_recurrence(
 
 
 def _begin(
-    op: Recurrent, state: str, hidden: int, initial: Sequence[Operand], lasts: Sequence[Operand]
+    op: Recurrent,
+    state: str,
+    hidden: int,
+    initial: Sequence[RenderedOperand],
+    lasts: Sequence[RenderedOperand],
 ) -> list[str]:
     """The initial state of sample `t`; an LSTM's cell state lives where its last value is wanted."""
     lines = [f"tile_rows({state}, {initial[0].name} + t * {initial[0].strides[0]}, 0, 1, {hidden});"]
@@ -213,7 +222,9 @@ def _begin(
     return lines
 
 
-def _previous(op: Recurrent, initial: Operand, lasts: Sequence[Operand], sequence: Operand) -> str:
+def _previous(
+    op: Recurrent, initial: RenderedOperand, lasts: Sequence[RenderedOperand], sequence: RenderedOperand
+) -> str:
     """The state that the new one is computed from: an LSTM's cell, a GRU's hidden state in float32."""
     if op.cell == "lstm":
         return f"float *const cell = {lasts[1].name} + t * {lasts[1].strides[0]};"
@@ -222,7 +233,7 @@ def _previous(op: Recurrent, initial: Operand, lasts: Sequence[Operand], sequenc
     return f"const float *const previous = s == 0 ? {first} : y + {step};"
 
 
-def _last(op: Recurrent, sequence: Operand, last: Operand) -> str:
+def _last(op: Recurrent, sequence: RenderedOperand, last: RenderedOperand) -> str:
     """Copies the hidden state after the last step."""
     row = 0 if op.reverse else sequence.shape[1] - 1
     source = f"{sequence.name} + t * {sequence.strides[0]} + {row * sequence.strides[1]}"

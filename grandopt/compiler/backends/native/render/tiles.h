@@ -5,6 +5,7 @@
  * so that a thread that leaves the call keeps nothing of it. */
 #include <sys/syscall.h>
 #include <unistd.h>
+long syscall(long number, ...); /* which -std=c11 hides */
 
 /* What LDTILECFG reads: for each of 8 tiles the bytes of a row and the number of rows. */
 typedef struct {

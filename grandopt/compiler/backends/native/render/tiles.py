@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from grandopt.compiler.backends.native.expression import Expression
 from grandopt.compiler.backends.native.form import Linear
-from grandopt.compiler.backends.native.levels import Level
+from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
 from grandopt.compiler.backends.native.render.products import Extra
 from grandopt.compiler.backends.native.render.text import indent, loop
-from grandopt.compiler.backends.native.render.weights import Weights, padded, tile_columns
+from grandopt.compiler.backends.native.render.weights import Precision, Weights, padded, tile_columns
 from grandopt.compiler.backends.native.render.workspace import Workspace
 from grandopt.signature import Array
 
@@ -33,10 +33,10 @@ WORTHWHILE = 1 << 15
 """Multiply-adds from which setting up the tiles (50 ns) and rounding the input pay off."""
 
 
-def worthwhile(level: Level, weights: Weights, rows: int, count: int, depth: int) -> bool:
+def worthwhile(level: IsaLevel, precision: Precision, rows: int, count: int, depth: int) -> bool:
     """Whether a product of `rows` × `depth` by `depth` × `count` should go through tiles at this level."""
     macs = rows * count * depth
-    return level.tiles and weights.precision == "bfloat16" and macs >= WORTHWHILE and count >= COLUMNS
+    return level.tiles and precision == "bfloat16" and macs >= WORTHWHILE and count >= COLUMNS
 
 
 def shapes(name: str, rows: Sequence[int]) -> str:
@@ -65,6 +65,8 @@ class _Tiled:
     @property
     def height(self) -> int:
         """Rows of a tile. The last tile ends with the last row, so it may repeat rows of the one before."""
+        # All are of one shape, because setting shapes clears every tile. 17 rows are 2 tiles of 9: in tiles
+        # of 16, 15 rows would be rounded, multiplied and finished twice.
         return -(-self.rows // self.row_tiles)
 
     @property
@@ -75,6 +77,7 @@ class _Tiled:
     @property
     def direct(self) -> bool:
         """Whether the accumulators can be stored to the output as they are."""
+        # A tile stores all its columns: beyond the last one lies the next row.
         return self.epilogue is None and self.count % COLUMNS == 0
 
     def first_row(self, tile: str) -> str:
@@ -87,6 +90,8 @@ class _Tiled:
     @property
     def wide(self) -> int:
         """Column tiles of a block."""
+        # The 8 tiles are 4 accumulators, 2 left and 2 right ones, or 3, 1 and up to 4. A product waits for
+        # the one before it in its accumulator, so that several must be under way.
         return 2 if self.row_tiles > 1 else 3
 
     def columns(self) -> list[str]:
@@ -112,11 +117,13 @@ class _Tiled:
 
     def _block(self, tile: str, tall: int, wide: int, valid: int) -> list[str]:
         """`tall` row tiles from number `tile` times `wide` column tiles."""
+        # Right-hand tiles take turns among the tiles that are left over, from the last: one is loaded while
+        # another is still being multiplied.
         accumulator = {(r, c): r * wide + c for r in range(tall) for c in range(wide)}
         left = {r: len(accumulator) + r for r in range(tall)}
         right = {c: 7 - c % (8 - len(accumulator) - tall) for c in range(wide)}
         words = self.height * DEPTH
-        lines = [
+        lines = [  # rows 0 bytes apart: every row of an accumulator begins as the bias
             f"TILE_LOAD({number}, bias + column + {c * COLUMNS}, 0);"
             for (_, c), number in accumulator.items()
         ]
@@ -143,6 +150,7 @@ class _Tiled:
                 for c, number in enumerate(accumulators)
             ]
             return ["{", *indent([f"const int row = {row};", *stores]), "}"]
+        # Tiles cannot be computed with, only stored: the epilogue reads them back as vectors.
         stores = [
             f"TILE_STORE({number}, block + {c * COLUMNS}, {len(accumulators) * 64});"
             for c, number in enumerate(accumulators)
@@ -190,6 +198,8 @@ def tile_loops(
     tiled = _Tiled(rows, count, depth, y, extras, op.epilogue)
     height = tiled.height
     (place,) = workspace.layout(tiled.row_tiles * height * tiled.depth_tiles * DEPTH * 2)
+    # Accumulators and left-hand tiles are as tall as the tiles of the input, 4 + 2 or 3 + 1 of them at most;
+    # right-hand ones always hold 16 pairs of steps.
     heights = [height] * (6 if tiled.row_tiles > 1 else 4)
     to = f"x + t * {height * tiled.depth_tiles * DEPTH}"
     source = f"{x[0]} + ({tiled.first_row('t')}) * {x[1]}"

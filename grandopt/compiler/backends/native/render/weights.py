@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from grandopt.compiler.backends.native.form import Op
 from grandopt.compiler.backends.native.memory import ALIGNMENT
 from grandopt.signature import Array
 
@@ -19,6 +20,8 @@ GRANULE = 16
 """The last panel is this wide, or a multiple: one AVX-512 register."""
 
 
+FEWEST_INPUTS, FEWEST_WEIGHTS = 32, 4096
+"""What counts as a large product where the inputs, too, are rounded to bfloat16."""
 SECOND_CACHE = 1 << 20
 """Weights of more bytes in all do not stay in the second cache from one call to the next."""
 MACS_PER_BYTE = 8
@@ -28,11 +31,14 @@ MACS_PER_BYTE = 8
 class Weights:
     """Grows while code is rendered; C text refers to arrays by their offset.
 
-    Arrays lie in the order of their first use. `total` is what they will be in bytes, about.
+    Arrays lie in the order of their first use. `total` is what they will be in bytes, about. The weights of
+    the ops in `exact` are stored in float32, whatever the precision of the others.
     """
 
-    def __init__(self, precision: Precision = "float32", total: int = 0) -> None:
-        self.precision = precision
+    def __init__(
+        self, precision: Precision = "float32", total: int = 0, exact: frozenset[Op] = frozenset()
+    ) -> None:
+        self._precision, self._exact = precision, exact
         self._total = total
         self._asked = 0
         self._offsets: dict[tuple[str, bytes], int] = {}
@@ -42,6 +48,10 @@ class Weights:
     def pointer(self, array: Array) -> str:
         """The array's address as C text."""
         return f"weights + {self._offset(array)}"
+
+    def precision(self, op: Op) -> Precision:
+        """How the weights of a product or recurrence are stored."""
+        return "float32" if op in self._exact else self._precision
 
     def rewind(self) -> None:
         """A new forward pass begins: nothing has been asked for yet."""
@@ -78,16 +88,22 @@ class Weights:
         return b"".join(self._blocks) or bytes(ALIGNMENT)
 
 
-def panels(weight: Array, precision: Precision = "float32") -> Array:
-    """[N, K] as panels of PANEL columns, each [K, columns], one after another; missing columns are zero.
+def pairs_pay(outputs: int, inputs: int) -> bool:
+    """Whether a product over bfloat16 weights is worth rounding its inputs for, where a level has dot
+    products of pairs: those of smaller ones are over before that has paid, and stay in float32."""
+    return inputs >= FEWEST_INPUTS and outputs >= GRANULE and outputs * inputs >= FEWEST_WEIGHTS
+
+
+def panels(weight: Array, precision: Precision = "float32", columns: int = PANEL) -> Array:
+    """[N, K] as panels of so many columns, each [K, columns], one after another; missing columns are zero.
 
     In bfloat16 two rows share 32-bit words, see `paired`.
     """
     count, depth = weight.shape
     blocks = []
-    for start in range(0, count, PANEL):
-        part = weight[start : start + PANEL]
-        width = min(PANEL, -(-part.shape[0] // GRANULE) * GRANULE)
+    for start in range(0, count, columns):
+        part = weight[start : start + columns]
+        width = min(columns, -(-part.shape[0] // GRANULE) * GRANULE)
         block = np.zeros((depth, width), weight.dtype)
         block[:, : part.shape[0]] = part.T
         blocks.append(block.reshape(-1) if precision == "float32" else paired(block[np.newaxis], width))

@@ -1,0 +1,1 @@
+"""The Python side: `grandopt.optimize` and `grandopt.cached`."""

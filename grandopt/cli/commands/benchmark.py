@@ -1,0 +1,162 @@
+"""`grandopt benchmark`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from grandopt.cli.exit_codes import ExitCode
+from grandopt.cli.external_engines import (
+    Batches,
+    ExternalEngines,
+    parse_batches,
+    parse_external_engines,
+    split_engines,
+)
+from grandopt.cli.job import job, outcome, refuse_unreadable
+from grandopt.cli.option_groups import CheckpointReading, JobOptions, Saying, with_option_groups
+from grandopt.errors import ConfigError
+
+if TYPE_CHECKING:
+    from grandopt.config.schema import Job
+
+BUDGET_S = 300.0
+"""That of the profile "maximum": here the comparison counts, and not when it is ready."""
+
+
+@with_option_groups
+def benchmark(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="ARTIFACT|CHECKPOINT|TRACE",
+            help="Artifacts to compare, agents to race, or traces to replay (FILE or FILE@ENTRIES).",
+        ),
+    ] = None,
+    suite: Annotated[
+        Literal["agents", "cache", "memory", "residence"],
+        typer.Option("--suite", help="Engines; the cache; pools and collector; memory of all agents."),
+    ] = "agents",
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            metavar="SECONDS",
+            help="Time to build each agent's candidates (300), or for the cache's look-ups (5).",
+        ),
+    ] = None,
+    operators: Annotated[
+        bool,
+        typer.Option("--operators", help="Also show where the time of the original and the fastest goes."),
+    ] = False,
+    batch: Batches = "32",
+    run_into: Annotated[
+        bool, typer.Option("--run-into", help="Call every engine through run_into instead of run.")
+    ] = False,
+    external_engine: ExternalEngines = None,
+    *,
+    given: JobOptions,
+    reading: CheckpointReading,
+    saying: Saying,
+) -> ExitCode:
+    """Measure every engine side by side; nothing is shipped.
+
+    Checkpoints (or, without any, the agents of ./grandopt.yaml or the reference agents) are built with every
+    engine, verified and measured in full beside the original and beside engines that are not shipped:
+    torch.compile, ONNX Runtime's plain run, and ExecuTorch, LiteRT and MNN where --rival says where they are.
+    Agents named null and nature_cnn are networks to compare engines with. Artifacts are measured beside each
+    other. The suite residence takes what optimize shipped, and shows the memory of one process that serves
+    all agents.
+
+    The suite cache shows what look-ups cost beside other caches that are installed (cachetools, cachebox,
+    theine), and the hit ratios of the eviction policies on traces.
+
+    \b
+    Example:
+      grandopt benchmark ppo-LunarLander-v2.zip --operators
+      grandopt benchmark --agent null --run-into
+      grandopt benchmark --agent nature_cnn --rival litert=litert/bin/python
+      grandopt benchmark artifacts/gate other/artifacts/gate
+      grandopt benchmark --suite cache OLTP.lis.zst@1000 gli.trace.gz
+      grandopt benchmark --suite memory
+      grandopt benchmark --suite residence
+    """
+    terminal = saying.terminal()
+    if suite == "cache":
+        from grandopt.cli.commands.benchmark_cache import benchmark_cache
+
+        benchmark_cache([str(path) for path in paths or []], terminal, budget)
+        return ExitCode.DONE
+    if suite == "memory":
+        from grandopt.cli.commands.benchmark_memory import benchmark_memory
+
+        benchmark_memory(paths or [], terminal, trust=reading.trust, seed=given.seed)
+        return ExitCode.DONE
+    engines, external_engines = split_engines(given.engine)
+    overrides = replace(given, engine=engines).overrides(
+        budget_s=BUDGET_S if budget is None else budget, external_engines=True
+    )
+    if suite == "residence":
+        from grandopt.cli.commands.benchmark_residence import benchmark_residence
+
+        if paths:
+            raise ConfigError("--suite residence serves what optimize shipped below --output: name no paths")
+        return benchmark_residence(job([], reading, given.config, overrides), terminal)
+    pythons, batches = parse_external_engines(external_engine), parse_batches(batch)
+
+    from grandopt.cli.progress import ProgressDisplay
+    from grandopt.cli.render.benchmark import benchmark_tables
+    from grandopt.cli.render.operators import operator_tables
+    from grandopt.cli.render.report import candidate_tables
+
+    artifacts = _artifacts(paths or [], operators)
+    with ProgressDisplay(terminal) as display:
+        if artifacts:
+            from grandopt.workflows.benchmark.artifacts import benchmark_artifacts
+
+            described = job([], config=given.config, overrides=overrides)
+            report = benchmark_artifacts(
+                described,
+                artifacts,
+                trust=reading.trust,
+                samples=given.samples,
+                command=sys.argv,
+                listener=display,
+            )
+        else:
+            from grandopt.workflows.benchmark.benchmark import Benchmark, benchmark_job
+
+            described = _without_engines(job(paths or [], reading, given.config, overrides), engines)
+            refuse_unreadable(described)
+            wanted = Benchmark(batches, run_into, operators, external_engines, pythons)
+            report = benchmark_job(
+                described, wanted, samples=given.samples, command=sys.argv, listener=display
+            )
+    terminal.show(*(candidate_tables(report, terminal.out.width) if artifacts else benchmark_tables(report)))
+    terminal.show(*operator_tables(report))
+    terminal.document(report.model_dump(mode="json"))
+    return outcome(report)
+
+
+def _artifacts(paths: list[Path], operators: bool) -> list[Path]:
+    """The paths if they are artifacts, none if they are checkpoints; raises ConfigError for a mixture."""
+    from grandopt.artifacts.artifact import is_artifact
+
+    artifacts = [path for path in paths if is_artifact(path)]
+    if artifacts and len(artifacts) < len(paths):
+        raise ConfigError("artifacts and checkpoints cannot be mixed: name only one kind")
+    if artifacts and operators:
+        raise ConfigError("--operators compares an agent with its original: name checkpoints, not artifacts")
+    return artifacts
+
+
+def _without_engines(described: Job, engines: list[str] | None) -> Job:
+    """The job, with no engine of its own where only external engines were named."""
+    if engines != []:
+        return described
+    profile = described.profile.model_copy(update={"engines": ()})
+    return described.model_copy(update={"profile": profile})

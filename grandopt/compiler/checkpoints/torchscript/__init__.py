@@ -1,0 +1,1 @@
+"""TorchScript archives: their code is read before torch compiles it."""

@@ -1,0 +1,1 @@
+"""Files of weights: torch.save, safetensors, pickles, and what builds the network of a state dict."""

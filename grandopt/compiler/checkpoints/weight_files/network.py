@@ -1,0 +1,150 @@
+"""The user's own network: imported, called, and filled with the weights of a checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from grandopt.compiler.checkpoints import dtypes, weights
+from grandopt.compiler.checkpoints.base import Checkpoint
+from grandopt.compiler.checkpoints.module import wrappers
+from grandopt.compiler.checkpoints.settings import (
+    EXAMPLE_BATCH,
+    configured_inputs,
+    described,
+    drawn,
+    outputs_of,
+)
+from grandopt.compiler.checkpoints.stateful.recurrence import recurrent
+from grandopt.compiler.checkpoints.vetting.foreign import current_folder_importable, foreign_code
+from grandopt.config.schema import AgentConfig
+from grandopt.errors import CheckpointError, SignatureError
+from grandopt.signature import TensorSpec
+
+
+def instantiate(agent: AgentConfig, path: Path) -> torch.nn.Module:
+    """The module that `network: module:callable` makes when called with `network_args`.
+
+    Raises CheckpointError when none is configured, or it cannot be imported, found or called, or returns
+    something else.
+    """
+    if agent.network is None:
+        raise CheckpointError(
+            f"{path}: holds weights but no network; add to this agent in grandopt.yaml the line "
+            f"`network: my_module:MyNetwork` (a callable that makes it) and, if it takes arguments, "
+            f"`network_args: {{name: value}}`"
+        )
+    module_name, _, callable_name = agent.network.partition(":")
+    with current_folder_importable():
+        with foreign_code(f"network {agent.network!r}: module {module_name!r} cannot be imported"):
+            module = importlib.import_module(module_name)
+        target = getattr(module, callable_name, None)
+        if target is None:
+            raise CheckpointError(
+                f"network {agent.network!r}: module {module_name!r} ({module.__file__}) has no "
+                f"{callable_name!r}"
+            )
+        if not callable(target):
+            raise CheckpointError(f"network {agent.network!r}: {callable_name!r} cannot be called")
+        arguments = ", ".join(f"{key}={value!r}" for key, value in agent.network_args.items())
+        with foreign_code(f"network {agent.network!r}: calling {callable_name}({arguments}) failed"):
+            network = target(**agent.network_args)
+    if not isinstance(network, torch.nn.Module):
+        raise CheckpointError(
+            f"network {agent.network!r}: must return a torch.nn.Module, got {type(network).__name__}"
+        )
+    return network
+
+
+def fit(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Load `tensors` into `network`, in their own dtypes (see `dtypes.as_in`).
+
+    Every key and shape must match, wrappers in the names aside.
+
+    Raises CheckpointError naming the first missing, unexpected and wrong-shaped key, and how many there
+    are of each.
+    """
+    wanted = network.state_dict()
+    tensors = wrappers.matched(tensors, wanted)
+    missing = [key for key in wanted if key not in tensors]
+    unexpected = [key for key in tensors if key not in wanted]
+    misshapen = [key for key in wanted if key in tensors and wanted[key].shape != tensors[key].shape]
+    findings = []
+    if missing:
+        findings.append(f"{len(missing)} missing (first {missing[0]!r} {list(wanted[missing[0]].shape)})")
+    if unexpected:
+        first = unexpected[0]
+        findings.append(f"{len(unexpected)} unexpected (first {first!r} {list(tensors[first].shape)})")
+    if misshapen:
+        first = misshapen[0]
+        findings.append(
+            f"{len(misshapen)} of another shape (first {first!r}: file {list(tensors[first].shape)}, "
+            f"network {list(wanted[first].shape)})"
+        )
+    if findings:
+        raise CheckpointError(f"{where}: the weights do not fit the network: {'; '.join(findings)}")
+    dtypes.as_in(network, tensors)
+    network.load_state_dict(dict(tensors))
+
+
+def loaded(
+    name: str,
+    agent: AgentConfig,
+    path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    where: str,
+    file_format: str,
+) -> Checkpoint:
+    """The checkpoint of the configured network with the weights `tensors`.
+
+    It runs in the dtypes of the weights. Half weights may also have been stored so to save space: where the
+    network takes the inputs as declared only in float32, it is a network in float32. Raises like
+    `instantiate`, `fit` and `assembled`.
+    """
+    network = instantiate(agent, path)
+    stored = dtypes.any_narrow(tensors) and any(item.dtype for item in agent.inputs)
+    try:
+        fit(network, tensors, where)
+        return assembled(name, agent, path, network, file_format)
+    except (CheckpointError, SignatureError):
+        if not stored:
+            raise
+    network = instantiate(agent, path)
+    fit(network, dtypes.widened(tensors), where)
+    return assembled(name, agent, path, network, file_format)
+
+
+def assembled(
+    name: str, agent: AgentConfig, path: Path, network: torch.nn.Module, file_format: str
+) -> Checkpoint:
+    """The checkpoint of a module that takes the configured inputs, after one trial call with them.
+
+    Raises SignatureError when its recurrent state is not as configured, and CheckpointError for weights with
+    NaN or inf, or when the trial call fails or returns no tensors.
+    """
+    weights.require_sane(network, str(path))
+    weights.ready(network)
+    source = weights.source(path, file_format)
+
+    def attempt(module: torch.nn.Module, inputs: tuple[TensorSpec, ...]) -> Checkpoint:
+        return _tried(Checkpoint(name=name, module=module, inputs=inputs, source=source), agent, path)
+
+    tensors = (*network.parameters(), *network.buffers())
+    return dtypes.first_that_runs(
+        network, tensors, lambda dtype: configured_inputs(agent, path, dtype=dtype), attempt
+    )
+
+
+def _tried(checkpoint: Checkpoint, agent: AgentConfig, path: Path) -> Checkpoint:
+    """The checkpoint after one trial call, with its recurrent state where one is declared."""
+    if agent.state or agent.outputs or agent.stepwise:
+        return recurrent(checkpoint, agent)
+    inputs = checkpoint.inputs
+    shapes = described(inputs)
+    with foreign_code(f"{path}: the network does not take {shapes}"), torch.no_grad():
+        result = checkpoint.module(*drawn(inputs, EXAMPLE_BATCH, seed=0))
+    outputs_of(result, path)
+    return checkpoint

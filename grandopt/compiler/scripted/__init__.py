@@ -1,0 +1,1 @@
+"""TorchScript archives as what they are: one graph of operators, read here and run step by step."""

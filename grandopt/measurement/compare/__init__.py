@@ -1,0 +1,1 @@
+"""Comparing two artifacts, over as many fresh processes as it takes to decide."""

@@ -1,0 +1,1 @@
+"""Request streams that caches are measured with."""

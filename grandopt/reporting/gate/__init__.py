@@ -1,0 +1,1 @@
+"""The result of the regression gate (as JSON, words, JUnit XML, Markdown), and its baselines."""

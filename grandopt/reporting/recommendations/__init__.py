@@ -1,0 +1,1 @@
+"""What to try next with an agent, from what its report says and nothing else."""

@@ -1,0 +1,1 @@
+"""The benchmark suites: caches, memory parts, and agents served together."""

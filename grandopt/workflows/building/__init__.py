@@ -1,0 +1,1 @@
+"""Building and verifying candidates, in processes of their own."""

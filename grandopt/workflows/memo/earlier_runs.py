@@ -1,0 +1,67 @@
+"""What earlier runs found out about an agent's builds, and what this one leaves to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from grandopt.compiler import build
+from grandopt.compiler.build import Candidate
+from grandopt.measurement.environment import crowded
+from grandopt.reason import ReasonCode
+from grandopt.workflows.building.built import BuildInputs, BuiltCandidate, load_cached
+from grandopt.workflows.building.request import BuildResult, BuildStatus, Variant
+from grandopt.workflows.job import Run
+from grandopt.workflows.memo.failed_builds import FailedBuilds
+
+
+class EarlierRuns:
+    """The builds of one agent in the store of a run, by candidate and threads. With `--no-resume` there are
+    none."""
+
+    def __init__(self, run: Run, inputs: BuildInputs, candidates: Mapping[str, Candidate]) -> None:
+        self._run = run
+        self._inputs = inputs
+        self._candidates = candidates
+        self._failed = FailedBuilds(run.store, run.job.resume)
+        self.goes_on_with: set[Variant] = set()
+        """What an earlier run had no time for, and this one tries."""
+
+    def built(self, variant: Variant) -> BuiltCandidate | None:
+        """What an earlier run built and verified."""
+        if not self._run.job.resume:
+            return None
+        return load_cached(self._inputs, self._candidates[variant[0]], self._run.store, variant[1])
+
+    def failed(self, variant: Variant, seconds: float, *, retried: bool) -> BuiltCandidate | None:
+        """What could not be built then, and would not be in so many seconds; None for what is to be tried.
+
+        What was too slow then is tried again where it never began or has more time now, or is to be
+        `retried`.
+        """
+        found = self._failed.of(self._key(variant))
+        if found is None:
+            return None
+        late = found.reason.code is ReasonCode.NOT_BUILT_IN_TIME
+        if late and (retried or found.is_worth_another_try(seconds)):
+            self.goes_on_with.add(variant)
+            return None
+        status: BuildStatus = "not measured" if late else "failed"
+        return BuiltCandidate(self._candidates[variant[0]], variant[1], status, found.told)
+
+    def keep(self, result: BuildResult) -> None:
+        """Note a build that came to nothing, where the next run need not find that out again.
+
+        One that others' work on this machine may have delayed is noted as if it had not begun.
+        """
+        if result.reason is None:
+            return
+        if result.status == "not measured":
+            given_s = 0.0 if crowded(self._run.builders.count) else result.seconds
+            self._failed.keep(self._key(result.variant), result.status, result.reason, given_s)
+        elif result.status == "failed" and not result.crashed:
+            self._failed.keep(self._key(result.variant), result.status, result.reason)
+
+    def _key(self, variant: Variant) -> str:
+        return build.key(
+            self._inputs.program, self._candidates[variant[0]], variant[1], self._inputs.calibration
+        )

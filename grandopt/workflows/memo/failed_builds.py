@@ -1,0 +1,72 @@
+"""What could not be built for an agent, kept so that the next run need not find it out again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from grandopt.artifacts.store import Store
+from grandopt.reason import Reason, reason_fields, reason_of
+
+MORE = 1.25
+"""By so much more time than it had a build is tried once more."""
+
+
+@dataclass(frozen=True)
+class FailedBuild:
+    """A build that came to nothing: as what it ended, why, and since which day (ISO 8601, UTC) that is known.
+
+    `given_s` are the seconds that it had and that did not suffice, 0 where it never began; None where the
+    reason has nothing to do with time.
+    """
+
+    status: str
+    reason: Reason
+    since: str
+    given_s: float | None = None
+
+    def is_worth_another_try(self, seconds: float) -> bool:
+        """Whether it may come to something in so many seconds: it never began, or had clearly fewer."""
+        if self.given_s is None:
+            return False
+        return self.given_s == 0 or seconds > MORE * self.given_s
+
+    @property
+    def told(self) -> Reason:
+        """The reason for a report of a later run."""
+        words = f"{self.reason} (kept from {self.since}; --no-resume tries again)"
+        return replace(self.reason, text=words)
+
+
+class FailedBuilds:
+    """The failed builds that a store knows, by what failed: a build's key, or a network's before its capture.
+
+    Such a key holds all that the outcome depends on, library versions included, so a failed build is the same
+    until one of them changes. With `resume` False none is known; new ones are kept all the same.
+    """
+
+    def __init__(self, store: Store, resume: bool) -> None:
+        self._store = store
+        self._resume = resume
+
+    def of(self, key: str) -> FailedBuild | None:
+        """What is known about `key`."""
+        body = self._store.note(_place(key)) if self._resume else None
+        if body is None:
+            return None
+        data = json.loads(body)
+        reason = reason_of(data)
+        return None if reason is None else FailedBuild(data["status"], reason, data["since"], data["given_s"])
+
+    def keep(self, key: str, status: str, reason: Reason, given_s: float | None = None) -> None:
+        """Note a failed build of today; raises OutputError when the store cannot be written."""
+        since = datetime.now(UTC).date().isoformat()
+        note = {"status": status, "since": since, "given_s": given_s, **reason_fields(reason)}
+        self._store.put_note(_place(key), json.dumps(note).encode())
+
+
+def _place(key: str) -> str:
+    """Where the note lies. Those of earlier versions have other fields: they lie elsewhere."""
+    return hashlib.sha256(f"failed build with its code and time {key}".encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""`reproduce`: an artifact is built again as its recipe says, and compared with what was recorded."""

@@ -1,0 +1,1 @@
+"""Files as exporters write them, from the shared script that makes them."""

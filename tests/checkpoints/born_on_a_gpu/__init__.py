@@ -1,0 +1,1 @@
+"""Agents saved on a GPU, with what they answered there."""

@@ -1,0 +1,184 @@
+static __attribute__((noinline)) int step0_1(const void *const *in, void *const *out, unsigned char *scratch) {
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)in[0];
+	float * py0 = (float *)(scratch + 0);
+	{
+		const float *const w = (const float *)(weights + 0);
+		const float *const bias = (const float *)(weights + 768);
+		for (int row = 0; row < 7; ++row) {
+			vf s0_0 = v_set1(0.0f);
+			vf s1_0 = v_set1(0.0f);
+			vf s2_0 = v_set1(0.0f);
+			for (int k = 0; k < 60; k += 4) {
+				{
+					const vf v = v_load((px0 + 0) + row * 60 + k + 0);
+					s0_0 = v_fma(v, v_load(w + 0 + k + 0), s0_0);
+					s1_0 = v_fma(v, v_load(w + 64 + k + 0), s1_0);
+					s2_0 = v_fma(v, v_load(w + 128 + k + 0), s2_0);
+				}
+			}
+			const vf total = (vf){v_sum(s0_0), v_sum(s1_0), v_sum(s2_0)} + v_load(bias);
+			vf t0 = v_tanh(total);
+			v_store_n((py0 + 0) + row * 3, t0, 3);
+		}
+	}
+	return 0;
+}
+
+static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
+	(void)in, (void)out, (void)scratch;
+	const float * px0 = (const float *)(scratch + 0);
+	float * py0 = (float *)out[0];
+	{
+		const float *const w = (const float *)(weights + 832);
+		const float *const bias = (const float *)(weights + 1024);
+		{
+			enum { m = 0 };
+			{
+				vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a1_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a2_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a2_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a3_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a3_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a4_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a4_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				vf a5_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+				vf a5_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+				for (int k = 0; k < 3; ++k) {
+					{
+						const vf w0 = v_load(w + 0 * 192 + (k + 0) * 16 + 0 + 0);
+						const vf w1 = v_load(w + 0 * 192 + (k + 0) * 16 + 0 + 4);
+						const vf b0 = v_set1((px0 + 0)[m * 3 + k + 0]);
+						a0_0_0 = v_fma(b0, w0, a0_0_0);
+						a0_1_0 = v_fma(b0, w1, a0_1_0);
+						const vf b1 = v_set1((px0 + 0)[(m + 1) * 3 + k + 0]);
+						a1_0_0 = v_fma(b1, w0, a1_0_0);
+						a1_1_0 = v_fma(b1, w1, a1_1_0);
+						const vf b2 = v_set1((px0 + 0)[(m + 2) * 3 + k + 0]);
+						a2_0_0 = v_fma(b2, w0, a2_0_0);
+						a2_1_0 = v_fma(b2, w1, a2_1_0);
+						const vf b3 = v_set1((px0 + 0)[(m + 3) * 3 + k + 0]);
+						a3_0_0 = v_fma(b3, w0, a3_0_0);
+						a3_1_0 = v_fma(b3, w1, a3_1_0);
+						const vf b4 = v_set1((px0 + 0)[(m + 4) * 3 + k + 0]);
+						a4_0_0 = v_fma(b4, w0, a4_0_0);
+						a4_1_0 = v_fma(b4, w1, a4_1_0);
+						const vf b5 = v_set1((px0 + 0)[(m + 5) * 3 + k + 0]);
+						a5_0_0 = v_fma(b5, w0, a5_0_0);
+						a5_1_0 = v_fma(b5, w1, a5_1_0);
+					}
+				}
+				{
+					v_store((py0 + 0) + m * 5 + 0 * 64 + 0 + 0, a0_0_0);
+				}
+				{
+					v_store_n((py0 + 0) + m * 5 + 0 * 64 + 0 + 4, a0_1_0, 1);
+				}
+				{
+					v_store((py0 + 0) + (m + 1) * 5 + 0 * 64 + 0 + 0, a1_0_0);
+				}
+				{
+					v_store_n((py0 + 0) + (m + 1) * 5 + 0 * 64 + 0 + 4, a1_1_0, 1);
+				}
+				{
+					v_store((py0 + 0) + (m + 2) * 5 + 0 * 64 + 0 + 0, a2_0_0);
+				}
+				{
+					v_store_n((py0 + 0) + (m + 2) * 5 + 0 * 64 + 0 + 4, a2_1_0, 1);
+				}
+				{
+					v_store((py0 + 0) + (m + 3) * 5 + 0 * 64 + 0 + 0, a3_0_0);
+				}
+				{
+					v_store_n((py0 + 0) + (m + 3) * 5 + 0 * 64 + 0 + 4, a3_1_0, 1);
+				}
+				{
+					v_store((py0 + 0) + (m + 4) * 5 + 0 * 64 + 0 + 0, a4_0_0);
+				}
+				{
+					v_store_n((py0 + 0) + (m + 4) * 5 + 0 * 64 + 0 + 4, a4_1_0, 1);
+				}
+				{
+					v_store((py0 + 0) + (m + 5) * 5 + 0 * 64 + 0 + 0, a5_0_0);
+				}
+				{
+					v_store_n((py0 + 0) + (m + 5) * 5 + 0 * 64 + 0 + 4, a5_1_0, 1);
+				}
+			}
+		}
+		{
+			vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+			vf a0_1_0 = v_load(bias + 0 * 64 + 0 + 4);
+			vf a0_0_1 = v_set1(0.0f);
+			vf a0_1_1 = v_set1(0.0f);
+			vf a0_0_2 = v_set1(0.0f);
+			vf a0_1_2 = v_set1(0.0f);
+			{
+				enum { k = 0 };
+				{
+					const vf w0 = v_load(w + 0 * 192 + (k + 0) * 16 + 0 + 0);
+					const vf w1 = v_load(w + 0 * 192 + (k + 0) * 16 + 0 + 4);
+					const vf b0 = v_set1((px0 + 0)[6 * 3 + k + 0]);
+					a0_0_0 = v_fma(b0, w0, a0_0_0);
+					a0_1_0 = v_fma(b0, w1, a0_1_0);
+				}
+				{
+					const vf w0 = v_load(w + 0 * 192 + (k + 1) * 16 + 0 + 0);
+					const vf w1 = v_load(w + 0 * 192 + (k + 1) * 16 + 0 + 4);
+					const vf b0 = v_set1((px0 + 0)[6 * 3 + k + 1]);
+					a0_0_1 = v_fma(b0, w0, a0_0_1);
+					a0_1_1 = v_fma(b0, w1, a0_1_1);
+				}
+				{
+					const vf w0 = v_load(w + 0 * 192 + (k + 2) * 16 + 0 + 0);
+					const vf w1 = v_load(w + 0 * 192 + (k + 2) * 16 + 0 + 4);
+					const vf b0 = v_set1((px0 + 0)[6 * 3 + k + 2]);
+					a0_0_2 = v_fma(b0, w0, a0_0_2);
+					a0_1_2 = v_fma(b0, w1, a0_1_2);
+				}
+			}
+			a0_0_0 += a0_0_2;
+			a0_1_0 += a0_1_2;
+			a0_0_0 += a0_0_1;
+			a0_1_0 += a0_1_1;
+			{
+				v_store((py0 + 0) + 6 * 5 + 0 * 64 + 0 + 0, a0_0_0);
+			}
+			{
+				v_store_n((py0 + 0) + 6 * 5 + 0 * 64 + 0 + 4, a0_1_0, 1);
+			}
+		}
+	}
+	return 0;
+}
+
+static __attribute__((noinline)) int forward_1(const void *const *in, void *const *out, unsigned char *scratch) {
+	int fault = 0;
+	if ((fault = step0_1(in, out, scratch)) != 0) return fault;
+	if ((fault = step1_1(in, out, scratch)) != 0) return fault;
+	return fault;
+}
+
+__attribute__((visibility("default"))) REPEATABLE int invoke(
+	const void *const *in, void *const *out, int64_t batch, void *scratch) {
+	if (batch < 1 || batch > INT64_MAX / 3360) return 1;
+	if (scratch == NULL || in[0] == NULL || out[0] == NULL) return 2;
+	if ((uintptr_t)scratch % 64 != 0) return 4;
+	const void *x[1];
+	void *y[1];
+	memcpy(x, in, sizeof x), memcpy(y, out, sizeof y);
+	const float_mode mode = enter_float_mode();
+	int fault = 0;
+	while (batch > 0) {
+		int64_t n;
+		n = 1, fault = forward_1(x, y, scratch);
+		if (fault != 0 || (batch -= n) == 0) break;
+		x[0] = (const float *)x[0] + n * 420;
+		y[0] = (float *)y[0] + n * 35;
+	}
+	leave_float_mode(mode);
+	return fault;
+}

@@ -1,0 +1,123 @@
+"""Chains of convolutions against float64, over batches, levels and precisions."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from grandopt.compiler.backends.native.form import Convolve, Graph, Map, Op, Permute, Slice
+from grandopt.compiler.backends.native.layout import lay_out
+from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.translate import translate
+from grandopt.compiler.capture.export import capture
+from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.config.engines import NativeOptions
+from grandopt.signature import Array
+from tests.native.conftest import LEVELS, REDUCED, Make
+from tests.native.convolutions import Causal, draw_chains
+from tests.native.networks import Residual
+
+FIRST, QUICK, ALL = 3, 12, 120
+
+
+def _seeds() -> list[object]:
+    marks = [
+        [] if s < FIRST else [pytest.mark.slow] if s < QUICK else [pytest.mark.stress] for s in range(ALL)
+    ]
+    return [pytest.param(seed, marks=mark) for seed, mark in enumerate(marks)]
+
+
+def _joined(parts: list[object]) -> list[Array]:
+    return [np.concatenate([np.asarray(p) for p in part]) for part in zip(*parts, strict=True)]  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("seed", _seeds())
+def test_a_chain_is_as_exact_as_torch(native: Make, seed: int) -> None:
+    network, shape = draw_chains(seed)
+    options = NativeOptions(levels=(LEVELS[seed % len(LEVELS)],), tile=(1, 4, 6)[seed % 3])
+    executor = native(network, torch.zeros(2, *shape), name=f"chain{seed}", options=options)
+    random = np.random.default_rng(seed)
+    batches = [random.standard_normal((batch, *shape)).astype(np.float32) for batch in (1, 3, 7)]
+    exact = copy.deepcopy(network).double()
+    with torch.no_grad():
+        wanted = _joined([exact(torch.from_numpy(batch).double()) for batch in batches])
+        close = _joined([network(torch.from_numpy(batch)) for batch in batches])
+    got = _joined([executor(batch) for batch in batches])
+    for mine, truth, torchs in zip(got, wanted, close, strict=True):
+        assert mine.shape == truth.shape
+        allowed = 4 * np.abs(torchs - truth).max() + 1e-6 * np.abs(truth).max() + 1e-12
+        assert np.abs(mine - truth).max() <= allowed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_chain_in_reduced_precision_is_near(native: Make, seed: int, weights: str) -> None:
+    torch.manual_seed(seed)
+    layers = (
+        [
+            nn.Conv1d(7, 33, 3),
+            nn.ReLU(),
+            Causal(33, 48, 3, 2, True),
+            nn.Tanh(),
+            nn.Conv1d(48, 48, 3, groups=48),
+        ]
+        if seed
+        else [nn.Conv2d(3, 21, 4, stride=2), nn.ReLU(), nn.Conv2d(21, 33, 3, padding=1), nn.Flatten()]
+    )
+    network = nn.Sequential(*layers).eval().requires_grad_(False)
+    shape = (7, 21) if seed else (3, 14, 14)
+    options = NativeOptions(levels=(REDUCED[0],), weights=weights)
+    executor = native(network, torch.zeros(2, *shape), name=f"reduced{seed}", options=options)
+    x = np.random.default_rng(seed).standard_normal((5, *shape)).astype(np.float32)
+    wanted = network(torch.from_numpy(x)).numpy()
+    error = np.linalg.norm(executor(x) - wanted) / np.linalg.norm(wanted)
+    assert 0 < error < 0.03
+
+
+def _simplified(network: nn.Module, shape: tuple[int, ...]) -> Graph:
+    exported = capture(from_module("chain", network.eval(), (torch.zeros(2, *shape),)), 0).exported
+    assert exported is not None
+    return simplify(translate("chain", exported))
+
+
+def _kinds(graph: Graph) -> list[type[Op]]:
+    return [type(step.op) for step in lay_out(graph).steps]
+
+
+def test_nothing_is_copied_between_convolutions() -> None:
+    block = [Residual(nn.Sequential(Causal(12, 12, 3, d, crop=True), nn.ReLU())) for d in (1, 2, 4)]
+    graph = _simplified(
+        nn.Sequential(nn.Conv1d(5, 12, 1), *block, nn.Flatten(), nn.Linear(12 * 16, 3)), (5, 16)
+    )
+    assert not any(kind is Map for kind in _kinds(graph))
+    assert not any(isinstance(op, (Permute, Slice)) for op in graph.ops[1:])
+
+
+def test_an_image_is_written_within_its_border() -> None:
+    """The only copy is that of the input; the other Pad fills what lies around it."""
+    layers = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)
+    graph = _simplified(nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * 36, 3)), (3, 6, 6))
+    assert _kinds(graph).count(Map) == 1
+
+
+class Last(nn.Module):
+    """The last step of a causal network."""
+
+    def __init__(self, layers: list[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)[:, :, -1]
+
+
+def test_only_positions_that_are_read_are_computed() -> None:
+    layers: list[nn.Module] = [Causal(n, 6, 3, d, crop=True) for n, d in ((4, 1), (6, 2), (6, 4))]
+    graph = _simplified(Last(layers), (4, 32))
+    made = [op.output.shape[1] for op in graph.ops if isinstance(op, Convolve)]
+    assert made == [7, 3, 1]  # steps 4 apart, then 2 apart

@@ -1,0 +1,42 @@
+"""Long sums round no more than torch's: they are taken in parts, or by several accumulators."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from grandopt.config.engines import NativeOptions
+from tests.native.conftest import LEVELS, Make
+from tests.native.networks import Apply
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "product": (lambda: nn.Linear(3024, 7), (3024,)),
+    "product of many outputs": (lambda: nn.Linear(2500, 64), (2500,)),
+    "convolution": (lambda: nn.Conv2d(160, 5, 4, padding=1), (160, 7, 6)),
+    "convolution of long runs": (lambda: nn.Conv1d(700, 20, 2, dilation=2), (700, 5)),
+    "mean of channels": (
+        lambda: nn.Sequential(nn.Conv2d(2, 24, 1), Apply(lambda x: x.mean((2, 3)))),
+        (2, 40, 41),
+    ),
+}
+
+
+@pytest.mark.parametrize("tile", [1, 6])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_long_sum_rounds_no_more_than_torchs(native: Make, name: str, tile: int) -> None:
+    """The norm of all errors: that of a single number is luck."""
+    make, shape = NETWORKS[name]
+    torch.manual_seed(0)
+    network = make().eval().requires_grad_(False)
+    options = NativeOptions(levels=(LEVELS[0],), tile=tile)
+    executor = native(network, torch.zeros(2, *shape), name="sums", options=options)
+    x = torch.randn(12, *shape, generator=torch.Generator().manual_seed(1))
+    exact = copy.deepcopy(network).double()(x.double()).numpy()
+    errors = [np.linalg.norm(np.asarray(y) - exact) for y in (executor(x.numpy()), network(x).numpy())]
+    # Torch adds pairs of pairs where it takes a mean, four accumulators add one after the other.
+    assert errors[0] <= (3.0 if name.startswith("mean") else 1.5) * errors[1]

@@ -1,0 +1,1 @@
+"""What `pyproject.toml` promises of the packages that grandopt needs."""
