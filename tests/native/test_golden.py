@@ -76,7 +76,7 @@ def graph_of(name: str) -> Graph:
 def generated(name: str, level: str) -> str:
     """The agent's own part of the C file: what follows the headers that all agents share."""
     levels = [candidate for candidate in LEVELS if candidate.name == level]
-    reduced = levels[0].pairs != "none" and not name.startswith("quantized")
+    reduced = levels[0].pairs and not name.startswith("quantized")
     precision: Precision = "bfloat16" if reduced else "float32"
     (text,) = render(graph_of(name), levels, 1, precision).texts.values()
     own = text.partition("extern const unsigned char weights[];\n")[2].lstrip("\n")

@@ -163,6 +163,55 @@ def test_a_levels_code_has_its_instructions_and_no_others(
     assert found <= set(level.features)
 
 
+SPILLS = {
+    "x86_64": r"vmov\w+\s+%[xyz]mm\d+,-?(0x)?[0-9a-f]*\(%r[sb]p",
+    "aarch64": r"\sst[rp]\s+q\d+.*\[(sp|x29)",
+}
+"""A vector that is stored on the stack."""
+MULTIPLIES = r"vfmadd|fmla\s|dpb|[us]dot\s|bfdot\s"
+
+
+def innermost_loops(code: str) -> Iterator[list[str]]:
+    """The instructions of each loop of objdump's text that has none within."""
+    lines = [line.partition(":") for line in code.splitlines() if re.match(r"\s+[0-9a-f]+:\t", line)]
+    at = {address.strip(): n for n, (address, _, _) in enumerate(lines)}
+    ends = []
+    for n, (_, _, text) in enumerate(lines):
+        jump = re.match(r"\t(?:j\w+|b\.\w+|cbn?z\s+\w+,)\s+([0-9a-f]+) <", text)
+        if jump and (start := at.get(jump[1], n)) < n:
+            ends.append((start, n))
+    for start, end in ends:
+        if not any(start <= s and e <= end and (s, e) != (start, end) for s, e in ends):
+            yield [text for _, _, text in lines[start : end + 1]]
+
+
+@pytest.mark.parametrize(
+    ("level", "weights"),
+    [
+        (level, weights)
+        for level in LEVELS
+        for weights in level.gains
+        if weights == "float32" or (level.name, weights) in WANTED
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_sums_stay_in_registers(tmp_path: Path, level: IsaLevel, weights: StoredWeights) -> None:
+    """The compiler's intrinsics of some instructions copied and stored every sum, at half of the speed."""
+    compiler = compiler_for(level.architecture)
+    precision = "bfloat16" if weights == "bfloat16" else "float32"
+    source = render(graphs()[weights], [level], 1, precision)
+    (tmp_path / "agent.c").write_text(source.texts[level], encoding="utf-8")
+    compiler.run([*FLAGS, *level.flags, "-c", "agent.c", "-o", "agent.o"], tmp_path)
+    multiplying = 0
+    for loop in innermost_loops(disassembled(compiler, tmp_path / "agent.o")):
+        products = sum(1 for line in loop if re.search(MULTIPLIES, line))
+        spilled = [line for line in loop if re.search(SPILLS[level.architecture], line)]
+        if products >= 8:
+            multiplying += 1
+            assert len(spilled) <= products // 8, "\n".join(loop)
+    assert multiplying or level.tiles
+
+
 @pytest.mark.parametrize("machine", sorted({level.architecture for level in LEVELS}))
 def test_the_choice_of_a_level_compiles_without_a_warning(tmp_path: Path, machine: str) -> None:
     levels = [level for level in LEVELS if level.architecture == machine]

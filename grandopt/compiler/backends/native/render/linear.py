@@ -84,7 +84,7 @@ def _panels(
     weight, bias = constants
     count, depth = weight.shape
     paired = weights.precision(op) == "bfloat16"
-    rounded = paired and level.multiplies_pairs(rows) and pairs_pay(count, depth)
+    rounded = paired and level.pairs and pairs_pay(count, depth)
     ctype, words = ("uint32_t", -(-depth // 2)) if paired else ("float", depth)
     packed = panels(weight, weights.precision(op))
     lines = [

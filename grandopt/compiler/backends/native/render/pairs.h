@@ -6,7 +6,10 @@
 typedef __m512i vp;
 INLINE vp vp_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
 INLINE vp vp_set1(uint32_t pair) { return _mm512_set1_epi32((int32_t)pair); }
-INLINE vf v_dot2(vf sums, vp a, vp b) { return _mm512_dpbf16_ps(sums, (__m512bh)a, (__m512bh)b); }
+INLINE vf v_dot2(vf sums, vp a, vp b) {
+    ADD_DOT("vdpbf16ps", sums, a, b);
+    return sums;
+}
 INLINE void vp_round(uint32_t *to, vf low, vf high) { /* 32 numbers */
     _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }

@@ -26,7 +26,8 @@ INLINE void v_store_codes(uint8_t *p, vf a) {
 /* sums + the four products of each lane; `codes` holds the same four codes in every lane */
 INLINE vi v_dot4(vi sums, vi codes, vi words) {
 #ifdef __AVX512VNNI__
-    return _mm512_dpbusd_epi32(sums, codes, words);
+    ADD_DOT("vpdpbusd", sums, codes, words);
+    return sums;
 #else /* inputs 0 and 2, then 1 and 3, as pairs of 16 bits */
     const vi low = vi_set1(0x00ff00ff);
     const vi even = _mm512_srai_epi16(_mm512_slli_epi16(words, 8), 8), odd = _mm512_srai_epi16(words, 8);
@@ -56,7 +57,8 @@ INLINE void v_store_codes(uint8_t *p, vf a) {
 }
 INLINE vi v_dot4(vi sums, vi codes, vi words) {
 #ifdef __AVXVNNI__
-    return _mm256_dpbusd_avx_epi32(sums, codes, words);
+    ADD_DOT("%{vex%} vpdpbusd", sums, codes, words);
+    return sums;
 #else
     const vi low = vi_set1(0x00ff00ff);
     const vi even = _mm256_srai_epi16(_mm256_slli_epi16(words, 8), 8), odd = _mm256_srai_epi16(words, 8);

@@ -170,7 +170,7 @@ def recurrent_loops(
     steps, hidden = sequence.shape[1:]
     weight, bias = op.weight.constant, op.bias.constant
     pairs = weights.precision(op) == "bfloat16"
-    rounded = pairs and level.multiplies_pairs(1) and pairs_pay(weight.shape[0], hidden)
+    rounded = pairs and level.pairs and pairs_pay(weight.shape[0], hidden)
     cell = _VectorCell(op.cell, hidden, level, bool(bias.any()), pairs, rounded)
     width = GATES[op.cell] * GRANULE * (-(-hidden // 2) if pairs else hidden)
     ctype = "uint32_t" if pairs else "float"
