@@ -68,6 +68,7 @@ class CheckpointReading:
     key: options.Key = None
     network: options.Network = None
     input: options.Inputs = None
+    fix: options.Fix = None
     vecnormalize: options.VecNormalize = "auto"
     trust: options.Trust = False
 

@@ -7,13 +7,13 @@ them: on sizes and on constants for good, and where one depends on the data the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+from grandopt.compiler.scripted.batch import RECURRENT, Freed, recurrence, require_one_batch
 from grandopt.compiler.scripted.graph import (
     Attributes,
     declaration,
@@ -29,46 +29,13 @@ UNEXPORTABLE = ("quantized", "mkldnn_prepacked", "xnnpack")
 """Operators on weights that are packed for one library, which no graph holds."""
 
 SLICED = ("aten::slice", "aten::__getitem__")
-VIEWS = ("aten::view", "aten::reshape", "aten::expand")
-MADE = ("aten::zeros", "aten::ones", "aten::full", "aten::empty")
-"""Operators whose sizes may hold the batch: on tensors, and those that make some."""
-
 TAKEN_OUT = (
     "aten::Int", "aten::IntImplicit", "aten::Float", "aten::FloatImplicit", "aten::Bool",
     "aten::ScalarImplicit", "aten::item",
 )  # fmt: skip
 """What makes a number for the code of the data."""
 
-RECURRENT = {
-    **dict.fromkeys(("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"), 1),
-    **dict.fromkeys(("aten::lstm_cell", "aten::gru_cell", "aten::rnn_tanh_cell", "aten::rnn_relu_cell"), 0),
-}
-"""Recurrent layers and cells, and where their state has the batch: layers have themselves first."""
-
 Environment = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Freed:
-    """Where a network for one row has its batch of 1 built in, as a guess to be proven.
-
-    With `views` a leading 1 in the sizes of a view is the batch, with `made` the 1 in that place of the sizes
-    of a tensor made anew, and with `selected` what takes the first row takes all.
-    """
-
-    views: bool = False
-    made: int | None = None
-    selected: bool = False
-
-    def sizes(self, kind: str, values: Sequence[Any], batch: Any) -> list[Any]:
-        """The arguments of an operator with the batch in the place of the 1 that stands for it."""
-        place = 0 if kind in VIEWS and self.views else self.made if kind in MADE else None
-        where = 1 if kind in VIEWS else 0
-        found = list(values)
-        sizes = found[where] if place is not None else None
-        if isinstance(sizes, list) and len(sizes) > (place or 0) and _is_one(sizes[place or 0]):
-            found[where] = [batch if index == place else size for index, size in enumerate(sizes)]
-        return found
 
 
 class ScriptedNetwork(nn.Module):
@@ -240,10 +207,10 @@ class ScriptedNetwork(nn.Module):
             raise CaptureError(f"the archive uses {kind}{line_of(node)}, which cannot be exported")
         watched = self._learning and kind in RECURRENT and declared.overload_name != "data"
         if watched:
-            _require_one_batch(kind, values)
+            require_one_batch(kind, values)
         result = _operator(kind, declared, values)
         if watched:
-            self.recurrences.append(_recurrence(kind, values, result))
+            self.recurrences.append(recurrence(kind, values, result))
         return result
 
     def _squeeze(self, node: Any, environment: Environment) -> torch.Tensor:
@@ -263,31 +230,6 @@ BATCH = " batch"
 def _held(path: str) -> str:
     """The name in an environment of an attribute's value; no value of a graph has such a name."""
     return f" {path}"
-
-
-def _recurrence(
-    kind: str, values: Sequence[Any], result: Any
-) -> tuple[list[torch.Tensor], list[torch.Tensor], int]:
-    """The state that a recurrent layer took, the one that it gave, and where both have the batch."""
-    taken = values[1] if isinstance(values[1], list | tuple) else [values[1]]
-    results = result if isinstance(result, list | tuple) else [result]
-    return list(taken), list(results[-len(taken) :]), RECURRENT[kind]
-
-
-def _require_one_batch(kind: str, values: Sequence[Any]) -> None:
-    """Raise RuntimeError for a state of another batch than the input's: kernels read beyond its end then."""
-    state = values[1] if isinstance(values[1], list | tuple) else [values[1]]
-    batch_first = RECURRENT[kind] == 1 and values[-1] is True
-    place = 1 if RECURRENT[kind] == 1 and not batch_first else 0
-    for value in state:
-        if value.dim() > RECURRENT[kind] and value.shape[RECURRENT[kind]] != values[0].shape[place]:
-            raise RuntimeError(
-                f"the state of a recurrent layer is {list(value.shape)}, its input {list(values[0].shape)}"
-            )
-
-
-def _is_one(size: Any) -> bool:
-    return type(size) is int and size == 1
 
 
 def _operator(kind: str, declared: Any, values: Sequence[Any]) -> Any:

@@ -14,8 +14,10 @@ from grandopt.artifacts.manifest import Source
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.module.example import Example, ExampleReading, examples, fitting, readings
 from grandopt.compiler.checkpoints.module.wrappers import unwrapped
+from grandopt.compiler.checkpoints.stateful.inside import with_state_outside
 from grandopt.compiler.checkpoints.stateful.recurrence import recurrent
-from grandopt.compiler.checkpoints.torchscript.agent import as_agent, called
+from grandopt.compiler.checkpoints.torchscript.agent import as_agent
+from grandopt.compiler.checkpoints.torchscript.called import called
 from grandopt.compiler.checkpoints.torchscript.script import reopened
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, ConfigError, SignatureError, first_line
@@ -57,16 +59,25 @@ def from_module(
         kind = {"class": type(model).__qualname__}
         details = kind if option.batched else {**kind, "example": "one observation, without a batch"}
         source = Source(format="memory", weights="memory", details=details)
-        return Checkpoint(name, option.module, option.inputs, source)
+        checkpoint = Checkpoint(name, option.module, option.inputs, source)
+        if isinstance(network, torch.jit.ScriptModule):
+            return checkpoint
+        return with_state_outside(checkpoint, declared, type(model).__qualname__)
 
     read = _way_of(network, declared, given)
     if read is not None:
         return _first(lambda option: read(found(option)), [item for item in options if item.batched])
     if not (declared.state or declared.outputs or declared.stepwise):
-        return recurrent(found(fitting(options, given)), declared)
+        return found(fitting(options, given))
     return _first(
-        lambda option: recurrent(found(option), declared), [option for option in options if option.batched]
+        lambda option: _declared_state(found(option), declared),
+        [option for option in options if option.batched],
     )
+
+
+def _declared_state(checkpoint: Checkpoint, declared: AgentConfig) -> Checkpoint:
+    """The checkpoint with the state that was declared, unless its network turned out to hold its own."""
+    return checkpoint if checkpoint.contract.state else recurrent(checkpoint, declared)
 
 
 def _way_of(

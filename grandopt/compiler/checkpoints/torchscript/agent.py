@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,18 @@ from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.dtypes import Bfloat16Boundary
 from grandopt.compiler.checkpoints.settings import (
     EXAMPLE_BATCH,
-    configured_inputs,
     described,
     drawn,
     outputs_of,
 )
 from grandopt.compiler.checkpoints.stateful.held import Held, require_holdable
 from grandopt.compiler.checkpoints.stateful.recurrence import recurrent
+from grandopt.compiler.checkpoints.torchscript.called import Archive, memory
 from grandopt.compiler.checkpoints.torchscript.laid_open import Answer, laid_open
 from grandopt.compiler.checkpoints.torchscript.original import Call
 from grandopt.compiler.checkpoints.vetting.first_call import first_call
 from grandopt.compiler.program import FORWARD_ERRORS, evaluate
-from grandopt.compiler.scripted.arguments import Arguments
-from grandopt.compiler.scripted.forward import attribute, call_of, flags, other_methods, silenced, written
+from grandopt.compiler.scripted.forward import attribute, other_methods, silenced
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CaptureError, CheckpointError, GrandoptError, SignatureError, first_line
 from grandopt.signature import StateTensor, TensorSpec
@@ -38,92 +37,6 @@ ELSEWHERE = re.compile(r"Could not run '([\w:.]+)' with arguments from the 'CPU'
 
 RESETS = ("reset", "reset_memory")
 """The methods by which archives begin an episode."""
-
-GATES = {"LSTM": (4, 2), "GRU": (3, 1), "RNN": (1, 1)}
-"""Rows of a recurrent layer's weights for each number of its state, and how many tensors that state has."""
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An open archive: how its `forward` is called, and which attributes that writes (`kept`, by path).
-
-    `copied` gives the same archive anew.
-    """
-
-    module: torch.jit.ScriptModule
-    call: Arguments
-    kept: tuple[str, ...]
-    copied: Callable[[torch.jit.ScriptModule], torch.jit.ScriptModule]
-
-    def left_out(self) -> dict[str, str]:
-        """What the archive has beside the call that becomes the artifact, in words."""
-        methods = other_methods(self.module)
-        said = {}
-        if self.call.fixed:
-            said["defaults"] = ", ".join(f"{name}={value}" for name, value in self.call.fixed.items())
-        if methods:
-            said["left_out"] = f"the archive's other methods ({', '.join(methods)})"
-        return said
-
-    def inputs(self, agent: AgentConfig, path: Path, dtype: str) -> tuple[TensorSpec, ...]:
-        """The configured inputs; the state of recurrent layers need not be among them.
-
-        Raises CheckpointError like `configured_inputs`, and for inputs from a dict under other names.
-        """
-        names = self.call.names
-        memory = _memory(self.module)
-        missing = len(names) - len(agent.inputs)
-        if agent.inputs and 0 < missing == len(memory):
-            found = configured_inputs(agent, path, names[:-missing], dtype)
-            rest = zip(names[-missing:], memory, strict=True)
-            specs = (*found, *(TensorSpec(name, shape, dtype) for name, shape in rest))
-        else:
-            specs = configured_inputs(agent, path, names, dtype)
-        for name, spec in zip(names, specs, strict=True):
-            if name in self.call.keyed and spec.name not in (name, name.rpartition(".")[2]):
-                raise CheckpointError(
-                    f"{path}: the network takes its inputs by name: declare them as {', '.join(names)}, in "
-                    f"that order, got {', '.join(spec.name for spec in specs)}"
-                )
-        return specs
-
-
-def called(
-    module: torch.jit.ScriptModule,
-    where: str,
-    declared: Sequence[str] = (),
-    fix: Mapping[str, Any] | None = None,
-    copied: Callable[[torch.jit.ScriptModule], torch.jit.ScriptModule] = lambda module: module,
-) -> Archive:
-    """The archive with the call whose inputs are `declared`, with the arguments in `fix` fixed.
-
-    Raises CheckpointError, `where` in front, for an archive that is no agent (see `scripted.forward`).
-    """
-    try:
-        call = call_of(module, declared, fix)
-        return Archive(module, call, written(module, call), copied)
-    except (CheckpointError, CaptureError) as error:
-        raise CheckpointError(f"{where}: {error}") from error
-
-
-def facts(module: torch.jit.ScriptModule, where: str) -> dict[str, Any]:
-    """What an archive takes and keeps, JSON-able: `inputs`, and where there are any `flags` and `state`."""
-    try:
-        known = flags(module)
-        call = call_of(module, fix=known)
-    except (CheckpointError, CaptureError) as error:
-        raise CheckpointError(f"{where}: {error}") from error
-    said: dict[str, Any] = {"inputs": list(call.names)}
-    if known:
-        said["flags"] = list(known)
-    try:
-        kept = written(module, call)
-    except (CheckpointError, CaptureError):
-        return said  # loading says it
-    if kept:
-        values = [(path, attribute(module, path)) for path in kept]
-        said["state"] = [{"name": path, "shape": list(value.shape)} for path, value in values]
-    return said
 
 
 def as_agent(checkpoint: Checkpoint, archive: Archive, agent: AgentConfig, path: Path) -> Checkpoint:
@@ -167,21 +80,17 @@ def _refuse(checkpoint: Checkpoint, problem: Exception | None, path: Path) -> No
 def _as_it_is(checkpoint: Checkpoint, agent: AgentConfig, path: Path) -> Checkpoint | Exception:
     """The checkpoint after a trial call, or what came of that where laying the archive open may mend it."""
     network, inputs = checkpoint.module, checkpoint.inputs
-    ready = replace(checkpoint, module=_scripted(network, inputs))
-    if agent.state or agent.outputs or agent.stepwise:  # `recurrent` tries it, as it is declared
-        try:
-            return recurrent(ready, agent)
-        except SignatureError as error:
-            return error
     try:
+        if agent.state or agent.outputs or agent.stepwise:  # `recurrent` tries it, as it is declared
+            return recurrent(replace(checkpoint, module=_scripted(network, inputs)), agent)
         result = first_call(lambda: network(*drawn(inputs, EXAMPLE_BATCH, seed=0)), path, trust=agent.trust)
-    except FORWARD_ERRORS as error:
+    except (*FORWARD_ERRORS, SignatureError) as error:
         return error
     try:
         outputs_of(result, path)
     except CheckpointError as error:
         return error
-    return ready
+    return replace(checkpoint, module=_scripted(network, inputs))
 
 
 def _rows_lead(checkpoint: Checkpoint) -> bool:
@@ -204,11 +113,8 @@ def _laid_open(checkpoint: Checkpoint, archive: Archive, agent: AgentConfig, pat
     held = _held(twin, archive, path, trust=agent.trust)
     narrow = checkpoint.module.inputs if isinstance(checkpoint.module, Bfloat16Boundary) else None
     inputs = checkpoint.inputs
-    shapes = set(_memory(archive.module))
-    layers_first = tuple(int(place > 0 and spec.shape in shapes) for place, spec in enumerate(inputs))
-    ways = [tuple(0 for _ in inputs)] if not any(layers_first) else [layers_first, tuple(0 for _ in inputs)]
     first: Exception | None = None
-    for axes in ways:
+    for axes in _axes(archive, inputs, agent):
         call = Call(archive.call, inputs, axes, narrow)
         try:
             opened = partial(laid_open, archive.module, twin, call, held)
@@ -218,6 +124,18 @@ def _laid_open(checkpoint: Checkpoint, archive: Archive, agent: AgentConfig, pat
             first = first or error
     assert first is not None
     raise first
+
+
+def _axes(archive: Archive, inputs: Sequence[TensorSpec], agent: AgentConfig) -> Iterator[tuple[int, ...]]:
+    """Where the archive may have the batch in its inputs: as declared, layers first, or first everywhere."""
+    shapes = set(memory(archive.module))
+    layers_first = [int(place > 0 and spec.shape in shapes) for place, spec in enumerate(inputs)]
+    declared = {name: config.batch_axis for name, config in agent.state.items()}
+    ways = (layers_first, [0] * len(inputs))
+    known = (
+        tuple(declared.get(spec.name, axis) for spec, axis in zip(inputs, way, strict=True)) for way in ways
+    )
+    yield from dict.fromkeys(known)
 
 
 def _held(twin: torch.jit.ScriptModule, archive: Archive, path: Path, *, trust: bool) -> tuple[Held, ...]:
@@ -267,6 +185,11 @@ def _assembled(checkpoint: Checkpoint, archive: Archive, answer: Answer, agent: 
     for name in (*(name for name in known if name in pairs or name in agent.state), *first):
         config = agent.state.get(name)
         output = names[places[name]] if config is None or name in places else config.output
+        if config is not None and config.batch_axis and name not in places:
+            raise SignatureError(
+                f"state {name!r}: no recurrent layer gives its next value; an archive must take and give it "
+                f"with the batch first; export it so"
+            )
         initial: Any = first.get(name, 0.0)
         if config is not None and "initial" in config.model_fields_set:
             initial = config.initial
@@ -309,22 +232,6 @@ def _output_names(answer: Answer, agent: AgentConfig) -> tuple[str, ...]:
         for place, name in zip(chosen, agent.outputs, strict=True):
             names[place] = name
     return (*names, *(f"{item.path}_next" for item in answer.held))
-
-
-def _memory(module: torch.jit.ScriptModule) -> list[tuple[int, int]]:
-    """The shapes [layers, size] of the state of recurrent layers, in order, once for each of its tensors."""
-    shapes: list[tuple[int, int]] = []
-    for part in module.modules():
-        own = dict(part.named_parameters(recurse=False))
-        kind = getattr(part, "original_name", "")
-        if kind not in GATES or "weight_hh_l0" not in own or "weight_hr_l0" in own:
-            continue
-        rows, size = own["weight_hh_l0"].shape
-        layers = sum(name.startswith("weight_hh_l") for name in own)
-        gates, tensors = GATES[kind]
-        if rows == gates * size:
-            shapes += [(layers, size)] * tensors
-    return shapes
 
 
 def _scripted(network: torch.nn.Module, inputs: tuple[TensorSpec, ...]) -> torch.jit.ScriptModule:

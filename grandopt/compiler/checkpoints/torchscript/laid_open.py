@@ -21,8 +21,9 @@ from grandopt.compiler.checkpoints.torchscript.original import Call, Original
 from grandopt.compiler.checkpoints.torchscript.rows import OneRow, row_by_row
 from grandopt.compiler.program import FORWARD_ERRORS, evaluate
 from grandopt.compiler.scripted.arguments import results
+from grandopt.compiler.scripted.batch import Freed
 from grandopt.compiler.scripted.graph import steps
-from grandopt.compiler.scripted.network import Freed, ScriptedNetwork
+from grandopt.compiler.scripted.network import ScriptedNetwork
 from grandopt.errors import CaptureError
 
 LEARNED = (3, 5)

@@ -13,7 +13,8 @@ from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.settings import refuse
 from grandopt.compiler.checkpoints.torchscript import archive as torchscript_archive
 from grandopt.compiler.checkpoints.torchscript import graph as torchscript_graph
-from grandopt.compiler.checkpoints.torchscript.agent import as_agent, called, facts
+from grandopt.compiler.checkpoints.torchscript.agent import as_agent
+from grandopt.compiler.checkpoints.torchscript.called import called, facts
 from grandopt.compiler.checkpoints.vetting import tree
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, first_line
