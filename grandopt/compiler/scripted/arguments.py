@@ -277,4 +277,5 @@ def _built(tree: Tree, given: Iterator[Any]) -> Any:
 
 
 def _shown(kind: Any) -> str:
-    return str(kind).replace("Tensor", "tensor") if "[" in str(kind) else f"a {kind}"
+    said = str(kind).replace("Tensor", "tensor")
+    return said if "[" in said else f"a {said}"

@@ -1,4 +1,4 @@
-"""Where an archive has its batch: in the sizes that its code names, and in the state of its recurrent layers."""
+"""Where an archive has its batch: in the sizes that its code names, and in the state of its layers."""
 
 from __future__ import annotations
 

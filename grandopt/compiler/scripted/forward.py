@@ -53,8 +53,8 @@ def written(module: torch.jit.ScriptModule, call: Arguments) -> tuple[str, ...]:
         value = attribute(module, effect.what)
         if not isinstance(value, torch.Tensor):
             raise CheckpointError(
-                f"forward writes {effect.what!r}{effect.place}, which is no tensor but a "
-                f"{type(value).__name__}: what an agent remembers must be tensors; keep it in a buffer, or "
+                f"forward writes {effect.what!r}{effect.place}, which holds {type(value).__name__} and no "
+                f"tensor: what an agent remembers must be tensors; keep it in a buffer, or "
                 f"take it as an input and give its next value"
             )
     order = [name for name, _ in module.named_buffers()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -77,7 +78,7 @@ def with_state_outside(checkpoint: Checkpoint, agent: AgentConfig, where: str) -
 
 def _written(checkpoint: Checkpoint, where: str) -> list[Held]:
     """The buffers that a call changes, with their values before it."""
-    twin = copy.deepcopy(checkpoint.module)
+    twin = _copy(checkpoint.module)
     before = dict(twin.named_buffers())
     values = {path: buffer.clone() for path, buffer in before.items()}
     for batch in (1,) if _has_layers(twin) else (EXAMPLE_BATCH, 1):
@@ -104,7 +105,7 @@ def _placed(checkpoint: Checkpoint, held: tuple[Held, ...]) -> Checkpoint | None
     with torch.no_grad():
         results = len(outside(*one, *(item.value for item in held))) - len(held)
     module = FlatState(outside, [*none, *axes], [*[0] * results, *axes])
-    twin = copy.deepcopy(checkpoint.module)
+    twin = _copy(checkpoint.module)
 
     def original(row: Sequence[torch.Tensor]) -> Tensors:
         count = len(checkpoint.inputs)
@@ -144,6 +145,13 @@ def _names(checkpoint: Checkpoint, held: int, agent: AgentConfig, paths: str) ->
             f"({paths}): {', '.join(agent.outputs)}"
         )
     return (*(agent.outputs or names[: len(names) - held]), *names[len(names) - held :])
+
+
+def _copy(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy of a network, or of a program, over whose copies torch warns of itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return copy.deepcopy(module)
 
 
 def _owner(module: torch.nn.Module, path: str) -> tuple[torch.nn.Module, str]:

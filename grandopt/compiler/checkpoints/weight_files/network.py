@@ -114,7 +114,8 @@ def loaded(
     """
     activations = stack.wanted(agent.network)
     if activations is not None:
-        return _stacked(name, agent, path, stack.stack(tensors, where), activations, file_format)
+        found = stack.stack(tensors, where, ordered=file_format != "safetensors")
+        return _stacked(name, agent, path, found, activations, file_format)
     network = instantiate(agent, path, tensors)
     stored = dtypes.any_narrow(tensors) and any(item.dtype for item in agent.inputs)
     try:

@@ -118,8 +118,11 @@ def wanted(network: str | None) -> tuple[str, str] | None:
     return names[0], names[1] if len(names) == 2 else "identity"
 
 
-def stack(tensors: Mapping[str, torch.Tensor], where: str) -> Stack:
-    """The stack that the names and shapes of a state dict spell; raises CheckpointError where it is none."""
+def stack(tensors: Mapping[str, torch.Tensor], where: str, *, ordered: bool = True) -> Stack:
+    """The stack that the names and shapes of a state dict spell; raises CheckpointError where it is none.
+
+    Layers whose names differ in a number alone stand in its order, others as in the file if it is `ordered`.
+    """
     named = {plain_name(key): tensor for key, tensor in tensors.items()}
     left_out = tuple(key for key in named if SPREAD.search(key))
     kept = {key: tensor for key, tensor in named.items() if key not in left_out}
@@ -134,9 +137,9 @@ def stack(tensors: Mapping[str, torch.Tensor], where: str) -> Stack:
                 f"to none; give the network as module:callable, or choose a part with `key`"
             )
         layers.append(_Layer(name, tensor, kept.get(f"{name}.bias")))
-    for found in (layers, sorted(layers, key=_natural)):
-        if _fits(found) and _is_one(found):
-            return Stack(tuple(found), left_out)
+    found = _in_order(layers, ordered=ordered)
+    if found is not None and _fits(found):
+        return Stack(tuple(found), left_out)
     stems = list(dict.fromkeys(layer.name.partition(".")[0] for layer in layers))
     shown = ", ".join(stems[:SHOWN]) + (", …" if len(stems) > SHOWN else "")
     raise CheckpointError(
@@ -145,10 +148,10 @@ def stack(tensors: Mapping[str, torch.Tensor], where: str) -> Stack:
     )
 
 
-def proposal(tensors: Mapping[str, torch.Tensor]) -> dict[str, object]:
+def proposal(tensors: Mapping[str, torch.Tensor], *, ordered: bool = True) -> dict[str, object]:
     """For people: the stack that the tensors spell, and how to have it built; {} where they spell none."""
     try:
-        found = stack(tensors, "")
+        found = stack(tensors, "", ordered=ordered)
     except CheckpointError:
         return {}
     said: dict[str, object] = {
@@ -170,13 +173,17 @@ def _fits(layers: Sequence[_Layer]) -> bool:
     return any(layer.linear for layer in layers)
 
 
-def _is_one(layers: Sequence[_Layer]) -> bool:
-    """Whether the linear layers have one name but for numbers in it; the last may have another.
+def _in_order(layers: Sequence[_Layer], *, ordered: bool) -> list[_Layer] | None:
+    """The layers as they stand one behind the other; None where their names do not say that.
 
-    Two networks in one file (actor and critic) may fit one behind the other by chance.
+    Two networks in one file (actor and critic) may fit one behind the other by chance: so the linear layers
+    must have one name but for a number in it, and only the last may have another.
     """
-    plain = [re.sub(r"\d+", "", layer.name) for layer in layers if layer.linear]
-    return len(set(plain[:-1])) <= 1
+    plain = [re.sub(r"\d+", "", layer.name) for layer in layers]
+    if len(set(plain)) == 1:
+        return sorted(layers, key=_natural)
+    linear = [name for name, layer in zip(plain, layers, strict=True) if layer.linear]
+    return list(layers) if ordered and len(set(linear[:-1])) <= 1 else None
 
 
 def _natural(layer: _Layer) -> list[tuple[bool, int, str]]:
