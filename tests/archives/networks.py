@@ -46,6 +46,8 @@ class Reset(Memory):
 class History(Base):
     """The last three observations, assigned anew at each call."""
 
+    history: Tensor
+
     def __init__(self) -> None:
         super().__init__(3 * OBSERVED)
         self.register_buffer("history", torch.linspace(0, 1, 3 * OBSERVED).reshape(1, 3, OBSERVED))
@@ -57,6 +59,8 @@ class History(Base):
 
 class BareHistory(Base):
     """The same without a dimension for the batch, and with a batch of 1 built in."""
+
+    history: Tensor
 
     def __init__(self) -> None:
         super().__init__(3 * OBSERVED)
