@@ -68,9 +68,9 @@ class CheckpointReading:
     key: options.Key = None
     network: options.Network = None
     input: options.Inputs = None
-    fix: options.Fix = None
     vecnormalize: options.VecNormalize = "auto"
     trust: options.Trust = False
+    fix: options.Fix = None
 
     def given(self) -> list[str]:
         """The options that were used."""

@@ -46,28 +46,24 @@ class Reset(Memory):
 class History(Base):
     """The last three observations, assigned anew at each call."""
 
-    history: Tensor
-
     def __init__(self) -> None:
         super().__init__(3 * OBSERVED)
         self.register_buffer("history", torch.linspace(0, 1, 3 * OBSERVED).reshape(1, 3, OBSERVED))
 
     def forward(self, x: Tensor) -> Tensor:
-        self.history = torch.cat([self.history[:, 1:], x.unsqueeze(1)], dim=1)
+        self.history = torch.cat([self.history[:, 1:], x.unsqueeze(1)], dim=1)  # type: ignore[has-type]
         return self.head(self.history.flatten(1))
 
 
 class BareHistory(Base):
     """The same without a dimension for the batch, and with a batch of 1 built in."""
 
-    history: Tensor
-
     def __init__(self) -> None:
         super().__init__(3 * OBSERVED)
         self.register_buffer("history", torch.zeros(3, OBSERVED))
 
     def forward(self, x: Tensor) -> Tensor:
-        self.history = torch.cat([self.history[1:], x], dim=0)
+        self.history = torch.cat([self.history[1:], x], dim=0)  # type: ignore[has-type]
         return self.head(self.history.reshape(1, -1))
 
 
@@ -206,3 +202,10 @@ class Switching(Base):
         if bool(self.level.sum() > 1):
             return -self.head(x)
         return self.head(x) + self.level
+
+
+class Worded(Base):
+    """Takes a dict and gives a word beside the action."""
+
+    def forward(self, obs: dict[str, Tensor]) -> tuple[Tensor, str]:
+        return self.head(obs["x"]), "word"

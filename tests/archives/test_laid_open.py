@@ -207,7 +207,7 @@ def test_a_wrong_value_is_refused(tmp_path: Path, fix: dict[str, Any], message: 
 
 def test_only_an_archive_has_arguments_to_fix(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match="'fix' is for the arguments of a TorchScript archive"):
+    with pytest.raises(CheckpointError, match="'fix' cannot be used with anything but a TorchScript archive"):
         opened(tmp_path / "a.pth", {}, fix={"deterministic": True})
     with pytest.raises(ConfigError, match="only arguments of a ScriptModule can be fixed"):
         from_module("a", nn.Linear(2, 2), torch.zeros(1, 2), fix={"deterministic": True})
@@ -216,6 +216,10 @@ def test_only_an_archive_has_arguments_to_fix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
+        (
+            networks.Worded,
+            r"takes or gives tensors in containers, .*: an agent gives tensors, but '1' is a str",
+        ),
         (networks.Counting, r"forward writes 'calls'.*, which holds int and no tensor"),
         (
             networks.Switching,

@@ -59,7 +59,16 @@ class LaidOpen(torch.nn.Module):
         """The results, by name, of a call from which the network learns (`ScriptedNetwork.learn`)."""
         given, state = self._parted(inputs)
         result, _ = self.network.learn(given, state, _rows(inputs))
-        return list(results(result))
+        found = list(results(result))
+        other = [(name, value) for name, value in found if not isinstance(value, torch.Tensor)]
+        if other or not found:
+            what = (
+                f"{other[0][0] or 'its result'!r} is a {type(other[0][1]).__name__}"
+                if other
+                else "it gives nothing"
+            )
+            raise CaptureError(f"an agent gives tensors, but {what}")
+        return found
 
     def _parted(self, inputs: Sequence[torch.Tensor]) -> tuple[list[Any], list[torch.Tensor]]:
         count = len(self.call.inputs)
