@@ -221,6 +221,7 @@ def test_only_an_archive_has_arguments_to_fix(tmp_path: Path) -> None:
             r"takes or gives tensors in containers, .*: an agent gives tensors, but '1' is a str",
         ),
         (networks.Counting, r"forward writes 'calls'.*, which holds int and no tensor"),
+        (networks.Comparing, r"keeps state in itself, .*: the network's control flow depends on the data"),
         (
             networks.Switching,
             r"keeps state in itself, .*: the network's control flow depends on the data",

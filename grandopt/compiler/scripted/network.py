@@ -31,7 +31,7 @@ UNEXPORTABLE = ("quantized", "mkldnn_prepacked", "xnnpack")
 SLICED = ("aten::slice", "aten::__getitem__")
 TAKEN_OUT = (
     "aten::Int", "aten::IntImplicit", "aten::Float", "aten::FloatImplicit", "aten::Bool",
-    "aten::ScalarImplicit", "aten::item",
+    "aten::ScalarImplicit", "aten::item", "aten::is_nonzero", "aten::equal", "aten::allclose",
 )  # fmt: skip
 """What makes a number for the code of the data."""
 
