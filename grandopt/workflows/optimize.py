@@ -132,7 +132,8 @@ def _check_writable(job: Job) -> None:
 
 BUILD_SHARE = 0.65
 SEARCH_SHARE = 0.85
-"""Shares of an agent's time budget by the end of which building and searching stop."""
+"""Shares of an agent's time budget by the end of which building and searching stop. What leads the builds has
+until the end of searching: it is the likeliest to win, and a search without it finds little."""
 
 
 def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentReport:
@@ -143,8 +144,15 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
     """
     stages, name = Stages(), opened.name
     candidate_set = prepare_candidates(run, opened, stages)
+    amount, budget_s = work(candidate_set.program), run.job.profile.budget_s
     with stages.step("build"):
-        builds = BuildStage(run, candidate_set, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
+        builds = BuildStage(
+            run,
+            candidate_set,
+            BUILD_SHARE * budget_s - stages.elapsed(),
+            leading_s=SEARCH_SHARE * budget_s - stages.elapsed(),
+            limits=partial(amount.limit, limit),
+        )
         builds.build_all(skip_outpaced=True)
     with stages.step("search"):
         found = search(run, candidate_set, _search(run, stages))
@@ -154,7 +162,6 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
     with stages.step("batches"):
         curves = batch_curves(run, candidate_set, _best_two(candidate_set, outcome, found))
     with stages.step("ship"):
-        amount = work(candidate_set.program)
         report = _report(run, opened, candidate_set, outcome, limit, amount, curves)
         rows = candidate_rows(
             candidate_set,
