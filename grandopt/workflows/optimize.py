@@ -133,8 +133,8 @@ def _check_writable(job: Job) -> None:
 
 BUILD_SHARE = 0.65
 SEARCH_SHARE = 0.85
-"""Shares of an agent's time budget by the end of which building and searching stop. What leads the builds has
-until the end of searching: it is the likeliest to win, and a search without it finds little."""
+"""Shares of an agent's time budget by the end of which building and searching stop; what leads the builds has
+all of it: a search without the likeliest winners finds little."""
 
 
 def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentReport:
@@ -151,7 +151,7 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
             run,
             candidate_set,
             BUILD_SHARE * budget_s - stages.elapsed(),
-            leading_s=SEARCH_SHARE * budget_s - stages.elapsed(),
+            leading_s=budget_s - stages.elapsed(),
             limits=partial(amount.limit, limit),
         )
         builds.build_all(skip_outpaced=True)

@@ -88,7 +88,7 @@ class BuildStage:
         if skip_outpaced:
             leading = [place for place in wanted if self._outlooks[place].leads]
             self._build(leading, self._leading)
-            wanted = self._without_outpaced([place for place in wanted if place not in leading])
+            wanted = self._able_to_win([place for place in wanted if place not in leading])
         self._build(wanted, self._beyond_earlier_runs(wanted))
         if self._set.continued:
             self._run.tell(self._set.program.name, "build", went_on(self._set.continued))
@@ -133,8 +133,9 @@ class BuildStage:
         exact = [place for place in first if of[place].precision == "float32"]
         return next(iter([*exact, *first]), None)
 
-    def _without_outpaced(self, wanted: Sequence[Variant]) -> list[Variant]:
-        """Those of the candidates that may still win; the others are recorded with the reason.
+    def _able_to_win(self, wanted: Sequence[Variant]) -> list[Variant]:
+        """Those of the candidates that have to be built and may still win; the others are recorded with the
+        reason, and those of engines that are always built are built first.
 
         What earlier runs built is there anyway, and left to the search.
         """
@@ -143,15 +144,17 @@ class BuildStage:
         medians = self._looked_at(builds)
         if not medians:
             return missing
-        label, us = min(medians.items(), key=lambda pair: pair[1])
+        leader = Leader(*min(medians.items(), key=lambda pair: pair[1]))
         least = LeastCalls(self._limits).holding_for(builds, medians)
-        left = self._skip_outpaced(missing, least, Leader(label, us))
-        if us > LONG_CALL_US:
+        left = self._skip_outpaced(missing, least, leader)
+        always = [place for place in left if self._outlooks[place].candidate.options.prior.always]
+        self._build(always, self._beyond_earlier_runs(always))
+        left = [place for place in left if place not in always]
+        if leader.us > LONG_CALL_US:
             return left
-        waiting = [self._outlooks[place].candidate for place in left]
-        engines = dict.fromkeys(item.engine for item in waiting if not item.options.prior.always)
+        engines = dict.fromkeys(self._outlooks[place].candidate.engine for place in left)
         through = least_call_us(self._run, list(engines), self._deadline.enough)
-        return self._skip_outpaced(left, replace(least, through=through), Leader(label, us))
+        return self._skip_outpaced(left, replace(least, through=through), leader)
 
     def _skip_outpaced(self, wanted: Sequence[Variant], least: LeastCalls, leader: Leader) -> list[Variant]:
         """Those that may be faster than the leader."""
