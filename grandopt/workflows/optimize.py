@@ -41,7 +41,7 @@ from grandopt.workflows.open_agents import OpenedAgent, open_agents
 from grandopt.workflows.records import Summary, Workload, work
 from grandopt.workflows.selection.build_stage import BuildStage
 from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
-from grandopt.workflows.selection.certificate import certified
+from grandopt.workflows.selection.certificate import certificate_of
 from grandopt.workflows.selection.characterisation import batch_curves, warmth_figures
 from grandopt.workflows.selection.final_decision import Final, final, ranked
 from grandopt.workflows.selection.recipe import build_recipe, recipe
@@ -260,9 +260,7 @@ def _report(
         speedup=speedup,
         verification_reference=candidate_set.oracle.reference_precision,
         evidence=records.evidence_report(candidate_set.oracle),
-        certified=certified(
-            candidate_set.program, kept, candidate_set.samples, candidate_set.build_inputs.calibration
-        ),
+        certified=certificate_of(run, candidate_set.build_inputs, kept, candidate_set.samples),
         recipe=written_down,
         statistics=records.statistics(opened.checkpoint),
         **records.subject(candidate_set.program, amount, limit),
