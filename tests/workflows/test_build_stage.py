@@ -5,15 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from grandopt.config.engine import Precision
+from grandopt.measurement.limit import AgentLimit
+from grandopt.reason import ReasonCode
 from grandopt.workflows.building.built import NOT_BUILT
 from grandopt.workflows.building.request import BuildResult, Deadline, Variant
 from grandopt.workflows.job import Run
 from grandopt.workflows.memo.build_history import BuildHistory, BuildKind
+from grandopt.workflows.selection import build_stage
 from grandopt.workflows.selection.build_stage import BuildStage
 from tests.workflows.conftest import MakeRun
+from tests.workflows.fakes import built
 from tests.workflows.test_candidate_set import candidate_set
 from tests.workflows.test_dispatch import with_engines
 
@@ -58,7 +64,7 @@ def test_without_time_the_first_native_candidate_is_built_and_nothing_else(make_
         assert set(status.values()) == {"not measured"}
 
 
-def stage_without_work(run: Run, budget_s: float, **given: float) -> tuple[BuildStage, list[Asked]]:
+def stage_without_work(run: Run, budget_s: float, **given: Any) -> tuple[BuildStage, list[Asked]]:
     """A stage of a run with these engines, whose builds are noted instead of made."""
     agent = candidate_set(run)
     asked: list[Asked] = []
@@ -116,3 +122,28 @@ def test_what_an_earlier_run_had_no_candidate_of_gets_all_the_time(make_run: Mak
         stage._set.earlier.keep(first, 200.0)
         stage.build_all()
         assert asked[0][1] == pytest.approx(200.0, abs=5.0)
+
+
+def test_what_the_engine_and_the_limit_together_outpace_is_not_built(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limits(precision: Precision, threads: int) -> AgentLimit:
+        return AgentLimit(2.0, "arithmetic", precision, "v", None, 1.0, threads, "kernels")
+
+    monkeypatch.setattr(build_stage, "first_look", lambda *given: {"native/float32": 3.0})
+    monkeypatch.setattr(build_stage, "least_call_us", lambda *given: {"torchscript": 1.5, "eager": 0.5})
+    with make_run([]) as made:
+        run = with_engines(made, "torchscript", "native", "eager")
+        stage, asked = stage_without_work(run, 20.0, limits=limits)
+        leader = built(stage._set.candidates["native/float32"])
+        monkeypatch.setattr(stage._set, "builds", lambda: [leader])
+        stage.build_all(skip_outpaced=True)
+        assert [variants for variants, _, _ in asked] == [
+            ["native/float32"],
+            ["native/float32/256-bit"],
+            ["eager/float32"],
+        ]
+        for label in TORCHSCRIPT:
+            reason = stage._set.build_one(label).reason
+            assert reason is not None
+            assert reason.code is ReasonCode.OUTPACED
