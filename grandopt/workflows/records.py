@@ -25,6 +25,7 @@ from grandopt.measurement.environment import environment
 from grandopt.measurement.limit import AgentLimit, MachineLimit
 from grandopt.measurement.result import Measurement, Ratio, SubjectSamples
 from grandopt.measurement.statistics import distribution
+from grandopt.measurement.warmth import Warmth
 from grandopt.private import told
 from grandopt.reason import Reason, ReasonCode, reason_fields
 from grandopt.reporting.figures import DistributionReport, Figures, LimitReport, RatioReport
@@ -56,8 +57,10 @@ def figures(
     cold_measured: str | None = None,
     limit: AgentLimit | None = None,
     base: str | None = None,
+    warmth: Warmth | None = None,
 ) -> Figures:
-    """The figures of one subject, with the cold ones where they were taken, beside the machine's limit.
+    """The figures of one subject, with the cold ones and those of warm calls and of calls after other work
+    where they were taken, beside the machine's limit.
 
     With a `base` they are stable only where the speed-up over it is, too.
     """
@@ -91,6 +94,9 @@ def figures(
         limit_factor=None if limit is None or not limit.us else summary.p50_us / limit.us,
         limit=None if limit is None else LimitReport(**asdict(limit)),
         below_limit=None if limit is None else summary.p50_us < limit.us,
+        warm_us=None if warmth is None else warmth.warm_us,
+        after_other_work_us=None if warmth is None else warmth.after_other_work_us,
+        other_work_bytes=None if warmth is None else warmth.other_work_bytes,
         distribution=_distribution(samples) if measurement.settings.batch == 1 else None,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from grandopt.measurement.limit import AgentLimit, MachineLimit
 from grandopt.measurement.result import Measurement
+from grandopt.measurement.warmth import Warmth
 from grandopt.reason import Reason, ReasonCode
 from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import CandidateReport, CandidateStatus
@@ -146,6 +147,7 @@ def measured_figures(
     measurement: Measurement,
     built: BuiltCandidate,
     limit: LimitOf,
+    warmth: Warmth | None = None,
 ) -> Figures:
     """All figures of a candidate, or of the original, with those of a fresh process."""
     cold, moment = cold_figures(run, candidate_set, built, measurement.settings.threads)
@@ -156,4 +158,5 @@ def measured_figures(
         cold_measured=moment,
         limit=limit(built),
         base=ORIGINAL,
+        warmth=warmth,
     )
