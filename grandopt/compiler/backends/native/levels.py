@@ -30,7 +30,8 @@ class IsaLevel:
 
     `gains` names the weights for which its code is another than that of the next lower level. `pairs` says
     whether its products with bfloat16 weights multiply pairs of such numbers, or widened ones (on Zen 4, 60
-    rows by 768 × 768 weights take 303 µs in pairs and 602 µs widened). `seldom` names the weights for which nearly all CPUs of this level have a higher one, too.
+    rows by 768 × 768 weights take 303 µs in pairs and 602 µs widened). `seldom` names the weights for which
+    nearly all CPUs of this level have a higher one, too.
     """
 
     name: str
