@@ -37,7 +37,7 @@ from grandopt.workflows.job import (
 )
 from grandopt.workflows.machine_limit import limit_of_run, tell_below_limit
 from grandopt.workflows.open_agents import OpenedAgent, open_agents
-from grandopt.workflows.records import Summary, Workload, work
+from grandopt.workflows.records import Summary
 from grandopt.workflows.selection.build_stage import BuildStage
 from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
 from grandopt.workflows.selection.certificate import certified
@@ -46,6 +46,7 @@ from grandopt.workflows.selection.final_decision import Final, final, ranked
 from grandopt.workflows.selection.recipe import build_recipe, recipe
 from grandopt.workflows.selection.rows import candidate_rows, limit_of, measured_figures
 from grandopt.workflows.selection.search import Search, search
+from grandopt.workflows.workload import Workload, work
 
 ARTIFACTS = Path("artifacts")
 REPORT = Path("reports/optimization_report.json")
@@ -154,7 +155,7 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
     with stages.step("batches"):
         curves = batch_curves(run, candidate_set, _best_two(candidate_set, outcome, found))
     with stages.step("ship"):
-        amount = work(candidate_set.program)
+        amount = work(candidate_set.program, candidate_set.builds())
         report = _report(run, opened, candidate_set, outcome, limit, amount, curves)
         rows = candidate_rows(
             candidate_set,
