@@ -33,10 +33,15 @@ def row_blocks(rows: int, most: int, block: Callable[[int, str], list[str]]) -> 
     return lines
 
 
-def blocking(rows: int, level: IsaLevel) -> tuple[int, int]:
-    """Rows and vectors of a block that fit the level's registers, with one per vector and one to spare."""
+def blocking(rows: int, level: IsaLevel, widened: bool = False) -> tuple[int, int]:
+    """Rows and vectors of a block that fit the level's registers, with one per vector and one to spare.
+
+    With `widened`, each word of the weights becomes two vectors in registers.
+    """
     if rows == 1:  # nothing is used twice: as many vectors as hide the latency
         return 1, IN_FLIGHT
+    if widened:  # 5 · 2 + 2 · 2 + 1 = 15 of 16, or 5 · 4 + 2 · 4 + 1 = 29 of 32
+        return min(rows, 5), 2 if level.registers <= 16 else 4
     if level.registers <= 16:  # 4 · 3 + 3 + 1 = 16, or 6 · 2 + 2 + 1 = 15 where that leaves no rows over
         return (min(rows, 4), 3) if rows % 6 else (6, 2)
     if rows <= 6:
