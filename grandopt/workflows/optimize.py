@@ -38,7 +38,7 @@ from grandopt.workflows.job import (
 )
 from grandopt.workflows.machine_limit import limit_of_run, tell_below_limit
 from grandopt.workflows.open_agents import OpenedAgent, open_agents
-from grandopt.workflows.records import Summary, Workload, work
+from grandopt.workflows.records import Summary
 from grandopt.workflows.selection.build_stage import BuildStage
 from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
 from grandopt.workflows.selection.certificate import certificate_of
@@ -47,6 +47,7 @@ from grandopt.workflows.selection.final_decision import Final, final, ranked
 from grandopt.workflows.selection.recipe import build_recipe, recipe
 from grandopt.workflows.selection.rows import candidate_rows, limit_of, measured_figures
 from grandopt.workflows.selection.search import Search, search
+from grandopt.workflows.workload import Workload, work
 
 ARTIFACTS = Path("artifacts")
 REPORT = Path("reports/optimization_report.json")
@@ -152,7 +153,10 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
             candidate_set,
             BUILD_SHARE * budget_s - stages.elapsed(),
             leading_s=budget_s - stages.elapsed(),
-            limits=partial(amount.limit, limit),
+            # Asked for when native builds are there, which may have less to do than the original.
+            limits=lambda precision, threads: amount.left_by(candidate_set.builds()).limit(
+                limit, precision, threads
+            ),
         )
         builds.build_all(skip_outpaced=True)
     with stages.step("search"):
@@ -165,6 +169,7 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
     with stages.step("warmth"):
         warm = _warmth(run, candidate_set, outcome)
     with stages.step("ship"):
+        amount = amount.left_by(candidate_set.builds())
         report = _report(run, opened, candidate_set, outcome, limit, amount, curves, warm)
         rows = candidate_rows(
             candidate_set,

@@ -1,4 +1,4 @@
-"""Report records: what was run and with which settings, how much work an agent is, and what was found.
+"""Report records: what was run and with which settings, and what was found.
 
 From results to records; nothing is decided here, and no figure is made.
 """
@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from grandopt.compiler import build
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.program import Program
-from grandopt.config.engine import PRECISIONS
 from grandopt.config.schema import AgentConfig, Job, Profile
 from grandopt.errors import GrandoptError
 from grandopt.measurement.cold import ColdStart
@@ -47,6 +45,7 @@ from grandopt.reporting.verdict import target_misses
 from grandopt.verification.exercise import Exercise
 from grandopt.verification.oracle import Oracle
 from grandopt.workflows.building.built import BuiltCandidate
+from grandopt.workflows.workload import Workload
 
 
 def figures(
@@ -220,34 +219,6 @@ def not_run(name: str, *, config: AgentConfig, profile: Profile) -> AgentReport:
     return AgentReport(
         name=name, status="not run", targets=targets(config, profile, None), **reason_fields(STOPPED)
     )
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Parameters, the bytes of the weights, and the floating-point operations of one call, where counted.
-
-    `read_weights`, which take `read_bytes`, are those of the parameters that every call reads.
-    """
-
-    parameters: int
-    weight_bytes: int
-    flop: int | None
-    read_weights: int
-    read_bytes: int
-
-    def limit(self, machine: MachineLimit, precision: str, threads: int = 1) -> AgentLimit:
-        """The least that a call can take at this precision on so many threads."""
-        return machine.agent(self.read_weights, self.read_bytes, self.flop or 0, precision, threads)
-
-    def limits(self, machine: MachineLimit) -> tuple[LimitReport, ...]:
-        """The same at each precision, on one thread."""
-        return tuple(LimitReport(**asdict(self.limit(machine, precision))) for precision in PRECISIONS)
-
-
-def work(program: Program) -> Workload:
-    """Count the work of one call at batch 1."""
-    parameters, weight_bytes = build.parameters(program.module)
-    return Workload(parameters, weight_bytes, build.flop(program), *build.read_weights(program))
 
 
 class Summary:

@@ -14,10 +14,10 @@ from grandopt.tuning.result import Stop, Trial, TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.building.built import BUDGET_USED, NOT_BUILT, ORIGINAL, BuiltCandidate
 from grandopt.workflows.job import Run
-from grandopt.workflows.records import Workload
 from grandopt.workflows.selection.candidate_set import CandidateSet
 from grandopt.workflows.selection.characterisation import cold_figures
 from grandopt.workflows.selection.final_decision import Decision
+from grandopt.workflows.workload import Workload
 
 LimitOf = Callable[[BuiltCandidate], AgentLimit]
 """The machine's limit for a candidate: that of its precision, on its threads."""

@@ -93,6 +93,7 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
             "hollow_offsets": {name: content.find(source.weights) for name, content in for_hosts.items()},
             "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
+            "multiply_adds": macs,
             "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, macs))),
             "compiler": compiler.version,
             "flags": [*FLAGS, *sorted({flag for level in levels for flag in level.flags})],
@@ -166,7 +167,7 @@ def multiply_adds(graph: Graph) -> int:
         if isinstance(op, Linear):
             total += op.output.elements * op.weight.shape[1]
         elif isinstance(op, Convolve):
-            total += op.output.elements * math.prod(op.weight.shape[1:])
+            total += op.multiply_adds
         elif isinstance(op, MatMul):
             total += op.output.elements * op.a.shape[-1]
         elif isinstance(op, Recurrent):

@@ -159,7 +159,8 @@ def panel_fetch(
 
 def _columns(product: Product, rows: int, widths: list[int]) -> list[str]:
     """All rows of one panel, as many vectors at a time as the registers hold."""
-    most_rows, most_vectors = blocking(rows, product.level)
+    widened = product.paired and not product.rounded
+    most_rows, most_vectors = blocking(rows, product.level, widened)
     lines: list[str] = []
     for first in range(0, len(widths), most_vectors):
         column = str(first * product.level.lanes)
