@@ -27,9 +27,10 @@ from grandopt.compiler.backends.native.render.weights import (
 from grandopt.compiler.backends.native.strides import collapse
 from grandopt.signature import Array
 
-FEW_OUTPUTS = 4
-LONG_ROW = 48
-"""With at most FEW_OUTPUTS outputs of at least LONG_ROW inputs, lanes run along the inputs instead."""
+FEW_OUTPUTS = 8
+LONG_ROW, LONGER = 48, 8
+"""With at most FEW_OUTPUTS outputs, all in one vector, of at least LONG_ROW inputs, and LONGER for each
+output, lanes run along the inputs instead."""
 
 
 def linear_loops(
@@ -60,14 +61,17 @@ def linear_loops(
         work = around.weights, around.workspace
         body = [around.work(), *tiles.tile_loops(op, (weight, bias), *pointers, parts, rows, *work)]
     else:
-        few = weight.shape[0] <= FEW_OUTPUTS and weight.shape[1] >= LONG_ROW
-        if few:
+        if _few_outputs(*weight.shape, level):
             body = _dots(op, (weight, bias), *pointers, parts, rows, level, around.weights)
         else:
             body = _panels(op, (weight, bias), *pointers, parts, rows, level, around)
     for axis in reversed(range(len(sizes) - 1)):
         body = loop(f"i{axis}", sizes[axis], body)
     return body
+
+
+def _few_outputs(count: int, depth: int, level: IsaLevel) -> bool:
+    return count <= min(FEW_OUTPUTS, level.lanes) and depth >= max(LONG_ROW, LONGER * count)
 
 
 def _panels(
