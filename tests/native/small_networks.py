@@ -1,4 +1,4 @@
-"""Small networks from Python: `python -m tests.native.small_networks [--output DIR] [--network NAME]… [OPTION…]`.
+"""Small networks from Python: `python -m tests.native.small_networks [--network NAME]… [OPTION…]`.
 
 The fully connected networks of `c_level` through `grandopt benchmark`: every engine and every rival through
 its fastest call, in one run and in turns, at every precision that verification admits on recorded

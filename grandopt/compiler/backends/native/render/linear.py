@@ -9,7 +9,7 @@ import numpy as np
 
 from grandopt.compiler.backends.native.form import Linear
 from grandopt.compiler.backends.native.levels import IsaLevel
-from grandopt.compiler.backends.native.render import tiles
+from grandopt.compiler.backends.native.render import sparse, tiles
 from grandopt.compiler.backends.native.render.blocks import blocking, row_blocks, widths_of
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
@@ -61,8 +61,10 @@ def linear_loops(
         work = around.weights, around.workspace
         body = [around.work(), *tiles.tile_loops(op, (weight, bias), *pointers, parts, rows, *work)]
     else:
-        if _few_outputs(*weight.shape, level):
+        if _few_outputs(weight.shape[0], weight.shape[1], level):
             body = _dots(op, (weight, bias), *pointers, parts, rows, level, around.weights)
+        elif sparse.worthwhile(op, rows, around):
+            body = sparse.sparse_loops(op, pointers[0][0], pointers[1][0], parts, level, around)
         else:
             body = _panels(op, (weight, bias), *pointers, parts, rows, level, around)
     for axis in reversed(range(len(sizes) - 1)):

@@ -242,7 +242,7 @@ def finished(
     width: int,
     lanes: int,
 ) -> list[str]:
-    """Epilogue and store of the vector `name`: the results of a row, from a column on (`cell`), `width` of them."""
+    """Epilogue and store of the vector `name`: `width` results of a row, from a column on (`cell`)."""
     row, column = cell
     leaves, loads = [name], []
     for i, extra in enumerate(extras):

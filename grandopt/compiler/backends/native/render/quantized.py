@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from grandopt.compiler.backends.native.expression import Expression
 from grandopt.compiler.backends.native.form import Quantize, QuantizedLinear
 from grandopt.compiler.backends.native.levels import IsaLevel
+from grandopt.compiler.backends.native.render import sparse
 from grandopt.compiler.backends.native.render.blocks import IN_FLIGHT, blocking, row_blocks, widths_of
 from grandopt.compiler.backends.native.render.elementwise import map_loops
-from grandopt.compiler.backends.native.render.operands import RenderedOperand
+from grandopt.compiler.backends.native.render.operands import RenderedOperand, Surroundings
 from grandopt.compiler.backends.native.render.products import EPILOGUE_COST, Extra, finished
 from grandopt.compiler.backends.native.render.text import indent, loop, offset
 from grandopt.compiler.backends.native.render.tiles import shapes
@@ -203,12 +204,16 @@ def quantized_loops(
     extras: Sequence[RenderedOperand],
     output: RenderedOperand,
     level: IsaLevel,
-    weights: Weights,
+    around: Surroundings,
 ) -> list[str]:
     """output[row] = epilogue(x[row] · weightᵀ + bias, extras[row]…); operands are (codes, scales)."""
     walked = [*operands, output]
     sizes, strides = _walk(walked, output)
     rows = sizes[-1] if sizes else 1
+    if sparse.worthwhile_codes(op, rows, level, around):
+        added = _added(op, walked, extras, output)
+        return sparse.sparse_code_loops(op, operands, output.name, added or [], around)
+    weights = around.weights
     codes, scales, target = (_rows(operand, s) for operand, s in zip(walked, strides, strict=True))
     weight, weight_scales, bias = (v.constant for v in (op.weight, op.weight_scales, op.bias))
     count, depth = weight.shape
