@@ -154,7 +154,8 @@ def identity() -> dict[str, str]:
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
     names = ("simd.h", "mathematics.h", "special.h", "tiles.h", "pairs.h", "quantized.h", "cpu.h")
-    texts = [headers.joinpath(name).read_bytes() for name in names]
+    zeros = ("nonzero.h", "nonzero_codes.h")
+    texts = [headers.joinpath(name).read_bytes() for name in (*names, *zeros)]
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}

@@ -30,7 +30,7 @@ ROW_BYTES = 64
 """Rows of codes are padded to this many: the inputs that one step over a tile takes."""
 MOST_INPUTS = 1 << 16
 """A sum of more products of a code (at most 255) and a weight (at most 127) may not fit 32 bits."""
-FEWEST_INPUTS, FEWEST_OUTPUTS, FEWEST_WEIGHTS = 32, 16, 4096
+FEWEST_INPUTS, FEWEST_OUTPUTS, FEWEST_WEIGHTS = 16, 16, 4096
 """Smaller products are over before quantizing their activations has paid; they stay exact."""
 
 

@@ -229,22 +229,35 @@ class Product:
 
     def _result(self, row: str, column: str, name: str, width: int) -> list[str]:
         """Epilogue and store of one vector."""
-        lanes = self.level.lanes
-        leaves, loads = [name], []
-        for i, extra in enumerate(self.extras):
-            pointer = extra.at(row)
-            if extra.column == 0:
-                text = f"v_set1(*({pointer}))"
-            elif width == lanes:
-                text = f"v_load({pointer} + {column})"
-            else:
-                text = f"v_load_n({pointer} + {column}, {width})"
-            loads.append(f"const vf e{i} = {text};")
-            leaves.append(f"e{i}")
-        statements = Statements(leaves)
-        result = name if self.epilogue is None else statements.vector(self.epilogue)
         target = self.output(row, column)
-        return ["{", *indent([*loads, *statements.lines, store(target, result, width, lanes)]), "}"]
+        return finished(name, self.epilogue, self.extras, (row, column), target, width, self.level.lanes)
+
+
+def finished(
+    name: str,
+    epilogue: Expression | None,
+    extras: Sequence[Extra],
+    cell: tuple[str, str],
+    target: str,
+    width: int,
+    lanes: int,
+) -> list[str]:
+    """Epilogue and store of the vector `name`: `width` results of a row, from a column on (`cell`)."""
+    row, column = cell
+    leaves, loads = [name], []
+    for i, extra in enumerate(extras):
+        pointer = extra.at(row)
+        if extra.column == 0:
+            text = f"v_set1(*({pointer}))"
+        elif width == lanes:
+            text = f"v_load({pointer} + {column})"
+        else:
+            text = f"v_load_n({pointer} + {column}, {width})"
+        loads.append(f"const vf e{i} = {text};")
+        leaves.append(f"e{i}")
+    statements = Statements(leaves)
+    result = name if epilogue is None else statements.vector(epilogue)
+    return ["{", *indent([*loads, *statements.lines, store(target, result, width, lanes)]), "}"]
 
 
 def _name(row: int, vector: int, split: int) -> str:

@@ -107,7 +107,7 @@ def _body(
             return quantize_loops(op, x, codes, scales, around.weights)
         case QuantizedLinear():
             codes, scales, *extras = inputs
-            return quantized_loops(op, (codes, scales), extras, output, level, around.weights)
+            return quantized_loops(op, (codes, scales), extras, output, level, around)
         case QuantizedRecurrent():
             return quantized_recurrent_loops(op, inputs, outputs, level, around.weights)
         case Gather():

@@ -1,0 +1,37 @@
+"""Which products read what a ReLU gave: half of such numbers are zeros, as a rule more, and none is below."""
+
+from __future__ import annotations
+
+from grandopt.compiler.backends.native.form import (
+    Graph,
+    Linear,
+    Map,
+    Op,
+    Quantize,
+    QuantizedLinear,
+    Reshape,
+    Value,
+    WithEpilogue,
+)
+
+
+def rectified(graph: Graph) -> frozenset[Op]:
+    """The products with constant weights, codes among them, whose rows were rectified."""
+    producers = graph.producers()
+    return frozenset(
+        op
+        for op in graph.ops
+        if isinstance(op, (Linear, QuantizedLinear)) and _is_rectified(op.inputs[0], producers)
+    )
+
+
+def _is_rectified(value: Value, producers: dict[Value, Op]) -> bool:
+    op = producers.get(value)
+    while isinstance(op, Reshape) or (isinstance(op, Quantize) and not op.scaling):
+        op = producers.get(op.x)
+    expression = None
+    if isinstance(op, Map):
+        expression = op.expression
+    elif isinstance(op, WithEpilogue):
+        expression = op.epilogue
+    return expression is not None and expression.op == "relu"
