@@ -16,6 +16,7 @@ from grandopt.compiler.backends.native.binding import binding_sources, compile_b
 from grandopt.compiler.backends.native.build import compile_libraries, render
 from grandopt.compiler.backends.native.check import check
 from grandopt.compiler.backends.native.form import (
+    Attention,
     Convolve,
     Graph,
     Linear,
@@ -60,16 +61,18 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
     if program.exported is None:
         raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
     compiler = find_compiler()
+    with _own_faults(program.name):
+        made = stages(program, options, calibration)
+        graph, macs = made.executed, multiply_adds(made.simplified)
     levels = levels_for(
         platform.machine(),
         options.levels,
         weights=options.weights,
+        paired=any(isinstance(op, Attention) and op.rounded for op in graph.ops),
         vector_bits=options.vector_bits,
         present=cpu_features(),
     )
     with _own_faults(program.name):
-        made = stages(program, options, calibration)
-        graph, macs = made.executed, multiply_adds(made.simplified)
         source = render(graph, levels, options.tile, made.precision, compiler.version, made.exact)
         if not options.levels:
             source = source.without_idle_tiles()
@@ -153,9 +156,8 @@ def identity() -> dict[str, str]:
     """
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
-    names = ("simd.h", "mathematics.h", "special.h", "tiles.h", "pairs.h", "quantized.h", "cpu.h")
-    zeros = ("nonzero.h", "nonzero_codes.h")
-    texts = [headers.joinpath(name).read_bytes() for name in (*names, *zeros)]
+    found = sorted((file for file in headers.iterdir() if file.name.endswith(".h")), key=lambda file: file.name)
+    texts = [file.read_bytes() for file in found]
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}
@@ -171,6 +173,9 @@ def multiply_adds(graph: Graph) -> int:
             total += op.multiply_adds
         elif isinstance(op, MatMul):
             total += op.output.elements * op.a.shape[-1]
+        elif isinstance(op, Attention):
+            depth, (seen, count) = op.query.shape[-1], op.values.shape[-2:]
+            total += op.output.elements // count * seen * (depth + count)
         elif isinstance(op, Recurrent):
             total += op.gates.shape[0] * op.weight.elements
     return total

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from grandopt.compiler.backends.native.check import check
 from grandopt.compiler.backends.native.form import Graph
+from grandopt.compiler.backends.native.passes.attend import attend
 from grandopt.compiler.backends.native.passes.borders import borders
 from grandopt.compiler.backends.native.passes.fold_affine import fold_affine
 from grandopt.compiler.backends.native.passes.fold_concat import fold_concat
@@ -29,6 +30,7 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_concat,  # products in a row with a concatenation between them are one product too
     fuse_maps,  # one loop instead of several
     fuse_epilogues,  # activations and residuals while the product is in registers
+    attend,  # scores that only a soft maximum reads are never all in memory
     borders,  # what lies beyond the edges of an image, where it is read
     prune,
 )

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from grandopt.compiler.backends.native.form import (
+    Attention,
     Graph,
     Linear,
     Op,
@@ -61,9 +62,11 @@ def quantize(
         elif isinstance(op, Recurrent) and op not in exact and admits(op.weight.constant):
             inputs = (op.gates, *_weights(op.weight), op.bias, *op.initial)
             ops.append(QuantizedRecurrent(inputs, op.outputs, op.cell, op.reverse))
+        elif isinstance(op, Attention) and op not in exact:
+            ops.append(replace(op, rounded=True))
         else:
             ops.append(op)
-    if len(ops) == len(graph.ops) and all(new is old for new, old in zip(ops, graph.ops, strict=True)):
+    if not any(isinstance(op, (QuantizedLinear, QuantizedRecurrent)) for op in ops):
         raise UnsupportedError(
             f"{graph.name}: no product of at least {FEWEST_INPUTS} inputs, {FEWEST_OUTPUTS} outputs and "
             f"{FEWEST_WEIGHTS} weights, for which int8 could pay"

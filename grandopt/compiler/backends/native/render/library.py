@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from grandopt.compiler.backends.native.form import Map, Quantize, QuantizedRecurrent
+from grandopt.compiler.backends.native.form import Attention, Map, Quantize, QuantizedRecurrent
 from grandopt.compiler.backends.native.layout import Layout
 from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.memory import Arena
@@ -83,6 +83,7 @@ def library(
         *([_resource("tiles.h")] if tiled else []),
         *([_resource("pairs.h")] if "pairs_of_row(" in text else []),
         *([_resource("nonzero.h")] if "nonzero_numbers(" in text else []),
+        *([_resource("attention.h")] if any(isinstance(s.op, Attention) for s in layout.steps) else []),
         *([_resource("special.h")] if _special(layout) else []),
         *([_resource("quantized.h")] if any(isinstance(s.op, QUANTIZED) for s in layout.steps) else []),
         *([_resource("nonzero_codes.h")] if "nonzero_codes(" in text else []),
