@@ -243,7 +243,10 @@ def _report(
         verification_reference=candidate_set.oracle.reference_precision,
         evidence=records.evidence_report(candidate_set.oracle),
         certified=certified(
-            candidate_set.program, kept, candidate_set.samples, candidate_set.build_inputs.calibration
+            candidate_set.program,
+            kept,
+            candidate_set.samples,
+            candidate_set.build_inputs.grounds(kept.candidate),
         ),
         recipe=written_down,
         statistics=records.statistics(opened.checkpoint),

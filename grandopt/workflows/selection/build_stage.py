@@ -20,6 +20,7 @@ from grandopt.workflows.memo.build_history import BuildHistory
 from grandopt.workflows.selection.candidate_set import CandidateSet
 from grandopt.workflows.selection.characterisation import measure_or_load
 from grandopt.workflows.selection.dispatch import least_call_us
+from grandopt.workflows.selection.mixtures import needless
 from grandopt.workflows.selection.priority import Outlook, in_order, kind_of
 
 LEAST_SHARE = 0.25
@@ -65,13 +66,19 @@ class BuildStage:
     def build_all(self, *, skip_outpaced: bool = False) -> None:
         """Build everything; with `skip_outpaced` but for what the fastest so far outpaces in any case.
 
-        That is for a latency at batch 1: how long a call takes at least is known of nothing else.
+        That is for a latency at batch 1: how long a call takes at least is known of nothing else. What
+        weighs its layers comes after what is always built, and only where it is needed.
         """
-        wanted = list(self._outlooks)
-        if skip_outpaced:
-            always = [place for place in wanted if self._outlooks[place].candidate.options.prior.always]
+        of = {place: found.candidate for place, found in self._outlooks.items()}
+        mixtures = [place for place, candidate in of.items() if candidate.weighs]
+        wanted = [place for place in of if place not in mixtures]
+        if skip_outpaced or mixtures:
+            always = [place for place in wanted if of[place].options.prior.always]
             self._build(always)
-            wanted = self._without_outpaced([place for place in wanted if place not in always])
+            self._build_mixtures(mixtures)
+            wanted = [place for place in wanted if place not in always]
+        if skip_outpaced:
+            wanted = self._without_outpaced(wanted)
         self._build(wanted)
         if self._set.continued:
             self._run.tell(self._set.program.name, "build", went_on(self._set.continued))
@@ -98,6 +105,15 @@ class BuildStage:
             wanted = [certain, *(place for place in wanted if place != certain)]
         expected = {place: self._outlooks[place].expected for place in wanted}
         self._done += self._set.build(wanted, self._deadline, expected)
+
+    def _build_mixtures(self, mixtures: Sequence[Variant]) -> None:
+        """Those that weigh their layers, one after the other until one is verified."""
+        for place in mixtures:
+            reason = needless(self._outlooks[place].candidate, self._set.builds())
+            if reason is None:
+                self._build([place])
+            else:
+                self._set.skip(place, reason)
 
     def _certain(self) -> Variant | None:
         """The first candidate of an engine that is always built, in float32 where there is one: that is the

@@ -76,6 +76,7 @@ class CandidateSet:
                 samples=recorded,
                 evidence=there,
                 levels=run.job.levels,
+                error=run.job.profile.limits.relative_l2,
             )
         }
         self._run = run

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 from grandopt.artifacts.machine import cpu_features
@@ -26,7 +26,8 @@ from grandopt.compiler.backends.native.form import (
     Value,
 )
 from grandopt.compiler.backends.native.interface import source_archive
-from grandopt.compiler.backends.native.levels import levels_for
+from grandopt.compiler.backends.native.levels import StoredWeights, levels_for
+from grandopt.compiler.backends.native.passes.mix import layers_of, mixed
 from grandopt.compiler.backends.native.passes.observing import observing
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
@@ -53,22 +54,23 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
     need is in an archive: source, and one library that holds all levels.
 
     With int8 weights, `calibration`, recorded samples of [n, *shape] per input, gives raw observations a
-    scale per feature where their sizes differ; the option "scaled" names the values that have one.
+    scale per feature where their sizes differ; the option "scaled" names the values that have one. With mixed
+    weights they say how much each layer matters; the option "layers" has the layers by their precision.
     Raises UnsupportedError when the program was not exported, or with the operator that is not covered;
     EngineUnavailableError without a C compiler; BuildError with the compiler's first error line.
     """
     if program.exported is None:
         raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
     compiler = find_compiler()
-    levels = levels_for(
-        platform.machine(),
-        options.levels,
-        weights=options.weights,
-        vector_bits=options.vector_bits,
-        present=cpu_features(),
-    )
     with _own_faults(program.name):
         made = stages(program, options, calibration)
+        levels = levels_for(
+            platform.machine(),
+            options.levels,
+            weights=made.stored,
+            vector_bits=options.vector_bits,
+            present=cpu_features(),
+        )
         graph, macs = made.executed, multiply_adds(made.simplified)
         source = render(graph, levels, options.tile, made.precision, compiler.version, made.exact)
         if not options.levels:
@@ -86,6 +88,7 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
         options={
             **options.model_dump(mode="json"),
             "scaled": [op.x.name for op in graph.ops if isinstance(op, Quantize) and op.scaling],
+            **({"layers": made.layers} if made.layers else {}),
             "levels": {level.name: list(level.features) for level in levels},
             "symbol": source.symbol,
             "invokes": {level.name: invoke for level, invoke in source.invokes.items()},
@@ -116,13 +119,16 @@ def _own_faults(name: str) -> Iterator[None]:
 @dataclass(frozen=True)
 class BuildStages:
     """A program on its way: as it was translated, simplified, and with its codes. The weights of products in
-    the last are stored in `precision`, those of `exact` in float32."""
+    the last are stored in `precision`, those of `exact` in float32. All in all they are `stored` in these
+    ways; `layers` has those of a mixture by theirs."""
 
     translated: Graph
     simplified: Graph
     executed: Graph
     precision: Precision
     exact: frozenset[Op]
+    stored: frozenset[StoredWeights]
+    layers: Mapping[StoredWeights, Sequence[str]] = field(default_factory=dict)
 
 
 def stages(
@@ -135,6 +141,8 @@ def stages(
     simplified = simplify(translated)
     _check_boundary(simplified, program)
     exact = observing(simplified) if options.inputs_float32 else frozenset()
+    if options.weights == "mixed":
+        return _mixed_stages(translated, simplified, exact, options, calibration)
     executed = simplified
     if options.weights != "float32":
         simplified = executed = check(unfold(simplified, exact), "unfold")
@@ -142,7 +150,42 @@ def stages(
         executed = check(quantize(simplified, exact, calibration), "quantize")
     precision: Precision = "bfloat16" if options.weights == "bfloat16" else "float32"
     _check_left(simplified, exact, precision)
-    return BuildStages(translated, simplified, executed, precision, exact)
+    return BuildStages(translated, simplified, executed, precision, exact, frozenset({options.weights}))
+
+
+def _mixed_stages(
+    translated: Graph,
+    simplified: Graph,
+    exact: frozenset[Op],
+    options: NativeOptions,
+    samples: Sequence[Array] | None,
+) -> BuildStages:
+    """The stages of a graph whose products have weights of different precisions."""
+    if samples is None or options.budget is None:
+        raise UnsupportedError(
+            f"{translated.name}: which layers may be of fewer bits is measured on observations, within a "
+            f"limit; there is no {'limit' if samples is not None else 'observation'}"
+        )
+    whole = check(unfold(simplified, exact), "unfold")
+    mixture = mixed(whole, exact, samples, options.budget, scaled=options.scaled)
+    kept = frozenset(op for op in simplified.ops if mixture.get(op.outputs[0], "float32") == "float32")
+    simplified = executed = check(unfold(simplified, kept), "unfold")
+    halved, coded = (
+        frozenset(op for op in simplified.ops if mixture.get(op.outputs[0]) == kind)
+        for kind in ("bfloat16", "int8")
+    )
+    if coded:
+        others = frozenset(simplified.ops) - coded
+        executed = check(quantize(simplified, others, samples if options.scaled else None), "quantize")
+    return BuildStages(
+        translated,
+        simplified,
+        executed,
+        "bfloat16",
+        frozenset(executed.ops) - halved,
+        frozenset(mixture.values()) - {"float32"},
+        layers_of(simplified, mixture),
+    )
 
 
 def identity() -> dict[str, str]:

@@ -1,0 +1,223 @@
+"""Which products have weights of which precision, where int8 for all of them is too far off.
+
+How much each layer matters is measured on observations, one layer at a time; how much time it takes is
+estimated from its bytes and its multiply-adds. Errors of layers are taken to be independent, so that their
+squares add up. They are spent where they buy most time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grandopt.compiler.backends.native.form import Convolve, Graph, Linear, Op, Recurrent, Value
+from grandopt.compiler.backends.native.levels import StoredWeights
+from grandopt.compiler.backends.native.passes.observing import observing
+from grandopt.compiler.backends.native.passes.quantize import admits, quantize
+from grandopt.compiler.backends.native.render.weights import pairs_pay
+from grandopt.compiler.backends.native.simulate import Simulation
+from grandopt.config.engines import ALIKE
+from grandopt.errors import UnsupportedError
+from grandopt.signature import Array
+
+MACS_PER_NS: dict[StoredWeights, float] = {"float32": 60.0, "bfloat16": 120.0, "int8": 240.0}
+BYTES: dict[StoredWeights, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
+BYTES_PER_NS, CODES_PER_NS = 120.0, 10.0
+"""What one core does, roughly: of multiply-adds, of bytes of weights that are read, and of inputs that become
+codes. As on Zen 4; what matters are the ratios, which are much the same elsewhere."""
+
+WORTHWHILE = 1.1
+"""How many times as fast the products must be as those of the best build of one precision, estimated."""
+STINGIER, TRIES = 0.7, 6
+"""What is spent of the budget shrinks by so much while the layers together are further off than it."""
+SMALL = 0.25
+"""Outputs below this part of their usual size count as so large."""
+MOST_MACS, MOST_ELEMENTS = 150e9, 64_000_000
+"""What measuring may cost, in multiply-adds and in numbers that are held."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A layer at a precision: the estimated ns of its product, and how far it puts the outputs off."""
+
+    ns: float
+    error: float
+
+
+def mixed(
+    graph: Graph, exact: frozenset[Op], samples: Sequence[Array], error: float, *, scaled: bool
+) -> dict[Value, StoredWeights]:
+    """The precision of the weights of each product and recurrence, by its first output; those of `exact`
+    stay in float32.
+
+    `samples` are observations, [n, *shape] per input, ALIKE in a row of one kind. On them the outputs are
+    not further off than `error`, relative to their size, in the worst kind. With `scaled` the codes of raw
+    observations are scaled as in `quantize`. Raises UnsupportedError where nothing is gained.
+    """
+    layers = [op for op in graph.ops if op not in exact and len(_precisions(op)) > 1]
+    if not layers:
+        raise UnsupportedError(f"{graph.name}: no product is large enough for weights of fewer bits")
+    judge = _Judge(graph, layers, samples, scaled=scaled)
+    offers = {
+        op: {
+            precision: Offer(_ns(op, precision), judge.error({op: precision}))
+            for precision in _precisions(op)
+        }
+        for op in layers
+    }
+    budget = error
+    for _ in range(TRIES):
+        found = spent(offers, budget)
+        if judge.error(found) <= error:
+            break
+        budget *= STINGIER
+    else:
+        raise UnsupportedError(f"{graph.name}: its layers of fewer bits together are always too far off")
+    _check_worthwhile(graph.name, offers, found, judge, error)
+    return {op.outputs[0]: precision for op, precision in found.items()}
+
+
+def spent(offers: Mapping[Op, Mapping[StoredWeights, Offer]], budget: float) -> dict[Op, StoredWeights]:
+    """The precision of each layer for which the squares of their errors add up to that of the budget at most:
+    one step after the other is taken that saves most time for what it adds."""
+    found: dict[Op, StoredWeights] = dict.fromkeys(offers, "float32")
+    left = budget**2
+    while True:
+        steps = []
+        for op, now in found.items():
+            for precision, offer in offers[op].items():
+                saved = offers[op][now].ns - offer.ns
+                more = offer.error**2 - offers[op][now].error ** 2
+                if saved > 0 and more <= left:
+                    steps.append((saved / max(more, 1e-30), op, precision, more))
+        if not steps:
+            return found
+        _, op, precision, more = max(steps, key=lambda step: step[0])
+        found[op] = precision
+        left -= more
+
+
+def _check_worthwhile(
+    name: str,
+    offers: Mapping[Op, Mapping[StoredWeights, Offer]],
+    found: Mapping[Op, StoredWeights],
+    judge: _Judge,
+    error: float,
+) -> None:
+    halved: dict[Op, StoredWeights] = {
+        op: "bfloat16" if "bfloat16" in offer else "float32" for op, offer in offers.items()
+    }
+    whole: dict[Op, StoredWeights] = dict.fromkeys(offers, "float32")
+    plain = halved if judge.error(halved) <= error else whole
+    before, after = (sum(offers[op][choice[op]].ns for op in offers) for choice in (plain, found))
+    if before < WORTHWHILE * after:
+        counts = list(found.values()).count
+        raise UnsupportedError(
+            f"{name}: int8 weights for {counts('int8')} and bfloat16 ones for {counts('bfloat16')} of its "
+            f"{len(found)} large products are as many as stay within the limits, and would save "
+            f"{max(0.0, 1 - after / before):.0%} of their time, too little to be worth a build"
+        )
+
+
+def layers_of(graph: Graph, mixture: Mapping[Value, StoredWeights]) -> dict[StoredWeights, list[str]]:
+    """The layers of each precision, named after the modules that their weights are of; those whose weights
+    are too few for a choice are left out."""
+    found: dict[StoredWeights, list[str]] = {"int8": [], "bfloat16": [], "float32": []}
+    for op in graph.ops:
+        precision = mixture.get(op.outputs[0])
+        if precision is not None and isinstance(op, (Linear, Convolve, Recurrent)):
+            name, size = op.weight.name.split(" ")[0], "×".join(map(str, op.weight.shape))
+            found[precision].append(f"{name} {size}")
+    return found
+
+
+class _Judge:
+    """Says how far the outputs are off with some layers of reduced precision, on observations."""
+
+    def __init__(self, graph: Graph, layers: Sequence[Op], samples: Sequence[Array], *, scaled: bool) -> None:
+        macs = sum(_macs(op) for op in graph.ops)
+        held = sum(value.elements for op in graph.ops for value in op.outputs)
+        most = min(MOST_MACS / (macs * (1 + len(layers))), MOST_ELEMENTS / held)
+        kinds = len(samples[0]) // ALIKE
+        chosen = np.linspace(0, kinds - 1, int(np.clip(most // ALIKE, 1, kinds)), dtype=np.int64)
+        rows = (chosen[:, np.newaxis] * ALIKE + np.arange(ALIKE)).reshape(-1)
+        inputs = [
+            array[rows].reshape(-1, *value.shape).astype(value.dtype)
+            for array, value in zip(samples, graph.inputs, strict=True)
+        ]
+        self._graph, self._raw = graph, observing(graph)
+        self._samples = samples if scaled else None
+        self._wanted = _judged(graph)
+        self._simulation = Simulation(graph, inputs)
+        self._truth = self._simulation.values(self._wanted)
+
+    def error(self, choice: Mapping[Op, StoredWeights]) -> float:
+        """The largest relative L2 error of any output over rows of one kind."""
+        codes = {op for op, precision in choice.items() if precision == "int8"}
+        halved = frozenset(op for op, precision in choice.items() if precision == "bfloat16")
+        graph = self._graph
+        if codes:
+            samples = self._samples if codes & self._raw else None
+            graph = quantize(graph, frozenset(graph.ops) - codes, samples)
+        found = self._simulation.variant(graph, self._wanted, halved)
+        return max(map(_off, found, self._truth), default=0.0)
+
+
+def _off(values: Array, truth: Array) -> float:
+    """The relative L2 error of the kind in which it is largest."""
+    if len(truth) % ALIKE:  # a constant
+        return 0.0
+    size, error = (
+        np.square(array.astype(np.float64)).reshape(len(array) // ALIKE, -1).mean(axis=1)
+        for array in (truth, values - truth)
+    )
+    usable = np.isfinite(size) & np.isfinite(error)
+    if not usable.any():
+        return 0.0
+    size, error = size[usable], error[usable]
+    size = np.maximum(size, SMALL**2 * np.median(size))
+    return float(np.sqrt((error / np.where(size > 0, size, 1.0)).max()))
+
+
+def _judged(graph: Graph) -> list[Value]:
+    """The numbers that outputs are, or are decided by."""
+    producers = graph.producers()
+    found: list[Value] = []
+    pending = list(graph.outputs)
+    while pending:
+        value = pending.pop()
+        if value.dtype.startswith("float"):
+            found.append(value)
+        elif value in producers:
+            pending += producers[value].inputs
+    return [value for value in dict.fromkeys(found) if value.data is None]
+
+
+def _precisions(op: Op) -> tuple[StoredWeights, ...]:
+    """What the weights of an op could be."""
+    if not isinstance(op, (Linear, Convolve, Recurrent)) or (isinstance(op, Convolve) and op.depthwise):
+        return ("float32",)
+    weight = op.weight.constant
+    halved: tuple[StoredWeights, ...] = ("bfloat16",) if pairs_pay(len(weight), weight[0].size) else ()
+    codes: tuple[StoredWeights, ...] = ("int8",) if not isinstance(op, Convolve) and admits(weight) else ()
+    return ("float32", *halved, *codes)
+
+
+def _macs(op: Op) -> int:
+    if isinstance(op, Recurrent):
+        return op.gates.shape[0] * op.weight.elements
+    if isinstance(op, (Linear, Convolve)):
+        return op.output.elements * op.weight.constant[0].size
+    return 0
+
+
+def _ns(op: Op, precision: StoredWeights) -> float:
+    """The estimated time of a product or a recurrence, whose weights are read in every step."""
+    assert isinstance(op, (Linear, Convolve, Recurrent))
+    steps = op.gates.shape[0] if isinstance(op, Recurrent) else 1
+    reading = steps * op.weight.elements * BYTES[precision] / BYTES_PER_NS
+    inputs = steps * op.weight.shape[1] if isinstance(op, Recurrent) else op.inputs[0].elements
+    coding = inputs / CODES_PER_NS if precision == "int8" else 0.0
+    return max(reading, _macs(op) / MACS_PER_NS[precision]) + coding
