@@ -11,6 +11,7 @@ import torch
 from grandopt.compiler.program import Program, Refusal
 from grandopt.config.engine import PRECISIONS, Precision
 from grandopt.config.engines import ENGINE_CLASSES, EngineName, EngineOptions
+from grandopt.config.schema import Limits
 from grandopt.reason import Reason, ReasonCode
 
 PLAIN = ("fold_batchnorm", "remove_identity")
@@ -75,9 +76,9 @@ class Candidate:
         """The same but for the layers that read raw observations, which stay in float32."""
         return replace(self, options=self.options.model_copy(update={"inputs_float32": True}))
 
-    def within(self, error: float) -> Candidate:
-        """The same for this limit of the relative L2 error, where its layers' precisions follow from it."""
-        return replace(self, options=self.options.within(error))
+    def within(self, limits: Limits) -> Candidate:
+        """The same for these limits, where its layers' precisions follow from them."""
+        return replace(self, options=self.options.within(limits.relative_l2, limits.agreement))
 
     def at_levels(self, levels: tuple[str, ...]) -> Candidate:
         """The same for these CPU feature levels, where its engine builds for levels of its choice."""
@@ -131,7 +132,7 @@ def candidates(
     samples: bool = True,
     evidence: bool = True,
     levels: tuple[str, ...] = (),
-    error: float | None = None,
+    limits: Limits | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates of a program among the admitted engines and precisions, in the order of LIST.
 
@@ -139,8 +140,8 @@ def candidates(
     `evidence` about what the inputs are like, all of reduced precision are with `inputs_float32`, or left out
     where their engine cannot do that. Left out is what cannot come to be for this program: TorchScript
     archives hold no layers of which a pass could make another precision. Whether the others can be built,
-    `build` finds out. With `levels`, what is generated for CPU feature levels is for these. `error` is the
-    limit of the relative L2 error; without it nothing is there that depends on it.
+    `build` finds out. With `levels`, what is generated for CPU feature levels is for these. Without
+    `limits` for reduced precision nothing is there that depends on them.
     """
     archive = isinstance(program.module, torch.jit.ScriptModule)
     found = tuple(
@@ -151,11 +152,11 @@ def candidates(
         and (every or not rarely)
         and (samples or not candidate.calibrated)
         and (evidence or not candidate.options.mixes)
-        and (error is not None or not candidate.weighs)
+        and (limits is not None or not candidate.weighs)
         and not (archive and candidate.passes != PLAIN)
     )
-    if error is not None:
-        found = tuple(candidate.within(error) for candidate in found)
+    if limits is not None:
+        found = tuple(candidate.within(limits) for candidate in found)
     return tuple(candidate.at_levels(levels) for candidate in found) if levels else found
 
 

@@ -109,8 +109,9 @@ class Engine(BaseModel):
         """The same options for these CPU feature levels, where an engine builds for levels of its choice."""
         return self
 
-    def within(self, error: float) -> Self:
-        """The same options for this limit of the relative L2 error, where a build depends on it."""
+    def within(self, error: float, agreement: float) -> Self:
+        """The same options for these limits of the relative L2 error and of the rate at which actions stay
+        the same, where a build depends on them."""
         return self
 
     def in_float32(self) -> Self:

@@ -94,8 +94,9 @@ class NativeOptions(Engine):
     inputs every level quantizes row by row. All else is float32.
 
     Mixed weights are each layer's own: what a layer of fewer bits costs is measured on the observations that
-    verification asks about, and spent where it saves most time, until the outputs are a share of `error`
-    (relative to their size) off: a smaller one where the choice is `careful`.
+    verification asks about, and spent where it saves most time, until a share of the limits is used up: a
+    smaller one where the choice is `careful`. `error` is the limit of the relative L2 error, `agreement` the
+    rate at which the largest of scores must stay the largest.
     """
 
     engine: Literal["native"] = "native"
@@ -104,9 +105,10 @@ class NativeOptions(Engine):
     levels: tuple[str, ...] = ()
     vector_bits: Literal[256] | None = None
     error: float | None = None
+    agreement: float | None = None
     careful: bool = False
 
-    reduced_by = ("weights", "error", "careful")
+    reduced_by = ("weights", "error", "agreement", "careful")
     threads = "caller"
     compiler = "c"
     quick = True
@@ -144,15 +146,16 @@ class NativeOptions(Engine):
         """The same options for these levels."""
         return self.model_copy(update={"levels": levels})
 
-    def within(self, error: float) -> Self:
-        """With this limit, where the layers' precisions depend on it."""
-        return self.model_copy(update={"error": error}) if self.weights == "mixed" else self
+    def within(self, error: float, agreement: float) -> Self:
+        """With these limits, where the layers' precisions depend on them."""
+        limits = {"error": error, "agreement": agreement}
+        return self.model_copy(update=limits) if self.weights == "mixed" else self
 
     @property
-    def budget(self) -> float | None:
-        """How far off the outputs may be on the observations that layers are weighed by. Verification asks
-        about more of them, so that it is less than the limit."""
-        return None if self.error is None else self.error * (0.2 if self.careful else 0.6)
+    def share(self) -> float:
+        """The share of the limits that may be used up on the observations that layers are weighed by, as
+        verification asks about more of them."""
+        return 0.2 if self.careful else 0.6
 
     @property
     def scaled(self) -> bool:

@@ -19,7 +19,6 @@ from grandopt.compiler.backends.native.form import (
     Convolve,
     Graph,
     Linear,
-    MatMul,
     Op,
     Quantize,
     Recurrent,
@@ -28,6 +27,7 @@ from grandopt.compiler.backends.native.form import (
 from grandopt.compiler.backends.native.interface import source_archive
 from grandopt.compiler.backends.native.levels import StoredWeights, levels_for
 from grandopt.compiler.backends.native.passes.mix import layers_of, mixed
+from grandopt.compiler.backends.native.passes.mix_judge import Meanings, MixLimits
 from grandopt.compiler.backends.native.passes.observing import observing
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
@@ -35,6 +35,7 @@ from grandopt.compiler.backends.native.passes.unfold import unfold
 from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
+from grandopt.compiler.backends.native.work import multiply_adds
 from grandopt.compiler.program import Program
 from grandopt.config.engines import NativeOptions
 from grandopt.errors import BuildError, UnsupportedError, first_line
@@ -71,7 +72,7 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
             vector_bits=options.vector_bits,
             present=cpu_features(),
         )
-        graph, macs = made.executed, multiply_adds(made.simplified)
+        graph, macs = made.executed, sum(map(multiply_adds, made.simplified.ops))
         source = render(graph, levels, options.tile, made.precision, compiler.version, made.exact)
         if not options.levels:
             source = source.without_idle_tiles()
@@ -142,7 +143,7 @@ def stages(
     _check_boundary(simplified, program)
     exact = observing(simplified) if options.inputs_float32 else frozenset()
     if options.weights == "mixed":
-        return _mixed_stages(translated, simplified, exact, options, calibration)
+        return _mixed_stages(program, translated, simplified, exact, options, calibration)
     executed = simplified
     if options.weights != "float32":
         simplified = executed = check(unfold(simplified, exact), "unfold")
@@ -154,6 +155,7 @@ def stages(
 
 
 def _mixed_stages(
+    program: Program,
     translated: Graph,
     simplified: Graph,
     exact: frozenset[Op],
@@ -161,13 +163,14 @@ def _mixed_stages(
     samples: Sequence[Array] | None,
 ) -> BuildStages:
     """The stages of a graph whose products have weights of different precisions."""
-    if samples is None or options.budget is None:
+    if samples is None or options.error is None or options.agreement is None:
         raise UnsupportedError(
             f"{translated.name}: which layers may be of fewer bits is measured on observations, within a "
             f"limit; there is no {'limit' if samples is not None else 'observation'}"
         )
     whole = check(unfold(simplified, exact), "unfold")
-    mixture = mixed(whole, exact, samples, options.budget, scaled=options.scaled)
+    limits = MixLimits(options.error, 1 - options.agreement, options.share)
+    mixture = mixed(whole, exact, _meanings(program), samples, limits, scaled=options.scaled)
     kept = frozenset(op for op in simplified.ops if mixture.get(op.outputs[0], "float32") == "float32")
     simplified = executed = check(unfold(simplified, kept), "unfold")
     halved, coded = (
@@ -188,6 +191,19 @@ def _mixed_stages(
     )
 
 
+def _meanings(program: Program) -> Meanings:
+    """What the outputs are for: where nothing is declared, the largest element of any may count."""
+    outputs, contract = program.signature.outputs, program.contract
+    declared = contract.action != "none" or any(spec.role != "value" for spec in outputs)
+    scores, actions = set[int](), set[int]()
+    for place, spec in enumerate(outputs):
+        if spec.role == "action" and spec.dtype.startswith("float"):
+            actions.add(place)
+        elif not declared or spec.role in ("scores", "action"):
+            scores.add(place)
+    return Meanings(frozenset(scores), frozenset(actions), contract.low, contract.high)
+
+
 def identity() -> dict[str, str]:
     """The C compiler and the C sources that every build goes through, for the keys of stored builds.
 
@@ -200,21 +216,6 @@ def identity() -> dict[str, str]:
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}
-
-
-def multiply_adds(graph: Graph) -> int:
-    """Multiply-adds of one sample in products and recurrences."""
-    total = 0
-    for op in graph.ops:
-        if isinstance(op, Linear):
-            total += op.output.elements * op.weight.shape[1]
-        elif isinstance(op, Convolve):
-            total += op.output.elements * math.prod(op.weight.shape[1:])
-        elif isinstance(op, MatMul):
-            total += op.output.elements * op.a.shape[-1]
-        elif isinstance(op, Recurrent):
-            total += op.gates.shape[0] * op.weight.elements
-    return total
 
 
 def _check_left(graph: Graph, exact: frozenset[Op], precision: Precision) -> None:

@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from grandopt.compiler.backends.native.form import Convolve, Graph, Linear, Op, Recurrent, Value
 from grandopt.compiler.backends.native.levels import StoredWeights
-from grandopt.compiler.backends.native.passes.observing import observing
-from grandopt.compiler.backends.native.passes.quantize import admits, quantize
+from grandopt.compiler.backends.native.passes.mix_judge import Meanings, MixJudge, MixLimits
+from grandopt.compiler.backends.native.passes.quantize import admits
 from grandopt.compiler.backends.native.render.weights import pairs_pay
-from grandopt.compiler.backends.native.simulate import Simulation
-from grandopt.config.engines import ALIKE
+from grandopt.compiler.backends.native.work import multiply_adds
 from grandopt.errors import UnsupportedError
 from grandopt.signature import Array
 
@@ -32,50 +29,50 @@ WORTHWHILE = 1.1
 """How many times as fast the products must be as those of the best build of one precision, estimated."""
 STINGIER, TRIES = 0.7, 6
 """What is spent of the budget shrinks by so much while the layers together are further off than it."""
-SMALL = 0.25
-"""Outputs below this part of their usual size count as so large."""
-MOST_MACS, MOST_ELEMENTS = 150e9, 64_000_000
-"""What measuring may cost, in multiply-adds and in numbers that are held."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A layer at a precision: the estimated ns of its product, and how far it puts the outputs off."""
+    """A layer at a precision: the estimated ns of its product, and the share of the limits that it uses."""
 
     ns: float
     error: float
 
 
 def mixed(
-    graph: Graph, exact: frozenset[Op], samples: Sequence[Array], error: float, *, scaled: bool
+    graph: Graph,
+    exact: frozenset[Op],
+    meanings: Meanings,
+    samples: Sequence[Array],
+    limits: MixLimits,
+    *,
+    scaled: bool,
 ) -> dict[Value, StoredWeights]:
     """The precision of the weights of each product and recurrence, by its first output; those of `exact`
-    stay in float32.
+    stay in float32. On the `samples` the share of the limits is kept, see `MixJudge`.
 
-    `samples` are observations, [n, *shape] per input, ALIKE in a row of one kind. On them the outputs are
-    not further off than `error`, relative to their size, in the worst kind. With `scaled` the codes of raw
-    observations are scaled as in `quantize`. Raises UnsupportedError where nothing is gained.
+    Raises UnsupportedError where nothing is gained.
     """
     layers = [op for op in graph.ops if op not in exact and len(_precisions(op)) > 1]
     if not layers:
         raise UnsupportedError(f"{graph.name}: no product is large enough for weights of fewer bits")
-    judge = _Judge(graph, layers, samples, scaled=scaled)
+    judge = MixJudge(graph, meanings, samples, limits, layers=len(layers), scaled=scaled)
     offers = {
         op: {
-            precision: Offer(_ns(op, precision), judge.error({op: precision}))
+            precision: Offer(_ns(op, precision), judge.usage({op: precision}))
             for precision in _precisions(op)
         }
         for op in layers
     }
-    budget = error
+    budget = limits.share
     for _ in range(TRIES):
         found = spent(offers, budget)
-        if judge.error(found) <= error:
+        if judge.usage(found) <= limits.share:
             break
         budget *= STINGIER
     else:
         raise UnsupportedError(f"{graph.name}: its layers of fewer bits together are always too far off")
-    _check_worthwhile(graph.name, offers, found, judge, error)
+    _check_worthwhile(graph.name, offers, found, judge)
     return {op.outputs[0]: precision for op, precision in found.items()}
 
 
@@ -103,14 +100,13 @@ def _check_worthwhile(
     name: str,
     offers: Mapping[Op, Mapping[StoredWeights, Offer]],
     found: Mapping[Op, StoredWeights],
-    judge: _Judge,
-    error: float,
+    judge: MixJudge,
 ) -> None:
     halved: dict[Op, StoredWeights] = {
         op: "bfloat16" if "bfloat16" in offer else "float32" for op, offer in offers.items()
     }
     whole: dict[Op, StoredWeights] = dict.fromkeys(offers, "float32")
-    plain = halved if judge.error(halved) <= error else whole
+    plain = halved if judge.usage(halved) <= judge.limits.share else whole
     before, after = (sum(offers[op][choice[op]].ns for op in offers) for choice in (plain, found))
     if before < WORTHWHILE * after:
         counts = list(found.values()).count
@@ -133,68 +129,6 @@ def layers_of(graph: Graph, mixture: Mapping[Value, StoredWeights]) -> dict[Stor
     return found
 
 
-class _Judge:
-    """Says how far the outputs are off with some layers of reduced precision, on observations."""
-
-    def __init__(self, graph: Graph, layers: Sequence[Op], samples: Sequence[Array], *, scaled: bool) -> None:
-        macs = sum(_macs(op) for op in graph.ops)
-        held = sum(value.elements for op in graph.ops for value in op.outputs)
-        most = min(MOST_MACS / (macs * (1 + len(layers))), MOST_ELEMENTS / held)
-        kinds = len(samples[0]) // ALIKE
-        chosen = np.linspace(0, kinds - 1, int(np.clip(most // ALIKE, 1, kinds)), dtype=np.int64)
-        rows = (chosen[:, np.newaxis] * ALIKE + np.arange(ALIKE)).reshape(-1)
-        inputs = [
-            array[rows].reshape(-1, *value.shape).astype(value.dtype)
-            for array, value in zip(samples, graph.inputs, strict=True)
-        ]
-        self._graph, self._raw = graph, observing(graph)
-        self._samples = samples if scaled else None
-        self._wanted = _judged(graph)
-        self._simulation = Simulation(graph, inputs)
-        self._truth = self._simulation.values(self._wanted)
-
-    def error(self, choice: Mapping[Op, StoredWeights]) -> float:
-        """The largest relative L2 error of any output over rows of one kind."""
-        codes = {op for op, precision in choice.items() if precision == "int8"}
-        halved = frozenset(op for op, precision in choice.items() if precision == "bfloat16")
-        graph = self._graph
-        if codes:
-            samples = self._samples if codes & self._raw else None
-            graph = quantize(graph, frozenset(graph.ops) - codes, samples)
-        found = self._simulation.variant(graph, self._wanted, halved)
-        return max(map(_off, found, self._truth), default=0.0)
-
-
-def _off(values: Array, truth: Array) -> float:
-    """The relative L2 error of the kind in which it is largest."""
-    if len(truth) % ALIKE:  # a constant
-        return 0.0
-    size, error = (
-        np.square(array.astype(np.float64)).reshape(len(array) // ALIKE, -1).mean(axis=1)
-        for array in (truth, values - truth)
-    )
-    usable = np.isfinite(size) & np.isfinite(error)
-    if not usable.any():
-        return 0.0
-    size, error = size[usable], error[usable]
-    size = np.maximum(size, SMALL**2 * np.median(size))
-    return float(np.sqrt((error / np.where(size > 0, size, 1.0)).max()))
-
-
-def _judged(graph: Graph) -> list[Value]:
-    """The numbers that outputs are, or are decided by."""
-    producers = graph.producers()
-    found: list[Value] = []
-    pending = list(graph.outputs)
-    while pending:
-        value = pending.pop()
-        if value.dtype.startswith("float"):
-            found.append(value)
-        elif value in producers:
-            pending += producers[value].inputs
-    return [value for value in dict.fromkeys(found) if value.data is None]
-
-
 def _precisions(op: Op) -> tuple[StoredWeights, ...]:
     """What the weights of an op could be."""
     if not isinstance(op, (Linear, Convolve, Recurrent)) or (isinstance(op, Convolve) and op.depthwise):
@@ -205,14 +139,6 @@ def _precisions(op: Op) -> tuple[StoredWeights, ...]:
     return ("float32", *halved, *codes)
 
 
-def _macs(op: Op) -> int:
-    if isinstance(op, Recurrent):
-        return op.gates.shape[0] * op.weight.elements
-    if isinstance(op, (Linear, Convolve)):
-        return op.output.elements * op.weight.constant[0].size
-    return 0
-
-
 def _ns(op: Op, precision: StoredWeights) -> float:
     """The estimated time of a product or a recurrence, whose weights are read in every step."""
     assert isinstance(op, (Linear, Convolve, Recurrent))
@@ -220,4 +146,4 @@ def _ns(op: Op, precision: StoredWeights) -> float:
     reading = steps * op.weight.elements * BYTES[precision] / BYTES_PER_NS
     inputs = steps * op.weight.shape[1] if isinstance(op, Recurrent) else op.inputs[0].elements
     coding = inputs / CODES_PER_NS if precision == "int8" else 0.0
-    return max(reading, _macs(op) / MACS_PER_NS[precision]) + coding
+    return max(reading, multiply_adds(op) / MACS_PER_NS[precision]) + coding
