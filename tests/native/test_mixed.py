@@ -37,7 +37,7 @@ def captured(network: nn.Module, *shapes: tuple[int, ...]) -> Program:
 
 
 class Sensitive(nn.Module):
-    """Of three large layers one cannot be of int8: one of its inputs is so large that the others get no codes."""
+    """Of three large layers one cannot be of int8: one input is so large that the others get no codes."""
 
     def __init__(self) -> None:
         super().__init__()

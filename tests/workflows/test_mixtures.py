@@ -15,15 +15,20 @@ from grandopt.compiler.build import Candidate
 from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.config.engines import ALIKE, NativeOptions
 from grandopt.config.profiles import PROFILES
-from grandopt.config.schema import Limits
+from grandopt.config.schema import AgentConfig, Limits
 from grandopt.reason import Reason, ReasonCode
 from grandopt.verification.excerpt import KINDS, excerpt
 from grandopt.workflows.building.built import BuiltCandidate
 from grandopt.workflows.building.request import BuildStatus
+from grandopt.workflows.open_agents import OpenedAgent
+from grandopt.workflows.selection.build_stage import BuildStage
+from grandopt.workflows.selection.candidate_set import CandidateSet
 from grandopt.workflows.selection.input_evidence import limits_of
 from grandopt.workflows.selection.mixtures import needless
+from grandopt.workflows.selection.recipe import build_recipe, candidate_of, payload_digests
 from tests.native.conftest import REDUCED
 from tests.native.test_mixed import Sensitive
+from tests.workflows.conftest import MakeRun
 from tests.workflows.test_input_evidence import Judge
 
 MIXED, CAREFUL = (
@@ -113,3 +118,39 @@ def test_what_is_weighed_depends_on_the_limit_and_on_the_observations(tmp_path: 
         for error, observations in ((0.01, rows), (0.02, rows), (0.02, tuple(2 * array for array in rows)))
     ]
     assert len({*keys}) == 3
+
+
+@pytest.mark.slow
+def test_a_run_builds_one_after_int8_was_refused_and_builds_it_again_alike(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        checkpoint = from_module("agent", Sensitive().eval(), (torch.zeros(1, 48),))
+    samples = np.random.default_rng(1).standard_normal((512, 48)).astype(np.float32)
+    opened = OpenedAgent("agent", AgentConfig(checkpoint=Path("agent")), checkpoint, samples=(samples,))
+    with make_run([]) as made:
+        chosen = {"engines": ("native",), "precisions": ("int8_dynamic", "mixed")}
+        profile = made.job.profile.model_copy(update=chosen)
+        job = made.job.model_copy(update={"profile": profile, "levels": (REDUCED[0],)})
+        run = replace(made, job=job)
+        agent = CandidateSet(run, opened, build.capture(checkpoint, 0))
+        BuildStage(run, agent, 300.0).build_all()
+        found = {(built.candidate.precision, built.label.count("careful")): built for built in agent.builds()}
+        assert {place: built.status for place, built in found.items()} == {
+            ("int8_dynamic", 0): "refused",
+            ("mixed", 0): "verified",
+            ("mixed", 1): "not measured",
+        }
+        careful, mixed = found["mixed", 1], found["mixed", 0]
+        assert careful.reason is not None
+        assert careful.reason.code is ReasonCode.NEEDLESS
+        recorded = candidate_of(build_recipe(agent, mixed))
+        assert recorded == mixed.candidate
+        again = build.build(
+            agent.program,
+            recorded,
+            Store(tmp_path / "again"),
+            calibration=agent.build_inputs.grounds(recorded),
+        )
+        assert payload_digests(again) == payload_digests(agent.artifact(mixed))

@@ -72,7 +72,9 @@ def mixed(
         budget *= STINGIER
     else:
         raise UnsupportedError(f"{graph.name}: its layers of fewer bits together are always too far off")
-    _check_worthwhile(graph.name, offers, found, judge)
+    products = [op for op in graph.ops if op not in exact and _has_weights(op)]
+    admitted = judge.usage(dict.fromkeys(products, "bfloat16")) <= limits.share
+    _check_worthwhile(graph.name, offers, found, halved=admitted)
     return {op.outputs[0]: precision for op, precision in found.items()}
 
 
@@ -100,13 +102,14 @@ def _check_worthwhile(
     name: str,
     offers: Mapping[Op, Mapping[StoredWeights, Offer]],
     found: Mapping[Op, StoredWeights],
-    judge: MixJudge,
+    *,
+    halved: bool,
 ) -> None:
-    halved: dict[Op, StoredWeights] = {
-        op: "bfloat16" if "bfloat16" in offer else "float32" for op, offer in offers.items()
+    """Raise UnsupportedError where the best build of one precision, bfloat16 where that is within the limits,
+    takes hardly longer."""
+    plain: dict[Op, StoredWeights] = {
+        op: "bfloat16" if halved and "bfloat16" in offer else "float32" for op, offer in offers.items()
     }
-    whole: dict[Op, StoredWeights] = dict.fromkeys(offers, "float32")
-    plain = halved if judge.usage(halved) <= judge.limits.share else whole
     before, after = (sum(offers[op][choice[op]].ns for op in offers) for choice in (plain, found))
     if before < WORTHWHILE * after:
         counts = list(found.values()).count
@@ -131,12 +134,17 @@ def layers_of(graph: Graph, mixture: Mapping[Value, StoredWeights]) -> dict[Stor
 
 def _precisions(op: Op) -> tuple[StoredWeights, ...]:
     """What the weights of an op could be."""
-    if not isinstance(op, (Linear, Convolve, Recurrent)) or (isinstance(op, Convolve) and op.depthwise):
+    if not isinstance(op, (Linear, Convolve, Recurrent)) or not _has_weights(op):
         return ("float32",)
     weight = op.weight.constant
     halved: tuple[StoredWeights, ...] = ("bfloat16",) if pairs_pay(len(weight), weight[0].size) else ()
     codes: tuple[StoredWeights, ...] = ("int8",) if not isinstance(op, Convolve) and admits(weight) else ()
     return ("float32", *halved, *codes)
+
+
+def _has_weights(op: Op) -> bool:
+    """Whether an op has weights of which there are kernels for each precision."""
+    return isinstance(op, (Linear, Convolve, Recurrent)) and not (isinstance(op, Convolve) and op.depthwise)
 
 
 def _ns(op: Op, precision: StoredWeights) -> float:
