@@ -58,6 +58,8 @@ def test_layers_are_weighed_where_int8_for_all_was_refused() -> None:
         (MIXED, [one(INT8, "verified")], ReasonCode.NEEDLESS, "native/int8_dynamic was admitted"),
         (CAREFUL, [one(INT8, "refused"), one(MIXED, "verified")], ReasonCode.NEEDLESS, "native/mixed was"),
         (MIXED, [one(INT8, "failed")], REFUSED.code, "native/int8_dynamic: too far off"),
+        (MIXED, [one(INT8, "not measured")], REFUSED.code, "native/int8_dynamic: too far off"),
+        (CAREFUL, [one(INT8, "refused"), one(MIXED, "failed")], REFUSED.code, "native/mixed: too far off"),
     ],
 )
 def test_elsewhere_it_is_said_why_not(

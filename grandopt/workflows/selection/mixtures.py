@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from grandopt.compiler.build import Candidate
 from grandopt.reason import Reason, ReasonCode
@@ -19,10 +20,12 @@ def needless(candidate: Candidate, builds: Sequence[BuiltCandidate]) -> Reason |
     for built in own:
         if built.candidate.weighs and built.status == "verified":
             return Reason(ReasonCode.NEEDLESS, f"not built: {built.label} was admitted, and has fewer bits")
+    failed = next((built for built in own if built.candidate.weighs and built.status == "failed"), whole)
+    if failed is not None and failed.status not in ("refused", "verified"):
+        assert failed.reason is not None
+        return replace(failed.reason, text=f"not built: {failed.label}: {failed.reason}")
     if whole is None or whole.status == "refused":
         return None
-    if whole.status == "verified":
-        words = f"not built: {whole.label} was admitted, and no layer can have fewer bits"
-        return Reason(ReasonCode.NEEDLESS, words)
-    assert whole.reason is not None
-    return Reason(whole.reason.code, f"not built: {whole.label}: {whole.reason}", whole.reason.remedy)
+    return Reason(
+        ReasonCode.NEEDLESS, f"not built: {whole.label} was admitted, and no layer can have fewer bits"
+    )
