@@ -121,12 +121,19 @@ def candidate(
         label=built.label,
         engine=built.candidate.engine,
         precision=built.candidate.precision,
-        options=built.candidate.options.model_dump(mode="json"),
+        options=built.candidate.options.model_dump(mode="json") | _layers(built),
         threads=built.threads,
         verification=None if built.verification is None else built.verification.to_json(),
         **(reason_fields(reason) | ({} if words is None else {"reason": words})),
         **fields,
     )
+
+
+def _layers(built: BuiltCandidate) -> dict[str, Any]:
+    """The layers by the precision of their weights, where a build chose that."""
+    if built.artifact is None or not built.candidate.weighs:
+        return {}
+    return {"layers": built.artifact.manifest.options["layers"]}
 
 
 def curve(data: Mapping[str, Any], label: str, threads: int, measured: str) -> CurveReport:

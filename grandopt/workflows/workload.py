@@ -41,8 +41,9 @@ class Workload:
         return machine.agent(self.read_weights, self.read_bytes, needed, precision, threads)
 
     def limits(self, machine: MachineLimit) -> tuple[LimitReport, ...]:
-        """The same at each precision, on one thread."""
-        return tuple(LimitReport(**asdict(self.limit(machine, precision))) for precision in PRECISIONS)
+        """The same at each precision of all weights, on one thread."""
+        whole = [precision for precision in PRECISIONS if precision != "mixed"]
+        return tuple(LimitReport(**asdict(self.limit(machine, precision))) for precision in whole)
 
 
 def work(program: Program) -> Workload:

@@ -70,6 +70,5 @@ class EarlierRuns:
             self._failed.keep(self._key(result.variant), result.status, result.reason)
 
     def _key(self, variant: Variant) -> str:
-        return build.key(
-            self._inputs.program, self._candidates[variant[0]], variant[1], self._inputs.calibration
-        )
+        candidate = self._candidates[variant[0]]
+        return build.key(self._inputs.program, candidate, variant[1], self._inputs.grounds(candidate))

@@ -19,6 +19,7 @@ from grandopt.workflows.memo.build_history import BuildHistory
 from grandopt.workflows.selection.candidate_set import CandidateSet
 from grandopt.workflows.selection.characterisation import measure_or_load
 from grandopt.workflows.selection.dispatch import least_call_us
+from grandopt.workflows.selection.mixtures import needless
 from grandopt.workflows.selection.outpaced import AgentLimits, Leader, LeastCalls
 from grandopt.workflows.selection.priority import Outlook, in_order, kind_of
 
@@ -82,13 +83,18 @@ class BuildStage:
     def build_all(self, *, skip_outpaced: bool = False) -> None:
         """Build everything; with `skip_outpaced` but for what the fastest so far outpaces in any case.
 
-        That is for a latency at batch 1: how long a call takes at least is known of nothing else.
+        That is for a latency at batch 1: how long a call takes at least is known of nothing else. What
+        weighs its layers comes after what leads, and only where it is needed.
         """
-        wanted = list(self._outlooks)
-        if skip_outpaced:
+        mixtures = [place for place, found in self._outlooks.items() if found.candidate.weighs]
+        wanted = [place for place in self._outlooks if place not in mixtures]
+        if skip_outpaced or mixtures:
             leading = [place for place in wanted if self._outlooks[place].leads]
             self._build(leading, self._leading)
-            wanted = self._able_to_win([place for place in wanted if place not in leading])
+            self._build_mixtures(mixtures)
+            wanted = [place for place in wanted if place not in leading]
+        if skip_outpaced:
+            wanted = self._able_to_win(wanted)
         self._build(wanted, self._beyond_earlier_runs(wanted))
         if self._set.continued:
             self._run.tell(self._set.program.name, "build", went_on(self._set.continued))
@@ -124,6 +130,15 @@ class BuildStage:
             wanted = [certain, *(place for place in wanted if place != certain)]
         expected = {place: self._outlooks[place].expected for place in wanted}
         self._done += self._set.build(wanted, deadline, expected)
+
+    def _build_mixtures(self, mixtures: Sequence[Variant]) -> None:
+        """Those that weigh their layers, one after the other until one is verified."""
+        for place in mixtures:
+            reason = needless(self._outlooks[place].candidate, self._set.builds())
+            if reason is None:
+                self._build([place], self._leading)
+            else:
+                self._set.skip(place, reason)
 
     def _certain(self) -> Variant | None:
         """The first candidate of an engine that is always built, in float32 where there is one: that is the

@@ -48,7 +48,12 @@ from grandopt.workflows.memo.programs import capture_or_load
 from grandopt.workflows.memo.reference_answers import KnownAnswers
 from grandopt.workflows.open_agents import OpenedAgent
 from grandopt.workflows.records import evidence_report
-from grandopt.workflows.selection.input_evidence import calibration, known_of_inputs, oracle_of
+from grandopt.workflows.selection.input_evidence import (
+    calibration,
+    known_of_inputs,
+    limits_of,
+    oracle_of,
+)
 
 RING = 256
 
@@ -76,6 +81,7 @@ class CandidateSet:
                 samples=recorded,
                 evidence=there,
                 levels=run.job.levels,
+                limits=limits_of(run.job.profile.limits, self.evidence),
             )
         }
         self._run = run

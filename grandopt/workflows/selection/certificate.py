@@ -25,20 +25,21 @@ Certificate = CertifiedReport | None
 
 def certificate_of(run: Run, agent: BuildInputs, kept: BuiltCandidate, samples: Samples) -> Certificate:
     """What is `certified` of the kept build of an agent, from the store where an earlier run found it out."""
+    grounds = agent.grounds(kept.candidate)
     parts = [
         "certificate",
         graph_digest(agent.program),
         agent.program.signature.to_json(),
         kept.candidate.precision,
         kept.candidate.options.model_dump(mode="json"),
-        *(None if arrays is None else arrays_digest(arrays) for arrays in (samples, agent.calibration)),
+        *(None if arrays is None else arrays_digest(arrays) for arrays in (samples, grounds)),
         compiler_identity(),
     ]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     note = run.store.note(key) if run.job.resume else None
     if note is not None:
         return CertifiedReport.model_validate_json(note)
-    found = certified(agent.program, kept, samples, agent.calibration)
+    found = certified(agent.program, kept, samples, grounds)
     if found is not None:
         run.store.put_note(key, found.model_dump_json().encode())
     return found

@@ -18,8 +18,8 @@ PRIOR_BUILDS = 4.0
 """How many builds the prior counts for, beside those that were seen."""
 
 PRECISIONS: dict[bool, dict[Precision, float]] = {
-    False: {"float32": 1.0, "bfloat16": 0.7, "int8_dynamic": 0.6, "int8_static": 0.3},
-    True: {"bfloat16": 1.0, "int8_dynamic": 0.9, "float32": 0.6, "int8_static": 0.5},
+    False: {"float32": 1.0, "bfloat16": 0.7, "int8_dynamic": 0.6, "int8_static": 0.3, "mixed": 0.6},
+    True: {"bfloat16": 1.0, "int8_dynamic": 0.9, "float32": 0.6, "int8_static": 0.5, "mixed": 0.8},
 }
 """By how much the prior's chance shrinks at a precision, for small agents and (True) for large ones."""
 
