@@ -19,6 +19,7 @@ class Workload:
 
     `read_weights`, which take `read_bytes`, are those of the parameters that every call reads. `least_flop`
     is what the build with the fewest operations does: it may leave out what no output depends on.
+    `spared_weights` are those that a build need not read in every call: of units that a ReLU made zero.
     """
 
     parameters: int
@@ -27,18 +28,22 @@ class Workload:
     read_weights: int
     read_bytes: int
     least_flop: int | None = None
+    spared_weights: int = 0
 
     def left_by(self, builds: Iterable[BuiltCandidate]) -> Workload:
         """The same with what is left of it in the builds that say so."""
         options = [built.artifact.manifest.options for built in builds if built.artifact is not None]
         left = [2 * count for given in options if isinstance(count := given.get("multiply_adds"), int)]
-        return replace(self, least_flop=min(left, default=None))
+        spared = [count for given in options if isinstance(count := given.get("spared_weights"), int)]
+        return replace(self, least_flop=min(left, default=None), spared_weights=max(spared, default=0))
 
     def limit(self, machine: MachineLimit, precision: str, threads: int = 1) -> AgentLimit:
         """The least that a call can take at this precision on so many threads."""
         flop = self.flop or 0
         needed = flop if self.least_flop is None else min(flop, self.least_flop)
-        return machine.agent(self.read_weights, self.read_bytes, needed, precision, threads)
+        weights = max(0, self.read_weights - self.spared_weights)
+        read = self.read_bytes * weights // max(1, self.read_weights)
+        return machine.agent(weights, read, max(0, needed - 2 * self.spared_weights), precision, threads)
 
     def limits(self, machine: MachineLimit) -> tuple[LimitReport, ...]:
         """The same at each precision of all weights, on one thread."""

@@ -50,6 +50,15 @@ def test_positions_that_nobody_reads_are_no_part_of_the_limit(tmp_path: Path) ->
     assert harder.limit(MACHINE, "float32").us == pytest.approx(found.least_flop / 50e3)
 
 
+def test_weights_of_units_that_may_be_zero_are_not_read_in_every_call(tmp_path: Path) -> None:
+    layers = nn.Linear(40, 96), nn.ReLU(), nn.Linear(96, 90), nn.Tanh(), nn.Linear(90, 3)
+    program = capture(from_module("gate", nn.Sequential(*layers).eval(), (torch.zeros(2, 40),)), 0)
+    found = work(program).left_by([_native(program, tmp_path)])
+    assert found.spared_weights == 96 * 90
+    without = replace(found, spared_weights=0)
+    assert found.limit(MACHINE, "float32").us < without.limit(MACHINE, "float32").us
+
+
 def test_a_build_that_does_more_than_the_original_raises_no_limit() -> None:
     assert replace(WORK, least_flop=10 * (WORK.flop or 0)).limit(MACHINE, "float32") == WORK.limit(
         MACHINE, "float32"

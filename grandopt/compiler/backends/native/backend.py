@@ -32,6 +32,7 @@ from grandopt.compiler.backends.native.passes.mix_judge import Meanings, MixLimi
 from grandopt.compiler.backends.native.passes.observing import observing
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
+from grandopt.compiler.backends.native.passes.rectified import spared_weights
 from grandopt.compiler.backends.native.passes.unfold import unfold
 from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
@@ -101,6 +102,7 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
             "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
             "multiply_adds": macs,
+            "spared_weights": spared_weights(graph),
             "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, macs))),
             "compiler": compiler.version,
             "flags": [*FLAGS, *sorted({flag for level in levels for flag in level.flags})],

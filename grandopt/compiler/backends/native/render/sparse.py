@@ -14,6 +14,7 @@ import numpy as np
 from grandopt.compiler.backends.native.expression import Expression
 from grandopt.compiler.backends.native.form import Linear, QuantizedLinear
 from grandopt.compiler.backends.native.levels import IsaLevel
+from grandopt.compiler.backends.native.passes.rectified import FEWEST_WEIGHTS
 from grandopt.compiler.backends.native.render.blocks import IN_FLIGHT
 from grandopt.compiler.backends.native.render.operands import RenderedOperand, Surroundings
 from grandopt.compiler.backends.native.render.products import EPILOGUE_COST, LONGEST, Extra, finished
@@ -28,8 +29,6 @@ from grandopt.compiler.backends.native.render.weights import (
     side_by_side,
 )
 
-FEWEST_WEIGHTS = 8192
-"""Fewer weights are read sooner than zeros are found."""
 SLACK = 16
 """Places behind the last that finding zeros may write to."""
 
