@@ -54,6 +54,8 @@ class ReasonCode(StrEnum):
     NOT_BUILT_IN_TIME = "not_built_in_time"
     OUTPACED = "outpaced"  # not built: the least that it can take is more than the fastest candidate takes
 
+    NEEDLESS = "needless"  # not built: what it would be is there already, or cannot be
+
     # Verifying it
     NOT_EXERCISED = "not_exercised"  # the inputs exercised too little of the network to show anything
     CALL_FAILED = "call_failed"  # it raised, wrote to its inputs, or was not deterministic

@@ -74,8 +74,10 @@ def build(
     """The artifact of a captured program as this candidate, from the store if it was built before.
 
     `calibration` holds recorded samples, or draws from what is declared of the inputs, one array [n, *shape]
-    per input; static quantization needs them, a `scaled` candidate looks at them. Most engines take their
-    number of threads when they load, so that what was built for one thread becomes the artifact for more.
+    per input; static quantization needs them, a `scaled` candidate looks at them. One that `weighs` its
+    layers needs the observations that it will be asked about, ALIKE in a row of one kind. Most engines take
+    their number of threads when they load, so that what was built for one thread becomes the artifact for
+    more.
     Raises UnsupportedError when a pass or the engine cannot take the program, PassError when a pass broke it,
     BuildError when the engine failed, OutputError when the store cannot be written.
     """
@@ -205,7 +207,7 @@ def _described(program: Program) -> dict[str, Any]:
 
 def _samples_digest(candidate: Candidate, calibration: Sequence[Array] | None) -> str | None:
     """The samples' part of the key, for the candidates that look at them."""
-    looks = candidate.calibrated or candidate.scaled
+    looks = candidate.calibrated or candidate.scaled or candidate.weighs
     return arrays_digest(calibration) if looks and calibration is not None else None
 
 

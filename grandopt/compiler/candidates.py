@@ -11,6 +11,7 @@ import torch
 from grandopt.compiler.program import Program, Refusal
 from grandopt.config.engine import PRECISIONS, Precision
 from grandopt.config.engines import ENGINE_CLASSES, EngineName, EngineOptions
+from grandopt.config.schema import Limits
 from grandopt.reason import Reason, ReasonCode
 
 PLAIN = ("fold_batchnorm", "remove_identity")
@@ -61,6 +62,11 @@ class Candidate:
         return self.options.scaled
 
     @property
+    def weighs(self) -> bool:
+        """Whether its layers' precisions follow from what verification asks about."""
+        return self.options.weighs
+
+    @property
     def passes(self) -> tuple[str, ...]:
         """The passes that the program goes through before the engine gets it."""
         converted = CONVERTED.get((self.precision, self.inputs_float32))
@@ -69,6 +75,10 @@ class Candidate:
     def with_inputs_float32(self) -> Candidate:
         """The same but for the layers that read raw observations, which stay in float32."""
         return replace(self, options=self.options.model_copy(update={"inputs_float32": True}))
+
+    def within(self, limits: Limits) -> Candidate:
+        """The same for these limits, where its layers' precisions follow from them."""
+        return replace(self, options=self.options.within(limits.relative_l2, limits.agreement))
 
     def at_levels(self, levels: tuple[str, ...]) -> Candidate:
         """The same for these CPU feature levels, where its engine builds for levels of its choice."""
@@ -122,6 +132,7 @@ def candidates(
     samples: bool = True,
     evidence: bool = True,
     levels: tuple[str, ...] = (),
+    limits: Limits | None = None,
 ) -> tuple[Candidate, ...]:
     """The candidates of a program among the admitted engines and precisions, in the order of LIST.
 
@@ -129,7 +140,8 @@ def candidates(
     `evidence` about what the inputs are like, all of reduced precision are with `inputs_float32`, or left out
     where their engine cannot do that. Left out is what cannot come to be for this program: TorchScript
     archives hold no layers of which a pass could make another precision. Whether the others can be built,
-    `build` finds out. With `levels`, what is generated for CPU feature levels is for these.
+    `build` finds out. With `levels`, what is generated for CPU feature levels is for these. Without
+    `limits` for reduced precision nothing is there that depends on them.
     """
     archive = isinstance(program.module, torch.jit.ScriptModule)
     found = tuple(
@@ -140,8 +152,11 @@ def candidates(
         and (every or not rarely)
         and (samples or not candidate.calibrated)
         and (evidence or not candidate.options.mixes)
+        and (limits is not None or not candidate.weighs)
         and not (archive and candidate.passes != PLAIN)
     )
+    if limits is not None:
+        found = tuple(candidate.within(limits) for candidate in found)
     return tuple(candidate.at_levels(levels) for candidate in found) if levels else found
 
 

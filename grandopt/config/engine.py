@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-Precision = Literal["float32", "bfloat16", "int8_dynamic", "int8_static"]
+Precision = Literal["float32", "bfloat16", "int8_dynamic", "int8_static", "mixed"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -95,12 +95,23 @@ class Engine(BaseModel):
         return False
 
     @property
+    def weighs(self) -> bool:
+        """Whether a build looks at the observations that verification asks about, to see what each layer
+        may lose."""
+        return False
+
+    @property
     def mixes(self) -> bool:
         """Whether the engine alone decides which layers are of the reduced precision."""
         return False
 
     def at_levels(self, levels: tuple[str, ...]) -> Self:
         """The same options for these CPU feature levels, where an engine builds for levels of its choice."""
+        return self
+
+    def within(self, error: float, agreement: float) -> Self:
+        """The same options for these limits of the relative L2 error and of the rate at which actions stay
+        the same, where a build depends on them."""
         return self
 
     def in_float32(self) -> Self:

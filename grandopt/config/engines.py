@@ -17,6 +17,9 @@ from grandopt.config.engine import BuildPrior, Engine, EngineVariant
 EngineName = Literal["eager", "torchscript", "native", "inductor", "onnxruntime", "openvino"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
+ALIKE = 16
+"""Of the observations by which a build weighs its layers, so many in a row are of one kind."""
+
 ORIGINAL_ENGINE: EngineName = "eager"
 """The engine that an agent is taken to have come in."""
 
@@ -89,15 +92,23 @@ class NativeOptions(Engine):
     level. With weights in bfloat16, a level that multiplies bfloat16 numbers (AVX512-BF16, AMX, Arm's BF16)
     also rounds the inputs of large products to bfloat16. Int8 weights are those of large products, whose
     inputs every level quantizes row by row. All else is float32.
+
+    Mixed weights are each layer's own: what a layer of fewer bits costs is measured on the observations that
+    verification asks about, and spent where it saves most time, until a share of the limits is used up: a
+    smaller one where the choice is `careful`. `error` is the limit of the relative L2 error, `agreement` the
+    rate at which the largest of scores must stay the largest.
     """
 
     engine: Literal["native"] = "native"
     tile: Literal[1, 4, 6, 8, 16] = 8
-    weights: Literal["float32", "bfloat16", "int8"] = "float32"
+    weights: Literal["float32", "bfloat16", "int8", "mixed"] = "float32"
     levels: tuple[str, ...] = ()
     vector_bits: Literal[256] | None = None
+    error: float | None = None
+    agreement: float | None = None
+    careful: bool = False
 
-    reduced_by = ("weights",)
+    reduced_by = ("weights", "error", "agreement", "careful")
     threads = "caller"
     compiler = "c"
     quick = True
@@ -111,11 +122,16 @@ class NativeOptions(Engine):
         bfloat16, int8 = NativeOptions(weights="bfloat16"), NativeOptions(weights="int8")
         bytewise = "a quarter of the bytes of weights to read, and the processor's dot products of bytes"
         short = "shorter vectors waste less on layers of a few units"
+        mixed = NativeOptions(weights="mixed")
+        careful = NativeOptions(weights="mixed", careful=True)
+        sensitive = "int8 for the layers that bear it, where not all do"
         return (
             EngineVariant("float32", NativeOptions(), "the agent alone in C, with no engine around it"),
             EngineVariant("float32", NativeOptions(vector_bits=256), short),
             EngineVariant("bfloat16", bfloat16, "half the bytes of weights to read", turn=0),
             EngineVariant("int8_dynamic", int8, bytewise, turn=0),
+            EngineVariant("mixed", mixed, sensitive, turn=0),
+            EngineVariant("mixed", careful, "the same with more to spare, where that was refused", turn=0),
         )
 
     @property
@@ -123,16 +139,33 @@ class NativeOptions(Engine):
         """Another tile, shorter vectors, and the levels where they are chosen."""
         tile = () if self.tile == 8 else (f"tile{self.tile}",)
         shorter = () if self.vector_bits is None else (f"{self.vector_bits}-bit",)
-        return (*tile, *shorter, *self.levels)
+        careful = ("careful",) if self.careful else ()
+        return (*tile, *shorter, *careful, *self.levels)
 
     def at_levels(self, levels: tuple[str, ...]) -> Self:
         """The same options for these levels."""
         return self.model_copy(update={"levels": levels})
 
+    def within(self, error: float, agreement: float) -> Self:
+        """With these limits, where the layers' precisions depend on them."""
+        limits = {"error": error, "agreement": agreement}
+        return self.model_copy(update=limits) if self.weights == "mixed" else self
+
+    @property
+    def share(self) -> float:
+        """The share of the limits that may be used up on the observations that layers are weighed by, as
+        verification asks about more of them."""
+        return 0.2 if self.careful else 0.6
+
     @property
     def scaled(self) -> bool:
-        """Where the layers that read raw observations are of int8 weights."""
-        return self.weights == "int8" and not self.inputs_float32
+        """Where the layers that read raw observations may be of int8 weights."""
+        return self.weights in ("int8", "mixed") and not self.inputs_float32
+
+    @property
+    def weighs(self) -> bool:
+        """With mixed weights."""
+        return self.weights == "mixed"
 
 
 class InductorOptions(Engine):

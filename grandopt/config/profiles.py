@@ -38,7 +38,7 @@ PROFILES: dict[ProfileName, Profile] = {
     "aggressive": Profile(
         name="aggressive",
         engines=ENGINES,
-        precisions=("float32", "int8_dynamic", "bfloat16", "int8_static"),
+        precisions=("float32", "int8_dynamic", "bfloat16", "int8_static", "mixed"),
         trials=40,
         budget_s=60,
         target_latency_ms=5,

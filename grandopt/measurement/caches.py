@@ -10,6 +10,7 @@ CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 MEMORY = "memory"
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_OWN_LEVELS, _FILLED, _UNKNOWN_OWN = 2, 4, 1 << 20
 _INNER_SETS = 8  # times the cache before: so much that little of it stays there
 _LEAST_MEMORY, _MOST_MEMORY = 64 << 20, 256 << 20
 _PROBED = tuple(1 << power for power in range(14, 27, 2))  # 16 KiB to 64 MiB
@@ -42,6 +43,15 @@ def places(folder: Path | None = CACHES) -> tuple[Place, ...]:
         found.append(Place(f"L{level}", size, _power(most)))
         before = size
     return (*found, Place(MEMORY, None, min(_MOST_MEMORY, max(_LEAST_MEMORY, _power(4 * before)))))
+
+
+def filling(folder: Path = CACHES) -> int:
+    """Bytes that leave nothing else in the caches that a core has for itself: in the first two levels.
+
+    A third, which cores share, may still hold what was in those.
+    """
+    own = [size for level, size in _sizes(folder) if level <= _OWN_LEVELS]
+    return _FILLED * max(own, default=_UNKNOWN_OWN)
 
 
 def _sizes(folder: Path) -> Sequence[tuple[int, int]]:

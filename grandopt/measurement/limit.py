@@ -23,7 +23,7 @@ KERNELS: Source = "kernels"
 BLAS: Source = "float32 BLAS"
 
 _BLAS = "numpy's BLAS"
-_KINDS = {"int8_dynamic": "int8", "int8_static": "int8"}
+_KINDS = {"int8_dynamic": "int8", "int8_static": "int8", "mixed": "int8"}
 _BYTES = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0}
 _TIMEOUT_S = 60.0
 

@@ -109,6 +109,10 @@ class Figures(ReportModel):
     calls of one observation. `p50_low_us` to `p50_high_us` is the 95 % interval of the median over so many
     `processes`; `stable` says whether it is at most 10 % wide, and that of the speed-up over the original,
     where there is one.
+
+    `p50_us` is that of rounds in which the original and the builds take turns. `warm_us` is the median of
+    calls after many of the same, `after_other_work_us` that of calls before each of which something else read
+    and wrote `other_work_bytes`; each compares with its like alone.
     """
 
     p50_us: Amount
@@ -137,6 +141,9 @@ class Figures(ReportModel):
     limit_factor: Amount | None = None
     limit: LimitReport | None = Field(default=None, json_schema_extra=PERHAPS_4)
     below_limit: bool | None = Field(default=None, json_schema_extra=PERHAPS_4)
+    warm_us: Amount | None = Field(default=None, json_schema_extra=PERHAPS_4)
+    after_other_work_us: Amount | None = Field(default=None, json_schema_extra=PERHAPS_4)
+    other_work_bytes: Count | None = Field(default=None, json_schema_extra=PERHAPS_4)
     distribution: DistributionReport | None = Field(default=None, json_schema_extra=SINCE_2)
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from grandopt.reporting.admission import SHORTLY
 from grandopt.reporting.figures import Figures
@@ -29,7 +29,7 @@ def verdict(agent: AgentReport) -> str:
 
 def remarks(agent: AgentReport) -> list[str]:
     """What has to be said beside the status: missed targets, an unstable measurement, what a run before left
-    undone, and on what evidence a precision below float32 was admitted."""
+    undone, on what evidence a precision below float32 was admitted, and which layers have which."""
     misses = agent.targets.misses
     notes = (
         [f"{'target' if len(misses) == 1 else 'targets'} missed: {' and '.join(misses)}"] if misses else []
@@ -42,7 +42,16 @@ def remarks(agent: AgentReport) -> list[str]:
         notes.append(went_on(agent.continued))
     if agent.evidence is not None and agent.shipped is not None and agent.shipped.precision != "float32":
         notes.append(f"{agent.shipped.precision} admitted on {SHORTLY[agent.evidence.kind]}")
+    layers = {} if agent.shipped is None else agent.shipped.options.get("layers", {})
+    if layers:
+        notes.append(", ".join(f"{precision} in {_layers(names)}" for precision, names in layers.items()))
     return notes
+
+
+def _layers(names: Sequence[str]) -> str:
+    """The layers of one precision: by name where they are few."""
+    few = 0 < len(names) <= 2
+    return f"{len(names)} layer{'s' * (len(names) != 1)}" + (f" ({' and '.join(names)})" if few else "")
 
 
 def went_on(count: int) -> str:

@@ -15,6 +15,7 @@ from grandopt.reporting.machine_limit import limit_rows
 from grandopt.reporting.report import AgentReport, CandidateReport, LeadReport, Report
 from grandopt.reporting.units import duration, factor, interval, rate, ratio, size
 from grandopt.reporting.verdict import left_out, verdict
+from grandopt.reporting.warmth import after_other_work, like_with_like
 
 NOTHING = "–"
 ORIGINAL = "original"
@@ -140,6 +141,8 @@ def facts(agent: AgentReport) -> Iterator[tuple[str, str]]:
         yield "Artifact", agent.shipped.artifact
     if agent.shipped is not None and agent.shipped.digest is not None:
         yield "Digest", agent.shipped.digest
+    if (compared := like_with_like(agent)) is not None:
+        yield "Speed-up", compared
     for lead in agent.leads:
         rival = f"{ratio(lead.ratio)} as fast as {lead.rival_label}, the fastest other"
         yield f"Lead of {lead.engine}", f"{lead.label}: {rival} ({_among(lead)})"
@@ -270,6 +273,8 @@ def _number(field: str, words: Callable[[float], str]) -> Callable[[Figures], st
 
 FIGURES: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("p50", _p50),
+    ("p50 warm", _time("warm_us", 1.0)),
+    ("p50 after other work", lambda figures: after_other_work(figures) or NOTHING),
     ("p90", _time("p90_us", 1.0)),
     ("p95", _time("p95_us", 1.0)),
     ("p99", _time("p99_us", 1.0)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,6 +15,7 @@ from grandopt.artifacts.artifact import Artifact, check_replaceable, write
 from grandopt.config.schema import Job
 from grandopt.errors import OutputError
 from grandopt.measurement.limit import MachineLimit
+from grandopt.measurement.warmth import Warmth
 from grandopt.reason import reason_fields
 from grandopt.reporting.log import RunLog, utc_now
 from grandopt.reporting.recipe import RECIPE
@@ -37,15 +38,16 @@ from grandopt.workflows.job import (
 )
 from grandopt.workflows.machine_limit import limit_of_run, tell_below_limit
 from grandopt.workflows.open_agents import OpenedAgent, open_agents
-from grandopt.workflows.records import Summary, Workload, work
+from grandopt.workflows.records import Summary
 from grandopt.workflows.selection.build_stage import BuildStage
 from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
-from grandopt.workflows.selection.certificate import certified
-from grandopt.workflows.selection.characterisation import batch_curves
+from grandopt.workflows.selection.certificate import certificate_of
+from grandopt.workflows.selection.characterisation import batch_curves, warmth_figures
 from grandopt.workflows.selection.final_decision import Final, final, ranked
 from grandopt.workflows.selection.recipe import build_recipe, recipe
 from grandopt.workflows.selection.rows import candidate_rows, limit_of, measured_figures
 from grandopt.workflows.selection.search import Search, search
+from grandopt.workflows.workload import Workload, work
 
 ARTIFACTS = Path("artifacts")
 REPORT = Path("reports/optimization_report.json")
@@ -132,7 +134,8 @@ def _check_writable(job: Job) -> None:
 
 BUILD_SHARE = 0.65
 SEARCH_SHARE = 0.85
-"""Shares of an agent's time budget by the end of which building and searching stop."""
+"""Shares of an agent's time budget by the end of which building and searching stop; what leads the builds has
+all of it: a search without the likeliest winners finds little."""
 
 
 def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentReport:
@@ -143,8 +146,18 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
     """
     stages, name = Stages(), opened.name
     candidate_set = prepare_candidates(run, opened, stages)
+    amount, budget_s = work(candidate_set.program), run.job.profile.budget_s
     with stages.step("build"):
-        builds = BuildStage(run, candidate_set, BUILD_SHARE * run.job.profile.budget_s - stages.elapsed())
+        builds = BuildStage(
+            run,
+            candidate_set,
+            BUILD_SHARE * budget_s - stages.elapsed(),
+            leading_s=budget_s - stages.elapsed(),
+            # Asked for when native builds are there, which may have less to do than the original.
+            limits=lambda precision, threads: amount.left_by(candidate_set.builds()).limit(
+                limit, precision, threads
+            ),
+        )
         builds.build_all(skip_outpaced=True)
     with stages.step("search"):
         found = search(run, candidate_set, _search(run, stages))
@@ -153,9 +166,11 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
         builds.remember(outcome.decision.winner)
     with stages.step("batches"):
         curves = batch_curves(run, candidate_set, _best_two(candidate_set, outcome, found))
+    with stages.step("warmth"):
+        warm = _warmth(run, candidate_set, outcome)
     with stages.step("ship"):
-        amount = work(candidate_set.program)
-        report = _report(run, opened, candidate_set, outcome, limit, amount, curves)
+        amount = amount.left_by(candidate_set.builds())
+        report = _report(run, opened, candidate_set, outcome, limit, amount, curves, warm)
         rows = candidate_rows(
             candidate_set,
             found,
@@ -197,6 +212,13 @@ def _best_two(candidate_set: CandidateSet, outcome: Final, found: TuningResult) 
     return [outcome.kept]
 
 
+def _warmth(run: Run, candidate_set: CandidateSet, outcome: Final) -> dict[str, Warmth]:
+    """A call of the original and of what is shipped, warm and after other work."""
+    original, kept = candidate_set.original, outcome.kept
+    builds = [original] if kept.is_original else [original, kept]
+    return warmth_figures(run, candidate_set, builds, outcome.measurement.settings.threads)
+
+
 def _report(
     run: Run,
     opened: OpenedAgent,
@@ -205,10 +227,11 @@ def _report(
     limit: MachineLimit,
     amount: Workload,
     curves: tuple[CurveReport, ...],
+    warm: Mapping[str, Warmth],
 ) -> AgentReport:
     limits, kept = limit_of(amount, limit, outcome.measurement.settings.threads), outcome.kept
     before, after = (
-        measured_figures(run, candidate_set, outcome.measurement, built, limits)
+        measured_figures(run, candidate_set, outcome.measurement, built, limits, warm.get(built.label))
         for built in (candidate_set.original, kept)
     )
     speedup = None if kept.is_original else records.ratio(outcome.measurement.ratio(ORIGINAL, kept.label))
@@ -242,9 +265,7 @@ def _report(
         speedup=speedup,
         verification_reference=candidate_set.oracle.reference_precision,
         evidence=records.evidence_report(candidate_set.oracle),
-        certified=certified(
-            candidate_set.program, kept, candidate_set.samples, candidate_set.build_inputs.calibration
-        ),
+        certified=certificate_of(run, candidate_set.build_inputs, kept, candidate_set.samples),
         recipe=written_down,
         statistics=records.statistics(opened.checkpoint),
         **records.subject(candidate_set.program, amount, limit),

@@ -1,4 +1,4 @@
-"""Report records: what was run and with which settings, how much work an agent is, and what was found.
+"""Report records: what was run and with which settings, and what was found.
 
 From results to records; nothing is decided here, and no figure is made.
 """
@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from grandopt.compiler import build
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.program import Program
-from grandopt.config.engine import PRECISIONS
 from grandopt.config.schema import AgentConfig, Job, Profile
 from grandopt.errors import GrandoptError
 from grandopt.measurement.cold import ColdStart
@@ -25,6 +23,7 @@ from grandopt.measurement.environment import environment
 from grandopt.measurement.limit import AgentLimit, MachineLimit
 from grandopt.measurement.result import Measurement, Ratio, SubjectSamples
 from grandopt.measurement.statistics import distribution
+from grandopt.measurement.warmth import Warmth
 from grandopt.private import told
 from grandopt.reason import Reason, ReasonCode, reason_fields
 from grandopt.reporting.figures import DistributionReport, Figures, LimitReport, RatioReport
@@ -46,6 +45,7 @@ from grandopt.reporting.verdict import target_misses
 from grandopt.verification.exercise import Exercise
 from grandopt.verification.oracle import Oracle
 from grandopt.workflows.building.built import BuiltCandidate
+from grandopt.workflows.workload import Workload
 
 
 def figures(
@@ -56,8 +56,10 @@ def figures(
     cold_measured: str | None = None,
     limit: AgentLimit | None = None,
     base: str | None = None,
+    warmth: Warmth | None = None,
 ) -> Figures:
-    """The figures of one subject, with the cold ones where they were taken, beside the machine's limit.
+    """The figures of one subject, with the cold ones and those of warm calls and of calls after other work
+    where they were taken, beside the machine's limit.
 
     With a `base` they are stable only where the speed-up over it is, too.
     """
@@ -91,6 +93,9 @@ def figures(
         limit_factor=None if limit is None or not limit.us else summary.p50_us / limit.us,
         limit=None if limit is None else LimitReport(**asdict(limit)),
         below_limit=None if limit is None else summary.p50_us < limit.us,
+        warm_us=None if warmth is None else warmth.warm_us,
+        after_other_work_us=None if warmth is None else warmth.after_other_work_us,
+        other_work_bytes=None if warmth is None else warmth.other_work_bytes,
         distribution=_distribution(samples) if measurement.settings.batch == 1 else None,
     )
 
@@ -116,12 +121,19 @@ def candidate(
         label=built.label,
         engine=built.candidate.engine,
         precision=built.candidate.precision,
-        options=built.candidate.options.model_dump(mode="json"),
+        options=built.candidate.options.model_dump(mode="json") | _layers(built),
         threads=built.threads,
         verification=None if built.verification is None else built.verification.to_json(),
         **(reason_fields(reason) | ({} if words is None else {"reason": words})),
         **fields,
     )
+
+
+def _layers(built: BuiltCandidate) -> dict[str, Any]:
+    """The layers by the precision of their weights, where a build chose that."""
+    if built.artifact is None or not built.candidate.weighs:
+        return {}
+    return {"layers": built.artifact.manifest.options["layers"]}
 
 
 def curve(data: Mapping[str, Any], label: str, threads: int, measured: str) -> CurveReport:
@@ -214,34 +226,6 @@ def not_run(name: str, *, config: AgentConfig, profile: Profile) -> AgentReport:
     return AgentReport(
         name=name, status="not run", targets=targets(config, profile, None), **reason_fields(STOPPED)
     )
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Parameters, the bytes of the weights, and the floating-point operations of one call, where counted.
-
-    `read_weights`, which take `read_bytes`, are those of the parameters that every call reads.
-    """
-
-    parameters: int
-    weight_bytes: int
-    flop: int | None
-    read_weights: int
-    read_bytes: int
-
-    def limit(self, machine: MachineLimit, precision: str, threads: int = 1) -> AgentLimit:
-        """The least that a call can take at this precision on so many threads."""
-        return machine.agent(self.read_weights, self.read_bytes, self.flop or 0, precision, threads)
-
-    def limits(self, machine: MachineLimit) -> tuple[LimitReport, ...]:
-        """The same at each precision, on one thread."""
-        return tuple(LimitReport(**asdict(self.limit(machine, precision))) for precision in PRECISIONS)
-
-
-def work(program: Program) -> Workload:
-    """Count the work of one call at batch 1."""
-    parameters, weight_bytes = build.parameters(program.module)
-    return Workload(parameters, weight_bytes, build.flop(program), *build.read_weights(program))
 
 
 class Summary:

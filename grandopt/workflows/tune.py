@@ -30,13 +30,14 @@ from grandopt.workflows.job import (
     waiting,
 )
 from grandopt.workflows.open_agents import OpenedAgent, open_agents
-from grandopt.workflows.records import Summary, work
+from grandopt.workflows.records import Summary
 from grandopt.workflows.selection.build_stage import BuildStage
 from grandopt.workflows.selection.candidate_set import prepare_candidates
 from grandopt.workflows.selection.final_decision import Decision
 from grandopt.workflows.selection.recipe import recipe
 from grandopt.workflows.selection.rows import candidate_rows
 from grandopt.workflows.selection.search import Search, search
+from grandopt.workflows.workload import work
 
 BATCHES: dict[Goal, tuple[int, ...]] = {
     "latency": (1,),
@@ -122,7 +123,7 @@ def tune_agent(run: Run, opened: OpenedAgent, wish: Wish) -> AgentReport:
         continued=candidate_set.continued,
         recipe=recipe(run, opened),
         statistics=records.statistics(opened.checkpoint),
-        **records.subject(candidate_set.program, work(candidate_set.program)),
+        **records.subject(candidate_set.program, work(candidate_set.program).left_by(candidate_set.builds())),
     )
 
 

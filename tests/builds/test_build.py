@@ -31,6 +31,7 @@ from grandopt.config.engines import (
     OpenVinoOptions,
     TorchScriptOptions,
 )
+from grandopt.config.profiles import PROFILES
 from grandopt.errors import BuildError, UnsupportedError
 from grandopt.runtime.loader import load
 from tests.small_agents import Branching, Pair, Policy, draw, expected, program
@@ -91,7 +92,10 @@ def test_candidates_of_the_compiled_engines() -> None:
     ]
     archived = _labels(_archive(of), *PRECISIONS, engines=("inductor", "onnxruntime", "openvino"))
     assert archived == [label for label in usual if label != "inductor/bfloat16"]
-    every = [item.label for item in candidates(of, ENGINES, PRECISIONS, every=True)]
+    every = [
+        item.label
+        for item in candidates(of, ENGINES, PRECISIONS, every=True, limits=PROFILES["maximum"].limits)
+    ]
     assert len(set(every)) == len(every) == len(LIST)
     assert {"inductor/float32/autotune", "inductor/float32/library/single"} < set(every)
     assert all(item.reason for item in LIST)

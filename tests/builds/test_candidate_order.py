@@ -39,6 +39,8 @@ torchscript/int8_dynamic
 onnxruntime/int8_dynamic
 onnxruntime/int8_static
 openvino/int8_static
+native/mixed
+native/mixed/careful
 """
 
 BUILT = {

@@ -115,7 +115,7 @@ def test_the_artifact_holds_the_levels_that_were_chosen(
     assert main(["optimize", *AGENT, *words, "--levels", ",".join(chosen), "-q", "--json"]) == 0
     capsys.readouterr()
     manifest = json.loads((tmp_path / "artifacts" / "lvn_embedder" / "manifest.json").read_text())
-    # The build with shorter vectors may win on a CPU with AVX-512; of the chosen levels, it has those with them.
+    # The build with shorter vectors may win on a CPU with AVX-512; it has the chosen levels that have them.
     bits = manifest["options"]["vector_bits"]
     expected = [level.name for level in levels_for(architecture(), chosen, vector_bits=bits)]
     assert list(manifest["options"]["levels"]) == expected

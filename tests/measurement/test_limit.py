@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grandopt.config.engine import PRECISIONS
-from grandopt.measurement.caches import MEMORY, Place, places
+from grandopt.measurement.caches import MEMORY, Place, filling, places
 from grandopt.measurement.limit import CacheSpeed, MachineLimit, blas_limit, cache_speeds
 from grandopt.measurement.wire.kernels import KernelSpeeds, Peak, ReadSpeed
 
@@ -128,6 +128,7 @@ def test_the_caches_are_those_that_the_kernel_lists(tmp_path: Path) -> None:
         (MEMORY, None),
     ]
     assert [place.working_set for place in found] == [16 << 10, 256 << 10, 16 << 20, 256 << 20]
+    assert filling(tmp_path) == 4 * (2 << 20), "four times what a core has for itself"
 
 
 @pytest.mark.parametrize("size", ["", "many", "-"])
@@ -137,6 +138,7 @@ def test_caches_that_are_not_told_are_probed(tmp_path: Path, size: str) -> None:
         assert [place.size for place in inner] == [place.working_set for place in inner]
         assert inner[0].name == "16 KiB"
         assert memory == Place(MEMORY, None, 64 << 20)
+    assert filling(tmp_path) == 4 << 20
 
 
 @given(st.lists(st.integers(1, 1 << 20), min_size=1, max_size=4, unique=True))

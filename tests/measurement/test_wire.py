@@ -35,6 +35,7 @@ from grandopt.measurement.wire.measure import Measure, PlayRound, SubjectTimings
 from grandopt.measurement.wire.operators import OperatorTimes, ProfileOperators
 from grandopt.measurement.wire.pair import ComparePair, PairTimes
 from grandopt.measurement.wire.serving import CalibratePool
+from grandopt.measurement.wire.warmth import MeasureWarmth, WarmthFound, WarmthTimes
 from grandopt.measurement.worker import main
 from grandopt.measurement.worker.pipe import reply
 from grandopt.runtime.executors.operators import OperatorTime
@@ -52,6 +53,10 @@ EXCHANGES: list[tuple[Request[Any], Any]] = [
     (
         MeasureCurve((ONE,), RING, (1, 2), 1, 0.5),
         CurvePoints((SubjectPoints((MeasuredBatch(1, 1.0, 2.0, 8, True),), "no time"),)),
+    ),
+    (
+        MeasureWarmth((ONE,), RING, 1, 1 << 22, 3, 0.25),
+        WarmthFound((WarmthTimes((1.0, 2.0, 1.5), (3.0, 3.5, 3.0), 300, 9),)),
     ),
     (ProfileOperators(ONE, RING, 1, 2.0), OperatorTimes(1e3, (OperatorTime("addmm", None, 1.0, 2.0),), None)),
     (PAIR, PairTimes(((1.0, 2.0, 3.0),), 7, (1.0, None, 2.0), 7)),
@@ -84,7 +89,7 @@ def test_every_kind_has_its_own_name() -> None:
     for module in Path(wire.__path__[0]).glob("*.py"):
         importlib.import_module(f"{wire.__name__}.{module.stem}")
     kinds = [kind for kind in Request.__subclasses__() if kind.__module__.startswith(wire.__name__)]
-    assert len({kind.kind for kind in kinds}) == len(kinds) == 17
+    assert len({kind.kind for kind in kinds}) == len(kinds) == 18
 
 
 def test_a_whole_number_is_a_time_and_reads_as_one() -> None:

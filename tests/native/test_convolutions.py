@@ -7,19 +7,22 @@ import copy
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from grandopt.compiler.backends.native.form import Convolve, Graph, Map, Op, Permute, Slice
+from grandopt.compiler.backends.native.form import Convolve, Graph, Map, Op, Pad, Permute, Slice
 from grandopt.compiler.backends.native.layout import lay_out
+from grandopt.compiler.backends.native.passes.fold_pads import fold_pads
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.translate import translate
+from grandopt.compiler.backends.native.work import multiply_adds
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.config.engines import NativeOptions
 from grandopt.signature import Array
 from tests.native.conftest import LEVELS, REDUCED, Make
 from tests.native.convolutions import Causal, draw_chains
-from tests.native.networks import Residual
+from tests.native.networks import Apply, Residual
 
 FIRST, QUICK, ALL = 3, 12, 120
 
@@ -79,10 +82,14 @@ def test_a_chain_in_reduced_precision_is_near(native: Make, seed: int, weights: 
     assert 0 < error < 0.03
 
 
-def _simplified(network: nn.Module, shape: tuple[int, ...]) -> Graph:
+def _translated(network: nn.Module, shape: tuple[int, ...]) -> Graph:
     exported = capture(from_module("chain", network.eval(), (torch.zeros(2, *shape),)), 0).exported
     assert exported is not None
-    return simplify(translate("chain", exported))
+    return translate("chain", exported)
+
+
+def _simplified(network: nn.Module, shape: tuple[int, ...]) -> Graph:
+    return simplify(_translated(network, shape))
 
 
 def _kinds(graph: Graph) -> list[type[Op]]:
@@ -116,8 +123,53 @@ class Last(nn.Module):
         return self.layers(x)[:, :, -1]
 
 
-def test_only_positions_that_are_read_are_computed() -> None:
-    layers: list[nn.Module] = [Causal(n, 6, 3, d, crop=True) for n, d in ((4, 1), (6, 2), (6, 4))]
+@pytest.mark.parametrize("crop", [True, False])
+def test_only_positions_that_are_read_are_computed(crop: bool) -> None:
+    layers: list[nn.Module] = [Causal(n, 6, 3, d, crop) for n, d in ((4, 1), (6, 2), (6, 4))]
     graph = _simplified(Last(layers), (4, 32))
     made = [op.output.shape[1] for op in graph.ops if isinstance(op, Convolve)]
     assert made == [7, 3, 1]  # steps 4 apart, then 2 apart
+    assert sum(map(multiply_adds, graph.ops)) == 3 * 6 * (7 * 4 + 3 * 6 + 1 * 6)
+
+
+def test_taps_beyond_the_edge_are_no_work() -> None:
+    graph = _simplified(nn.Conv2d(3, 5, 3, stride=2, padding=1), (3, 8, 9))
+    rows, columns = 3 + 3 + 3 + 2, 2 + 3 + 3 + 3 + 2
+    assert sum(map(multiply_adds, graph.ops)) == rows * columns * 3 * 5
+    graph = _simplified(nn.Conv1d(6, 6, 3, padding=1, groups=6), (6, 9))
+    assert sum(map(multiply_adds, graph.ops)) == (3 * 9 - 2) * 6
+
+
+def _padded(*widths: int, value: float = 0.0) -> nn.Module:
+    return Apply(lambda x: F.pad(x, widths, value=value))
+
+
+PADDED = {
+    "within its own border": nn.Sequential(_padded(2, 0), nn.Conv1d(6, 5, 3, padding=1)),
+    "twice": nn.Sequential(_padded(1, 0), _padded(0, 2), nn.Conv1d(6, 5, 3, dilation=2)),
+    "of groups": nn.Sequential(_padded(3, 1), nn.Conv1d(6, 4, 3, stride=2, groups=2)),
+    "of each channel": nn.Sequential(_padded(3, 1), nn.Conv1d(6, 6, 3, groups=6)),
+    "wider than the taps": nn.Sequential(_padded(7, 0), nn.Conv1d(6, 5, 2)),
+    "read by another, too": nn.Sequential(_padded(1, 1), Residual(nn.Conv1d(6, 6, 1))),
+}
+
+
+@pytest.mark.parametrize("case", PADDED)
+def test_zeros_that_were_written_around_the_input_are_a_border(native: Make, case: str) -> None:
+    torch.manual_seed(0)
+    network = PADDED[case].eval().requires_grad_(False)
+    graph = fold_pads(_translated(network, (6, 9)))
+    assert any(isinstance(op, Pad) for op in graph.ops) == (case == "read by another, too")
+    executor = native(network, torch.zeros(2, 6, 9), name=f"padded{list(PADDED).index(case)}")
+    x = torch.randn(3, 6, 9)
+    wanted = network(x).numpy()
+    np.testing.assert_allclose(executor(x.numpy()), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "pad", [_padded(1, 1, value=0.5), _padded(0, 0, 1, 0)], ids=["not of zeros", "of channels"]
+)
+def test_what_is_no_border_stays(pad: nn.Module) -> None:
+    channels = pad(torch.zeros(1, 6, 9)).shape[1]
+    graph = fold_pads(_translated(nn.Sequential(pad, nn.Conv1d(channels, 5, 3)), (6, 9)))
+    assert any(isinstance(op, Pad) for op in graph.ops)

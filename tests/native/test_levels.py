@@ -116,3 +116,15 @@ def test_a_level_whose_tiles_multiply_nothing_is_left_out(weights: StoredWeights
         assert (source.invokes[levels[0]] in kept.entry) == (rows > 1)
         alone = render(graph, levels[:1], 1)
         assert alone.without_idle_tiles().texts == alone.texts
+
+
+def test_weights_stored_in_several_ways_have_the_levels_of_each() -> None:
+    both = [level.name for level in levels_for("x86_64", weights=("bfloat16", "int8"))]
+    assert both == [
+        "x86-64-v4-amx",
+        "x86-64-v4-bf16",
+        "x86-64-v4-vnni",
+        "x86-64-v3-avxvnni",
+        "x86-64-v3",
+    ]
+    assert levels_for("x86_64", weights={"int8"}) == levels_for("x86_64", weights="int8")

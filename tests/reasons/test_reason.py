@@ -58,10 +58,10 @@ def test_an_error_tells_its_remedy() -> None:
 
 def test_a_failed_build_is_kept_with_its_code(tmp_path: Path) -> None:
     with_resume = FailedBuilds(Store(tmp_path), resume=True)
-    with_resume.keep("a key", "not measured", LATE, 60.0)
+    with_resume.keep("a key", "not measured", LATE, 60.0, 90.0)
     found = with_resume.of("a key")
     assert found is not None
-    assert (found.reason, found.status, found.given_s) == (LATE, "not measured", 60.0)
+    assert (found.reason, found.status, found.given_s, found.stage_s) == (LATE, "not measured", 60.0, 90.0)
     assert (found.told.code, found.told.remedy) == (LATE.code, LATE.remedy)
     assert found.told.text == f"{LATE.text} (kept from {found.since}; --no-resume tries again)"
     assert FailedBuilds(Store(tmp_path), resume=False).of("a key") is None

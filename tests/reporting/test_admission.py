@@ -43,6 +43,12 @@ def test_it_is_said_in_the_page_and_beside_a_reduced_precision() -> None:
     assert not any("admitted" in remark for remark in remarks(full))
 
 
+def test_layers_of_a_mixture_are_named_where_they_are_few() -> None:
+    layers = {"int8": ["a 9×9", "b 9×9", "c 9×9"], "bfloat16": ["d 9×9"], "float32": []}
+    mixed = optimized(shipped=shipped(precision="mixed", options={"layers": layers}))
+    assert "int8 in 3 layers, bfloat16 in 1 layer (d 9×9), float32 in 0 layers" in remarks(mixed)
+
+
 def test_why_nothing_was_admitted_is_said() -> None:
     none = EvidenceReport(kind="none", detail="nothing is known", widened=True, refusal="nothing changes")
     assert evidence_words(none) == (

@@ -13,7 +13,7 @@ from grandopt.measurement.wire.kernels import Peak
 from grandopt.reason import Reason, ReasonCode
 from grandopt.workflows.building.built import BuiltCandidate
 from grandopt.workflows.building.request import BuildStatus
-from grandopt.workflows.records import Workload
+from grandopt.workflows.workload import Workload
 
 EAGER = Candidate("float32", EagerOptions())
 SCRIPT = Candidate("float32", TorchScriptOptions())

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
 
+from grandopt.compiler.bounds.certificate import certify
 from grandopt.compiler.build import Candidate
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.compiler.program import Program
 from grandopt.config.engines import NativeOptions, TorchScriptOptions
-from grandopt.workflows.building.built import BuiltCandidate
-from grandopt.workflows.selection.certificate import certified
+from grandopt.workflows.building.built import BuildInputs, BuiltCandidate
+from grandopt.workflows.selection import certificate
+from grandopt.workflows.selection.certificate import certificate_of, certified
 from tests.bounds.networks import drawn, observations
+from tests.workflows.conftest import MakeRun
 
 INT8 = BuiltCandidate(Candidate("int8_dynamic", NativeOptions(weights="int8")), 1, "verified")
 
@@ -52,3 +57,28 @@ def test_what_has_no_bound_says_why() -> None:
     unknown = certified(program, INT8, None, None)
     assert unknown is not None
     assert unknown.reason == "no bound over a box: the inputs have no finite one"
+
+
+def test_what_was_found_out_once_is_kept(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def counted(*given: Any) -> Any:
+        asked.append(given)
+        return certify(*given)
+
+    monkeypatch.setattr(certificate, "certify", counted)
+    program, given = agent(), tuple(observations("relu", 3, 20))
+    nothing: Any = None
+    inputs = BuildInputs(program, nothing, {}, nothing, "", given)
+    with make_run([]) as run:
+        first = certificate_of(run, inputs, INT8, given)
+        assert certificate_of(run, inputs, INT8, given) == first
+        assert first is not None
+        assert first.share is not None
+        assert len(asked) == 1
+        fewer = tuple(array[:10] for array in given)
+        assert certificate_of(run, inputs, INT8, fewer) != first
+        certificate_of(run, replace(inputs, calibration=fewer), INT8, given)
+        anew = replace(run, job=run.job.model_copy(update={"resume": False}))
+        assert certificate_of(anew, inputs, INT8, given) == first
+        assert len(asked) == 4

@@ -9,6 +9,7 @@ import pytest
 
 from grandopt.reason import ReasonCode
 from grandopt.workflows.building.built import ORIGINAL
+from grandopt.workflows.building.pool import BuildPool
 from grandopt.workflows.events import Event
 from grandopt.workflows.job import Run
 from grandopt.workflows.selection import build_stage
@@ -46,6 +47,25 @@ def test_on_a_crowded_machine_or_without_time_it_is_not_known(
         for crowded, until in ((True, float("inf")), (False, 0.0)):
             monkeypatch.setattr(QUIET, lambda own, crowded=crowded: crowded)
             assert least_call_us(run, ["torchscript"], until) == {}
+
+
+@pytest.mark.slow
+def test_what_is_not_expected_in_time_is_not_begun_and_waits_for_more(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QUIET, lambda own: False)
+    begun: list[str] = []
+    monkeypatch.setattr(
+        BuildPool, "build", lambda pool, folder, variants, *rest: begun.extend(variants) or []
+    )
+    with make_run([]) as made:
+        run = with_engines(made, "inductor")
+        assert least_call_us(run, ["inductor"], time.monotonic() + 10.0) == {}
+        assert begun == []
+        assert least_call_us(run, ["inductor"], time.monotonic() + 100.0) == {}
+        assert begun == [("inductor/float32", 1)]
+        assert least_call_us(run, ["inductor"], time.monotonic() + 100.0) == {}
+        assert len(begun) == 1, "once in a run"
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_a_median_below_the_limit_is_marked() -> None:
 
 def test_an_agents_record_has_the_limit_at_each_precision() -> None:
     assert [(item.precision, item.threads) for item in WORK.limits(MACHINE)] == [
-        (precision, 1) for precision in PRECISIONS
+        (precision, 1) for precision in PRECISIONS if precision != "mixed"
     ]
 
 

@@ -29,6 +29,11 @@ def answer(asked: Asked) -> object:
             from grandopt.measurement.worker.curve import curve
 
             return curve(asked.read(MeasureCurve))
+        case "warmth":
+            from grandopt.measurement.wire.warmth import MeasureWarmth
+            from grandopt.measurement.worker.warmth import warmth
+
+            return warmth(asked.read(MeasureWarmth))
         case "operators":
             from grandopt.measurement.wire.operators import ProfileOperators
             from grandopt.measurement.worker.operators import profile

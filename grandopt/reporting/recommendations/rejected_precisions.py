@@ -14,7 +14,8 @@ from grandopt.reporting.view import after_figures
 NARROW = 2.0
 """A refused error of up to so many times its limit may be worth a second look; what is further off is not."""
 
-BITS = {"float32": 32, "bfloat16": 16, "int8_dynamic": 8, "int8_static": 8}
+BITS = {"float32": 32, "bfloat16": 16, "int8_dynamic": 8, "int8_static": 8, "mixed": 12}
+"""Of a weight; mixed ones lie between those of their layers."""
 
 
 def rejected_precisions(report: Report, agent: AgentReport) -> Iterator[Recommendation]:

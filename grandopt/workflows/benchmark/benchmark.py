@@ -26,13 +26,14 @@ from grandopt.workflows.events import Listener, silent
 from grandopt.workflows.job import STATE, Run, Stages, attempts, kept_when_stopped, remember, running, waiting
 from grandopt.workflows.machine_limit import limit_of_run, tell_below_limit
 from grandopt.workflows.open_agents import OpenedAgent, open_agents
-from grandopt.workflows.records import Summary, work
+from grandopt.workflows.records import Summary
 from grandopt.workflows.selection.build_stage import BuildStage, threads
 from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
 from grandopt.workflows.selection.characterisation import side_by_side
 from grandopt.workflows.selection.final_decision import decide
 from grandopt.workflows.selection.recipe import recipe
 from grandopt.workflows.selection.rows import limit_of, measured_figures
+from grandopt.workflows.workload import work
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _measured(
     left = [subject for subject in subjects if subject.label not in broken]
     for batch in wanted.batches:
         measurements[batch], _ = side_by_side(run, candidate_set, left, replace(settings, batch=batch))
-    amount = work(candidate_set.program)
+    amount = work(candidate_set.program).left_by(candidate_set.builds())
     return Ranking(competitors, measurements, broken, limit, amount)
 
 

@@ -18,8 +18,8 @@ from grandopt.verification.result import Verification
 from grandopt.workflows import records
 from grandopt.workflows.building.built import ORIGINAL, BuiltCandidate, variant_name
 from grandopt.workflows.building.request import BuildStatus
-from grandopt.workflows.records import Workload
 from grandopt.workflows.selection.candidate_set import CandidateSet
+from grandopt.workflows.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from grandopt.compiler import build
 from grandopt.compiler.build import Candidate
 from grandopt.compiler.identity import compiler_identity, graph_digest
 from grandopt.compiler.program import Program
+from grandopt.config.engines import ALIKE
 from grandopt.config.schema import Limits
 from grandopt.errors import ArtifactError, EngineError, EngineUnavailableError, PassError
 from grandopt.measurement.environment import environment
@@ -22,6 +23,7 @@ from grandopt.measurement.process.forked import apart
 from grandopt.reason import Reason, ReasonCode
 from grandopt.runtime.loader import load
 from grandopt.signature import Array
+from grandopt.verification.excerpt import excerpt
 from grandopt.verification.oracle import Oracle
 from grandopt.verification.result import Verification
 from grandopt.verification.verify import verify
@@ -41,7 +43,7 @@ VERIFYING = ("verification", "runtime", "signature.py")
 class BuildInputs:
     """All that building and verifying an agent's candidates takes.
 
-    `questions` is `question_digest(oracle)`, `calibration` what some of the builds look at (see `grounds`).
+    `questions` is `question_digest(oracle)`, `calibration` what some of the builds look at.
     """
 
     program: Program
@@ -50,6 +52,11 @@ class BuildInputs:
     limits: Limits
     questions: str
     calibration: tuple[Array, ...] | None = None
+
+    def grounds(self, candidate: Candidate) -> tuple[Array, ...] | None:
+        """The observations that a build of this candidate looks at: those that it will be asked about where
+        it weighs its layers, else the calibration."""
+        return excerpt(self.oracle, ALIKE) if candidate.weighs else self.calibration
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def build_and_verify(agent: BuildInputs, candidate: Candidate, store: Store, thr
     """Build, load and verify a candidate; what goes wrong is its status and reason."""
     try:
         artifact = build.build(
-            agent.program, candidate, store, threads=threads, calibration=agent.calibration
+            agent.program, candidate, store, threads=threads, calibration=agent.grounds(candidate)
         )
         verdict = _verdict(agent, candidate, artifact)
     except EngineUnavailableError as error:
@@ -114,7 +121,7 @@ def load_cached(
     agent: BuildInputs, candidate: Candidate, store: Store, threads: int
 ) -> BuiltCandidate | None:
     """The candidate as an earlier run built it and verified it in the same way, from the store; else None."""
-    artifact = store.get(build.key(agent.program, candidate, threads, agent.calibration))
+    artifact = store.get(build.key(agent.program, candidate, threads, agent.grounds(candidate)))
     if artifact is None:
         return None
     note = store.note(_verdict_key(agent, candidate, artifact))

@@ -55,12 +55,13 @@ class Deadline:
     """When building stops (monotonic seconds): at `enough`, or while nothing is verified yet, at `last`.
 
     `certain` is built and finished whatever the time: a busy machine takes seconds from a budget, and not the
-    one candidate that is likely to be worth it.
+    one candidate that is likely to be worth it. `given_s` is how long building has in all, until `enough`.
     """
 
     enough: float
     last: float
     certain: Variant | None = None
+    given_s: float = 0.0
 
     def until(self, usable: bool) -> float:
         """The moment that holds when a usable candidate is there, or is not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from grandopt.compiler import build
 from grandopt.compiler.build import Candidate
@@ -48,20 +48,27 @@ class EarlierRuns:
         status: BuildStatus = "not measured" if late else "failed"
         return BuiltCandidate(self._candidates[variant[0]], variant[1], status, found.told)
 
-    def keep(self, result: BuildResult) -> None:
+    def had_s(self, variants: Sequence[Variant]) -> float:
+        """The most seconds for building that were used up in earlier runs before they came to these; 0 where
+        none came to one of them."""
+        notes = [self._failed.of(self._key(variant)) for variant in variants]
+        late = [note for note in notes if note and note.reason.code is ReasonCode.NOT_BUILT_IN_TIME]
+        return max((note.stage_s for note in late), default=0.0) if len(late) == len(notes) else 0.0
+
+    def keep(self, result: BuildResult, stage_s: float) -> None:
         """Note a build that came to nothing, where the next run need not find that out again.
 
-        One that others' work on this machine may have delayed is noted as if it had not begun.
+        All builds together had `stage_s` seconds. One that others' work on this machine may have delayed is
+        noted as if it had not begun.
         """
         if result.reason is None:
             return
         if result.status == "not measured":
-            given_s = 0.0 if crowded(self._run.builders.count) else result.seconds
-            self._failed.keep(self._key(result.variant), result.status, result.reason, given_s)
+            times = (0.0, 0.0) if crowded(self._run.builders.count) else (result.seconds, stage_s)
+            self._failed.keep(self._key(result.variant), result.status, result.reason, *times)
         elif result.status == "failed" and not result.crashed:
             self._failed.keep(self._key(result.variant), result.status, result.reason)
 
     def _key(self, variant: Variant) -> str:
-        return build.key(
-            self._inputs.program, self._candidates[variant[0]], variant[1], self._inputs.calibration
-        )
+        candidate = self._candidates[variant[0]]
+        return build.key(self._inputs.program, candidate, variant[1], self._inputs.grounds(candidate))

@@ -19,13 +19,14 @@ class FailedBuild:
     """A build that came to nothing: as what it ended, why, and since which day (ISO 8601, UTC) that is known.
 
     `given_s` are the seconds that it had and that did not suffice, 0 where it never began; None where the
-    reason has nothing to do with time.
+    reason has nothing to do with time. `stage_s` are those that all builds of that run had together.
     """
 
     status: str
     reason: Reason
     since: str
     given_s: float | None = None
+    stage_s: float = 0.0
 
     def is_worth_another_try(self, seconds: float) -> bool:
         """Whether it may come to something in so many seconds: it never began, or had clearly fewer."""
@@ -58,15 +59,19 @@ class FailedBuilds:
             return None
         data = json.loads(body)
         reason = reason_of(data)
-        return None if reason is None else FailedBuild(data["status"], reason, data["since"], data["given_s"])
+        times = data["given_s"], data["stage_s"]
+        return None if reason is None else FailedBuild(data["status"], reason, data["since"], *times)
 
-    def keep(self, key: str, status: str, reason: Reason, given_s: float | None = None) -> None:
+    def keep(
+        self, key: str, status: str, reason: Reason, given_s: float | None = None, stage_s: float = 0.0
+    ) -> None:
         """Note a failed build of today; raises OutputError when the store cannot be written."""
         since = datetime.now(UTC).date().isoformat()
-        note = {"status": status, "since": since, "given_s": given_s, **reason_fields(reason)}
+        times = {"since": since, "given_s": given_s, "stage_s": stage_s}
+        note = {"status": status, **times, **reason_fields(reason)}
         self._store.put_note(_place(key), json.dumps(note).encode())
 
 
 def _place(key: str) -> str:
     """Where the note lies. Those of earlier versions have other fields: they lie elsewhere."""
-    return hashlib.sha256(f"failed build with its code and time {key}".encode()).hexdigest()
+    return hashlib.sha256(f"failed build with its code and times {key}".encode()).hexdigest()

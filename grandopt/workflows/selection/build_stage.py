@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from grandopt.compiler import build
 from grandopt.errors import MeasurementError
 from grandopt.measurement.environment import available_cores, crowded
 from grandopt.measurement.settings import MeasurementSettings
-from grandopt.reason import Reason, ReasonCode
-from grandopt.reporting.units import duration
 from grandopt.reporting.verdict import went_on
 from grandopt.workflows.building.built import BuiltCandidate
 from grandopt.workflows.building.request import BuildResult, Deadline, Variant
@@ -20,6 +19,8 @@ from grandopt.workflows.memo.build_history import BuildHistory
 from grandopt.workflows.selection.candidate_set import CandidateSet
 from grandopt.workflows.selection.characterisation import measure_or_load
 from grandopt.workflows.selection.dispatch import least_call_us
+from grandopt.workflows.selection.mixtures import needless
+from grandopt.workflows.selection.outpaced import AgentLimits, Leader, LeastCalls
 from grandopt.workflows.selection.priority import Outlook, in_order, kind_of
 
 LEAST_SHARE = 0.25
@@ -35,18 +36,29 @@ LOOK_S = 0.25
 class BuildStage:
     """Builds and verifies all candidates of an agent until `budget_s` seconds are used up.
 
+    The first candidate at each precision of an engine that is always built leads: these come before all
+    others and have `leading_s` seconds, where that is more, and one of them is finished whatever the budget.
     However little is left of the agent's budget, building gets LEAST_SHARE of it; and while no candidate is
-    verified it goes on for another such share, because one that comes late is better than none. Candidates of
-    engines that are always built come first, and the first of them is finished whatever the budget. `counts`
-    are the thread counts to build for, else those to try; all candidates come at the first of them before any
-    comes at another.
+    verified it goes on for another such share, because one that comes late is better than none. What is left
+    from an earlier run gets the time that this one has beyond that one's, and LEAST_SHARE at least.
+
+    `counts` are the thread counts to build for, else those to try; all candidates come at the first of them
+    before any comes at another. `limits` are those of the machine, where they are known.
     """
 
     def __init__(
-        self, run: Run, candidate_set: CandidateSet, budget_s: float, counts: Sequence[int] | None = None
+        self,
+        run: Run,
+        candidate_set: CandidateSet,
+        budget_s: float,
+        counts: Sequence[int] | None = None,
+        *,
+        leading_s: float = 0.0,
+        limits: AgentLimits | None = None,
     ) -> None:
         self._run = run
         self._set = candidate_set
+        self._limits = limits
         self._flop = build.flop(candidate_set.program)
         self._history = BuildHistory(run.store)
         self._done: list[BuildResult] = []
@@ -58,23 +70,43 @@ class BuildStage:
             for found in order
             if count == tried[0] or found.candidate.options.threads != "caller"
         }
-        least = LEAST_SHARE * run.job.profile.budget_s
-        enough = time.monotonic() + max(least, budget_s)
-        self._deadline = Deadline(enough, enough + least, self._certain())
+        self._least_s = LEAST_SHARE * run.job.profile.budget_s
+        self._leading = self._until(max(budget_s, leading_s))
+        self._deadline = self._until(budget_s)
+
+    def _until(self, seconds: float) -> Deadline:
+        """The deadline of what is given so many seconds from now."""
+        given = max(self._least_s, seconds)
+        enough = time.monotonic() + given
+        return Deadline(enough, enough + self._least_s, self._certain(), given)
 
     def build_all(self, *, skip_outpaced: bool = False) -> None:
         """Build everything; with `skip_outpaced` but for what the fastest so far outpaces in any case.
 
-        That is for a latency at batch 1: how long a call takes at least is known of nothing else.
+        That is for a latency at batch 1: how long a call takes at least is known of nothing else. What
+        weighs its layers comes after what leads, and only where it is needed.
         """
-        wanted = list(self._outlooks)
+        mixtures = [place for place, found in self._outlooks.items() if found.candidate.weighs]
+        wanted = [place for place in self._outlooks if place not in mixtures]
+        if skip_outpaced or mixtures:
+            leading = [place for place in wanted if self._outlooks[place].leads]
+            self._build(leading, self._leading)
+            self._build_mixtures(mixtures)
+            wanted = [place for place in wanted if place not in leading]
         if skip_outpaced:
-            always = [place for place in wanted if self._outlooks[place].candidate.options.prior.always]
-            self._build(always)
-            wanted = self._without_outpaced([place for place in wanted if place not in always])
-        self._build(wanted)
+            wanted = self._able_to_win(wanted)
+        self._build(wanted, self._beyond_earlier_runs(wanted))
         if self._set.continued:
             self._run.tell(self._set.program.name, "build", went_on(self._set.continued))
+
+    def _beyond_earlier_runs(self, wanted: Sequence[Variant]) -> Deadline:
+        """When building these stops: sooner where an earlier run used up its time without them."""
+        had = self._set.earlier.had_s(wanted)
+        left = self._deadline.enough - time.monotonic()
+        if not had or left < self._least_s:
+            return self._deadline
+        found = self._until(left - had)
+        return replace(found, given_s=had + found.given_s)
 
     def remember(self, winner: BuiltCandidate | None) -> None:
         """Note in the store how the builds of this run went, and which of them was the fastest candidate.
@@ -92,12 +124,21 @@ class BuildStage:
         fresh = won is not None and any(result.variant == won for result in self._done)
         self._history.add(kinds, kind_of(winner.candidate, self._flop) if winner and fresh else None)
 
-    def _build(self, wanted: Sequence[Variant]) -> None:
-        certain = self._deadline.certain
+    def _build(self, wanted: Sequence[Variant], deadline: Deadline) -> None:
+        certain = deadline.certain
         if certain is not None and certain in wanted:
             wanted = [certain, *(place for place in wanted if place != certain)]
         expected = {place: self._outlooks[place].expected for place in wanted}
-        self._done += self._set.build(wanted, self._deadline, expected)
+        self._done += self._set.build(wanted, deadline, expected)
+
+    def _build_mixtures(self, mixtures: Sequence[Variant]) -> None:
+        """Those that weigh their layers, one after the other until one is verified."""
+        for place in mixtures:
+            reason = needless(self._outlooks[place].candidate, self._set.builds())
+            if reason is None:
+                self._build([place], self._leading)
+            else:
+                self._set.skip(place, reason)
 
     def _certain(self) -> Variant | None:
         """The first candidate of an engine that is always built, in float32 where there is one: that is the
@@ -107,42 +148,59 @@ class BuildStage:
         exact = [place for place in first if of[place].precision == "float32"]
         return next(iter([*exact, *first]), None)
 
-    def _without_outpaced(self, wanted: Sequence[Variant]) -> list[Variant]:
-        """Those of the candidates that may still win; the others are recorded with the reason.
+    def _able_to_win(self, wanted: Sequence[Variant]) -> list[Variant]:
+        """Those of the candidates that have to be built and may still win; the others are recorded with the
+        reason, and those of engines that are always built are built first.
 
         What earlier runs built is there anyway, and left to the search.
         """
         missing = self._set.missing(wanted, self._deadline)
-        in_time = time.monotonic() < self._deadline.enough
-        leader = self._leader() if missing and in_time else None
-        if leader is None or leader[1] > LONG_CALL_US:
+        builds = self._leaders() if missing else []
+        medians = self._looked_at(builds)
+        if not medians:
             return missing
-        engines = dict.fromkeys(self._outlooks[place].candidate.engine for place in missing)
-        least = least_call_us(self._run, list(engines), self._deadline.enough)
-        outpaced = {
-            place: _outpaced(engine, least[engine], *leader)
-            for place in missing
-            if least.get(engine := self._outlooks[place].candidate.engine, 0.0) > leader[1]
-        }
-        for place, reason in outpaced.items():
-            self._set.skip(place, reason)
-        return [place for place in missing if place not in outpaced]
+        leader = Leader(*min(medians.items(), key=lambda pair: pair[1]))
+        least = LeastCalls(self._limits).holding_for(builds, medians)
+        left = self._skip_outpaced(missing, least, leader)
+        always = [place for place in left if self._outlooks[place].candidate.options.prior.always]
+        self._build(always, self._beyond_earlier_runs(always))
+        left = [place for place in left if place not in always]
+        if leader.us > LONG_CALL_US:
+            return left
+        engines = dict.fromkeys(self._outlooks[place].candidate.engine for place in left)
+        through = least_call_us(self._run, list(engines), self._deadline.enough)
+        return self._skip_outpaced(left, replace(least, through=through), leader)
 
-    def _leader(self) -> tuple[str, float] | None:
-        """The fastest of what is always built, and the median µs of its calls; None where there is none."""
+    def _skip_outpaced(self, wanted: Sequence[Variant], least: LeastCalls, leader: Leader) -> list[Variant]:
+        """Those that may be faster than the leader."""
+        left = []
+        for place in wanted:
+            reason = least.outpaced(self._outlooks[place].candidate, place[1], leader)
+            if reason is None:
+                left.append(place)
+            else:
+                self._set.skip(place, reason)
+        return left
+
+    def _leaders(self) -> list[BuiltCandidate]:
+        """The verified ones of the candidates that lead, of which earlier runs had a look at the same."""
+        leading = {place for place, found in self._outlooks.items() if found.leads}
         builds = [
             built
             for built in self._set.builds()
-            if built.status == "verified" and built.candidate.options.prior.always
+            if built.status == "verified" and (built.candidate.label, built.threads) in leading
         ]
+        return sorted(builds, key=lambda built: built.label)
+
+    def _looked_at(self, builds: Sequence[BuiltCandidate]) -> Mapping[str, float]:
+        """The median µs of a call of each, by label; nothing where there are none, or one spoils it."""
         if not builds:
-            return None
+            return {}
         try:
-            medians = first_look(self._run, self._set, sorted(builds, key=lambda built: built.label))
+            return first_look(self._run, self._set, builds)
         except MeasurementError as error:
             self._run.tell(self._set.program.name, "build", f"not measured: {error}", level="warning")
-            return None
-        return min(medians.items(), key=lambda pair: pair[1])
+            return {}
 
 
 def first_look(
@@ -173,11 +231,3 @@ def first_look(
 def threads(run: Run) -> tuple[int, ...]:
     """The thread counts to try: the job's, or for "auto" all from 1 to what the machine grants."""
     return tuple(range(1, available_cores() + 1)) if run.job.threads == "auto" else (run.job.threads,)
-
-
-def _outpaced(engine: str, least_us: float, label: str, median_us: float) -> Reason:
-    words = (
-        f"not built: a call through {engine} takes at least {duration(least_us)} on this machine, whatever "
-        f"the agent, and {label} takes {duration(median_us)}"
-    )
-    return Reason(ReasonCode.OUTPACED, words)

@@ -48,7 +48,12 @@ from grandopt.workflows.memo.programs import capture_or_load
 from grandopt.workflows.memo.reference_answers import KnownAnswers
 from grandopt.workflows.open_agents import OpenedAgent
 from grandopt.workflows.records import evidence_report
-from grandopt.workflows.selection.input_evidence import calibration, known_of_inputs, oracle_of
+from grandopt.workflows.selection.input_evidence import (
+    calibration,
+    known_of_inputs,
+    limits_of,
+    oracle_of,
+)
 
 RING = 256
 
@@ -76,6 +81,7 @@ class CandidateSet:
                 samples=recorded,
                 evidence=there,
                 levels=run.job.levels,
+                limits=limits_of(run.job.profile.limits, self.evidence),
             )
         }
         self._run = run
@@ -97,7 +103,7 @@ class CandidateSet:
             question_digest(self.oracle),
             calibration(self.evidence, program, self.samples, run.job.seed),
         )
-        self._earlier = EarlierRuns(run, self.build_inputs, self.candidates)
+        self.earlier = EarlierRuns(run, self.build_inputs, self.candidates)
         self.continued = 0
         """How many builds were begun here that an earlier run had no time for."""
         self._tell("reference", evidence_words(evidence_report(self.oracle)))
@@ -131,23 +137,23 @@ class CandidateSet:
             builders, store = self._run.builders, self._run.store
             for result in builders.build(Path(name), missing, store, deadline, news, expected):
                 self._record(result.variant, self._loaded(result))
-                self._earlier.keep(result)
+                self.earlier.keep(result, deadline.given_s)
                 results.append(result)
         self.continued += sum(
-            result.seconds > 0 and result.variant in self._earlier.goes_on_with for result in results
+            result.seconds > 0 and result.variant in self.earlier.goes_on_with for result in results
         )
         return results
 
     def missing(self, variants: Sequence[Variant], deadline: Deadline) -> list[Variant]:
         """Those of them that have to be built; the others are recorded as earlier runs found them."""
-        missing = [variant for variant in variants if not self._enter(self._earlier.built(variant))]
+        missing = [variant for variant in variants if not self._enter(self.earlier.built(variant))]
         missing = [variant for variant in missing if not self._impossible(variant)]
         seconds, usable = deadline.enough - time.monotonic(), self._usable
         return [
             variant
             for variant in missing
             if not self._enter(
-                self._earlier.failed(variant, seconds, retried=not usable or variant == deadline.certain)
+                self.earlier.failed(variant, seconds, retried=not usable or variant == deadline.certain)
             )
         ]
 
@@ -224,7 +230,7 @@ class CandidateSet:
         for label, threads in variants:
             if time.monotonic() < deadline.until(self._usable) or (label, threads) == deadline.certain:
                 self.build_one(label, threads)
-                self.continued += (label, threads) in self._earlier.goes_on_with
+                self.continued += (label, threads) in self.earlier.goes_on_with
             else:
                 late = BuiltCandidate(self.candidates[label], threads, "not measured", NOT_BUILT)
                 self._record((label, threads), late)

@@ -1,4 +1,4 @@
-"""What else is measured of the best candidates: the cost of starting, and latency over the batch.
+"""What else is measured of the best candidates: starting, the two figures of a call, latency over the batch.
 
 What was measured of an artifact on this machine is kept, and measured again only where it may differ.
 """
@@ -23,6 +23,7 @@ from grandopt.measurement.result import Measurement
 from grandopt.measurement.ring import MIN_RING
 from grandopt.measurement.settings import MeasurementSettings
 from grandopt.measurement.subject import Subject
+from grandopt.measurement.warmth import Warmth, warmth
 from grandopt.reason import Reason
 from grandopt.reporting.figures import CurveReport
 from grandopt.signature import Array
@@ -51,6 +52,32 @@ def cold_figures(
     data = measure_or_load(run, "cold", [candidate_set.artifact(built)], [threads, run.job.seed], measured)
     moment = data.pop("measured")
     return ColdStart(**data), moment
+
+
+def warmth_figures(
+    run: Run, candidate_set: CandidateSet, builds: Sequence[BuiltCandidate], threads: int
+) -> dict[str, Warmth]:
+    """A call of each of these, warm and after other work, by label; nothing where it cannot be measured."""
+    artifacts = [candidate_set.artifact(built) for built in builds]
+
+    def measured() -> dict[str, Any]:
+        labels = ", ".join(built.label for built in builds)
+        run.tell(candidate_set.program.name, "warmth", f"warm and after other work: {labels}")
+        subjects = [candidate_set.subject(built) for built in builds]
+        found = warmth(subjects, candidate_set.observations(1), run.pool, threads=threads)
+        return {"subjects": [asdict(item) for item in found]}
+
+    try:
+        data = measure_or_load(run, "warmth", artifacts, [threads, run.job.seed], measured, _agreeing)
+    except MeasurementError as error:
+        run.tell(candidate_set.program.name, "warmth", f"not measured: {error}", level="warning")
+        return {}
+    return {item["label"]: Warmth(**item) for item in data["subjects"]}
+
+
+def _agreeing(data: dict[str, Any]) -> bool:
+    """Whether no other work disturbed but what was meant to."""
+    return all(item["steady"] for item in data["subjects"])
 
 
 MAX_SECONDS = 4.0

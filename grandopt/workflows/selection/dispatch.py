@@ -25,6 +25,7 @@ from grandopt.measurement.environment import crowded, environment
 from grandopt.measurement.settings import MeasurementSettings
 from grandopt.workflows.building.request import Deadline
 from grandopt.workflows.job import Run
+from grandopt.workflows.memo.build_history import BuildHistory
 from grandopt.workflows.memo.fingerprint import code_digest
 from grandopt.workflows.memo.programs import capture_or_load
 from grandopt.workflows.open_agents import OpenedAgent
@@ -38,8 +39,9 @@ SHARE = 0.6
 """Of the fastest round that was measured this much counts. A core whose twin is busy, or one at a lower
 frequency, takes up to 1.6 times as long, and the bound has to hold on an idle machine, too."""
 
-MOST_SHARE = 0.5
-"""Of the time that is left to build an agent's own candidates."""
+MOST_SHARE = 0.75
+"""Of the time that is left to build an agent's own candidates: one of a slow engine takes as long, and what
+is known of the engine spares it to all agents that come after."""
 
 SECONDS = 0.25
 """Of calls of one engine."""
@@ -49,16 +51,17 @@ def least_call_us(run: Run, engines: Collection[str], until: float) -> dict[str,
     """The least that a call through each of the engines takes, in µs; without those of which it is unknown.
 
     What is not in the store is built and measured, once in a run, unless others crowd the machine. That takes
-    at most MOST_SHARE of the time `until` then (monotonic seconds).
+    at most MOST_SHARE of the time `until` then (monotonic seconds); what is not expected to be ready by then
+    waits for an agent that leaves more.
     """
     known = {engine: _kept(run, engine) for engine in engines}
     missing = [engine for engine, us in known.items() if us is None and _key(engine) not in run.taken]
     left = until - time.monotonic()
     if missing and left > 0 and not crowded(run.builders.count):
-        run.taken.update(_key(engine) for engine in missing)
         try:
             known |= _measured(run, missing, until - (1 - MOST_SHARE) * left)
         except GrandoptError as error:
+            run.taken.update(_key(engine) for engine in missing)
             run.tell(NAME, "measure", f"what a call costs is not known: {error}", level="warning")
     return {engine: us for engine, us in known.items() if us is not None}
 
@@ -84,15 +87,22 @@ def _measured(run: Run, engines: Collection[str], until: float) -> dict[str, flo
     """The same, of the null agent built with these engines; those are kept that came to something."""
     candidate_set = _null_agent(run, engines)
     first: dict[str, Outlook] = {}
-    for item in in_order(candidate_set.candidates.values(), 0):
+    for item in in_order(candidate_set.candidates.values(), 0, BuildHistory(run.store).seen):
         first.setdefault(item.candidate.engine, item)
-    expected = {(item.candidate.label, 1): item.expected for item in first.values()}
+    seconds = until - time.monotonic()
+    expected = {
+        (item.candidate.label, 1): item.expected
+        for item in first.values()
+        if (not item.expected.slow or item.expected.seconds <= seconds)
+        and candidate_set.earlier.failed((item.candidate.label, 1), seconds, retried=False) is None
+    }
+    run.taken.update(_key(candidate_set.candidates[label].engine) for label, _ in expected)
     candidate_set.build(list(expected), Deadline(until, until), expected)
     builds = [built for built in candidate_set.builds() if built.status == "verified"]
     if not builds:
         return {}
     settings = MeasurementSettings.quick(seed=run.job.seed, max_seconds=SECONDS)
-    run.tell(NAME, "measure", f"what a call costs through {', '.join(first)}")
+    run.tell(NAME, "measure", f"what a call costs through {', '.join(b.candidate.engine for b in builds)}")
     measurement = candidate_set.measure(builds, settings)
     found: dict[str, float | None] = {}
     for built in builds:

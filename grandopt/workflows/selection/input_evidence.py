@@ -10,8 +10,10 @@ import numpy as np
 from grandopt.compiler import build
 from grandopt.compiler.exercise import Exercised
 from grandopt.compiler.program import Program
+from grandopt.config.schema import Limits
 from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Array
+from grandopt.verification.agreement import UNKNOWN_INPUTS
 from grandopt.verification.drift import with_episodes
 from grandopt.verification.episodes import episodes
 from grandopt.verification.evidence import Evidence, evidence_of
@@ -44,6 +46,12 @@ def known_of_inputs(opened: OpenedAgent) -> Evidence:
     recorded = None if opened.samples is None else len(opened.samples[0])
     observed = opened.checkpoint.observed.inputs
     return evidence_of(observed, recorded=recorded, moments=opened.checkpoint.moments)
+
+
+def limits_of(limits: Limits, evidence: Evidence) -> Limits:
+    """The limits of reduced precision on inputs of which so much is known."""
+    agreement = limits.agreement if evidence.there else max(limits.agreement, UNKNOWN_INPUTS)
+    return limits.model_copy(update={"agreement": agreement})
 
 
 def calibration(

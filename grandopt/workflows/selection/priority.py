@@ -18,8 +18,8 @@ PRIOR_BUILDS = 4.0
 """How many builds the prior counts for, beside those that were seen."""
 
 PRECISIONS: dict[bool, dict[Precision, float]] = {
-    False: {"float32": 1.0, "bfloat16": 0.7, "int8_dynamic": 0.6, "int8_static": 0.3},
-    True: {"bfloat16": 1.0, "int8_dynamic": 0.9, "float32": 0.6, "int8_static": 0.5},
+    False: {"float32": 1.0, "bfloat16": 0.7, "int8_dynamic": 0.6, "int8_static": 0.3, "mixed": 0.6},
+    True: {"bfloat16": 1.0, "int8_dynamic": 0.9, "float32": 0.6, "int8_static": 0.5, "mixed": 0.8},
 }
 """By how much the prior's chance shrinks at a precision, for small agents and (True) for large ones."""
 
@@ -30,11 +30,15 @@ before it."""
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is expected of building a candidate: the chance that it is the fastest, and how long it takes."""
+    """What is expected of building a candidate: the chance that it is the fastest, and how long it takes.
+
+    It `leads` as the first at its precision of an engine that is always built.
+    """
 
     candidate: Candidate
     chance: float
     expected: Expected
+    leads: bool
 
     @property
     def gain_per_s(self) -> float:
@@ -63,8 +67,7 @@ def in_order(
         kind = kind_of(candidate, flop)
         variant = variants[kind] = variants.get(kind, -1) + 1
         found = _outlook(candidate, kind, seen(kind), variant)
-        always = candidate.options.prior.always and variant == 0
-        lot = 0 if always else 1 if found.expected.slow else 2
+        lot = 0 if found.leads else 1 if found.expected.slow else 2
         ranked.append(((lot, -found.gain_per_s), found))
     return [found for _, found in sorted(ranked, key=lambda pair: pair[0])]
 
@@ -78,4 +81,5 @@ def _outlook(candidate: Candidate, kind: BuildKind, seen: Seen, variant: int) ->
         candidate,
         (PRIOR_BUILDS * chance + seen.won) / builds * LATER_VARIANT**variant,
         Expected((PRIOR_BUILDS * prior.seconds[large] + seen.seconds) / builds, seen.builds > 0),
+        prior.always and variant == 0,
     )

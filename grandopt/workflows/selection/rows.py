@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from grandopt.measurement.limit import AgentLimit, MachineLimit
 from grandopt.measurement.result import Measurement
+from grandopt.measurement.warmth import Warmth
 from grandopt.reason import Reason, ReasonCode
 from grandopt.reporting.figures import Figures
 from grandopt.reporting.report import CandidateReport, CandidateStatus
@@ -13,10 +14,10 @@ from grandopt.tuning.result import Stop, Trial, TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.building.built import BUDGET_USED, NOT_BUILT, ORIGINAL, BuiltCandidate
 from grandopt.workflows.job import Run
-from grandopt.workflows.records import Workload
 from grandopt.workflows.selection.candidate_set import CandidateSet
 from grandopt.workflows.selection.characterisation import cold_figures
 from grandopt.workflows.selection.final_decision import Decision
+from grandopt.workflows.workload import Workload
 
 LimitOf = Callable[[BuiltCandidate], AgentLimit]
 """The machine's limit for a candidate: that of its precision, on its threads."""
@@ -146,6 +147,7 @@ def measured_figures(
     measurement: Measurement,
     built: BuiltCandidate,
     limit: LimitOf,
+    warmth: Warmth | None = None,
 ) -> Figures:
     """All figures of a candidate, or of the original, with those of a fresh process."""
     cold, moment = cold_figures(run, candidate_set, built, measurement.settings.threads)
@@ -156,4 +158,5 @@ def measured_figures(
         cold_measured=moment,
         limit=limit(built),
         base=ORIGINAL,
+        warmth=warmth,
     )

@@ -62,11 +62,140 @@ static __attribute__((noinline)) int step0_1(const void *const *in, void *const 
 
 static __attribute__((noinline)) int step1_1(const void *const *in, void *const *out, unsigned char *scratch) {
 	(void)in, (void)out, (void)scratch;
-	const float * px0 = (const float *)(scratch + 0) + 8;
+	const float * px0 = (const float *)(scratch + 0);
+	const float * px1 = (const float *)(scratch + 0) + 8;
+	const float * px2 = (const float *)(scratch + 0) + 16;
+	const float * px3 = (const float *)(weights + 1280);
 	float * py0 = (float *)(scratch + 192);
-	for (int i0 = 0; i0 < 8; ++i0) {
-		for (int i = 0; i < 2; ++i) {
-			(py0 + i0 * 2)[i] = (px0 + i0)[i * 24];
+	unsigned char *const work = scratch + 256;
+	{
+		float *const scores = (float *)(work + 0);
+		float *const shares = (float *)(work + 128);
+		float *const turned = (float *)(work + 192);
+		for (int i0 = 0; i0 < 2; ++i0) {
+			turn(turned, 16, (px1 + i0 * 4), 24, 2, 4);
+			{
+				enum { m = 0 };
+				{
+					const float *const q = (px0 + i0 * 4) + m * 24;
+					float *const y = (py0 + i0 * 8) + m * 4;
+					const float *const extra0 = (px3 + 0) + m * 2;
+					enum { first = 0, last = 2 };
+					{
+						vf a0_0_0 = v_set1(0.0f);
+						vf a1_0_0 = v_set1(0.0f);
+						vf a0_0_1 = v_set1(0.0f);
+						vf a1_0_1 = v_set1(0.0f);
+						vf a0_0_2 = v_set1(0.0f);
+						vf a1_0_2 = v_set1(0.0f);
+						vf a0_0_3 = v_set1(0.0f);
+						vf a1_0_3 = v_set1(0.0f);
+						{
+							enum { k = 0 };
+							{
+								const vf w0 = v_load(turned + (k + 0) * 16 + 0 + 0);
+								const vf b0 = v_set1(q[0 * 24 + k + 0]);
+								a0_0_0 = v_fma(b0, w0, a0_0_0);
+								const vf b1 = v_set1(q[(0 + 1) * 24 + k + 0]);
+								a1_0_0 = v_fma(b1, w0, a1_0_0);
+							}
+							{
+								const vf w0 = v_load(turned + (k + 1) * 16 + 0 + 0);
+								const vf b0 = v_set1(q[0 * 24 + k + 1]);
+								a0_0_1 = v_fma(b0, w0, a0_0_1);
+								const vf b1 = v_set1(q[(0 + 1) * 24 + k + 1]);
+								a1_0_1 = v_fma(b1, w0, a1_0_1);
+							}
+							{
+								const vf w0 = v_load(turned + (k + 2) * 16 + 0 + 0);
+								const vf b0 = v_set1(q[0 * 24 + k + 2]);
+								a0_0_2 = v_fma(b0, w0, a0_0_2);
+								const vf b1 = v_set1(q[(0 + 1) * 24 + k + 2]);
+								a1_0_2 = v_fma(b1, w0, a1_0_2);
+							}
+							{
+								const vf w0 = v_load(turned + (k + 3) * 16 + 0 + 0);
+								const vf b0 = v_set1(q[0 * 24 + k + 3]);
+								a0_0_3 = v_fma(b0, w0, a0_0_3);
+								const vf b1 = v_set1(q[(0 + 1) * 24 + k + 3]);
+								a1_0_3 = v_fma(b1, w0, a1_0_3);
+							}
+						}
+						a0_0_0 += a0_0_2;
+						a1_0_0 += a1_0_2;
+						a0_0_1 += a0_0_3;
+						a1_0_1 += a1_0_3;
+						a0_0_0 += a0_0_1;
+						a1_0_0 += a1_0_1;
+						{
+							const vf e0 = v_load_n(extra0 + 0 * 2 + 0 + 0, 2);
+							vm t0 = v_gt(e0, v_set1(0.0f));
+							vf t1 = (a0_0_0 * v_set1(0.5f));
+							vf t2 = v_select(t0, t1, v_set1(-INFINITY));
+							v_store_n(scores + 0 * 16 + 0 + 0, t2, 2);
+						}
+						{
+							const vf e0 = v_load_n(extra0 + (0 + 1) * 2 + 0 + 0, 2);
+							vm t0 = v_gt(e0, v_set1(0.0f));
+							vf t1 = (a1_0_0 * v_set1(0.5f));
+							vf t2 = v_select(t0, t1, v_set1(-INFINITY));
+							v_store_n(scores + (0 + 1) * 16 + 0 + 0, t2, 2);
+						}
+					}
+					for (int r = 0; r < 2; ++r) {
+						float *const row = scores + r * 16;
+						v_store(row + 0, v_fill(v_load(row + 0), 2, -INFINITY));
+						vf highest = v_set1(-INFINITY), sum = v_set1(0.0f);
+						for (int n = first; n < last; n += 16) {
+							highest = v_max_second(v_load(row + n), highest);
+						}
+						const float top = v_highest(highest);
+						const vf peak = v_set1(top);
+						for (int n = first; n < last; n += 16) {
+							const vf e = v_exp(v_load(row + n) - peak);
+							v_store(row + n, e);
+							sum += e;
+						}
+						const float total = v_sum(sum);
+						shares[r] = 1.0f / total;
+					}
+					{
+						vf a0_0_0 = v_set1(0.0f);
+						vf a1_0_0 = v_set1(0.0f);
+						vf a0_0_1 = v_set1(0.0f);
+						vf a1_0_1 = v_set1(0.0f);
+						{
+							enum { k = 0 };
+							{
+								const vf w0 = v_load_n((px2 + i0 * 4) + (k + 0) * 24 + 0 + 0, 4);
+								const vf b0 = v_set1(scores[0 * 16 + k + 0]);
+								a0_0_0 = v_fma(b0, w0, a0_0_0);
+								const vf b1 = v_set1(scores[(0 + 1) * 16 + k + 0]);
+								a1_0_0 = v_fma(b1, w0, a1_0_0);
+							}
+							{
+								const vf w0 = v_load_n((px2 + i0 * 4) + (k + 1) * 24 + 0 + 0, 4);
+								const vf b0 = v_set1(scores[0 * 16 + k + 1]);
+								a0_0_1 = v_fma(b0, w0, a0_0_1);
+								const vf b1 = v_set1(scores[(0 + 1) * 16 + k + 1]);
+								a1_0_1 = v_fma(b1, w0, a1_0_1);
+							}
+						}
+						a0_0_0 += a0_0_1;
+						a1_0_0 += a1_0_1;
+						{
+							const vf e0 = v_set1(*(shares + 0 * 1));
+							vf t0 = (a0_0_0 * e0);
+							v_store_n(y + 0 * 4 + 0 + 0, t0, 4);
+						}
+						{
+							const vf e0 = v_set1(*(shares + (0 + 1) * 1));
+							vf t0 = (a1_0_0 * e0);
+							v_store_n(y + (0 + 1) * 4 + 0 + 0, t0, 4);
+						}
+					}
+				}
+			}
 		}
 	}
 	return 0;
@@ -74,149 +203,7 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 
 static __attribute__((noinline)) int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
 	(void)in, (void)out, (void)scratch;
-	const float * px0 = (const float *)(scratch + 0);
-	const float * px1 = (const float *)(scratch + 192);
-	const float * px2 = (const float *)(weights + 1280);
-	float * py0 = (float *)(scratch + 256);
-	for (int i0 = 0; i0 < 2; ++i0) {
-		{
-			enum { m = 0 };
-			{
-				vf a0_0_0 = v_set1(0.0f);
-				vf a1_0_0 = v_set1(0.0f);
-				vf a0_0_1 = v_set1(0.0f);
-				vf a1_0_1 = v_set1(0.0f);
-				vf a0_0_2 = v_set1(0.0f);
-				vf a1_0_2 = v_set1(0.0f);
-				vf a0_0_3 = v_set1(0.0f);
-				vf a1_0_3 = v_set1(0.0f);
-				{
-					enum { k = 0 };
-					{
-						const vf w0 = v_load_n((px1 + i0 * 8) + (k + 0) * 2 + 0 + 0, 2);
-						const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 0) * 1]);
-						a0_0_0 = v_fma(b0, w0, a0_0_0);
-						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 0) * 1]);
-						a1_0_0 = v_fma(b1, w0, a1_0_0);
-					}
-					{
-						const vf w0 = v_load_n((px1 + i0 * 8) + (k + 1) * 2 + 0 + 0, 2);
-						const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 1) * 1]);
-						a0_0_1 = v_fma(b0, w0, a0_0_1);
-						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 1) * 1]);
-						a1_0_1 = v_fma(b1, w0, a1_0_1);
-					}
-					{
-						const vf w0 = v_load_n((px1 + i0 * 8) + (k + 2) * 2 + 0 + 0, 2);
-						const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 2) * 1]);
-						a0_0_2 = v_fma(b0, w0, a0_0_2);
-						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 2) * 1]);
-						a1_0_2 = v_fma(b1, w0, a1_0_2);
-					}
-					{
-						const vf w0 = v_load_n((px1 + i0 * 8) + (k + 3) * 2 + 0 + 0, 2);
-						const vf b0 = v_set1((px0 + i0 * 4)[m * 24 + (k + 3) * 1]);
-						a0_0_3 = v_fma(b0, w0, a0_0_3);
-						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 24 + (k + 3) * 1]);
-						a1_0_3 = v_fma(b1, w0, a1_0_3);
-					}
-				}
-				a0_0_0 += a0_0_2;
-				a1_0_0 += a1_0_2;
-				a0_0_1 += a0_0_3;
-				a1_0_1 += a1_0_3;
-				a0_0_0 += a0_0_1;
-				a1_0_0 += a1_0_1;
-				{
-					const vf e0 = v_load_n((px2 + 0) + m * 2 + 0 + 0, 2);
-					vm t0 = v_gt(e0, v_set1(0.0f));
-					vf t1 = (a0_0_0 * v_set1(0.5f));
-					vf t2 = v_select(t0, t1, v_set1(-INFINITY));
-					v_store_n((py0 + i0 * 4) + m * 2 + 0 + 0, t2, 2);
-				}
-				{
-					const vf e0 = v_load_n((px2 + 0) + (m + 1) * 2 + 0 + 0, 2);
-					vm t0 = v_gt(e0, v_set1(0.0f));
-					vf t1 = (a1_0_0 * v_set1(0.5f));
-					vf t2 = v_select(t0, t1, v_set1(-INFINITY));
-					v_store_n((py0 + i0 * 4) + (m + 1) * 2 + 0 + 0, t2, 2);
-				}
-			}
-		}
-	}
-	return 0;
-}
-
-static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
-	(void)in, (void)out, (void)scratch;
-	const float * px0 = (const float *)(scratch + 256);
-	float * py0 = (float *)(scratch + 192);
-	for (int i0 = 0; i0 < 4; ++i0) {
-		vf top = v_set1(-INFINITY), sum = v_set1(0.0f);
-		{
-			top = v_max_second(v_fill(v_load_n((px0 + i0 * 2) + 0, 2), 2, -INFINITY), top);
-		}
-		const vf peak = v_set1(v_highest(top));
-		{
-			const vf e = v_exp(v_load_n((px0 + i0 * 2) + 0, 2) - peak);
-			v_store_n((py0 + i0 * 2) + 0, e, 2);
-			sum += v_fill(e, 2, 0.0f);
-		}
-		const vf share = v_set1(1.0f / v_sum(sum));
-		{
-			v_store_n((py0 + i0 * 2) + 0, v_load_n((py0 + i0 * 2) + 0, 2) * share, 2);
-		}
-	}
-	return 0;
-}
-
-static __attribute__((noinline)) int step4_1(const void *const *in, void *const *out, unsigned char *scratch) {
-	(void)in, (void)out, (void)scratch;
 	const float * px0 = (const float *)(scratch + 192);
-	const float * px1 = (const float *)(scratch + 0) + 16;
-	float * py0 = (float *)(scratch + 256);
-	for (int i0 = 0; i0 < 2; ++i0) {
-		{
-			enum { m = 0 };
-			{
-				vf a0_0_0 = v_set1(0.0f);
-				vf a1_0_0 = v_set1(0.0f);
-				vf a0_0_1 = v_set1(0.0f);
-				vf a1_0_1 = v_set1(0.0f);
-				{
-					enum { k = 0 };
-					{
-						const vf w0 = v_load_n((px1 + i0 * 4) + (k + 0) * 24 + 0 + 0, 4);
-						const vf b0 = v_set1((px0 + i0 * 4)[m * 2 + (k + 0) * 1]);
-						a0_0_0 = v_fma(b0, w0, a0_0_0);
-						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 2 + (k + 0) * 1]);
-						a1_0_0 = v_fma(b1, w0, a1_0_0);
-					}
-					{
-						const vf w0 = v_load_n((px1 + i0 * 4) + (k + 1) * 24 + 0 + 0, 4);
-						const vf b0 = v_set1((px0 + i0 * 4)[m * 2 + (k + 1) * 1]);
-						a0_0_1 = v_fma(b0, w0, a0_0_1);
-						const vf b1 = v_set1((px0 + i0 * 4)[(m + 1) * 2 + (k + 1) * 1]);
-						a1_0_1 = v_fma(b1, w0, a1_0_1);
-					}
-				}
-				a0_0_0 += a0_0_1;
-				a1_0_0 += a1_0_1;
-				{
-					v_store_n((py0 + i0 * 8) + m * 4 + 0 + 0, a0_0_0, 4);
-				}
-				{
-					v_store_n((py0 + i0 * 8) + (m + 1) * 4 + 0 + 0, a1_0_0, 4);
-				}
-			}
-		}
-	}
-	return 0;
-}
-
-static __attribute__((noinline)) int step5_1(const void *const *in, void *const *out, unsigned char *scratch) {
-	(void)in, (void)out, (void)scratch;
-	const float * px0 = (const float *)(scratch + 256);
 	float * py0 = (float *)(scratch + 0);
 	for (int i0 = 0; i0 < 2; ++i0) {
 		for (int i1 = 0; i1 < 2; ++i1) {
@@ -231,7 +218,7 @@ static __attribute__((noinline)) int step5_1(const void *const *in, void *const 
 	return 0;
 }
 
-static __attribute__((noinline)) int step6_1(const void *const *in, void *const *out, unsigned char *scratch) {
+static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
 	(void)in, (void)out, (void)scratch;
 	const float * px0 = (const float *)(scratch + 0);
 	float * py0 = (float *)out[0];
@@ -303,9 +290,6 @@ static __attribute__((noinline)) int forward_1(const void *const *in, void *cons
 	if ((fault = step1_1(in, out, scratch)) != 0) return fault;
 	if ((fault = step2_1(in, out, scratch)) != 0) return fault;
 	if ((fault = step3_1(in, out, scratch)) != 0) return fault;
-	if ((fault = step4_1(in, out, scratch)) != 0) return fault;
-	if ((fault = step5_1(in, out, scratch)) != 0) return fault;
-	if ((fault = step6_1(in, out, scratch)) != 0) return fault;
 	return fault;
 }
 

@@ -38,12 +38,12 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 								const vi w1 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 16);
 								const vi w2 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 32);
 								const vi w3 = vi_load(w + p * 1024 + 0 + (k + 0) * 64 + 48);
-								const vi x0 = vi_four(px0 + 0 + (m + 0) * 64 + 4 * (k + 0));
+								const vi x0 = vi_four((px0 + 0) + (m + 0) * 64 + 4 * (k + 0));
 								a0_0_0 = v_dot4(a0_0_0, x0, w0);
 								a0_1_0 = v_dot4(a0_1_0, x0, w1);
 								a0_2_0 = v_dot4(a0_2_0, x0, w2);
 								a0_3_0 = v_dot4(a0_3_0, x0, w3);
-								const vi x1 = vi_four(px0 + 0 + (m + 1) * 64 + 4 * (k + 0));
+								const vi x1 = vi_four((px0 + 0) + (m + 1) * 64 + 4 * (k + 0));
 								a1_0_0 = v_dot4(a1_0_0, x1, w0);
 								a1_1_0 = v_dot4(a1_1_0, x1, w1);
 								a1_2_0 = v_dot4(a1_2_0, x1, w2);
@@ -52,23 +52,47 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 						}
 						{
 							const vf s = v_load(weight_scales + p * 64 + 0 + 0), b = v_load(bias + p * 64 + 0 + 0);
-							v_store(py0 + 0 + (m + 0) * 128 + p * 64 + 0 + 0, v_fma(v_from_vi(a0_0_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
-							v_store(py0 + 0 + (m + 1) * 128 + p * 64 + 0 + 0, v_fma(v_from_vi(a1_0_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
+							const vf y0 = v_fma(v_from_vi(a0_0_0) * s, v_set1(*((px1 + 0) + (m + 0) * 1)), b);
+							{
+								v_store((py0 + 0) + (m + 0) * 128 + p * 64 + 0 + 0, y0);
+							}
+							const vf y1 = v_fma(v_from_vi(a1_0_0) * s, v_set1(*((px1 + 0) + (m + 1) * 1)), b);
+							{
+								v_store((py0 + 0) + (m + 1) * 128 + p * 64 + 0 + 0, y1);
+							}
 						}
 						{
 							const vf s = v_load(weight_scales + p * 64 + 0 + 16), b = v_load(bias + p * 64 + 0 + 16);
-							v_store(py0 + 0 + (m + 0) * 128 + p * 64 + 0 + 16, v_fma(v_from_vi(a0_1_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
-							v_store(py0 + 0 + (m + 1) * 128 + p * 64 + 0 + 16, v_fma(v_from_vi(a1_1_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
+							const vf y0 = v_fma(v_from_vi(a0_1_0) * s, v_set1(*((px1 + 0) + (m + 0) * 1)), b);
+							{
+								v_store((py0 + 0) + (m + 0) * 128 + p * 64 + 0 + 16, y0);
+							}
+							const vf y1 = v_fma(v_from_vi(a1_1_0) * s, v_set1(*((px1 + 0) + (m + 1) * 1)), b);
+							{
+								v_store((py0 + 0) + (m + 1) * 128 + p * 64 + 0 + 16, y1);
+							}
 						}
 						{
 							const vf s = v_load(weight_scales + p * 64 + 0 + 32), b = v_load(bias + p * 64 + 0 + 32);
-							v_store(py0 + 0 + (m + 0) * 128 + p * 64 + 0 + 32, v_fma(v_from_vi(a0_2_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
-							v_store(py0 + 0 + (m + 1) * 128 + p * 64 + 0 + 32, v_fma(v_from_vi(a1_2_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
+							const vf y0 = v_fma(v_from_vi(a0_2_0) * s, v_set1(*((px1 + 0) + (m + 0) * 1)), b);
+							{
+								v_store((py0 + 0) + (m + 0) * 128 + p * 64 + 0 + 32, y0);
+							}
+							const vf y1 = v_fma(v_from_vi(a1_2_0) * s, v_set1(*((px1 + 0) + (m + 1) * 1)), b);
+							{
+								v_store((py0 + 0) + (m + 1) * 128 + p * 64 + 0 + 32, y1);
+							}
 						}
 						{
 							const vf s = v_load(weight_scales + p * 64 + 0 + 48), b = v_load(bias + p * 64 + 0 + 48);
-							v_store(py0 + 0 + (m + 0) * 128 + p * 64 + 0 + 48, v_fma(v_from_vi(a0_3_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
-							v_store(py0 + 0 + (m + 1) * 128 + p * 64 + 0 + 48, v_fma(v_from_vi(a1_3_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
+							const vf y0 = v_fma(v_from_vi(a0_3_0) * s, v_set1(*((px1 + 0) + (m + 0) * 1)), b);
+							{
+								v_store((py0 + 0) + (m + 0) * 128 + p * 64 + 0 + 48, y0);
+							}
+							const vf y1 = v_fma(v_from_vi(a1_3_0) * s, v_set1(*((px1 + 0) + (m + 1) * 1)), b);
+							{
+								v_store((py0 + 0) + (m + 1) * 128 + p * 64 + 0 + 48, y1);
+							}
 						}
 					}
 				}

@@ -27,18 +27,18 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 				enum { r = 0 };
 				const int top = 32 * r < 21 ? 32 * r : 21;
 				const int next = top + 16 < 21 ? top + 16 : 21;
-				tile_sums(1, 1, px0 + 0 + top * 256, px0 + 0 + next * 256, 256, w + 0 + 0, 32, 4, start + 0 + 0, sums);
-				tile_results(sums + 0, px1 + 0 + top * 1, 1, weight_scales + 0 + 0 + 0, bias + 0 + 0 + 0, py0 + 0 + top * 17 + 0 + 0 + 0, 17, 16);
-				tile_results(sums + 256, px1 + 0 + top * 1, 1, weight_scales + 0 + 0 + 16, bias + 0 + 0 + 16, py0 + 0 + top * 17 + 0 + 0 + 16, 17, 1);
-				tile_results(sums + 512, px1 + 0 + next * 1, 1, weight_scales + 0 + 0 + 0, bias + 0 + 0 + 0, py0 + 0 + next * 17 + 0 + 0 + 0, 17, 16);
-				tile_results(sums + 768, px1 + 0 + next * 1, 1, weight_scales + 0 + 0 + 16, bias + 0 + 0 + 16, py0 + 0 + next * 17 + 0 + 0 + 16, 17, 1);
+				tile_sums(1, 1, (px0 + 0) + top * 256, (px0 + 0) + next * 256, 256, w + 0 + 0, 32, 4, start + 0 + 0, sums);
+				tile_results(sums + 0, (px1 + 0) + top * 1, 1, weight_scales + 0 + 0 + 0, bias + 0 + 0 + 0, (py0 + 0) + top * 17 + 0 + 0 + 0, 17, 16);
+				tile_results(sums + 256, (px1 + 0) + top * 1, 1, weight_scales + 0 + 0 + 16, bias + 0 + 0 + 16, (py0 + 0) + top * 17 + 0 + 0 + 16, 17, 1);
+				tile_results(sums + 512, (px1 + 0) + next * 1, 1, weight_scales + 0 + 0 + 0, bias + 0 + 0 + 0, (py0 + 0) + next * 17 + 0 + 0 + 0, 17, 16);
+				tile_results(sums + 768, (px1 + 0) + next * 1, 1, weight_scales + 0 + 0 + 16, bias + 0 + 0 + 16, (py0 + 0) + next * 17 + 0 + 0 + 16, 17, 1);
 			}
 			{
 				enum { r = 1 };
 				const int top = 32 * r < 21 ? 32 * r : 21;
-				tile_sums(0, 1, px0 + 0 + top * 256, px0 + 0 + top * 256, 256, w + 0 + 0, 32, 4, start + 0 + 0, sums);
-				tile_results(sums + 0, px1 + 0 + top * 1, 1, weight_scales + 0 + 0 + 0, bias + 0 + 0 + 0, py0 + 0 + top * 17 + 0 + 0 + 0, 17, 16);
-				tile_results(sums + 256, px1 + 0 + top * 1, 1, weight_scales + 0 + 0 + 16, bias + 0 + 0 + 16, py0 + 0 + top * 17 + 0 + 0 + 16, 17, 1);
+				tile_sums(0, 1, (px0 + 0) + top * 256, (px0 + 0) + top * 256, 256, w + 0 + 0, 32, 4, start + 0 + 0, sums);
+				tile_results(sums + 0, (px1 + 0) + top * 1, 1, weight_scales + 0 + 0 + 0, bias + 0 + 0 + 0, (py0 + 0) + top * 17 + 0 + 0 + 0, 17, 16);
+				tile_results(sums + 256, (px1 + 0) + top * 1, 1, weight_scales + 0 + 0 + 16, bias + 0 + 0 + 16, (py0 + 0) + top * 17 + 0 + 0 + 16, 17, 1);
 			}
 		}
 		TILES_END();

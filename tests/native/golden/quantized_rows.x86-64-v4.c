@@ -38,43 +38,91 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 						{
 							const vi w0 = vi_load(w + 0 + 0 + (k + 0) * 32 + 0);
 							const vi w1 = vi_load(w + 0 + 0 + (k + 0) * 32 + 16);
-							const vi x0 = vi_four(px0 + 0 + (m + 0) * 256 + 4 * (k + 0));
+							const vi x0 = vi_four((px0 + 0) + (m + 0) * 256 + 4 * (k + 0));
 							a0_0_0 = v_dot4(a0_0_0, x0, w0);
 							a0_1_0 = v_dot4(a0_1_0, x0, w1);
-							const vi x1 = vi_four(px0 + 0 + (m + 1) * 256 + 4 * (k + 0));
+							const vi x1 = vi_four((px0 + 0) + (m + 1) * 256 + 4 * (k + 0));
 							a1_0_0 = v_dot4(a1_0_0, x1, w0);
 							a1_1_0 = v_dot4(a1_1_0, x1, w1);
-							const vi x2 = vi_four(px0 + 0 + (m + 2) * 256 + 4 * (k + 0));
+							const vi x2 = vi_four((px0 + 0) + (m + 2) * 256 + 4 * (k + 0));
 							a2_0_0 = v_dot4(a2_0_0, x2, w0);
 							a2_1_0 = v_dot4(a2_1_0, x2, w1);
-							const vi x3 = vi_four(px0 + 0 + (m + 3) * 256 + 4 * (k + 0));
+							const vi x3 = vi_four((px0 + 0) + (m + 3) * 256 + 4 * (k + 0));
 							a3_0_0 = v_dot4(a3_0_0, x3, w0);
 							a3_1_0 = v_dot4(a3_1_0, x3, w1);
-							const vi x4 = vi_four(px0 + 0 + (m + 4) * 256 + 4 * (k + 0));
+							const vi x4 = vi_four((px0 + 0) + (m + 4) * 256 + 4 * (k + 0));
 							a4_0_0 = v_dot4(a4_0_0, x4, w0);
 							a4_1_0 = v_dot4(a4_1_0, x4, w1);
-							const vi x5 = vi_four(px0 + 0 + (m + 5) * 256 + 4 * (k + 0));
+							const vi x5 = vi_four((px0 + 0) + (m + 5) * 256 + 4 * (k + 0));
 							a5_0_0 = v_dot4(a5_0_0, x5, w0);
 							a5_1_0 = v_dot4(a5_1_0, x5, w1);
 						}
 					}
 					{
 						const vf s = v_load(weight_scales + 0 + 0 + 0), b = v_load(bias + 0 + 0 + 0);
-						v_store(py0 + 0 + (m + 0) * 17 + 0 + 0 + 0, v_fma(v_from_vi(a0_0_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b));
-						v_store(py0 + 0 + (m + 1) * 17 + 0 + 0 + 0, v_fma(v_from_vi(a1_0_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b));
-						v_store(py0 + 0 + (m + 2) * 17 + 0 + 0 + 0, v_fma(v_from_vi(a2_0_0) * s, v_set1(*(px1 + 0 + (m + 2) * 1)), b));
-						v_store(py0 + 0 + (m + 3) * 17 + 0 + 0 + 0, v_fma(v_from_vi(a3_0_0) * s, v_set1(*(px1 + 0 + (m + 3) * 1)), b));
-						v_store(py0 + 0 + (m + 4) * 17 + 0 + 0 + 0, v_fma(v_from_vi(a4_0_0) * s, v_set1(*(px1 + 0 + (m + 4) * 1)), b));
-						v_store(py0 + 0 + (m + 5) * 17 + 0 + 0 + 0, v_fma(v_from_vi(a5_0_0) * s, v_set1(*(px1 + 0 + (m + 5) * 1)), b));
+						const vf y0 = v_fma(v_from_vi(a0_0_0) * s, v_set1(*((px1 + 0) + (m + 0) * 1)), b);
+						{
+							vf t0 = v_relu(y0);
+							v_store((py0 + 0) + (m + 0) * 17 + 0 + 0 + 0, t0);
+						}
+						const vf y1 = v_fma(v_from_vi(a1_0_0) * s, v_set1(*((px1 + 0) + (m + 1) * 1)), b);
+						{
+							vf t0 = v_relu(y1);
+							v_store((py0 + 0) + (m + 1) * 17 + 0 + 0 + 0, t0);
+						}
+						const vf y2 = v_fma(v_from_vi(a2_0_0) * s, v_set1(*((px1 + 0) + (m + 2) * 1)), b);
+						{
+							vf t0 = v_relu(y2);
+							v_store((py0 + 0) + (m + 2) * 17 + 0 + 0 + 0, t0);
+						}
+						const vf y3 = v_fma(v_from_vi(a3_0_0) * s, v_set1(*((px1 + 0) + (m + 3) * 1)), b);
+						{
+							vf t0 = v_relu(y3);
+							v_store((py0 + 0) + (m + 3) * 17 + 0 + 0 + 0, t0);
+						}
+						const vf y4 = v_fma(v_from_vi(a4_0_0) * s, v_set1(*((px1 + 0) + (m + 4) * 1)), b);
+						{
+							vf t0 = v_relu(y4);
+							v_store((py0 + 0) + (m + 4) * 17 + 0 + 0 + 0, t0);
+						}
+						const vf y5 = v_fma(v_from_vi(a5_0_0) * s, v_set1(*((px1 + 0) + (m + 5) * 1)), b);
+						{
+							vf t0 = v_relu(y5);
+							v_store((py0 + 0) + (m + 5) * 17 + 0 + 0 + 0, t0);
+						}
 					}
 					{
 						const vf s = v_load(weight_scales + 0 + 0 + 16), b = v_load(bias + 0 + 0 + 16);
-						v_store_n(py0 + 0 + (m + 0) * 17 + 0 + 0 + 16, v_fma(v_from_vi(a0_1_0) * s, v_set1(*(px1 + 0 + (m + 0) * 1)), b), 1);
-						v_store_n(py0 + 0 + (m + 1) * 17 + 0 + 0 + 16, v_fma(v_from_vi(a1_1_0) * s, v_set1(*(px1 + 0 + (m + 1) * 1)), b), 1);
-						v_store_n(py0 + 0 + (m + 2) * 17 + 0 + 0 + 16, v_fma(v_from_vi(a2_1_0) * s, v_set1(*(px1 + 0 + (m + 2) * 1)), b), 1);
-						v_store_n(py0 + 0 + (m + 3) * 17 + 0 + 0 + 16, v_fma(v_from_vi(a3_1_0) * s, v_set1(*(px1 + 0 + (m + 3) * 1)), b), 1);
-						v_store_n(py0 + 0 + (m + 4) * 17 + 0 + 0 + 16, v_fma(v_from_vi(a4_1_0) * s, v_set1(*(px1 + 0 + (m + 4) * 1)), b), 1);
-						v_store_n(py0 + 0 + (m + 5) * 17 + 0 + 0 + 16, v_fma(v_from_vi(a5_1_0) * s, v_set1(*(px1 + 0 + (m + 5) * 1)), b), 1);
+						const vf y0 = v_fma(v_from_vi(a0_1_0) * s, v_set1(*((px1 + 0) + (m + 0) * 1)), b);
+						{
+							vf t0 = v_relu(y0);
+							v_store_n((py0 + 0) + (m + 0) * 17 + 0 + 0 + 16, t0, 1);
+						}
+						const vf y1 = v_fma(v_from_vi(a1_1_0) * s, v_set1(*((px1 + 0) + (m + 1) * 1)), b);
+						{
+							vf t0 = v_relu(y1);
+							v_store_n((py0 + 0) + (m + 1) * 17 + 0 + 0 + 16, t0, 1);
+						}
+						const vf y2 = v_fma(v_from_vi(a2_1_0) * s, v_set1(*((px1 + 0) + (m + 2) * 1)), b);
+						{
+							vf t0 = v_relu(y2);
+							v_store_n((py0 + 0) + (m + 2) * 17 + 0 + 0 + 16, t0, 1);
+						}
+						const vf y3 = v_fma(v_from_vi(a3_1_0) * s, v_set1(*((px1 + 0) + (m + 3) * 1)), b);
+						{
+							vf t0 = v_relu(y3);
+							v_store_n((py0 + 0) + (m + 3) * 17 + 0 + 0 + 16, t0, 1);
+						}
+						const vf y4 = v_fma(v_from_vi(a4_1_0) * s, v_set1(*((px1 + 0) + (m + 4) * 1)), b);
+						{
+							vf t0 = v_relu(y4);
+							v_store_n((py0 + 0) + (m + 4) * 17 + 0 + 0 + 16, t0, 1);
+						}
+						const vf y5 = v_fma(v_from_vi(a5_1_0) * s, v_set1(*((px1 + 0) + (m + 5) * 1)), b);
+						{
+							vf t0 = v_relu(y5);
+							v_store_n((py0 + 0) + (m + 5) * 17 + 0 + 0 + 16, t0, 1);
+						}
 					}
 				}
 			}
@@ -91,28 +139,28 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 					{
 						const vi w0 = vi_load(w + 0 + 0 + (k + 0) * 32 + 0);
 						const vi w1 = vi_load(w + 0 + 0 + (k + 0) * 32 + 16);
-						const vi x0 = vi_four(px0 + 0 + (36 + 0) * 256 + 4 * (k + 0));
+						const vi x0 = vi_four((px0 + 0) + (36 + 0) * 256 + 4 * (k + 0));
 						a0_0_0 = v_dot4(a0_0_0, x0, w0);
 						a0_1_0 = v_dot4(a0_1_0, x0, w1);
 					}
 					{
 						const vi w0 = vi_load(w + 0 + 0 + (k + 1) * 32 + 0);
 						const vi w1 = vi_load(w + 0 + 0 + (k + 1) * 32 + 16);
-						const vi x0 = vi_four(px0 + 0 + (36 + 0) * 256 + 4 * (k + 1));
+						const vi x0 = vi_four((px0 + 0) + (36 + 0) * 256 + 4 * (k + 1));
 						a0_0_1 = v_dot4(a0_0_1, x0, w0);
 						a0_1_1 = v_dot4(a0_1_1, x0, w1);
 					}
 					{
 						const vi w0 = vi_load(w + 0 + 0 + (k + 2) * 32 + 0);
 						const vi w1 = vi_load(w + 0 + 0 + (k + 2) * 32 + 16);
-						const vi x0 = vi_four(px0 + 0 + (36 + 0) * 256 + 4 * (k + 2));
+						const vi x0 = vi_four((px0 + 0) + (36 + 0) * 256 + 4 * (k + 2));
 						a0_0_2 = v_dot4(a0_0_2, x0, w0);
 						a0_1_2 = v_dot4(a0_1_2, x0, w1);
 					}
 					{
 						const vi w0 = vi_load(w + 0 + 0 + (k + 3) * 32 + 0);
 						const vi w1 = vi_load(w + 0 + 0 + (k + 3) * 32 + 16);
-						const vi x0 = vi_four(px0 + 0 + (36 + 0) * 256 + 4 * (k + 3));
+						const vi x0 = vi_four((px0 + 0) + (36 + 0) * 256 + 4 * (k + 3));
 						a0_0_3 = v_dot4(a0_0_3, x0, w0);
 						a0_1_3 = v_dot4(a0_1_3, x0, w1);
 					}
@@ -125,25 +173,20 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 				a0_1_0 = vi_add(a0_1_0, a0_1_3);
 				{
 					const vf s = v_load(weight_scales + 0 + 0 + 0), b = v_load(bias + 0 + 0 + 0);
-					v_store(py0 + 0 + (36 + 0) * 17 + 0 + 0 + 0, v_fma(v_from_vi(a0_0_0) * s, v_set1(*(px1 + 0 + (36 + 0) * 1)), b));
+					const vf y0 = v_fma(v_from_vi(a0_0_0) * s, v_set1(*((px1 + 0) + (36 + 0) * 1)), b);
+					{
+						vf t0 = v_relu(y0);
+						v_store((py0 + 0) + (36 + 0) * 17 + 0 + 0 + 0, t0);
+					}
 				}
 				{
 					const vf s = v_load(weight_scales + 0 + 0 + 16), b = v_load(bias + 0 + 0 + 16);
-					v_store_n(py0 + 0 + (36 + 0) * 17 + 0 + 0 + 16, v_fma(v_from_vi(a0_1_0) * s, v_set1(*(px1 + 0 + (36 + 0) * 1)), b), 1);
+					const vf y0 = v_fma(v_from_vi(a0_1_0) * s, v_set1(*((px1 + 0) + (36 + 0) * 1)), b);
+					{
+						vf t0 = v_relu(y0);
+						v_store_n((py0 + 0) + (36 + 0) * 17 + 0 + 0 + 16, t0, 1);
+					}
 				}
-			}
-		}
-		{
-			#pragma GCC unroll 4
-			for (int i = 0; i < 624; i += 16) {
-				const vf x0 = v_load(py0 + 0 + i);
-				vf t0 = v_relu(x0);
-				v_store(py0 + 0 + i, t0);
-			}
-			{
-				const vf x0 = v_load_n(py0 + 0 + 624, 5);
-				vf t0 = v_relu(x0);
-				v_store_n(py0 + 0 + 624, t0, 5);
 			}
 		}
 	}

@@ -46,7 +46,6 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 				vf a2_0_0 = v_load(bias + 0 * 64 + 0 + 0);
 				vf a3_0_0 = v_load(bias + 0 * 64 + 0 + 0);
 				vf a4_0_0 = v_load(bias + 0 * 64 + 0 + 0);
-				vf a5_0_0 = v_load(bias + 0 * 64 + 0 + 0);
 				{
 					enum { k = 0 };
 					{
@@ -61,8 +60,6 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 						a3_0_0 = v_fma(even_b3, even0, a3_0_0);
 						const vf even_b4 = v_set1((px0 + 0)[(m + 4) * 3 + 2 * (k + 0) + 0]);
 						a4_0_0 = v_fma(even_b4, even0, a4_0_0);
-						const vf even_b5 = v_set1((px0 + 0)[(m + 5) * 3 + 2 * (k + 0) + 0]);
-						a5_0_0 = v_fma(even_b5, even0, a5_0_0);
 						const vf odd0 = v_bf16_odd(w + 0 * 128 + (k + 0) * 16 + 0 + 0);
 						const vf odd_b0 = v_set1((px0 + 0)[m * 3 + 2 * (k + 0) + 1]);
 						a0_0_0 = v_fma(odd_b0, odd0, a0_0_0);
@@ -74,8 +71,6 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 						a3_0_0 = v_fma(odd_b3, odd0, a3_0_0);
 						const vf odd_b4 = v_set1((px0 + 0)[(m + 4) * 3 + 2 * (k + 0) + 1]);
 						a4_0_0 = v_fma(odd_b4, odd0, a4_0_0);
-						const vf odd_b5 = v_set1((px0 + 0)[(m + 5) * 3 + 2 * (k + 0) + 1]);
-						a5_0_0 = v_fma(odd_b5, odd0, a5_0_0);
 					}
 				}
 				{
@@ -90,8 +85,6 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 					a3_0_0 = v_fma(even_b3, even0, a3_0_0);
 					const vf even_b4 = v_set1((px0 + 0)[(m + 4) * 3 + 2 * (1) + 0]);
 					a4_0_0 = v_fma(even_b4, even0, a4_0_0);
-					const vf even_b5 = v_set1((px0 + 0)[(m + 5) * 3 + 2 * (1) + 0]);
-					a5_0_0 = v_fma(even_b5, even0, a5_0_0);
 				}
 				{
 					v_store_n((py0 + 0) + m * 5 + 0 * 64 + 0 + 0, a0_0_0, 5);
@@ -108,31 +101,38 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 				{
 					v_store_n((py0 + 0) + (m + 4) * 5 + 0 * 64 + 0 + 0, a4_0_0, 5);
 				}
-				{
-					v_store_n((py0 + 0) + (m + 5) * 5 + 0 * 64 + 0 + 0, a5_0_0, 5);
-				}
 			}
 		}
 		{
 			vf a0_0_0 = v_load(bias + 0 * 64 + 0 + 0);
+			vf a1_0_0 = v_load(bias + 0 * 64 + 0 + 0);
 			{
 				enum { k = 0 };
 				{
 					const vf even0 = v_bf16_even(w + 0 * 128 + (k + 0) * 16 + 0 + 0);
-					const vf even_b0 = v_set1((px0 + 0)[6 * 3 + 2 * (k + 0) + 0]);
+					const vf even_b0 = v_set1((px0 + 0)[5 * 3 + 2 * (k + 0) + 0]);
 					a0_0_0 = v_fma(even_b0, even0, a0_0_0);
+					const vf even_b1 = v_set1((px0 + 0)[(5 + 1) * 3 + 2 * (k + 0) + 0]);
+					a1_0_0 = v_fma(even_b1, even0, a1_0_0);
 					const vf odd0 = v_bf16_odd(w + 0 * 128 + (k + 0) * 16 + 0 + 0);
-					const vf odd_b0 = v_set1((px0 + 0)[6 * 3 + 2 * (k + 0) + 1]);
+					const vf odd_b0 = v_set1((px0 + 0)[5 * 3 + 2 * (k + 0) + 1]);
 					a0_0_0 = v_fma(odd_b0, odd0, a0_0_0);
+					const vf odd_b1 = v_set1((px0 + 0)[(5 + 1) * 3 + 2 * (k + 0) + 1]);
+					a1_0_0 = v_fma(odd_b1, odd0, a1_0_0);
 				}
 			}
 			{
 				const vf even0 = v_bf16_even(w + 0 * 128 + (1) * 16 + 0 + 0);
-				const vf even_b0 = v_set1((px0 + 0)[6 * 3 + 2 * (1) + 0]);
+				const vf even_b0 = v_set1((px0 + 0)[5 * 3 + 2 * (1) + 0]);
 				a0_0_0 = v_fma(even_b0, even0, a0_0_0);
+				const vf even_b1 = v_set1((px0 + 0)[(5 + 1) * 3 + 2 * (1) + 0]);
+				a1_0_0 = v_fma(even_b1, even0, a1_0_0);
 			}
 			{
-				v_store_n((py0 + 0) + 6 * 5 + 0 * 64 + 0 + 0, a0_0_0, 5);
+				v_store_n((py0 + 0) + 5 * 5 + 0 * 64 + 0 + 0, a0_0_0, 5);
+			}
+			{
+				v_store_n((py0 + 0) + (5 + 1) * 5 + 0 * 64 + 0 + 0, a1_0_0, 5);
 			}
 		}
 	}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 from grandopt.artifacts.machine import cpu_features
@@ -16,24 +16,28 @@ from grandopt.compiler.backends.native.binding import binding_sources, compile_b
 from grandopt.compiler.backends.native.build import compile_libraries, render
 from grandopt.compiler.backends.native.check import check
 from grandopt.compiler.backends.native.form import (
+    Attention,
     Convolve,
     Graph,
     Linear,
-    MatMul,
     Op,
     Quantize,
     Recurrent,
     Value,
 )
 from grandopt.compiler.backends.native.interface import source_archive
-from grandopt.compiler.backends.native.levels import levels_for
+from grandopt.compiler.backends.native.levels import StoredWeights, levels_for
+from grandopt.compiler.backends.native.passes.mix import layers_of, mixed
+from grandopt.compiler.backends.native.passes.mix_judge import Meanings, MixLimits
 from grandopt.compiler.backends.native.passes.observing import observing
 from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.passes.quantize import quantize
+from grandopt.compiler.backends.native.passes.rectified import spared_weights
 from grandopt.compiler.backends.native.passes.unfold import unfold
 from grandopt.compiler.backends.native.render.weights import Precision
 from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
 from grandopt.compiler.backends.native.translate import translate
+from grandopt.compiler.backends.native.work import multiply_adds
 from grandopt.compiler.program import Program
 from grandopt.config.engines import NativeOptions
 from grandopt.errors import BuildError, UnsupportedError, first_line
@@ -53,23 +57,26 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
     need is in an archive: source, and one library that holds all levels.
 
     With int8 weights, `calibration`, recorded samples of [n, *shape] per input, gives raw observations a
-    scale per feature where their sizes differ; the option "scaled" names the values that have one.
+    scale per feature where their sizes differ; the option "scaled" names the values that have one. With mixed
+    weights they say how much each layer matters; the option "layers" has the layers by their precision.
     Raises UnsupportedError when the program was not exported, or with the operator that is not covered;
     EngineUnavailableError without a C compiler; BuildError with the compiler's first error line.
     """
     if program.exported is None:
         raise UnsupportedError(f"{program.name}: {program.refusal('export')}")
     compiler = find_compiler()
+    with _own_faults(program.name):
+        made = stages(program, options, calibration)
+        graph, macs = made.executed, sum(map(multiply_adds, made.simplified.ops))
     levels = levels_for(
         platform.machine(),
         options.levels,
-        weights=options.weights,
+        weights=made.stored,
+        paired=any(isinstance(op, Attention) and op.rounded for op in graph.ops),
         vector_bits=options.vector_bits,
         present=cpu_features(),
     )
     with _own_faults(program.name):
-        made = stages(program, options, calibration)
-        graph, macs = made.executed, multiply_adds(made.simplified)
         source = render(graph, levels, options.tile, made.precision, compiler.version, made.exact)
         if not options.levels:
             source = source.without_idle_tiles()
@@ -86,6 +93,7 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
         options={
             **options.model_dump(mode="json"),
             "scaled": [op.x.name for op in graph.ops if isinstance(op, Quantize) and op.scaling],
+            **({"layers": made.layers} if made.layers else {}),
             "levels": {level.name: list(level.features) for level in levels},
             "symbol": source.symbol,
             "invokes": {level.name: invoke for level, invoke in source.invokes.items()},
@@ -93,6 +101,8 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
             "hollow_offsets": {name: content.find(source.weights) for name, content in for_hosts.items()},
             "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
+            "multiply_adds": macs,
+            "spared_weights": spared_weights(graph),
             "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, macs))),
             "compiler": compiler.version,
             "flags": [*FLAGS, *sorted({flag for level in levels for flag in level.flags})],
@@ -116,13 +126,16 @@ def _own_faults(name: str) -> Iterator[None]:
 @dataclass(frozen=True)
 class BuildStages:
     """A program on its way: as it was translated, simplified, and with its codes. The weights of products in
-    the last are stored in `precision`, those of `exact` in float32."""
+    the last are stored in `precision`, those of `exact` in float32. All in all they are `stored` in these
+    ways; `layers` has those of a mixture by theirs."""
 
     translated: Graph
     simplified: Graph
     executed: Graph
     precision: Precision
     exact: frozenset[Op]
+    stored: frozenset[StoredWeights]
+    layers: Mapping[StoredWeights, Sequence[str]] = field(default_factory=dict)
 
 
 def stages(
@@ -135,6 +148,8 @@ def stages(
     simplified = simplify(translated)
     _check_boundary(simplified, program)
     exact = observing(simplified) if options.inputs_float32 else frozenset()
+    if options.weights == "mixed":
+        return _mixed_stages(program, translated, simplified, exact, options, calibration)
     executed = simplified
     if options.weights != "float32":
         simplified = executed = check(unfold(simplified, exact), "unfold")
@@ -142,7 +157,57 @@ def stages(
         executed = check(quantize(simplified, exact, calibration), "quantize")
     precision: Precision = "bfloat16" if options.weights == "bfloat16" else "float32"
     _check_left(simplified, exact, precision)
-    return BuildStages(translated, simplified, executed, precision, exact)
+    return BuildStages(translated, simplified, executed, precision, exact, frozenset({options.weights}))
+
+
+def _mixed_stages(
+    program: Program,
+    translated: Graph,
+    simplified: Graph,
+    exact: frozenset[Op],
+    options: NativeOptions,
+    samples: Sequence[Array] | None,
+) -> BuildStages:
+    """The stages of a graph whose products have weights of different precisions."""
+    if samples is None or options.error is None or options.agreement is None:
+        raise UnsupportedError(
+            f"{translated.name}: which layers may be of fewer bits is measured on observations, within a "
+            f"limit; there is no {'limit' if samples is not None else 'observation'}"
+        )
+    whole = check(unfold(simplified, exact), "unfold")
+    limits = MixLimits(options.error, 1 - options.agreement, options.share)
+    mixture = mixed(whole, exact, _meanings(program), samples, limits, scaled=options.scaled)
+    kept = frozenset(op for op in simplified.ops if mixture.get(op.outputs[0], "float32") == "float32")
+    simplified = executed = check(unfold(simplified, kept), "unfold")
+    halved, coded = (
+        frozenset(op for op in simplified.ops if mixture.get(op.outputs[0]) == kind)
+        for kind in ("bfloat16", "int8")
+    )
+    if coded:
+        others = frozenset(simplified.ops) - coded
+        executed = check(quantize(simplified, others, samples if options.scaled else None), "quantize")
+    return BuildStages(
+        translated,
+        simplified,
+        executed,
+        "bfloat16",
+        frozenset(executed.ops) - halved,
+        frozenset(mixture.values()) - {"float32"},
+        layers_of(simplified, mixture),
+    )
+
+
+def _meanings(program: Program) -> Meanings:
+    """What the outputs are for: where nothing is declared, the largest element of any may count."""
+    outputs, contract = program.signature.outputs, program.contract
+    declared = contract.action != "none" or any(spec.role != "value" for spec in outputs)
+    scores, actions = set[int](), set[int]()
+    for place, spec in enumerate(outputs):
+        if spec.role == "action" and spec.dtype.startswith("float"):
+            actions.add(place)
+        elif not declared or spec.role in ("scores", "action"):
+            scores.add(place)
+    return Meanings(frozenset(scores), frozenset(actions), contract.low, contract.high)
 
 
 def identity() -> dict[str, str]:
@@ -152,26 +217,11 @@ def identity() -> dict[str, str]:
     """
     compiler = find_compiler()
     headers = resources.files("grandopt.compiler.backends.native.render")
-    names = ("simd.h", "mathematics.h", "special.h", "tiles.h", "pairs.h", "quantized.h", "cpu.h")
-    texts = [headers.joinpath(name).read_bytes() for name in names]
+    found = {file.name: file for file in headers.iterdir() if file.name.endswith(".h")}
+    texts = [found[name].read_bytes() for name in sorted(found)]
     texts += [text.encode() for text in binding_sources().values()]
     digest = hashlib.sha256(b"".join(texts)).hexdigest()
     return {"c_compiler": f"{' '.join(compiler.command)}: {compiler.version}", "c_sources": digest}
-
-
-def multiply_adds(graph: Graph) -> int:
-    """Multiply-adds of one sample in products and recurrences."""
-    total = 0
-    for op in graph.ops:
-        if isinstance(op, Linear):
-            total += op.output.elements * op.weight.shape[1]
-        elif isinstance(op, Convolve):
-            total += op.output.elements * math.prod(op.weight.shape[1:])
-        elif isinstance(op, MatMul):
-            total += op.output.elements * op.a.shape[-1]
-        elif isinstance(op, Recurrent):
-            total += op.gates.shape[0] * op.weight.elements
-    return total
 
 
 def _check_left(graph: Graph, exact: frozenset[Op], precision: Precision) -> None:

@@ -39,9 +39,13 @@ Operand = Value | Number
 
 
 class Builder:
-    """Collects ops in order. Methods return the value that the new op computes."""
+    """Collects ops in order. Methods return the value that the new op computes.
+
+    Values are named after `place`, the part of the network that is being translated.
+    """
 
     def __init__(self) -> None:
+        self.place = ""
         self.ops: list[Op] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._count = 0
@@ -50,7 +54,8 @@ class Builder:
         """A new value that nothing computes yet."""
         self._count += 1
         prefix = "v" if data is None else "c"
-        return Value(f"{prefix}{self._count}", tuple(int(n) for n in shape), dtype, data)
+        name = f"{self.place} {prefix}{self._count}".lstrip()
+        return Value(name, tuple(int(n) for n in shape), dtype, data)
 
     def constant(self, data: Array) -> Value:
         """The constant `data`; equal constants are one value."""

@@ -7,6 +7,7 @@ import numpy as np
 from grandopt.compiler.backends.native.dtypes import dtype_fault
 from grandopt.compiler.backends.native.form import (
     ArgReduce,
+    Attention,
     Concat,
     Convolve,
     Expand,
@@ -101,6 +102,9 @@ def _shape(op: Op) -> tuple[int, ...] | None:
             return _convolution_shape(op)
         case MatMul():
             return _product_shape(op.a.shape, op.b.shape)
+        case Attention():
+            scores = _product_shape(op.query.shape, op.keys.shape)
+            return _product_shape(scores, op.values.shape) if scores else ()
         case Normalize():
             return op.x.shape
         case Scatter():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from grandopt.compiler.backends.native.expression import Expression
@@ -30,6 +31,21 @@ class Convolve(Op):
     def depthwise(self) -> bool:
         """Whether each channel has its own taps."""
         return self.x.shape[-1] != self.weight.shape[-1]
+
+    @property
+    def multiply_adds(self) -> int:
+        """Those of the taps that lie within x."""
+        return (
+            self.output.shape[-1]
+            * self.weight.shape[-1]
+            * math.prod(map(self._taps, range(len(self.strides))))
+        )
+
+    def _taps(self, axis: int) -> int:
+        """Taps within x along a spatial axis, of all positions together."""
+        size, taps = self.x.shape[1 + axis], range(self.weight.shape[1 + axis])
+        starts = (p * self.strides[axis] - self.before[axis] for p in range(self.output.shape[1 + axis]))
+        return sum(0 <= start + tap * self.dilations[axis] < size for start in starts for tap in taps)
 
     def reach(self, axis: int) -> tuple[int, int]:
         """The first element that is read along a spatial axis, and the one behind the last."""

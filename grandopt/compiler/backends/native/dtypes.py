@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from grandopt.compiler.backends.native.expression import Expression
 from grandopt.compiler.backends.native.form import (
     ArgReduce,
+    Attention,
     Concat,
     Convolve,
     Gather,
@@ -44,7 +45,7 @@ def dtype_fault(op: Op) -> str | None:
         return known
     dtypes = [value.dtype for value in (*op.inputs, *op.outputs)]
     match op:
-        case Linear() | Convolve() | MatMul() | Softmax() | Normalize() | Recurrent():
+        case Linear() | Convolve() | MatMul() | Attention() | Softmax() | Normalize() | Recurrent():
             # Their kernels are vectors of float32, for every operand and result.
             return _unless(set(dtypes) == {"float32"}, op, dtypes)
         case QuantizedLinear() | QuantizedRecurrent():

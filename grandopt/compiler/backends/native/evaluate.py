@@ -1,4 +1,4 @@
-"""What the element-wise part of a graph computes, in NumPy: what the products that come first are given.
+"""What the element-wise part of a graph computes of samples, in NumPy.
 
 Only for looking at recorded observations while an agent is built; nothing that runs is checked against it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 
 from grandopt.compiler.backends.native.expression import Expression
 from grandopt.compiler.backends.native.form import (
@@ -26,6 +27,12 @@ from grandopt.compiler.backends.native.form import (
     Window,
 )
 from grandopt.signature import Array
+
+
+def _erf(x: Array) -> Array:
+    result: Array = torch.special.erf(torch.from_numpy(np.ascontiguousarray(x))).numpy()
+    return result
+
 
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     "add": np.add,
@@ -47,6 +54,8 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "log1p": np.log1p,
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "erf": _erf,
+    "gelu": lambda x: 0.5 * x * (1 + _erf(x / np.sqrt(2.0))),
     "floor": np.floor,
     "ceil": np.ceil,
     "round": np.rint,
@@ -69,61 +78,96 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
 
 
 def evaluated(graph: Graph, inputs: Sequence[Array]) -> dict[Value, Array]:
-    """The values that follow from one sample without a product, as far as they can be told.
+    """The values of samples that follow without a product, as far as they can be told, each [n, *shape].
 
-    `inputs` are those of the graph, in order, each of the graph's own shape.
+    `inputs` are those of the graph, in order, each [n, *shape]. Of constants, and what follows from them
+    alone, n is 1.
     """
     known: dict[Value, Array] = dict(zip(graph.inputs, inputs, strict=True))
     with np.errstate(all="ignore"):
         for op in graph.ops:
-            known |= {value: value.data for value in op.inputs if value.data is not None}
-            if all(value in known for value in op.inputs) and (result := _result(op, known)) is not None:
+            add_constants(op, known)
+            if all(value in known for value in op.inputs) and (result := of_op(op, known)) is not None:
                 known[op.output] = result.astype(op.output.dtype, copy=False)
     return known
 
 
-def _result(op: Op, known: Mapping[Value, Array]) -> Array | None:
+def add_constants(op: Op, known: dict[Value, Array]) -> None:
+    """Enter the constants that an op reads."""
+    for value in op.inputs:
+        if value.data is not None and value not in known:
+            known[value] = value.data[np.newaxis]
+
+
+def of_op(op: Op, known: Mapping[Value, Array]) -> Array | None:
+    """The result of an op that is no product; None where it is one, or not known here."""
     match op:
         case Map():
-            found = of_expression(op.expression, [known[value] for value in op.operands])
-            return None if found is None else np.broadcast_to(found, op.output.shape)
+            rank = len(op.output.shape)
+            found = of_expression(op.expression, [aligned(known[value], rank) for value in op.operands])
+            return None if found is None else _broadcast(found, op.output.shape)
         case Unary():
-            return _unary_result(op, known[op.x], op.outputs[0].shape)
+            return _of_view(op, known[op.x], op.outputs[0].shape)
         case Concat():
-            return np.concatenate([known[value] for value in op.parts], axis=op.axis)
-        case Normalize() if op.epilogue is None:
+            parts = [known[value] for value in op.parts]
+            count = max(map(len, parts))
+            whole = [np.broadcast_to(part, (count, *part.shape[1:])) for part in parts]
+            return np.concatenate(whole, axis=op.axis + 1)
+        case Normalize():
             x = known[op.x].astype(np.float64)
             x = x - x.mean(-1, keepdims=True) if op.center else x
             scaled = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + op.epsilon)
-            return scaled * known[op.weight] + known[op.bias]
+            rank = x.ndim - 1
+            scaled = scaled * aligned(known[op.weight], rank) + aligned(known[op.bias], rank)
+            return finished(scaled, op.epilogue, [known[value] for value in op.extras])
     return None
 
 
-def _unary_result(op: Unary, x: Array, shape: tuple[int, ...]) -> Array | None:
+def aligned(array: Array, rank: int) -> Array:
+    """Values [n, *shape] with axes of size 1 before the shape, so that it has `rank` of them."""
+    return array.reshape(len(array), *(1,) * (rank + 1 - array.ndim), *array.shape[1:])
+
+
+def finished(result: Array, epilogue: Expression | None, extras: Sequence[Array]) -> Array | None:
+    """What follows a product's or a normalisation's result; None where a function of it is not known here."""
+    result = result.astype(np.float32, copy=False)
+    if epilogue is None:
+        return result
+    return of_expression(epilogue, [result, *(aligned(extra, result.ndim - 1) for extra in extras)])
+
+
+def _broadcast(array: Array, shape: tuple[int, ...]) -> Array:
+    array = aligned(array[np.newaxis] if array.ndim == 0 else array, len(shape))
+    return np.broadcast_to(array, (len(array), *shape))
+
+
+def _of_view(op: Unary, x: Array, shape: tuple[int, ...]) -> Array | None:
     match op:
         case Reshape():
-            return x.reshape(shape)
+            return x.reshape(len(x), *shape)
         case Permute():
-            return x.transpose(op.axes)
+            return x.transpose(0, *(axis + 1 for axis in op.axes))
         case Expand():
-            return np.broadcast_to(x, shape)
+            return _broadcast(x, shape)
         case Slice():
-            return x.take(op.start + op.step * np.arange(shape[op.axis]), axis=op.axis)
+            return x.take(op.start + op.step * np.arange(shape[op.axis]), axis=op.axis + 1)
         case Window():
-            return _windows(op, x)
+            return windows(x, op.sizes, op.strides, op.dilations)
         case Pad():
-            whole = np.full(shape, op.fill, x.dtype)
-            whole[tuple(slice(b, b + n) for b, n in zip(op.before, x.shape, strict=True))] = x
+            whole = np.full((len(x), *shape), op.fill, x.dtype)
+            inside = (slice(b, b + n) for b, n in zip(op.before, op.x.shape, strict=True))
+            whole[(slice(None), *inside)] = x
             return whole
     return None
 
 
-def _windows(op: Window, x: Array) -> Array:
-    lead = x.ndim - len(op.sizes)
-    spans = [d * (n - 1) + 1 for n, d in zip(op.sizes, op.dilations, strict=True)]
+def windows(x: Array, sizes: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Array:
+    """Sliding windows over the last axes: [..., spatial] → [..., positions, sizes]."""
+    lead = x.ndim - len(sizes)
+    spans = [d * (n - 1) + 1 for n, d in zip(sizes, dilations, strict=True)]
     views = np.lib.stride_tricks.sliding_window_view(x, spans, axis=tuple(range(lead, x.ndim)))
-    moves = (slice(None, None, step) for step in op.strides)
-    taps = (slice(None, None, step) for step in op.dilations)
+    moves = (slice(None, None, step) for step in strides)
+    taps = (slice(None, None, step) for step in dilations)
     return views[(*(slice(None),) * lead, *moves, *taps)]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from grandopt.compiler.backends.native.attention import Attention as Attention
 from grandopt.compiler.backends.native.convolve import Convolve as Convolve
 from grandopt.compiler.backends.native.expression import Expression
 from grandopt.compiler.backends.native.operation import Op as Op
@@ -215,8 +216,8 @@ class QuantizedLinear(Op):
     epilogue: Expression | None = None
 
 
-WithEpilogue = Linear | Convolve | MatMul | Normalize | QuantizedLinear
-"""Ops whose result an expression of it and of their `extras` may follow."""
+WithEpilogue = Linear | Convolve | MatMul | Attention | Normalize | QuantizedLinear
+"""Ops whose result, or the scores of which, an expression of it and of their `extras` may follow."""
 
 
 @dataclass(frozen=True, eq=False)

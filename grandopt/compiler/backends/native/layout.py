@@ -14,6 +14,7 @@ from typing import Literal
 from grandopt.compiler.backends.native import expression as ex
 from grandopt.compiler.backends.native.form import (
     ArgReduce,
+    Attention,
     Concat,
     Convolve,
     Expand,
@@ -269,7 +270,7 @@ def _can_write(op: Op, place: ValuePlace) -> bool:
     """Whether the kernel of `op` can write its first output to such a place."""
     # Kernels over rows store neighbours side by side; those that gather or scatter copy whole blocks.
     match op:
-        case Linear() | Convolve() | MatMul() | Normalize() | Softmax() | Recurrent():
+        case Linear() | Convolve() | MatMul() | Attention() | Normalize() | Softmax() | Recurrent():
             return place.inner == 1
         case QuantizedLinear() | QuantizedRecurrent():
             return place.inner == 1
@@ -287,7 +288,9 @@ def _can_read(op: Op, operand: str, place: ValuePlace) -> bool:
             return True  # it is read one element at a time, each for a whole vector of the right-hand side
         case Convolve() if operand == "x" and not op.depthwise:
             return True  # likewise
-        case Linear() | Convolve() | MatMul() | Normalize() | QuantizedLinear():
+        case Attention() if operand == "keys":
+            return place.inner == 1 or place.strides[-2] == 1 or place.shape[-2] == 1  # it turns them
+        case Linear() | Convolve() | MatMul() | Attention() | Normalize() | QuantizedLinear():
             # An epilogue loads a vector of neighbours, or one number into all lanes.
             return place.inner == 1 or (operand == "extras" and place.inner == 0)
         case Recurrent() | Quantize() | QuantizedRecurrent():

@@ -30,7 +30,8 @@ class IsaLevel:
 
     `gains` names the weights for which its code is another than that of the next lower level. `pairs` says
     whether its products with bfloat16 weights multiply pairs of such numbers, or widened ones (on Zen 4, 60
-    rows by 768 × 768 weights take 303 µs in pairs and 602 µs widened). `seldom` names the weights for which nearly all CPUs of this level have a higher one, too.
+    rows by 768 × 768 weights take 303 µs in pairs and 602 µs widened). `seldom` names the weights for which
+    nearly all CPUs of this level have a higher one, too.
     """
 
     name: str
@@ -124,25 +125,28 @@ def levels_for(
     architecture: str,
     names: Collection[str] = (),
     *,
-    weights: StoredWeights = "float32",
+    weights: StoredWeights | Collection[StoredWeights] = "float32",
+    paired: bool = False,
     vector_bits: int | None = None,
     present: Collection[str] = (),
 ) -> tuple[IsaLevel, ...]:
     """The levels of an architecture (as `platform.machine()` calls it), or those of `names` among them.
 
-    Without names, those that matter for `weights` so stored: whose code is another than the next lower
-    level's, and which are the best of more than a few CPUs, or of the one with the features `present`. With
-    `vector_bits`, only those whose vectors are no longer. Raises UnsupportedError when there is none, and
-    when none has vectors of exactly `vector_bits`, or none longer ones: the artifact would be one that other
-    options give.
+    Without names, those that matter for `weights` so stored, or stored in each of these ways: whose code is
+    another than the next lower level's, and which are the best of more than a few CPUs, or of the one with
+    the features `present`; where what is computed is multiplied in pairs of bfloat16 numbers (`paired`), also
+    those that can. With `vector_bits`, only those whose vectors are no longer. Raises UnsupportedError when
+    there is none, and when none has vectors of exactly `vector_bits`, or none longer ones: the artifact would
+    be one that other options give.
     """
     known = of_architecture(architecture)
+    kinds = {weights} if isinstance(weights, str) else {*weights}
     if names:
         fitting = tuple(level for level in known if level.name in names)
     else:
-        gaining = [level for level in known if weights in level.gains]
+        gaining = [level for level in known if kinds & {*level.gains} or (paired and level.pairs)]
         here = next((level for level in gaining if set(level.features) <= set(present)), None)
-        fitting = tuple(level for level in gaining if weights not in level.seldom or level is here)
+        fitting = tuple(level for level in gaining if not kinds & {*level.seldom} or level is here)
     if not fitting:
         listed = ", ".join(f"{level.name} ({level.architecture})" for level in LEVELS)
         raise UnsupportedError(f"no feature level for {architecture} {list(names) or ''}; known are {listed}")

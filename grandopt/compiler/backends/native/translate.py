@@ -144,6 +144,7 @@ class _Translation:
         if name.removeprefix("aten.").startswith(SKIPPED) or not _has_tensor(node):
             return
         self._batch.step(node)
+        self._build.place = _module_of(node)
         if all(n in self._constants or not _has_tensor(n) for n in node.all_input_nodes):
             self._constants.fold(node)
             return
@@ -265,6 +266,12 @@ def _returned(node: Node) -> frozenset[int]:
 
 def _picks(node: Node) -> bool:
     return str(node.target).removeprefix("aten.").startswith(INDEXED)
+
+
+def _module_of(node: Node) -> str:
+    """The module of the network that an operator is a part of; empty where that is not known."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]) if stack else ""
 
 
 def _is_size(node: Node) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grandopt.compiler.backends.native.form import (
+    Attention,
     Convolve,
     Graph,
     Linear,
@@ -45,6 +46,8 @@ def _multiplied(op: Op) -> tuple[Value, ...] | None:
             return (op.x,)
         case MatMul():
             return op.a, op.b
+        case Attention():
+            return op.query, op.keys, op.values
         case QuantizedLinear():
             return op.codes, op.scales
         case Recurrent() | QuantizedRecurrent():

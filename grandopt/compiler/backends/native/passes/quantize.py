@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from grandopt.compiler.backends.native.form import (
+    Attention,
     Graph,
     Linear,
     Op,
@@ -30,7 +31,7 @@ ROW_BYTES = 64
 """Rows of codes are padded to this many: the inputs that one step over a tile takes."""
 MOST_INPUTS = 1 << 16
 """A sum of more products of a code (at most 255) and a weight (at most 127) may not fit 32 bits."""
-FEWEST_INPUTS, FEWEST_OUTPUTS, FEWEST_WEIGHTS = 32, 16, 4096
+FEWEST_INPUTS, FEWEST_OUTPUTS, FEWEST_WEIGHTS = 16, 16, 4096
 """Smaller products are over before quantizing their activations has paid; they stay exact."""
 
 
@@ -61,9 +62,11 @@ def quantize(
         elif isinstance(op, Recurrent) and op not in exact and admits(op.weight.constant):
             inputs = (op.gates, *_weights(op.weight), op.bias, *op.initial)
             ops.append(QuantizedRecurrent(inputs, op.outputs, op.cell, op.reverse))
+        elif isinstance(op, Attention) and op not in exact:
+            ops.append(replace(op, rounded=True))
         else:
             ops.append(op)
-    if len(ops) == len(graph.ops) and all(new is old for new, old in zip(ops, graph.ops, strict=True)):
+    if not any(isinstance(op, (QuantizedLinear, QuantizedRecurrent)) for op in ops):
         raise UnsupportedError(
             f"{graph.name}: no product of at least {FEWEST_INPUTS} inputs, {FEWEST_OUTPUTS} outputs and "
             f"{FEWEST_WEIGHTS} weights, for which int8 could pay"

@@ -141,7 +141,7 @@ def _rows(graph: Graph, values: set[Value], samples: Sequence[Array]) -> dict[Va
     parts: dict[Value, list[Array]] = {}
     for index in spread:
         given = [
-            array[index].reshape(value.shape).astype(value.dtype)
+            array[index].reshape(1, *value.shape).astype(value.dtype)
             for array, value in zip(samples, graph.inputs, strict=True)
         ]
         known = evaluated(graph, given)

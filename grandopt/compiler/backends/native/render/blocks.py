@@ -33,10 +33,15 @@ def row_blocks(rows: int, most: int, block: Callable[[int, str], list[str]]) -> 
     return lines
 
 
-def blocking(rows: int, level: IsaLevel) -> tuple[int, int]:
-    """Rows and vectors of a block that fit the level's registers, with one per vector and one to spare."""
+def blocking(rows: int, level: IsaLevel, widened: bool = False) -> tuple[int, int]:
+    """Rows and vectors of a block that fit the level's registers, with one per vector and one to spare.
+
+    With `widened`, each word of the weights becomes two vectors in registers.
+    """
     if rows == 1:  # nothing is used twice: as many vectors as hide the latency
         return 1, IN_FLIGHT
+    if widened:  # 5 · 2 + 2 · 2 + 1 = 15 of 16, or 5 · 4 + 2 · 4 + 1 = 29 of 32
+        return min(rows, 5), 2 if level.registers <= 16 else 4
     if level.registers <= 16:  # 4 · 3 + 3 + 1 = 16, or 6 · 2 + 2 + 1 = 15 where that leaves no rows over
         return (min(rows, 4), 3) if rows % 6 else (6, 2)
     if rows <= 6:
@@ -46,23 +51,26 @@ def blocking(rows: int, level: IsaLevel) -> tuple[int, int]:
     return (8, 2) if rows % 8 == 0 and rows % 6 else (6, 4)
 
 
-def cheapest_blocks(rows: int, vectors: int, level: IsaLevel) -> list[tuple[int, int]]:
-    """The passes over all rows that take the least time: (vectors, rows of a block) of each."""
+def cheapest_blocks(rows: int, vectors: int, level: IsaLevel, widened: bool = False) -> list[tuple[int, int]]:
+    """The passes over all rows that take the least time: (vectors, rows of a block) of each.
+
+    With `widened` as for `blocking`.
+    """
     best: list[tuple[int, int]] = []
     least = float("inf")
     for passes in range(1, vectors + 1):
         part, more = divmod(vectors, passes)
-        chosen = [_best_rows(rows, part + (number < more), level) for number in range(passes)]
+        chosen = [_best_rows(rows, part + (number < more), level, widened) for number in range(passes)]
         if all(chosen) and (time := sum(cost for cost, _, _ in chosen)) < least:
             best, least = [(wide, tall) for _, wide, tall in chosen], time
     return best
 
 
-def _best_rows(rows: int, vectors: int, level: IsaLevel) -> tuple[float, int, int]:
+def _best_rows(rows: int, vectors: int, level: IsaLevel, widened: bool) -> tuple[float, int, int]:
     """The least time of a pass of so many vectors over all rows, the vectors, and the rows of a block."""
     found = (float("inf"), vectors, 1)
     for tall in range(min(rows, TALLEST), 0, -1):
-        held = tall * vectors + vectors + 1 if tall > 1 else 2 * vectors
+        held = tall * vectors + (1 + widened) * vectors + 1 if tall > 1 else 2 * vectors
         if held > level.registers:
             continue
         whole, rest = divmod(rows, tall)

@@ -211,7 +211,7 @@ def _columns(product: Product, rows: int, widths: Sequence[int]) -> list[str]:
     """All rows of one panel, in blocks of as many vectors and rows as takes the least time."""
     lines: list[str] = []
     first = 0
-    for vectors, most_rows in cheapest_blocks(rows, len(widths), product.level):
+    for vectors, most_rows in cheapest_blocks(rows, len(widths), product.level, product.paired):
         column, part = str(first * product.level.lanes), widths[first : first + vectors]
         lines += row_blocks(rows, most_rows, _block(product, column, part))
         first += vectors

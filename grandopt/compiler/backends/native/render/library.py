@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from importlib import resources
 
-from grandopt.compiler.backends.native.form import Map, Quantize, QuantizedRecurrent
+from grandopt.compiler.backends.native.form import Attention, Map, Quantize, QuantizedRecurrent
 from grandopt.compiler.backends.native.layout import Layout
 from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.memory import Arena
+from grandopt.compiler.backends.native.passes.rectified import rectified
 from grandopt.compiler.backends.native.render.operands import Surroundings
 from grandopt.compiler.backends.native.render.steps import ARGUMENTS, step_function
 from grandopt.compiler.backends.native.render.text import C_TYPES, indent
@@ -66,10 +67,11 @@ def library(
     The forward pass is rendered once per size of `tiles`, which must end in 1; a call takes as many samples
     at a time as fit. Constants go to `weights`, and `workspace` grows to what the steps need.
     """
+    zeros = rectified(layout.graph)
     body = [
         line
         for tile in tiles
-        for line in _forward(layout, Surroundings(arena, workspace, weights, tile), level)
+        for line in _forward(layout, Surroundings(arena, workspace, weights, tile, zeros), level)
     ]
     text = "\n".join(body)
     tiled = uses_tiles(text)
@@ -80,8 +82,11 @@ def library(
         _resource("mathematics.h"),
         *([_resource("tiles.h")] if tiled else []),
         *([_resource("pairs.h")] if "pairs_of_row(" in text else []),
+        *([_resource("nonzero.h")] if "nonzero_numbers(" in text else []),
+        *([_resource("attention.h")] if any(isinstance(s.op, Attention) for s in layout.steps) else []),
         *([_resource("special.h")] if _special(layout) else []),
         *([_resource("quantized.h")] if any(isinstance(s.op, QUANTIZED) for s in layout.steps) else []),
+        *([_resource("nonzero_codes.h")] if "nonzero_codes(" in text else []),
         FLUSH_DENORMALS,
         "",
         "extern const unsigned char weights[];",

@@ -9,7 +9,7 @@ import numpy as np
 
 from grandopt.compiler.backends.native.form import Linear
 from grandopt.compiler.backends.native.levels import IsaLevel
-from grandopt.compiler.backends.native.render import tiles
+from grandopt.compiler.backends.native.render import sparse, tiles
 from grandopt.compiler.backends.native.render.blocks import blocking, row_blocks, widths_of
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
@@ -27,9 +27,10 @@ from grandopt.compiler.backends.native.render.weights import (
 from grandopt.compiler.backends.native.strides import collapse
 from grandopt.signature import Array
 
-FEW_OUTPUTS = 4
-LONG_ROW = 48
-"""With at most FEW_OUTPUTS outputs of at least LONG_ROW inputs, lanes run along the inputs instead."""
+FEW_OUTPUTS = 8
+LONG_ROW, LONGER = 48, 8
+"""With at most FEW_OUTPUTS outputs, all in one vector, of at least LONG_ROW inputs, and LONGER for each
+output, lanes run along the inputs instead."""
 
 
 def linear_loops(
@@ -60,14 +61,19 @@ def linear_loops(
         work = around.weights, around.workspace
         body = [around.work(), *tiles.tile_loops(op, (weight, bias), *pointers, parts, rows, *work)]
     else:
-        few = weight.shape[0] <= FEW_OUTPUTS and weight.shape[1] >= LONG_ROW
-        if few:
+        if _few_outputs(weight.shape[0], weight.shape[1], level):
             body = _dots(op, (weight, bias), *pointers, parts, rows, level, around.weights)
+        elif sparse.worthwhile(op, rows, around):
+            body = sparse.sparse_loops(op, pointers[0][0], pointers[1][0], parts, level, around)
         else:
             body = _panels(op, (weight, bias), *pointers, parts, rows, level, around)
     for axis in reversed(range(len(sizes) - 1)):
         body = loop(f"i{axis}", sizes[axis], body)
     return body
+
+
+def _few_outputs(count: int, depth: int, level: IsaLevel) -> bool:
+    return count <= min(FEW_OUTPUTS, level.lanes) and depth >= max(LONG_ROW, LONGER * count)
 
 
 def _panels(
@@ -159,7 +165,8 @@ def panel_fetch(
 
 def _columns(product: Product, rows: int, widths: list[int]) -> list[str]:
     """All rows of one panel, as many vectors at a time as the registers hold."""
-    most_rows, most_vectors = blocking(rows, product.level)
+    widened = product.paired and not product.rounded
+    most_rows, most_vectors = blocking(rows, product.level, widened)
     lines: list[str] = []
     for first in range(0, len(widths), most_vectors):
         column = str(first * product.level.lanes)

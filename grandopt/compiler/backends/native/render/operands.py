@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grandopt.compiler.backends.native.form import Op
 from grandopt.compiler.backends.native.layout import Buffer, ValuePlace
 from grandopt.compiler.backends.native.memory import Arena, padded_bytes
 from grandopt.compiler.backends.native.render.text import C_TYPES
@@ -31,12 +32,16 @@ class RenderedOperand:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What pointers are made from: the scratch arena and what lies behind it, weights, samples per tile."""
+    """What pointers are made from: the scratch arena and what lies behind it, weights, samples per tile.
+
+    `rectified` are the products whose rows are likely to have zeros.
+    """
 
     arena: Arena
     workspace: Workspace
     weights: Weights
     tile: int
+    rectified: frozenset[Op] = frozenset()
 
     def operand(self, name: str, place: ValuePlace) -> RenderedOperand:
         """The place as an operand of `tile` samples."""

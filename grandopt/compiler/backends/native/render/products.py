@@ -16,7 +16,7 @@ from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.render.blocks import IN_FLIGHT
 from grandopt.compiler.backends.native.render.elementwise import store
 from grandopt.compiler.backends.native.render.expressions import Statements
-from grandopt.compiler.backends.native.render.text import indent, loop
+from grandopt.compiler.backends.native.render.text import indent, loop, turns_between
 
 LONGEST = 512
 """A sum of more turns is taken in parts: the rounding of a sum grows with its length."""
@@ -76,6 +76,8 @@ class Product:
     """Loops around that of k, whose variables `inside` may read: name and turns of each."""
     inside: Sequence[str] = ()
     """What these loops declare for `left` and `right`."""
+    span: tuple[str, str] | None = None
+    """The first step of k and the one behind the last, or those of pairs, where only the call tells them."""
     lanewise: bool = False
     """`left(row, k)` is a pointer to the number of the first column, and each column has its own."""
 
@@ -83,7 +85,7 @@ class Product:
         """`rows` rows from `row`, one vector per width from `column`; a width counts its valid lanes."""
         cells = [(r, j) for r in range(rows) for j in range(len(widths))]
         turns = -(-self.depth // 2) if self.rounded else self.depth // 2 if self.paired else self.depth
-        splits = max(1, min(IN_FLIGHT // len(cells), 8, turns))
+        splits = 1 if self.span else max(1, min(IN_FLIGHT // len(cells), 8, turns))
         whole = turns - turns % splits
         inside = self._loops_of_a_part(whole // splits)
         first = 0 if inside is None else 1  # sums of a part are added to those of number 0
@@ -96,10 +98,13 @@ class Product:
         ]
         if self.fetch is not None:
             steps.append(self.fetch(row, rows, self._number("k")))
-        if inside is None or self.nest:
-            walk = loop("k", whole, steps, splits) if whole else []
+        first_turn, last_turn = self.span or ("0", str(whole))
+        if inside is not None and not self.nest:
+            walk, sums = _in_parts(first_turn, last_turn, splits, zeros, steps, gather), range(1)
+        elif self.span:
+            walk = turns_between("k", first_turn, last_turn, steps)
         else:
-            walk, sums = _in_parts(whole, splits, zeros, steps, gather), range(1)
+            walk = loop("k", whole, steps, splits) if whole else []
         for n in range(turns - whole):
             walk += self._step(rows, row, column, widths, str(whole + n), sums[n % len(sums)])
         if self.paired and not self.rounded and self.depth % 2:
@@ -229,22 +234,35 @@ class Product:
 
     def _result(self, row: str, column: str, name: str, width: int) -> list[str]:
         """Epilogue and store of one vector."""
-        lanes = self.level.lanes
-        leaves, loads = [name], []
-        for i, extra in enumerate(self.extras):
-            pointer = extra.at(row)
-            if extra.column == 0:
-                text = f"v_set1(*({pointer}))"
-            elif width == lanes:
-                text = f"v_load({pointer} + {column})"
-            else:
-                text = f"v_load_n({pointer} + {column}, {width})"
-            loads.append(f"const vf e{i} = {text};")
-            leaves.append(f"e{i}")
-        statements = Statements(leaves)
-        result = name if self.epilogue is None else statements.vector(self.epilogue)
         target = self.output(row, column)
-        return ["{", *indent([*loads, *statements.lines, store(target, result, width, lanes)]), "}"]
+        return finished(name, self.epilogue, self.extras, (row, column), target, width, self.level.lanes)
+
+
+def finished(
+    name: str,
+    epilogue: Expression | None,
+    extras: Sequence[Extra],
+    cell: tuple[str, str],
+    target: str,
+    width: int,
+    lanes: int,
+) -> list[str]:
+    """Epilogue and store of the vector `name`: `width` results of a row, from a column on (`cell`)."""
+    row, column = cell
+    leaves, loads = [name], []
+    for i, extra in enumerate(extras):
+        pointer = extra.at(row)
+        if extra.column == 0:
+            text = f"v_set1(*({pointer}))"
+        elif width == lanes:
+            text = f"v_load({pointer} + {column})"
+        else:
+            text = f"v_load_n({pointer} + {column}, {width})"
+        loads.append(f"const vf e{i} = {text};")
+        leaves.append(f"e{i}")
+    statements = Statements(leaves)
+    result = name if epilogue is None else statements.vector(epilogue)
+    return ["{", *indent([*loads, *statements.lines, store(target, result, width, lanes)]), "}"]
 
 
 def _name(row: int, vector: int, split: int) -> str:
@@ -271,15 +289,13 @@ def _gathered(cells: Sequence[tuple[int, int]], sums: Sequence[int]) -> list[str
 
 
 def _in_parts(
-    turns: int, step: int, before: Sequence[str], steps: Sequence[str], behind: Sequence[str]
+    first: str, last: str, step: int, before: Sequence[str], steps: Sequence[str], behind: Sequence[str]
 ) -> list[str]:
     """The loop of k cut into parts of PART turns of each sum."""
     body = [
         *before,
-        f"const int end = part + {PART * step} < {turns} ? part + {PART * step} : {turns};",
-        f"for (int k = part; k < end; k += {step}) {{",
-        *indent(steps),
-        "}",
+        f"const int end = part + {PART * step} < {last} ? part + {PART * step} : {last};",
+        *turns_between("k", "part", "end", steps, step),
         *behind,
     ]
-    return loop("part", turns, body, PART * step)
+    return turns_between("part", first, last, body, PART * step)

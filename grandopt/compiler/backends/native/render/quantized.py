@@ -1,18 +1,22 @@
 """Products over 8-bit codes: quantizing rows, then dot products in vectors or in tiles.
 
-The kernels leave sums · scales + bias in the output; an epilogue runs over it while it is in the cache.
+Vectors of sums · scales + bias go through a short epilogue before they are stored. Tiles leave them in the
+output, and so do vectors where the epilogue is a long one, which then runs over it while it is in the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from grandopt.compiler.backends.native.expression import Expression
 from grandopt.compiler.backends.native.form import Quantize, QuantizedLinear
 from grandopt.compiler.backends.native.levels import IsaLevel
+from grandopt.compiler.backends.native.render import sparse
 from grandopt.compiler.backends.native.render.blocks import IN_FLIGHT, blocking, row_blocks, widths_of
-from grandopt.compiler.backends.native.render.elementwise import map_loops, store
-from grandopt.compiler.backends.native.render.operands import RenderedOperand
+from grandopt.compiler.backends.native.render.elementwise import map_loops
+from grandopt.compiler.backends.native.render.operands import RenderedOperand, Surroundings
+from grandopt.compiler.backends.native.render.products import EPILOGUE_COST, Extra, finished
 from grandopt.compiler.backends.native.render.text import indent, loop, offset
 from grandopt.compiler.backends.native.render.tiles import shapes
 from grandopt.compiler.backends.native.render.weights import GRANULE, PANEL, Weights, padded, panels
@@ -64,6 +68,10 @@ class _Product:
     stored: int
     """Words of a row of weights, padding included."""
     level: IsaLevel
+    epilogue: Expression | None = None
+    """What vectors of results go through before they are stored."""
+    extras: Sequence[Extra] = ()
+    """Its further operands."""
 
     @property
     def tiled(self) -> bool:
@@ -179,7 +187,11 @@ class _Product:
             here = f"({row} + {r})"
             # In the order of `tile_results`: a row rounds alike whether tiles or vectors multiplied it.
             result = f"v_fma(v_from_vi(a{r}_{vector}_0) * s, v_set1(*({self.scales.at(here)})), b)"
-            lines.append(store(f"{self.output.at(here)} + {column}", result, count, self.level.lanes))
+            place = f"{self.output.at(here)} + {column}"
+            lines.append(f"const vf y{r} = {result};")
+            lines += finished(
+                f"y{r}", self.epilogue, self.extras, (here, column), place, count, self.level.lanes
+            )
         return lines
 
     def _at(self, vector: int) -> int:
@@ -192,25 +204,25 @@ def quantized_loops(
     extras: Sequence[RenderedOperand],
     output: RenderedOperand,
     level: IsaLevel,
-    weights: Weights,
+    around: Surroundings,
 ) -> list[str]:
     """output[row] = epilogue(x[row] · weightᵀ + bias, extras[row]…); operands are (codes, scales)."""
-    named = [*operands, output]
-    lead = output.shape[:-1]
-    sizes, strides = collapse(lead, [operand.spread((*lead, operand.shape[-1]))[:-1] for operand in named])
-    codes, scales, target = (
-        _Rows(
-            f"{operand.name} + {offset([(f'i{axis}', s[axis]) for axis in range(len(sizes) - 1)])}",
-            s[-1] if s else 0,
-        )
-        for operand, s in zip(named, strides, strict=True)
-    )
+    walked = [*operands, output]
+    sizes, strides = _walk(walked, output)
+    rows = sizes[-1] if sizes else 1
+    if sparse.worthwhile_codes(op, rows, level, around):
+        added = _added(op, walked, extras, output)
+        return sparse.sparse_code_loops(op, operands, output.name, added or [], around)
+    weights = around.weights
+    codes, scales, target = (_rows(operand, s) for operand, s in zip(walked, strides, strict=True))
     weight, weight_scales, bias = (v.constant for v in (op.weight, op.weight_scales, op.bias))
     count, depth = weight.shape
-    rows = sizes[-1] if sizes else 1
     # One packing for all levels and tiles: sequences have the depth that tiles want.
     packed = words(weight, TILE if op.output.elements >= TILE * count else 1)
     product = _Product(codes, scales, target, rows, -(-depth // 4), packed.shape[1], level)
+    added = None if product.tiled else _added(op, walked, extras, output)
+    if added is not None:
+        product = replace(product, epilogue=op.epilogue, extras=added)
     body = _panels(product, count, f"(const uint32_t *)({weights.pointer(panels(packed))})")
     for axis in reversed(range(len(sizes) - 1)):
         body = loop(f"i{axis}", sizes[axis], body)
@@ -224,9 +236,44 @@ def quantized_loops(
         begin = ["_Alignas(64) int32_t sums[1024];", shapes("shapes", (TILE,) * 8), "TILES_BEGIN(shapes);"]
         body = [*begin, *body, "TILES_END();"]
     lines += body
-    if op.epilogue is not None:
+    if op.epilogue is not None and added is None:
         lines += map_loops(op.epilogue, [output, *extras], output, level.lanes)
     return ["{", *indent(lines), "}"]
+
+
+def _added(
+    op: QuantizedLinear,
+    walked: Sequence[RenderedOperand],
+    extras: Sequence[RenderedOperand],
+    output: RenderedOperand,
+) -> list[Extra] | None:
+    """The further operands of an epilogue that vectors go through before they are stored.
+
+    None where it has to be a loop of its own: it is long, or its operands would cut the rows of the product
+    into shorter runs.
+    """
+    if op.epilogue is None or op.epilogue.cost > EPILOGUE_COST:
+        return None
+    sizes, strides = _walk([*walked, *extras], output)
+    if sizes != _walk(walked, output)[0]:
+        return None
+    rows = (_rows(operand, s) for operand, s in zip(extras, strides[len(walked) :], strict=True))
+    return [
+        Extra(first.pointer, first.stride, operand.spread(output.shape)[-1])
+        for first, operand in zip(rows, extras, strict=True)
+    ]
+
+
+def _walk(operands: Sequence[RenderedOperand], output: RenderedOperand) -> tuple[list[int], list[list[int]]]:
+    """The loops over all rows of the output: sizes, and the strides of each operand."""
+    lead = output.shape[:-1]
+    return collapse(lead, [operand.spread((*lead, operand.shape[-1]))[:-1] for operand in operands])
+
+
+def _rows(operand: RenderedOperand, strides: Sequence[int]) -> _Rows:
+    """The rows of the innermost of these loops."""
+    outer = [(f"i{axis}", step) for axis, step in enumerate(strides[:-1])]
+    return _Rows(f"({operand.name} + {offset(outer)})", strides[-1] if strides else 0)
 
 
 def _panels(product: _Product, count: int, packed: str) -> list[str]:

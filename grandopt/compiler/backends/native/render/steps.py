@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from grandopt.compiler.backends.native.form import (
     ArgReduce,
+    Attention,
     Convolve,
     Gather,
     Linear,
@@ -27,6 +28,7 @@ from grandopt.compiler.backends.native.form import (
 from grandopt.compiler.backends.native.layout import Step
 from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.render import tile_recurrent
+from grandopt.compiler.backends.native.render.attention import attention_loops
 from grandopt.compiler.backends.native.render.convolution import convolution_loops
 from grandopt.compiler.backends.native.render.elementwise import border_loops, map_loops, pad_loops
 from grandopt.compiler.backends.native.render.gather import gather_loops
@@ -88,6 +90,9 @@ def _body(
         case MatMul():
             a, b, *extras = inputs
             return matmul_loops(op, a, b, extras, output, level)
+        case Attention():
+            query, keys, values, *extras = inputs
+            return attention_loops(op, (query, keys, values), extras, output, level, around)
         case Softmax():
             return softmax_loops(inputs[0], output, op.log, lanes)
         case Normalize():
@@ -107,7 +112,7 @@ def _body(
             return quantize_loops(op, x, codes, scales, around.weights)
         case QuantizedLinear():
             codes, scales, *extras = inputs
-            return quantized_loops(op, (codes, scales), extras, output, level, around.weights)
+            return quantized_loops(op, (codes, scales), extras, output, level, around)
         case QuantizedRecurrent():
             return quantized_recurrent_loops(op, inputs, outputs, level, around.weights)
         case Gather():

@@ -42,8 +42,13 @@ def loop(variable: str, size: int, body: Sequence[str], step: int = 1) -> list[s
     """`for` from 0 to `size`, or the body once with the variable 0 when there is one turn."""
     if size <= step:
         return ["{", f"    enum {{ {variable} = 0 }};", *indent(body), "}"]
+    return turns_between(variable, "0", str(size), body, step)
+
+
+def turns_between(variable: str, first: str, last: str, body: Sequence[str], step: int = 1) -> list[str]:
+    """`for` from `first` to before `last`, which are texts."""
     move = f"++{variable}" if step == 1 else f"{variable} += {step}"
-    return [f"for (int {variable} = 0; {variable} < {size}; {move}) {{", *indent(body), "}"]
+    return [f"for (int {variable} = {first}; {variable} < {last}; {move}) {{", *indent(body), "}"]
 
 
 def offset(terms: Sequence[tuple[str, int]]) -> str:

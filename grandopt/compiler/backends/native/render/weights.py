@@ -110,6 +110,30 @@ def panels(weight: Array, precision: Precision = "float32", columns: int = PANEL
     return np.concatenate(blocks)
 
 
+def side_by_side(weight: Array) -> Array:
+    """[N, K] in bfloat16 as panels like those of `panels`, but with two columns of an input to a word.
+
+    Of 32 columns the first 16 are in the lower halves; missing columns are zero.
+    """
+    blocks = []
+    for start in range(0, weight.shape[0], PANEL):
+        part = weight[start : start + PANEL]
+        filled = np.pad(part, ((0, -part.shape[0] % (2 * GRANULE)), (0, 0)))
+        halves = filled.T.reshape(weight.shape[1], -1, 2, GRANULE)  # of each input, of each 32 columns
+        blocks.append(paired(halves.reshape(-1, 2, GRANULE), GRANULE))
+    return np.concatenate([block.reshape(-1) for block in blocks])
+
+
+def byte_rows(weight: Array) -> Array:
+    """[N, K] int8 as panels [K, PANEL], for `words_of_rows`: column 16·v + 4·l + i is byte 16·l + 4·v + i.
+
+    Missing columns are zero.
+    """
+    filled = np.pad(weight, ((0, -weight.shape[0] % PANEL), (0, 0)))
+    split = filled.reshape(-1, 4, 4, 4, weight.shape[1])  # panel, v, l, i, input
+    return np.ascontiguousarray(split.transpose(0, 4, 2, 1, 3)).reshape(-1)
+
+
 def tile_columns(weight: Array) -> Array:
     """[N, K] in bfloat16 as the right-hand tiles of products: for each 16 columns, for each 32 rows of
     [K, N] one tile of 16 words (see `paired`) by 16 columns; what is missing is zero.
