@@ -74,6 +74,7 @@ def optimize(
     state: Mapping[str, Any] | None = None,
     outputs: Sequence[str] = (),
     stepwise: bool = False,
+    fix: Mapping[str, Any] | None = None,
     profile: str | None = None,
     output: Path | str = ".",
     samples: Path | str | None = None,
@@ -95,7 +96,8 @@ def optimize(
     module itself is not changed.
     `state` declares a recurrent state: `{"h": "h_next"}` says that the output `h_next` is the next call's
     input `h`; `StateConfig` lists what else can be said. `outputs` names the outputs in order (without it the
-    state is given last). `stepwise` makes a network over sequences [B, T, …] take one step at a time.
+    state is given last). `stepwise` makes a network over sequences [B, T, …] take one step at a time. `fix`
+    gives arguments of a ScriptModule that are no tensors their value.
 
     Raises an InputError for arguments that do not fit, and GrandoptError with the reason when the agent
     could not be done; an agent for which nothing was faster is not an error (`agent.status` is "original
@@ -105,7 +107,9 @@ def optimize(
         check_agent_name(name)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    checkpoint = from_module(name, model, example_input, state=state, outputs=outputs, stepwise=stepwise)
+    checkpoint = from_module(
+        name, model, example_input, state=state, outputs=outputs, stepwise=stepwise, fix=fix
+    )
     job = _job(
         name,
         Overrides(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from grandopt.cli.console import complain
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import CheckpointReading
-from grandopt.cli.options import parse_inputs, parse_vecnormalize
+from grandopt.cli.options import parse_fix, parse_inputs, parse_vecnormalize
 from grandopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def _agents(checkpoints: Sequence[Path], reading: CheckpointReading) -> dict[str
 
     if reading.network is not None and reading.network.count(":") != 1:
         raise ConfigError(
-            f"--network must read MODULE:CALLABLE, such as my_agents:Actor, got {reading.network!r}"
+            f"--network must read MODULE:CALLABLE, such as my_agents:Actor, or mlp:relu,tanh for a plain "
+            f"stack, got {reading.network!r}"
         )
     return {
         name: AgentConfig(
@@ -77,6 +78,7 @@ def _agents(checkpoints: Sequence[Path], reading: CheckpointReading) -> dict[str
             key=reading.key,
             network=reading.network,
             inputs=parse_inputs(reading.input),
+            fix=parse_fix(reading.fix),
             vecnormalize=parse_vecnormalize(reading.vecnormalize),
             trust=reading.trust,
         )

@@ -70,6 +70,7 @@ class CheckpointReading:
     input: options.Inputs = None
     vecnormalize: options.VecNormalize = "auto"
     trust: options.Trust = False
+    fix: options.Fix = None
 
     def given(self) -> list[str]:
         """The options that were used."""

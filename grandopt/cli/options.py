@@ -96,7 +96,21 @@ Key = Annotated[
 ]
 Network = Annotated[
     str | None,
-    typer.Option("--network", metavar="MODULE:CALLABLE", help="What builds the network of a state dict."),
+    typer.Option(
+        "--network",
+        metavar="MODULE:CALLABLE|mlp:ACT[,OUT]",
+        help="What builds the network of a state dict; mlp:relu,tanh is a plain stack of its linear layers "
+        "with relu between them and tanh at the end.",
+    ),
+]
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fix",
+        metavar="NAME=VALUE",
+        help="The value of an argument of a TorchScript archive that is no tensor, such as "
+        "deterministic=true. May be repeated.",
+    ),
 ]
 Inputs = Annotated[
     list[str] | None,
@@ -153,6 +167,30 @@ def parse_inputs(texts: Sequence[str] | None) -> tuple[InputConfig, ...]:
             raise ConfigError(f"--input {name!r} is given twice")
         inputs.append(InputConfig(name=name, shape=tuple(int(size) for size in sizes), dtype=dtype or None))
     return tuple(inputs)
+
+
+def parse_fix(texts: Sequence[str] | None) -> dict[str, bool | int | float | str]:
+    """The values of `--fix`, by name; raises ConfigError for one that is not NAME=VALUE."""
+    fixed: dict[str, bool | int | float | str] = {}
+    for text in texts or ():
+        name, sign, value = text.partition("=")
+        if not name or not sign:
+            raise ConfigError(f"--fix must read NAME=VALUE, such as deterministic=true, got {text!r}")
+        if name in fixed:
+            raise ConfigError(f"--fix {name!r} is given twice")
+        fixed[name] = _plain_value(value)
+    return fixed
+
+
+def _plain_value(text: str) -> bool | int | float | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def parse_vecnormalize(text: str) -> Path | Literal["auto", "none"]:

@@ -55,7 +55,8 @@ class AgentConfig(Model):
 
     `outputs` names the network's outputs in order. `state` declares its recurrent state, input by input; the
     short form `{h: h_next}` stands for `{h: {output: h_next}}`. `stepwise` turns a network that reads whole
-    sequences [T, …] into one that takes a step at a time.
+    sequences [T, …] into one that takes a step at a time. `fix` gives arguments of an archive that are no
+    tensors, such as `deterministic`, their value.
     """
 
     checkpoint: Path | None = None
@@ -67,6 +68,7 @@ class AgentConfig(Model):
     outputs: tuple[str, ...] = ()
     state: dict[str, StateConfig] = Field(default_factory=dict)
     stepwise: bool = False
+    fix: dict[str, bool | int | float | str] = Field(default_factory=dict)
     samples: Path | None = None
     vecnormalize: Path | Literal["auto", "none"] = "auto"
     trust: bool = False

@@ -126,12 +126,12 @@ def test_settings_that_do_not_apply_are_refused(tmp_path: Path, field: dict[str,
 
 
 def test_an_archive_that_returns_no_tensors_is_refused(tmp_path: Path) -> None:
-    class Dicts(nn.Module):
-        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-            return {"y": x}
+    class Words(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, str]:
+            return x, "word"
 
-    path = _save(Dicts(), tmp_path / "d.pt")
-    with pytest.raises(CheckpointError, match="output 0 of the network is a dict"):
+    path = _save(Words(), tmp_path / "d.pt")
+    with pytest.raises(CheckpointError, match="output 1 of the network is a str"):
         detect.load("d", _agent(path, [3]))
 
 

@@ -76,6 +76,8 @@ def test_how_to_read_goes_to_every_named_checkpoint() -> None:
         True,
     )
     assert [(each.name, each.shape) for each in agent.inputs] == [("state", (7,)), ("window", (60, 7))]
+    fixed = job([Path("a.pt")], CheckpointReading(fix=["deterministic=true"])).agents["a"]
+    assert fixed.fix == {"deterministic": True}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.cli.options import parse_inputs, parse_threads, parse_vecnormalize
+from grandopt.cli.options import parse_fix, parse_inputs, parse_threads, parse_vecnormalize
 from grandopt.errors import ConfigError
 
 
@@ -46,3 +46,21 @@ def test_vecnormalize() -> None:
     assert parse_vecnormalize("auto") == "auto"
     assert parse_vecnormalize("none") == "none"
     assert parse_vecnormalize("stats.pkl") == Path("stats.pkl")
+
+
+def test_values_to_fix_are_flags_numbers_and_texts() -> None:
+    found = parse_fix(["deterministic=true", "gain=1.5", "steps=3", "mode=a=b", "off=False"])
+    assert found == {"deterministic": True, "gain": 1.5, "steps": 3, "mode": "a=b", "off": False}
+    assert [type(value) for value in found.values()] == [bool, float, int, str, bool]
+    assert parse_fix(None) == {}
+
+
+@pytest.mark.parametrize("text", ["deterministic", "=true", ""])
+def test_a_value_to_fix_without_a_name_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--fix must read NAME=VALUE, such as deterministic=true"):
+        parse_fix([text])
+
+
+def test_a_value_that_is_fixed_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--fix 'a' is given twice"):
+        parse_fix(["a=1", "a=2"])

@@ -26,6 +26,7 @@ SETTINGS: dict[str, Any] = {
     "outputs": ["scores"],
     "state": {"h": "h_next"},
     "stepwise": True,
+    "fix": {"deterministic": True},
     "vecnormalize": Path("vecnormalize.pkl"),
 }
 """A value for every other setting."""
@@ -107,7 +108,7 @@ FORMATS = {
         {"network", "inputs"},
     ),
     "pickled": Format("torch", torch.save, {"inputs", *RECURRENT}, {"inputs"}),
-    "torchscript": Format("torchscript", _script, {"inputs", *RECURRENT}, {"inputs"}),
+    "torchscript": Format("torchscript", _script, {"inputs", "fix", *RECURRENT}, {"inputs"}),
     "exported": Format("exported", _export, RECURRENT),
     "sb3": Format("sb3", _zip, {"vecnormalize"}, computes=Decides),
 }  # fmt: skip

@@ -86,6 +86,21 @@ def _torchscript(path: Path) -> None:
     torch.jit.trace(Recurrent().eval(), torch.zeros(2, 3)).save(str(path))
 
 
+def _remembering(path: Path) -> None:
+    """An archive with state in a buffer, a batch of 1, and a method that begins an episode."""
+    import torch
+
+    from tests.archives.networks import Reset
+
+    torch.jit.save(torch.jit.script(Reset().eval()), path)
+
+
+def _stack(path: Path) -> None:
+    import torch
+
+    torch.save({**_network().state_dict(), "log_std": torch.zeros(2)}, path)
+
+
 def _exported(path: Path) -> None:
     import torch
 
@@ -158,7 +173,9 @@ def _load_checkpoint(path: Path) -> object:
         fields |= {"network": "tests.readers.seeds:_network", "inputs": [{"name": "x", "shape": [3]}]}
         fields["key"] = "actors.0" if path.suffix in (".pth", ".legacy") else None
     elif path.suffix == ".torchscript":
-        fields["inputs"] = [{"name": "x", "shape": [3]}]
+        fields["inputs"] = [{"name": "x", "shape": [6 if path.name == "remembers.torchscript" else 3]}]
+    elif path.suffix == ".mlp":
+        fields["network"] = "mlp:relu,tanh"
     detect.load("agent", AgentConfig.model_validate(fields))
     if failure is not None:
         raise failure
@@ -209,6 +226,8 @@ READERS = (
     Reader("weights.legacy", lambda path: _training(path, zipped=False), _load_checkpoint),
     Reader("network.bin", _plain_pickle, _load_checkpoint, whole_is_read=False),
     Reader("network.torchscript", _torchscript, _load_checkpoint),
+    Reader("remembers.torchscript", _remembering, _load_checkpoint),
+    Reader("stack.mlp", _stack, _load_checkpoint),
     Reader("program.pt2", _exported, _load_checkpoint),
     Reader("weights.safetensors", _safetensors, _load_checkpoint),
     Reader("agent.zip", _sb3, _load_checkpoint),

@@ -181,7 +181,7 @@ def test_an_archive_with_its_layers_first_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     torch.jit.save(torch.jit.script(made(LstmCellPolicy)), path)
     state = {"h": {"output": "h_next", "batch_axis": 1}, "c": "c_next"}
-    with pytest.raises(SignatureError, match="each with the batch first"):
+    with pytest.raises(SignatureError, match="take and give it with the batch first"):
         detect.load("a", _config(path, state=state))
 
 

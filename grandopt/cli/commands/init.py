@@ -47,7 +47,7 @@ OWN_AGENTS = """\
   # fvg:
   #   checkpoint: models/tactical_mappo.pth
   #   key: actors.0                        # where the state dict sits inside the file
-  #   network: my_agents:Actor             # any "module:callable"
+  #   network: my_agents:Actor             # any "module:callable", or mlp:relu,tanh for a plain stack
   #   network_args: {}                     # its keyword arguments
   #   inputs: [{name: state, shape: [7]}]  # without the batch dimension; dtype float32
   #   samples: samples/fvg.npz             # recorded observations, used to verify and to measure
@@ -69,6 +69,7 @@ OWN_AGENTS = """\
   #   inputs:
   #     - {name: matrix, shape: [48, 8]}
   #     - {name: regime, shape: [3], low: 0, high: 1}
+  #   fix: {deterministic: true}           # arguments of its forward that are no tensors
 
   # A torch.export program (.pt2) holds everything.
   # exported: {checkpoint: models/agent.pt2}

@@ -9,9 +9,8 @@ of bounds.) Then its outputs, on inputs meant to take every branch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.jit._trace import TracerWarning
@@ -21,6 +20,7 @@ from grandopt.compiler.capture.inputs import probes
 from grandopt.compiler.capture.log_suppression import quiet
 from grandopt.compiler.capture.reason import is_torch, place
 from grandopt.compiler.program import FORWARD_ERRORS, Program, Refusal
+from grandopt.compiler.scripted.graph import steps
 from grandopt.errors import first_line
 from grandopt.reason import Reason, ReasonCode
 
@@ -63,7 +63,7 @@ def _attempt(program: Program, module: torch.nn.Module, seed: int) -> _Trace:
     other = _trace(module, tuple(_repeated(value, 3) for value in program.example))
     if attempt.traced is None or other.traced is None:
         return attempt if attempt.traced is None else other
-    if list(_steps(attempt.traced.inlined_graph)) != list(_steps(other.traced.inlined_graph)):
+    if list(steps(attempt.traced.inlined_graph)) != list(steps(other.traced.inlined_graph)):
         return _Trace(None, f"the trace has the batch size built in{_where(attempt)}")
     found = disagreement(program.module, attempt.traced, probes(program.signature.inputs, seed + 1))
     if found is not None:
@@ -114,21 +114,3 @@ def _where(found: _Trace) -> str:
 
 def _repeated(value: torch.Tensor, count: int) -> torch.Tensor:
     return value[:1].repeat(count, *(1,) * (value.dim() - 1))
-
-
-def _steps(graph: Any) -> Iterator[tuple[str, object]]:
-    """The graph's nodes in order, each with the constant or attribute name it stands for."""
-    for node in graph.nodes():
-        kind = node.kind()
-        if kind == "prim::Constant":
-            yield kind, _constant(node.output().toIValue())
-        else:
-            yield kind, node.s("name") if kind == "prim::GetAttr" else None
-        for block in node.blocks():
-            yield from _steps(block)
-
-
-def _constant(value: object) -> object:
-    if isinstance(value, torch.Tensor):
-        return str(value.dtype), tuple(value.shape), value.tolist()
-    return repr(value)

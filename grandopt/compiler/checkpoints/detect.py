@@ -35,6 +35,10 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     """
     path = files.checkpoint_path(agent)
     found = detect(path)
+    if agent.fix and found != "torchscript":
+        raise CheckpointError(
+            f"{path}: 'fix' cannot be used with anything but a TorchScript archive; remove it"
+        )
     if found == "sb3":
         from grandopt.compiler.checkpoints.sb3 import agent as sb3
 

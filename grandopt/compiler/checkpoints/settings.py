@@ -106,10 +106,10 @@ def _draw(spec: TensorSpec, batch: int, generator: torch.Generator) -> torch.Ten
     return (low + uniform * (high - low + 1)).floor().minimum(high).to(dtype)
 
 
-def described(specs: Sequence[TensorSpec]) -> str:
+def described(specs: Sequence[TensorSpec], batch: int = EXAMPLE_BATCH) -> str:
     """Example inputs in words: names and shapes with a batch in front, and dtypes that are not float32."""
     return ", ".join(
-        f"{spec.name} [{', '.join(map(str, (EXAMPLE_BATCH, *spec.shape)))}]"
+        f"{spec.name} [{', '.join(map(str, (batch, *spec.shape)))}]"
         + ("" if spec.dtype == "float32" else f" of {spec.dtype}")
         for spec in specs
     )

@@ -5,7 +5,7 @@ Read from the graph, not found by comparing answers: what is kept may change the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,12 @@ class Effects:
     drawn: tuple[Effect, ...]
 
 
-def effects(module: torch.jit.ScriptModule, given: int) -> Effects:
-    """What a call with `given` arguments does, branches included that constants do not rule out.
+def effects(module: torch.jit.ScriptModule, fixed: Mapping[str, Any]) -> Effects:
+    """What a call does with the arguments in `fixed` as they are there, branches that they rule out left out.
 
     Raises CaptureError where a part of the network is chosen while it runs.
     """
-    reader = _Reader(module, given)
+    reader = _Reader(module, fixed)
     reader.read()
     return Effects(tuple(_once(reader.written)), tuple(_once(reader.drawn)))
 
@@ -71,7 +71,7 @@ def _once(found: list[Effect]) -> Iterator[Effect]:
 class _Reader:
     """One pass over a graph: which values are constants, and which may be tensors of the network."""
 
-    def __init__(self, module: torch.jit.ScriptModule, given: int) -> None:
+    def __init__(self, module: torch.jit.ScriptModule, fixed: Mapping[str, Any]) -> None:
         self._graph = forward_graph(module)
         self._attributes = Attributes(module, self._graph)
         self._constants: dict[str, Any] = {}
@@ -79,8 +79,9 @@ class _Reader:
         self._set = {node.s("name") for node in nodes(self._graph) if node.kind() == "prim::SetAttr"}
         forward: Any = module.forward
         arguments = forward.schema.arguments
-        for name, argument in list(zip(names(self._graph.inputs()), arguments, strict=True))[given + 1 :]:
-            self._constants[name] = argument.default_value
+        for name, argument in zip(names(self._graph.inputs()), arguments, strict=True):
+            if argument.name in fixed:
+                self._constants[name] = fixed[argument.name]
         self.written: list[Effect] = []
         self.drawn: list[Effect] = []
 

@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from grandopt.compiler.scripted.arguments import FLAGS, Arguments, arguments
 from grandopt.compiler.scripted.effects import Effect, effects
 from grandopt.errors import CheckpointError
 
-TENSORS = ("Tensor", "Optional[Tensor]")
 SHOWN = 4
 
 
-def input_names(module: torch.jit.ScriptModule, given: int = 0) -> tuple[str, ...]:
-    """The tensors that `forward` is given, in order: those it must be, and optional ones up to `given`.
+def call_of(
+    module: torch.jit.ScriptModule, declared: Sequence[str] = (), fix: Mapping[str, Any] | None = None
+) -> Arguments:
+    """How `forward` is called (see `arguments`).
 
-    Other arguments keep their default. Raises CheckpointError for an archive without `forward`, and for one
-    that takes anything but tensors.
+    Raises CheckpointError for an archive without `forward`, and like `arguments`.
     """
-    arguments = _arguments(module)
-    required = [argument for argument in arguments if not argument.has_default_value()]
-    if given > len(required) and all(str(item.type) in TENSORS for item in arguments[:given]):
-        required = list(arguments[:given])
-    for argument in required:
-        if str(argument.type) not in TENSORS:
-            raise CheckpointError(
-                f"forward takes {argument.name!r} as {_kind(argument.type)}; an agent's inputs are tensors, "
-                f"one by one; export a wrapper that takes tensors and passes {argument.name!r} on"
-            )
-    return tuple(argument.name for argument in required)
+    return arguments(module, _arguments(module), declared, fix)
 
 
-def defaults(module: torch.jit.ScriptModule, given: int) -> dict[str, Any]:
-    """The arguments of `forward` after the first `given`, which keep their default value, by name."""
-    return {argument.name: argument.default_value for argument in _arguments(module)[given:]}
+def flags(module: torch.jit.ScriptModule) -> dict[str, Any]:
+    """The arguments of `forward` that can be fixed, by name, with their default or a value of their kind."""
+    return {
+        argument.name: argument.default_value if argument.has_default_value() else FLAGS[kind]()
+        for argument in _arguments(module)
+        if (kind := argument.type.kind()) in FLAGS
+    }
 
 
 def other_methods(module: torch.jit.ScriptModule) -> tuple[str, ...]:
@@ -43,23 +38,52 @@ def other_methods(module: torch.jit.ScriptModule) -> tuple[str, ...]:
     return tuple(name for name in module._c._method_names() if name != "forward" and name[:2] != "__")
 
 
-def require_answers_alone(module: torch.jit.ScriptModule, given: int) -> None:
-    """Raise CheckpointError for a `forward` that keeps something between calls, or draws random numbers.
+def written(module: torch.jit.ScriptModule, call: Arguments) -> tuple[str, ...]:
+    """The attributes that a call writes, by path: what the network keeps from one call to the next.
 
-    `given` says how many arguments a call has; the others keep their defaults.
+    Raises CheckpointError for one that is no tensor, and for a `forward` that draws random numbers.
     """
-    found = effects(module, given)
-    if found.written:
-        names = _listed(found.written)
-        raise CheckpointError(
-            f"forward writes {names}: the network keeps state in itself between calls, which an artifact "
-            f"cannot; export it with that as an input and an output, and name the two in 'state' of the agent"
-        )
+    found = effects(module, call.fixed)
     if found.drawn:
         raise CheckpointError(
             f"forward draws random numbers ({_listed(found.drawn)}), so one observation has many answers; "
             f"export the network without sampling: its mean or arg max (often `deterministic=True`)"
         )
+    for effect in found.written:
+        value = attribute(module, effect.what)
+        if not isinstance(value, torch.Tensor):
+            raise CheckpointError(
+                f"forward writes {effect.what!r}{effect.place}, which holds {type(value).__name__} and no "
+                f"tensor: what an agent remembers must be tensors; keep it in a buffer, or "
+                f"take it as an input and give its next value"
+            )
+    order = [name for name, _ in module.named_buffers()]
+    paths = [effect.what for effect in found.written]
+    return tuple(sorted(paths, key=lambda path: (order.index(path) if path in order else len(order), path)))
+
+
+def silenced(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """The same module, which prints nothing from now on."""
+    for part in module.modules():
+        inner: Any = getattr(part, "_c", None)  # there is no public way to the graphs of all methods
+        for name in () if inner is None else inner._method_names():
+            for node in inner._get_method(name).graph.findAllNodes("prim::Print", recurse=True):
+                node.destroy()
+    return module
+
+
+def attribute(module: torch.jit.ScriptModule, path: str) -> Any:
+    """What an archive holds at the dotted `path`."""
+    owner, name = owner_of(module, path)
+    return getattr(owner, name)
+
+
+def owner_of(module: Any, path: str) -> tuple[Any, str]:
+    """The part of an archive that holds what is at the dotted `path`, and its name there."""
+    *parts, name = path.split(".")
+    for part in parts:
+        module = getattr(module, part)
+    return module, name
 
 
 def _arguments(module: torch.jit.ScriptModule) -> Sequence[Any]:
@@ -72,10 +96,6 @@ def _arguments(module: torch.jit.ScriptModule) -> Sequence[Any]:
     forward: Any = module.forward
     arguments: Sequence[Any] = forward.schema.arguments[1:]
     return arguments
-
-
-def _kind(found: Any) -> str:
-    return str(found).replace("Tensor", "tensor") if "[" in str(found) else f"a {found}"
 
 
 def _listed(found: Sequence[Effect]) -> str:

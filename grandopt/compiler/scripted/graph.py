@@ -55,6 +55,24 @@ def line_of(node: Any) -> str:
     return ""
 
 
+def steps(graph: Any) -> Iterator[tuple[str, object]]:
+    """A graph's nodes in order, each with the constant or attribute name it stands for."""
+    for node in graph.nodes():
+        kind = node.kind()
+        if kind == "prim::Constant":
+            yield kind, _constant(node.output().toIValue())
+        else:
+            yield kind, node.s("name") if kind == "prim::GetAttr" else None
+        for block in node.blocks():
+            yield from steps(block)
+
+
+def _constant(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return str(value.dtype), tuple(value.shape), value.tolist()
+    return repr(value)
+
+
 @dataclass(frozen=True)
 class Attribute:
     """What `self.a.b` is in an archive: its path, and its value when `forward` begins."""

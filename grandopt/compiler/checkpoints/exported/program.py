@@ -23,6 +23,7 @@ from grandopt.compiler.checkpoints.settings import (
     refuse,
     require_bounded,
 )
+from grandopt.compiler.checkpoints.stateful.inside import with_state_outside
 from grandopt.compiler.checkpoints.stateful.recurrence import recurrent
 from grandopt.compiler.checkpoints.vetting.first_call import first_call
 from grandopt.config.schema import AgentConfig
@@ -58,6 +59,12 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     _require_inference(program, path)
     weights.require_finite(program.named_parameters(), str(path))
     weights.require_numbers(program.named_buffers(), str(path))
+    if _writes(program):
+        source = weights.source(path, FORMAT)
+        kept = Checkpoint(name=name, module=_runnable(program), inputs=inputs, source=source)
+        found = first_call(lambda: with_state_outside(kept, agent, str(path)), path, trust=agent.trust)
+        if found.contract.state:
+            return found
     batch = _batch(program, path)
     if isinstance(batch, int):
         program, note = _freed(program, inputs, batch, path), f"exported again from a fixed batch of {batch}"
@@ -89,6 +96,13 @@ def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:
         "operators": sorted({str(node.target) for node in program.graph.nodes if node.op == "call_function"}),
         **weights.listed(program.state_dict),
     }
+
+
+def _writes(program: torch.export.ExportedProgram) -> bool:
+    """Whether anything in the program writes into a tensor, which may be a buffer."""
+    schemas = (getattr(node.target, "_schema", None) for node in program.graph.nodes)
+    written = any(schema is not None and schema.is_mutable for schema in schemas)
+    return written or bool(program.graph_signature.buffers_to_mutate)
 
 
 def _open(path: Path, *, trust: bool) -> torch.export.ExportedProgram:

@@ -12,10 +12,13 @@ from pydantic import ValidationError
 
 from grandopt.artifacts.manifest import Source
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.module.example import ExampleReading, examples, fitting, readings
+from grandopt.compiler.checkpoints.module.example import Example, ExampleReading, examples, fitting, readings
 from grandopt.compiler.checkpoints.module.wrappers import unwrapped
+from grandopt.compiler.checkpoints.stateful.inside import with_state_outside
 from grandopt.compiler.checkpoints.stateful.recurrence import recurrent
-from grandopt.compiler.checkpoints.torchscript.script import reopened, required
+from grandopt.compiler.checkpoints.torchscript.agent import as_agent
+from grandopt.compiler.checkpoints.torchscript.called import called
+from grandopt.compiler.checkpoints.torchscript.script import reopened
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, ConfigError, SignatureError, first_line
 
@@ -28,59 +31,89 @@ def from_module(
     state: Mapping[str, Any] | None = None,
     outputs: Sequence[str] = (),
     stepwise: bool = False,
+    fix: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """A checkpoint of a module; the caller's module is copied and stays as it is.
 
     `example_input` is one batch: an array or tensor [B, *shape], a tuple or list of them, or a mapping from
     input names to them, in calling order. One observation is taken, too, where the network does not run on
     it as a batch. Floats in NumPy arrays and lists stand for the dtype that the network takes; those of
-    tensors are meant as they are. `state`, `outputs` and `stepwise` are those of `AgentConfig`.
+    tensors are meant as they are. `state`, `outputs`, `stepwise` and `fix` are those of `AgentConfig`.
     Raises CheckpointError when `model` is not a module or cannot be copied, or when a ScriptModule is no
     agent as it is; SignatureError when the example is a single number or the state does not fit.
     """
     if not isinstance(model, torch.nn.Module):
         raise CheckpointError(f"expected a torch.nn.Module, got {type(model).__name__}")
-    declared = _declared(name, state or {}, outputs, stepwise=stepwise)
+    declared = _declared(
+        name,
+        {"state": dict(state or {}), "outputs": tuple(outputs), "stepwise": stepwise, "fix": dict(fix or {})},
+    )
     axes = {key: item.batch_axis for key, item in declared.state.items()}
     given = examples(example_input)
     if not given:
         raise SignatureError("example_input holds no input")
-    if isinstance(model, torch.jit.ScriptModule):
-        required(model, f"model {model.original_name}", len(given))
-    options = list(readings(_frozen_copy(model), given, axes))
+    network = _frozen_copy(model)
+    options = list(readings(network, given, axes))
 
-    def read(option: ExampleReading) -> Checkpoint:
+    def found(option: ExampleReading) -> Checkpoint:
         kind = {"class": type(model).__qualname__}
         details = kind if option.batched else {**kind, "example": "one observation, without a batch"}
         source = Source(format="memory", weights="memory", details=details)
-        return recurrent(Checkpoint(name, option.module, option.inputs, source), declared)
+        checkpoint = Checkpoint(name, option.module, option.inputs, source)
+        if isinstance(network, torch.jit.ScriptModule):
+            return checkpoint
+        return with_state_outside(checkpoint, declared, type(model).__qualname__)
 
+    read = _way_of(network, declared, given)
+    if read is not None:
+        return _first(lambda option: read(found(option)), [item for item in options if item.batched])
     if not (declared.state or declared.outputs or declared.stepwise):
-        return read(fitting(options, given))
-    return _first(read, [option for option in options if option.batched])
+        return found(fitting(options, given))
+    return _first(
+        lambda option: _declared_state(found(option), declared),
+        [option for option in options if option.batched],
+    )
+
+
+def _declared_state(checkpoint: Checkpoint, declared: AgentConfig) -> Checkpoint:
+    """The checkpoint with the state that was declared, unless its network turned out to hold its own."""
+    return checkpoint if checkpoint.contract.state else recurrent(checkpoint, declared)
+
+
+def _way_of(
+    network: torch.nn.Module, declared: AgentConfig, given: Sequence[Example]
+) -> Callable[[Checkpoint], Checkpoint] | None:
+    """How a ScriptModule is brought into the form of an agent; None for a network that is called as it is."""
+    if not isinstance(network, torch.jit.ScriptModule):
+        if declared.fix:
+            raise ConfigError("fix: only arguments of a ScriptModule can be fixed; wrap the network instead")
+        return None
+    where = f"model {network.original_name}"
+    archive = called(network, where, [item.name for item in given], declared.fix, reopened)
+    names = archive.call.names
+    if len(names) != len(given):
+        raise CheckpointError(
+            f"{where}: takes {len(names)} input(s) ({', '.join(names)}), but the example holds {len(given)}"
+        )
+    if archive.call.plain and not archive.kept:
+        return None
+    return lambda checkpoint: as_agent(checkpoint, archive, declared, Path(where))
 
 
 def _first(read: Callable[[ExampleReading], Checkpoint], options: Sequence[ExampleReading]) -> Checkpoint:
-    """The checkpoint of the first reading that fits the declared state; raises like that of the first."""
-    refusals: list[SignatureError] = []
+    """The checkpoint of the first reading that fits; raises like that of the first."""
+    refusals: list[CheckpointError | SignatureError] = []
     for option in options:
         try:
             return read(option)
-        except SignatureError as error:
+        except (CheckpointError, SignatureError) as error:
             refusals.append(error)
     raise refusals[0]
 
 
-def _declared(name: str, state: Mapping[str, Any], outputs: Sequence[str], *, stepwise: bool) -> AgentConfig:
+def _declared(name: str, settings: Mapping[str, Any]) -> AgentConfig:
     try:
-        return AgentConfig.model_validate(
-            {
-                "checkpoint": Path(f"<memory:{name}>"),
-                "state": dict(state),
-                "outputs": tuple(outputs),
-                "stepwise": stepwise,
-            }
-        )
+        return AgentConfig.model_validate({"checkpoint": Path(f"<memory:{name}>"), **settings})
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "state"

@@ -50,7 +50,7 @@ class FlatState(torch.nn.Module):
         ]
         if self.grouped:
             given[-self.grouped :] = [tuple(given[-self.grouped :])]
-        outputs = tuple(_flat(self.network(*given)))
+        outputs = tuple(tensors_of(self.network(*given)))
         axes = self.output_axes or (0,) * len(outputs)
         outputs = tuple(
             value.movedim(axis, 0) if axis else value for value, axis in zip(outputs, axes, strict=True)
@@ -131,7 +131,7 @@ def _flattened(checkpoint: Checkpoint, state: Mapping[str, StateConfig]) -> tupl
             f"{spec.name} {list(value.shape)}" for spec, value in zip(inputs, given, strict=True)
         )
         raise SignatureError(f"the network does not take {shapes}: {first_line(error)}") from error
-    outputs = _as_list(stepped) if direct is None else list(_flat(direct))
+    outputs = _as_list(stepped) if direct is None else list(tensors_of(direct))
     if direct is not None and len(_as_list(direct)) != len(outputs):
         _require_code(checkpoint)
     elif not any(axes) and not grouped:
@@ -174,10 +174,11 @@ def _named(count: int, wanted: Sequence[str]) -> tuple[str, ...]:
     return (*usual[: max(0, count - len(wanted))], *wanted)
 
 
-def _flat(result: Any) -> Iterator[torch.Tensor]:
+def tensors_of(result: Any) -> Iterator[torch.Tensor]:
+    """The tensors in what a network returned, in order; raises TypeError for anything else in it."""
     if isinstance(result, tuple | list):
         for item in result:
-            yield from _flat(item)
+            yield from tensors_of(item)
     elif isinstance(result, torch.Tensor):
         yield result
     else:

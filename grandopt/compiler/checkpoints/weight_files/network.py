@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,24 +19,31 @@ from grandopt.compiler.checkpoints.settings import (
     drawn,
     outputs_of,
 )
+from grandopt.compiler.checkpoints.stateful.inside import with_state_outside
 from grandopt.compiler.checkpoints.stateful.recurrence import recurrent
 from grandopt.compiler.checkpoints.vetting.foreign import current_folder_importable, foreign_code
-from grandopt.config.schema import AgentConfig
+from grandopt.compiler.checkpoints.weight_files import stack
+from grandopt.config.schema import AgentConfig, InputConfig
 from grandopt.errors import CheckpointError, SignatureError
 from grandopt.signature import TensorSpec
 
 
-def instantiate(agent: AgentConfig, path: Path) -> torch.nn.Module:
+def instantiate(
+    agent: AgentConfig, path: Path, tensors: Mapping[str, torch.Tensor] | None = None
+) -> torch.nn.Module:
     """The module that `network: module:callable` makes when called with `network_args`.
 
-    Raises CheckpointError when none is configured, or it cannot be imported, found or called, or returns
-    something else.
+    Raises CheckpointError when none is configured (it says which plain stack `tensors` spell), or it cannot
+    be imported, found or called, or returns something else.
     """
     if agent.network is None:
+        spelled = stack.proposal(tensors or {}).get("spells")
+        made = f"`network: {stack.WORD}:ACTIVATION,OUTPUT` makes"
+        plain = "" if spelled is None else f"; its keys spell {spelled}, which {made} of them"
         raise CheckpointError(
             f"{path}: holds weights but no network; add to this agent in grandopt.yaml the line "
             f"`network: my_module:MyNetwork` (a callable that makes it) and, if it takes arguments, "
-            f"`network_args: {{name: value}}`"
+            f"`network_args: {{name: value}}`{plain}"
         )
     module_name, _, callable_name = agent.network.partition(":")
     with current_folder_importable():
@@ -104,7 +112,11 @@ def loaded(
     network takes the inputs as declared only in float32, it is a network in float32. Raises like
     `instantiate`, `fit` and `assembled`.
     """
-    network = instantiate(agent, path)
+    activations = stack.wanted(agent.network)
+    if activations is not None:
+        found = stack.stack(tensors, where, ordered=file_format != "safetensors")
+        return _stacked(name, agent, path, found, activations, file_format)
+    network = instantiate(agent, path, tensors)
     stored = dtypes.any_narrow(tensors) and any(item.dtype for item in agent.inputs)
     try:
         fit(network, tensors, where)
@@ -112,9 +124,28 @@ def loaded(
     except (CheckpointError, SignatureError):
         if not stored:
             raise
-    network = instantiate(agent, path)
+    network = instantiate(agent, path, tensors)
     fit(network, dtypes.widened(tensors), where)
     return assembled(name, agent, path, network, file_format)
+
+
+def _stacked(
+    name: str,
+    agent: AgentConfig,
+    path: Path,
+    found: stack.Stack,
+    activations: tuple[str, str],
+    file_format: str,
+) -> Checkpoint:
+    """The checkpoint of a plain stack of layers, whose input follows from the first of them."""
+    if agent.network_args:
+        raise CheckpointError(f"{path}: 'network_args' cannot be used with {agent.network!r}; remove it")
+    if not agent.inputs:
+        agent = agent.model_copy(update={"inputs": (InputConfig(name=stack.INPUT, shape=(found.inputs,)),)})
+    checkpoint = assembled(name, agent, path, found.built(*activations), file_format)
+    left_out = {"left_out": ", ".join(found.left_out)} if found.left_out else {}
+    source = checkpoint.source.noting(network=found.spelled(*activations), **left_out)
+    return replace(checkpoint, source=source)
 
 
 def assembled(
@@ -140,6 +171,10 @@ def assembled(
 
 def _tried(checkpoint: Checkpoint, agent: AgentConfig, path: Path) -> Checkpoint:
     """The checkpoint after one trial call, with its recurrent state where one is declared."""
+    with foreign_code(f"{path}: the network fails"):
+        outside = with_state_outside(checkpoint, agent, str(path))
+    if outside.contract.state:
+        return outside
     if agent.state or agent.outputs or agent.stepwise:
         return recurrent(checkpoint, agent)
     inputs = checkpoint.inputs

@@ -15,7 +15,7 @@ from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.left_out import left_out
 from grandopt.compiler.checkpoints.settings import refuse
-from grandopt.compiler.checkpoints.weight_files import network
+from grandopt.compiler.checkpoints.weight_files import network, stack
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, first_line
 
@@ -51,7 +51,8 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
 
 def describe(path: Path) -> dict[str, Any]:
     """The tensors in the file."""
-    return {"format": FORMAT, **weights.listed(_read(path))}
+    tensors = _read(path)
+    return {"format": FORMAT, **stack.proposal(tensors, ordered=False), **weights.listed(tensors)}
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

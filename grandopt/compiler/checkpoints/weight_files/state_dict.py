@@ -13,7 +13,7 @@ from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.left_out import left_out
 from grandopt.compiler.checkpoints.settings import refuse
-from grandopt.compiler.checkpoints.weight_files import network, torch_file
+from grandopt.compiler.checkpoints.weight_files import network, stack, torch_file
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 
@@ -52,12 +52,21 @@ def describe(path: Path, content: Any = None) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "parameters": sum(tensor.numel() for _, tensors in found for tensor in tensors.values()),
-        "state_dicts": [{"key": key, **weights.listed(tensors)} for key, tensors in found],
+        "state_dicts": [
+            {"key": key, **stack.proposal(tensors), **weights.listed(tensors)} for key, tensors in found
+        ],
     }
 
 
 def tensors_at(content: Any, key: str | None, path: Path) -> Mapping[str, torch.Tensor]:
-    """The state dict at the dotted `key` ("actors.0"); raises CheckpointError naming the keys there are."""
+    """The state dict at the dotted `key` ("actors.0"), or the part of one whose names begin with it.
+
+    Raises CheckpointError naming the keys there are.
+    """
+    if key is not None and is_state_dict(content) and key not in content:
+        part = {name[len(key) + 1 :]: value for name, value in content.items() if name.startswith(f"{key}.")}
+        if part:
+            return part
     target = content if key is None else _follow(content, key, path)
     if is_state_dict(target):
         tensors: Mapping[str, torch.Tensor] = target

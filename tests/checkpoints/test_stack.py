@@ -1,0 +1,154 @@
+"""Plain stacks of linear layers are rebuilt from names and shapes; nothing is guessed."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from grandopt.compiler.checkpoints import detect
+from grandopt.compiler.checkpoints.base import Checkpoint
+from grandopt.compiler.checkpoints.weight_files import stack
+from grandopt.config.schema import AgentConfig
+from grandopt.errors import CheckpointError
+
+
+def mlp(*sizes: int) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.ELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def opened(
+    tensors: dict[str, torch.Tensor], folder: Path, network: str, key: str | None = None
+) -> Checkpoint:
+    path = folder / "actor.pth"
+    torch.save(tensors, path)
+    return detect.load("a", AgentConfig(checkpoint=path, network=network, key=key))
+
+
+def test_it_is_the_network_and_its_input_is_known(tmp_path: Path) -> None:
+    network = mlp(5, 8, 8, 3)
+    checkpoint = opened(network.state_dict(), tmp_path, "mlp:elu,tanh")
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(checkpoint.module(x), network(x).tanh())
+    assert [(spec.name, spec.shape) for spec in checkpoint.inputs] == [("obs", (5,))]
+    words = "Sequential(Linear(5, 8), elu, Linear(8, 8), elu, Linear(8, 3), tanh)"
+    assert checkpoint.source.details["network"] == words
+    plain = opened(network.state_dict(), tmp_path, "mlp:elu")
+    torch.testing.assert_close(plain.module(x), network(x))
+
+
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module.", "_orig_mod.module.policy."])
+def test_wrappers_and_a_spread_are_left_out(tmp_path: Path, prefix: str) -> None:
+    network = mlp(5, 8, 3)
+    tensors = {f"{prefix}{key}": value for key, value in network.state_dict().items()}
+    checkpoint = opened({"a_logstd": torch.zeros(1, 3), **tensors}, tmp_path, "mlp:elu")
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(checkpoint.module(x), network(x))
+    assert checkpoint.source.details["left_out"] == "a_logstd"
+
+
+def test_a_norm_stands_behind_its_layer_and_names_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(5, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+    network.append(nn.Linear(8, 2, bias=False))
+    with torch.no_grad():
+        network[1].weight.uniform_(0.5, 2.0)
+    checkpoint = opened(network.state_dict(), tmp_path, "mlp:relu")
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(checkpoint.module(x), network(x))
+    shuffled = mlp(5, 7, 6, 2)
+    names = {"0": "fc1", "2": "fc2", "4": "fc10"}
+    tensors = {f"{names[key[0]]}{key[1:]}": value for key, value in shuffled.state_dict().items()}
+    found = opened(dict(sorted(tensors.items())), tmp_path, "mlp:elu")
+    torch.testing.assert_close(found.module(x), shuffled(x))
+
+
+def test_the_dtype_follows_from_the_weights(tmp_path: Path) -> None:
+    checkpoint = opened(mlp(5, 8, 3).double().state_dict(), tmp_path, "mlp:elu")
+    assert checkpoint.inputs[0].dtype == "float64"
+
+
+def test_a_part_of_a_flat_file_is_chosen_by_its_key(tmp_path: Path) -> None:
+    both = nn.ModuleDict({"actor": mlp(4, 8, 4), "critic": mlp(4, 8, 1)})
+    with pytest.raises(CheckpointError, match=r"no plain stack \(.*begin with actor, critic\)"):
+        opened(both.state_dict(), tmp_path, "mlp:elu")
+    x = torch.randn(3, 4)
+    found = opened(both.state_dict(), tmp_path, "mlp:elu", key="critic")
+    torch.testing.assert_close(found.module(x), both["critic"](x))
+    path = tmp_path / "actor.safetensors"
+    save_file(both.state_dict(), path)
+    found = detect.load("a", AgentConfig(checkpoint=path, network="mlp:elu", key="actor"))
+    torch.testing.assert_close(found.module(x), both["actor"](x))
+
+
+def test_layers_without_an_order_are_no_stack(tmp_path: Path) -> None:
+    """A file of safetensors keeps none, and two layers may fit either way round."""
+    network = nn.ModuleDict({"first": nn.Linear(4, 8), "action": nn.Linear(8, 4)})
+    found = opened(network.state_dict(), tmp_path, "mlp:relu")
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(found.module(x), network["action"](network["first"](x).relu()))
+    path = tmp_path / "actor.safetensors"
+    save_file(network.state_dict(), path)
+    with pytest.raises(CheckpointError, match="no plain stack"):
+        detect.load("a", AgentConfig(checkpoint=path, network="mlp:relu"))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"conv.weight": torch.zeros(2, 3, 3, 3)}, r"no plain stack of linear layers: tensor 'conv.weight'"),
+        ({"a.weight": torch.zeros(4, 3), "b.weight": torch.zeros(2, 5)}, "do not fit one behind the other"),
+        ({"a.weight": torch.zeros(4, 3), "a.bias": torch.zeros(5)}, "do not fit one behind the other"),
+        ({"norm.weight": torch.zeros(4)}, "do not fit one behind the other"),
+        ({"log_std": torch.zeros(4)}, r"names begin with nothing"),
+        ({"a.weight": torch.zeros(4, 3), "scale": torch.zeros(4)}, "tensor 'scale'"),
+        ({"a.weight": torch.zeros(4, 3, dtype=torch.int64)}, "tensor 'a.weight'"),
+    ],
+)
+def test_what_is_no_stack_is_refused(tmp_path: Path, tensors: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as caught:
+        opened(tensors, tmp_path, "mlp:relu")
+    assert "\n" not in str(caught.value)
+    assert stack.proposal(tensors) == {}
+
+
+@pytest.mark.parametrize("network", ["mlp:rleu", "mlp:relu,tanh,tanh", "mlp:", "mlp:relu,"])
+def test_an_unknown_activation_is_refused(tmp_path: Path, network: str) -> None:
+    with pytest.raises(CheckpointError, match=r"network 'mlp:.*write mlp:HIDDEN or .* with relu, elu"):
+        opened(mlp(5, 8, 3).state_dict(), tmp_path, network)
+
+
+def test_a_module_of_the_users_own_by_that_name_is_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlp.py").write_text("")
+    assert stack.wanted("mlp:Actor") is None
+    assert stack.wanted("mlp:relu,tanh") == ("relu", "tanh")
+
+
+def test_arguments_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "actor.pth"
+    torch.save(mlp(5, 8, 3).state_dict(), path)
+    with pytest.raises(CheckpointError, match="'network_args' cannot be used with 'mlp:elu'"):
+        detect.load("a", AgentConfig(checkpoint=path, network="mlp:elu", network_args={"width": 8}))
+
+
+def test_inspect_and_the_error_propose_it(tmp_path: Path) -> None:
+    path = tmp_path / "actor.pth"
+    torch.save({"step": 3, "actor": mlp(5, 8, 3).state_dict(), "std": {"log_std": torch.zeros(3)}}, path)
+    actor, spread = detect.describe(path)["state_dicts"]
+    spelled = "Sequential(Linear(5, 8), ACTIVATION, Linear(8, 3), OUTPUT)"
+    assert (actor["key"], actor["spells"]) == ("actor", spelled)
+    assert actor["network"].startswith("mlp:ACTIVATION")
+    assert "spells" not in spread
+    with pytest.raises(CheckpointError) as caught:
+        detect.load("a", AgentConfig(checkpoint=path, key="actor"))
+    assert f"its keys spell {spelled}, which `network: mlp:ACTIVATION,OUTPUT` makes" in str(caught.value)

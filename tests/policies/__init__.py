@@ -1,0 +1,1 @@
+"""Policies that people deploy, as their projects ship them."""
