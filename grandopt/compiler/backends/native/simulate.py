@@ -20,6 +20,7 @@ from grandopt.compiler.backends.native.evaluate import (
 )
 from grandopt.compiler.backends.native.form import (
     ArgReduce,
+    Attention,
     Convolve,
     Gather,
     Graph,
@@ -121,10 +122,10 @@ def _results(op: Op, known: dict[Value, Array], *, rounded: bool) -> tuple[Array
             weight = bfloat16(op.weight.constant) if rounded else op.weight.constant
             return _single(finished(_convolved(op, given[0], weight) + given[2], op.epilogue, given[3:]))
         case MatMul():
-            rank = len(op.output.shape)
-            pair = (torch.from_numpy(np.ascontiguousarray(aligned(part, rank))) for part in given[:2])
-            product = torch.matmul(*pair).numpy()
+            product = _matmul(given[0], given[1], len(op.output.shape))
             return _single(finished(product, op.epilogue, given[2:]))
+        case Attention():
+            return _single(_attention(op, given))
         case Recurrent() | QuantizedRecurrent():
             return _recurrence(op, given, rounded=rounded)
         case Reduce():
@@ -145,6 +146,24 @@ def _product(x: Array, weight: Array) -> Array:
     rows = torch.from_numpy(np.ascontiguousarray(x.reshape(-1, x.shape[-1]), np.float32))
     result: Array = (rows @ torch.from_numpy(weight).T).numpy()
     return result.reshape(*x.shape[:-1], len(weight))
+
+
+def _matmul(a: Array, b: Array, rank: int) -> Array:
+    pair = (torch.from_numpy(np.ascontiguousarray(aligned(part, rank))) for part in (a, b))
+    result: Array = torch.matmul(*pair).numpy()
+    return result
+
+
+def _attention(op: Attention, given: Sequence[Array]) -> Array | None:
+    rank = len(op.output.shape)
+    query, keys, values = map(bfloat16, given[:3]) if op.rounded else given[:3]
+    scores = finished(_matmul(query, keys, rank), op.epilogue, given[3:])
+    if scores is None:
+        return None
+    shares = _softmax(scores, log=False)
+    if op.admitted:
+        shares = np.where(np.isneginf(scores).all(-1, keepdims=True), np.float32(0), shares)
+    return _matmul(shares, values, rank)
 
 
 def _single(result: Array | None) -> tuple[Array, ...] | None:

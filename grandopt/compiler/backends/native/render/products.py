@@ -7,7 +7,6 @@ multiplications are in flight to hide their latency.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +19,8 @@ from grandopt.compiler.backends.native.render.text import indent, loop, turns_be
 
 LONGEST = 512
 """A sum of more turns is taken in parts: the rounding of a sum grows with its length."""
-PART, FEWEST = 256, 64
-"""Turns of a part of one loop; of parts that are whole loops, the fewest."""
+PART = 256
+"""Turns of a sum in a part, unless the loops within take more."""
 EPILOGUE_COST = 6
 """An epilogue of more nodes is looped over, not repeated for every accumulator."""
 
@@ -87,8 +86,8 @@ class Product:
         turns = -(-self.depth // 2) if self.rounded else self.depth // 2 if self.paired else self.depth
         splits = 1 if self.span else max(1, min(IN_FLIGHT // len(cells), 8, turns))
         whole = turns - turns % splits
-        inside = self._loops_of_a_part(whole // splits)
-        first = 0 if inside is None else 1  # sums of a part are added to those of number 0
+        cut, turns_of_part = self._parts(whole // splits)
+        first = 0 if cut is None else 1  # sums of a part are added to those of number 0
         sums = range(first, first + splits)
         lines = [f"vf {_name(r, j, 0)} = {self.start(self._column(column, j))};" for r, j in cells]
         zeros = [f"vf {_name(r, j, s)} = v_set1(0.0f);" for s in sums if s for r, j in cells]
@@ -99,8 +98,9 @@ class Product:
         if self.fetch is not None:
             steps.append(self.fetch(row, rows, self._number("k")))
         first_turn, last_turn = self.span or ("0", str(whole))
-        if inside is not None and not self.nest:
-            walk, sums = _in_parts(first_turn, last_turn, splits, zeros, steps, gather), range(1)
+        if cut == 0:
+            sizes = turns_of_part, splits
+            walk, sums = _in_parts("k", first_turn, last_turn, sizes, zeros, steps, gather), range(1)
         elif self.span:
             walk = turns_between("k", first_turn, last_turn, steps)
         else:
@@ -110,28 +110,26 @@ class Product:
         if self.paired and not self.rounded and self.depth % 2:
             walk += self._pair(rows, row, column, widths, str(turns), sums[0], ("even",))
         walk = [*self.inside, *walk]
-        for number, (variable, size) in enumerate(reversed(self.nest)):
-            if number == inside:
-                walk = [*zeros, *walk, *gather]
-            walk = loop(variable, size, walk)
+        for number, (variable, size) in enumerate(reversed(self.nest), 1):
+            if number == cut:
+                walk = _in_parts(variable, "0", str(size), (turns_of_part, 1), zeros, walk, gather)
+            else:
+                walk = loop(variable, size, walk)
         if self.begin is not None:
             lines += [f"const float *const x{r} = {self.begin(_plus(row, r))};" for r in range(rows)]
-        lines += walk if inside is not None else [*zeros, *walk, *gather]
+        lines += walk if cut is not None else [*zeros, *walk, *gather]
         lines += self._finish(rows, row, column, widths)
         return ["{", *indent(lines), "}"]
 
-    def _loops_of_a_part(self, turns: int) -> int | None:
-        """How many of the loops around that of k belong to a part with sums of its own; None without parts.
-
-        A part has at least FEWEST turns: what it adds in the end is then few of what it adds in all.
-        """
-        if turns * math.prod(size for _, size in self.nest) <= LONGEST:
-            return None
-        for number, (_, size) in enumerate(reversed(self.nest)):
-            if turns >= FEWEST:
-                return number
-            turns *= size
-        return None if self.nest else 0
+    def _parts(self, turns: int) -> tuple[int | None, int]:
+        """The loop that is cut into parts with sums of their own, counted from that of k outwards, and its
+        turns in a part; none where the sums are short."""
+        inside = 1
+        for number, size in enumerate([turns, *(size for _, size in reversed(self.nest))]):
+            if inside * size > LONGEST:
+                return number, max(1, PART // inside)
+            inside *= size
+        return None, 0
 
     def _number(self, k: str) -> str:
         """The number of a step, counted through all loops."""
@@ -289,13 +287,22 @@ def _gathered(cells: Sequence[tuple[int, int]], sums: Sequence[int]) -> list[str
 
 
 def _in_parts(
-    first: str, last: str, step: int, before: Sequence[str], steps: Sequence[str], behind: Sequence[str]
+    variable: str,
+    first: str,
+    last: str,
+    sizes: tuple[int, int],
+    before: Sequence[str],
+    steps: Sequence[str],
+    behind: Sequence[str],
 ) -> list[str]:
-    """The loop of k cut into parts of PART turns of each sum."""
+    """A loop cut into parts: `sizes` are the turns of each sum in a part, and the sums of a turn."""
+    turns, step = sizes
+    if turns * step == 1:
+        return turns_between(variable, first, last, [*before, *steps, *behind])
     body = [
         *before,
-        f"const int end = part + {PART * step} < {last} ? part + {PART * step} : {last};",
-        *turns_between("k", "part", "end", steps, step),
+        f"const int end = part + {turns * step} < {last} ? part + {turns * step} : {last};",
+        *turns_between(variable, "part", "end", steps, step),
         *behind,
     ]
-    return turns_between("part", first, last, body, PART * step)
+    return turns_between("part", first, last, body, turns * step)
