@@ -1,0 +1,80 @@
+"""The network held against an interpreter of ONNX that is not ours: `onnx.reference`, where it is installed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from grandopt.compiler.checkpoints.exported.program import EXPORT_ERRORS
+from grandopt.compiler.checkpoints.onnx.network import OnnxNetwork
+from grandopt.compiler.checkpoints.vetting.first_call import first_call
+from grandopt.errors import CheckpointError, named_line
+
+TOLERANCE = 1e-4
+"""Largest difference in float32, relative to the output's largest number: rounding in another order."""
+
+ERRORS = (*EXPORT_ERRORS, ImportError, MemoryError)
+"""What onnx raises on models that it has no interpreter for."""
+
+
+def checked(
+    path: Path, content: bytes, network: OnnxNetwork, values: Sequence[torch.Tensor], outputs: Sequence[str]
+) -> str:
+    """What became of the comparison, in words; raises CheckpointError where the answers differ."""
+    try:
+        wanted = first_call(lambda: _reference(path, values, outputs), path, trust=False)
+    except CheckpointError:
+        return "nothing: onnx.reference did not end in time"
+    except ERRORS as error:
+        return f"nothing: onnx.reference cannot: {named_line(error)}"
+    with torch.no_grad():
+        got = network(*values)
+    for name, have, want in zip(outputs, got, wanted, strict=True):
+        said = _difference(have, want)
+        if said is not None:
+            raise CheckpointError(
+                f"{path}: output {name!r} is not what onnx.reference computes ({said}); one of the two has a defect, so "
+                f"the file is not read"
+            )
+    return "onnx.reference: equal"
+
+
+def _reference(path: Path, values: Sequence[torch.Tensor], outputs: Sequence[str]) -> list[Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+
+        model = onnx.load(path)
+        constant = {item.name for item in model.graph.initializer}
+        names = [item.name for item in model.graph.input if item.name not in constant]
+        evaluator = ReferenceEvaluator(model)
+        given = dict(zip(names, (_array(value) for value in values), strict=True))
+        results: list[Any] = evaluator.run(list(outputs), given)
+    return results
+
+
+def _array(value: torch.Tensor) -> Any:
+    if value.dtype == torch.bfloat16:
+        raise TypeError("bfloat16 inputs")
+    return value.numpy()
+
+
+def _difference(have: torch.Tensor, want: Any) -> str | None:
+    if have.dtype in (torch.bfloat16, torch.float16):
+        return None
+    got, wanted = have.numpy(), np.asarray(want)
+    if got.shape != wanted.shape:
+        return f"{list(got.shape)} and {list(wanted.shape)}"
+    if got.dtype.kind != "f":
+        return None if np.array_equal(got, wanted) else "other numbers"
+    finite = np.abs(wanted[np.isfinite(wanted)])
+    scale = float(finite.max()) if finite.size else 0.0
+    if np.allclose(got, wanted, rtol=0.0, atol=TOLERANCE * scale, equal_nan=True):
+        return None
+    return f"off by {float(np.nanmax(np.abs(got - wanted))):.3g} of {scale:.3g}"
