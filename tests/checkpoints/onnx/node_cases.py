@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,26 +22,22 @@ from grandopt.compiler.checkpoints.onnx.tensors import KINDS, Constants
 from grandopt.errors import GrandoptError
 from grandopt.signature import Array
 
-AGENT_OPERATORS = frozenset(
-    """
-    Relu LeakyRelu PRelu ThresholdedRelu Elu Celu Selu Gelu Mish Swish HardSigmoid HardSwish Hardmax Sigmoid Softplus
-    Softsign Tanh Shrink Clip Dropout
-    Abs Acos Acosh Asin Asinh Atan Atanh Ceil Cos Cosh Erf Exp Floor Log Neg Reciprocal Round Sign Sin Sinh Sqrt Tan
-    Add Sub Mul Div Pow Mod Min Max Sum Mean And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual IsNaN IsInf
-    BitwiseAnd BitwiseOr BitwiseXor BitwiseNot BitShift Where
-    Gemm MatMul Einsum Conv ConvTranspose
-    AveragePool MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool
-    BatchNormalization LayerNormalization GroupNormalization InstanceNormalization RMSNormalization LpNormalization
-    MeanVarianceNormalization LRN
-    LSTM GRU RNN
-    ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare
-    Softmax LogSoftmax ArgMax ArgMin TopK CumSum CumProd
-    Shape Size Reshape Flatten Squeeze Unsqueeze Transpose Concat Split Slice Expand Tile Pad Trilu DepthToSpace
-    SpaceToDepth Identity
-    Gather GatherElements GatherND Scatter ScatterElements ScatterND OneHot Compress
-    Cast CastLike Constant ConstantOfShape Range EyeLike Resize Upsample Attention RotaryEmbedding If Loop
-    """.split()
-)
+_NAMES = """
+Relu LeakyRelu PRelu ThresholdedRelu Elu Celu Selu Gelu Mish Swish HardSigmoid HardSwish Hardmax
+Sigmoid Softplus Softsign Tanh Shrink Clip Dropout Abs Acos Acosh Asin Asinh Atan Atanh Ceil Cos
+Cosh Erf Exp Floor Log Neg Reciprocal Round Sign Sin Sinh Sqrt Tan Add Sub Mul Div Pow Mod Min Max
+Sum Mean And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual IsNaN IsInf BitwiseAnd
+BitwiseOr BitwiseXor BitwiseNot BitShift Where Gemm MatMul Einsum Conv ConvTranspose AveragePool
+MaxPool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool BatchNormalization LayerNormalization
+GroupNormalization InstanceNormalization RMSNormalization LpNormalization MeanVarianceNormalization
+LRN LSTM GRU RNN ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum
+ReduceLogSumExp ReduceSumSquare Softmax LogSoftmax ArgMax ArgMin TopK CumSum CumProd Shape Size
+Reshape Flatten Squeeze Unsqueeze Transpose Concat Split Slice Expand Tile Pad Trilu DepthToSpace
+SpaceToDepth Identity Gather GatherElements GatherND Scatter ScatterElements ScatterND OneHot
+Compress Cast CastLike Constant ConstantOfShape Range EyeLike Resize Upsample Attention
+RotaryEmbedding If Loop
+"""
+AGENT_OPERATORS = frozenset(_NAMES.split())
 """What agents use: every other operator is refused by name, or computed as an extra."""
 
 ROUNDED = ("test_averagepool_2d_ceil_last_window_starts_on_pad",)
@@ -95,12 +92,23 @@ def _collected() -> Iterator[Case]:
         from onnx.backend.test.loader import load_model_tests
 
         found = load_model_tests(kind="node")
-    for item in found:
-        if item.model is None or not item.data_sets:
-            continue
-        operators = frozenset(node.op_type for node in item.model.graph.node)
-        inputs, outputs = item.data_sets[0]
-        yield Case(item.name, item.model.SerializeToString(), operators, tuple(inputs), tuple(outputs))
+    yield from (_case(item) for item in found if item.model is not None and item.data_sets)
+
+
+def case_of(module: str, name: str) -> Case:
+    """One case, by the module of onnx that makes it: making all of them takes long."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case import node
+
+        importlib.import_module(f"{node.__name__}.{module}")
+    return next(_case(item) for item in node._NodeTestCases if item.name == name)
+
+
+def _case(item: Any) -> Case:
+    operators = frozenset(node.op_type for node in item.model.graph.node)
+    inputs, outputs = item.data_sets[0]
+    return Case(item.name, item.model.SerializeToString(), operators, tuple(inputs), tuple(outputs))
 
 
 def outcome(case: Case) -> Outcome:

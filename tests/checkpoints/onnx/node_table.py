@@ -30,17 +30,21 @@ def main(word: str = "") -> None:
     rows: dict[str, Counter[str]] = {}
     for case, result in found.values():
         if case.listed:
-            rows.setdefault(" + ".join(sorted(case.operators)) if len(case.operators) == 1 else "several", Counter())[
-                result.kind
-            ] += 1
+            rows.setdefault(
+                " + ".join(sorted(case.operators)) if len(case.operators) == 1 else "several", Counter()
+            )[result.kind] += 1
     for name, row in sorted(rows.items()):
         print(f"{name:28} {row['exact']:4} exact {row['refused']:4} refused {row['wrong']:4} wrong")
     for listed in (True, False):
         counts = counted(found, listed=listed)
         share = counts["exact"] / max(1, counts.total())
-        print(f"{'agents’ operators' if listed else 'others'}: {counts.total()} cases, {dict(counts)}, {share:.1%} exact")
+        print(
+            f"{'agents’ operators' if listed else 'others'}: {counts.total()} cases, {dict(counts)}, {share:.1%} exact"
+        )
     for name, (case, result) in sorted(found.items()):
-        if (word and word in name) or (not word and result.kind != "exact" and (case.listed or result.kind == "wrong")):
+        if (word and word in name) or (
+            not word and result.kind != "exact" and (case.listed or result.kind == "wrong")
+        ):
             print(f"{name}: {result.kind} {result.words}")
 
 

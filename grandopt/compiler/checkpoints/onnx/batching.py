@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 
 from grandopt.compiler.checkpoints.exported.program import EXPORT_ERRORS, quiet
-from grandopt.compiler.checkpoints.onnx.call import OperatorError
+from grandopt.compiler.checkpoints.onnx.call import OperatorError, is_symbol
 from grandopt.compiler.checkpoints.onnx.network import OnnxNetwork
 from grandopt.compiler.checkpoints.onnx.readings import Input, Reading, row_shape
 from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, drawn
 from grandopt.errors import CheckpointError, named_line
 from grandopt.signature import TensorSpec
 
-ROWS = 5
+ROWS = 7
 """Rows that a program is tried with, or twice the batch of the file."""
 
 TOLERANCE = 1e-5
@@ -49,10 +49,12 @@ class _Rows(torch.nn.Module):
         self.kept = tuple(kept)
         self.fronts = _Fronts()
 
-    def forward(self, *inputs: torch.Tensor) -> Outputs:
-        """Tensors [B, *shape] in and out."""
-        if self.reading.looped:
-            return torch.func.vmap(self.one)(*inputs)  # type: ignore[no-any-return]
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | Outputs:
+        """Tensors [B, *shape] in; a tensor, or a tuple of tensors, out."""
+        outputs = torch.func.vmap(self.one)(*inputs) if self.reading.looped else self._all(inputs)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def _all(self, inputs: Outputs) -> Outputs:
         outputs = self.network(*(_moved(value, axis) for value, axis in zip(inputs, self.axes, strict=True)))
         for place in self.kept:
             self.fronts.axes[place] = _batch_axis(place, outputs[place])
@@ -98,9 +100,11 @@ def _moved_back(value: torch.Tensor, axis: int) -> torch.Tensor:
 
 def _batch_axis(place: int, output: torch.Tensor) -> int:
     """The axis of the batch in an output of the network, which was followed with a symbol for its size."""
-    axes = [at for at, size in enumerate(output.shape) if isinstance(size, torch.SymInt)]
+    axes = [at for at, size in enumerate(output.shape) if is_symbol(size)]
     if len(axes) != 1:
-        raise BatchError(f"output {place} comes in the shape {list(output.shape)}, without a batch of its own")
+        raise BatchError(
+            f"output {place} comes in the shape {list(output.shape)}, without a batch of its own"
+        )
     return axes[0]
 
 
@@ -179,7 +183,8 @@ def _require_same_rows(
     wanted = [join(list(parts)) for parts in zip(*answers, strict=True)]
     run = program.module(check_guards=False)
     for taken in (len(values[0]), 1, 2):
-        got = run(*(value[:taken] for value in values))
+        result = run(*(value[:taken] for value in values))
+        got = result if isinstance(result, tuple | list) else (result,)
         for place, (have, want) in enumerate(zip(got, wanted, strict=True)):
             said = _difference(have, want[:taken])
             if said is not None:

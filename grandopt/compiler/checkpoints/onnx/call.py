@@ -59,7 +59,14 @@ class Value:
         if self.known.dtype != object:
             return torch.from_numpy(self.known)
         numbers = [_scalar(number) for number in self.known.ravel()]
-        return (torch.stack(numbers) if numbers else torch.empty(0, dtype=torch.int64)).reshape(self.known.shape)
+        return (torch.stack(numbers) if numbers else torch.empty(0, dtype=torch.int64)).reshape(
+            self.known.shape
+        )
+
+
+def is_symbol(size: Any) -> bool:
+    """Whether a size is a symbol, such as that of the batch, and no number."""
+    return isinstance(size, torch.SymInt)
 
 
 def _scalar(number: Size) -> torch.Tensor:
@@ -154,7 +161,10 @@ class Call:
 
     def sizes(self, place: int) -> list[Any]:
         """The numbers of the operand at this place as a list of whole numbers or symbols."""
-        return [number if isinstance(number, torch.SymInt) else int(number) for number in self.known(place).ravel()]
+        return [
+            number if isinstance(number, torch.SymInt) else int(number)
+            for number in self.known(place).ravel()
+        ]
 
     def whole(self, name: str, place: int) -> list[Any] | None:
         """Whole numbers that older files give as an attribute, and newer ones as an operand."""

@@ -23,7 +23,9 @@ SAMPLED = {
 }
 """Outputs of ML-Agents that are drawn at random, where the file also has them without."""
 
-STATE_LIKE = re.compile(r"hidden|cell|recurrent|memory|carry|\bh_?(x|0|in|t)?\b|\bc_?(x|0|in|t)?\b|state", re.I)
+STATE_LIKE = re.compile(
+    r"hidden|cell|recurrent|memory|carry|\bh_?(x|0|in|t)?\b|\bc_?(x|0|in|t)?\b|state", re.I
+)
 
 
 def chosen_outputs(outputs: Sequence[ValueInfo], agent: AgentConfig) -> tuple[str, ...]:
@@ -35,7 +37,11 @@ def chosen_outputs(outputs: Sequence[ValueInfo], agent: AgentConfig) -> tuple[st
 
 
 def states(
-    inputs: Sequence[ValueInfo], outputs: Sequence[str], agent: AgentConfig, known: Mapping[str, ValueInfo], path: Path
+    inputs: Sequence[ValueInfo],
+    outputs: Sequence[str],
+    agent: AgentConfig,
+    known: Mapping[str, ValueInfo],
+    path: Path,
 ) -> tuple[StateTensor, ...]:
     """The recurrent state: what the configuration declares, else what the names say.
 
@@ -51,7 +57,9 @@ def states(
                 )
     if agent.state:
         return tuple(
-            StateTensor(name, item.output, tuple(item.initial) if isinstance(item.initial, list) else item.initial)
+            StateTensor(
+                name, item.output, tuple(item.initial) if isinstance(item.initial, list) else item.initial
+            )
             for name, item in agent.state.items()
         )
     found = tuple(StateTensor(name, STATES[name]) for name in names if STATES.get(name) in outputs)

@@ -206,7 +206,9 @@ class _Reader:
         at, read = readers[kind]
         return name, read(at)
 
-    def _last(self, fields: dict[int, list[Field]], number: int, read: Callable[[memoryview], ItemT]) -> ItemT:
+    def _last(
+        self, fields: dict[int, list[Field]], number: int, read: Callable[[memoryview], ItemT]
+    ) -> ItemT:
         items = self._each(fields, number, read)
         if not items:
             raise self._wire.damaged("an attribute without a value")

@@ -55,8 +55,7 @@ def _reference(path: Path, values: Sequence[torch.Tensor], outputs: Sequence[str
         names = [item.name for item in model.graph.input if item.name not in constant]
         evaluator = ReferenceEvaluator(model)
         given = dict(zip(names, (_array(value) for value in values), strict=True))
-        results: list[Any] = evaluator.run(list(outputs), given)
-    return results
+        return list(evaluator.run(list(outputs), given))
 
 
 def _array(value: torch.Tensor) -> Any:

@@ -85,7 +85,9 @@ class OnnxNetwork(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The tensors of the file's inputs in, those of its outputs out, shapes as in the file."""
-        values: Values = {name: Value(getattr(self, own), known) for name, (own, known) in self._known.items()}
+        values: Values = {
+            name: Value(getattr(self, own), known) for name, (own, known) in self._known.items()
+        }
         values |= {name: Value(value) for name, value in zip(self._plan.body.inputs, inputs, strict=True)}
         self._count = 0
         for index, node in enumerate(self._nodes):
@@ -164,7 +166,9 @@ def require_known(plan: Plan, where: str) -> None:
     pending, strange, random = list(plan.body.nodes), {}, []
     while pending:
         node = pending.pop()
-        pending += [inner for value in node.attributes.values() if isinstance(value, Body) for inner in value.nodes]
+        pending += [
+            inner for value in node.attributes.values() if isinstance(value, Body) for inner in value.nodes
+        ]
         if node.op in RANDOM:
             random.append(node.label)
         elif node.op not in CONTROL and translation(node.op) is None:
@@ -179,7 +183,9 @@ def require_known(plan: Plan, where: str) -> None:
             f"without it (--outputs, `outputs:`)"
         )
     if strange:
-        raise OperatorError(f"{where}: uses operators that are not computed here: {', '.join(sorted(strange))}")
+        raise OperatorError(
+            f"{where}: uses operators that are not computed here: {', '.join(sorted(strange))}"
+        )
 
 
 def computed(call: Call) -> Value | tuple[Value, ...]:
@@ -210,7 +216,9 @@ def _bounded(call: Call, tensor: torch.Tensor) -> torch.Tensor:
 def _store(node: Node, results: Value | tuple[Value, ...], values: Values) -> None:
     found = results if isinstance(results, tuple) else (results,)
     if len(found) < sum(map(bool, node.outputs)):
-        raise OperatorError(f"operator {node.label}: gives {len(found)} of its {len(node.outputs)} outputs here")
+        raise OperatorError(
+            f"operator {node.label}: gives {len(found)} of its {len(node.outputs)} outputs here"
+        )
     values.update({name: value for name, value in zip(node.outputs, found, strict=False) if name})
 
 
@@ -228,7 +236,9 @@ class _Folded:
         self._made = 0
         for node in plan.body.nodes:
             known = all(name in self.values for name in node.inputs if name)
-            call = Call(node, tuple(self.values.get(name) if name else None for name in node.inputs), plan.opset)
+            call = Call(
+                node, tuple(self.values.get(name) if name else None for name in node.inputs), plan.opset
+            )
             if known and node.op not in CONTROL:
                 self._fold(call)
             else:
@@ -256,7 +266,9 @@ class _Folded:
                 held = value.held
                 self._made += 0 if held is None else held.numel() * held.element_size()
         if self._made > limits.FOLDED_BYTES:
-            call.refuse(f"its constants come to {self._made:,} bytes; at most {limits.FOLDED_BYTES:,} are made")
+            call.refuse(
+                f"its constants come to {self._made:,} bytes; at most {limits.FOLDED_BYTES:,} are made"
+            )
 
     def _prepare(self, call: Call) -> None:
         preparation = PREPARED.get(call.node.op)

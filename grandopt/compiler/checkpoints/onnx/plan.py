@@ -55,7 +55,9 @@ def plan(model: document.Model, constants: Constants, outputs: Sequence[str] = (
     known = {info.name: info for info in graph.outputs}
     missing = [name for name in outputs if name not in known]
     if missing:
-        raise CheckpointError(f"{where}: there is no output {missing[0]!r}; the outputs are {', '.join(known)}")
+        raise CheckpointError(
+            f"{where}: there is no output {missing[0]!r}; the outputs are {', '.join(known)}"
+        )
     kept = tuple(known[name] for name in outputs) if outputs else graph.outputs
     if not kept:
         raise CheckpointError(f"{where}: the graph has no outputs")
@@ -129,7 +131,9 @@ class _Flattened:
             if node.domain:
                 raise self._error(f"operator {node.domain}.{node.label}, of a domain that is not read here")
             inner = f"{prefix}{self.count}/"
-            attributes = {name: self._attribute(value, scope, inner) for name, value in node.attributes.items()}
+            attributes = {
+                name: self._attribute(value, scope, inner) for name, value in node.attributes.items()
+            }
             outputs = tuple(self._named(scope, name, prefix) if name else "" for name in node.outputs)
             made.append(replace(node, inputs=inputs, outputs=outputs, attributes=attributes))
         return made
@@ -167,7 +171,8 @@ class _Flattened:
 
     def _function(self, node: Node) -> document.Function | None:
         return next(
-            (item for item in self.model.functions if (item.domain, item.name) == (node.domain, node.op)), None
+            (item for item in self.model.functions if (item.domain, item.name) == (node.domain, node.op)),
+            None,
         )
 
     def _called(
@@ -182,7 +187,9 @@ class _Flattened:
         own = dict(zip(function.inputs, inputs, strict=False))
         given = {**function.defaults, **node.attributes}
         bodies = [
-            replace(item, attributes=_filled(item.attributes, given), inputs=_without(item.inputs, own, function))
+            replace(
+                item, attributes=_filled(item.attributes, given), inputs=_without(item.inputs, own, function)
+            )
             for item in function.nodes
         ]
         made = self.nodes(bodies, own, prefix)
@@ -198,14 +205,13 @@ class _Flattened:
 def _filled(attributes: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes with those that refer to the call's in their place."""
     named = {
-        name: given.get(value.name) if isinstance(value, Reference) else value for name, value in attributes.items()
+        name: given.get(value.name) if isinstance(value, Reference) else value
+        for name, value in attributes.items()
     }
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _without(
-    inputs: tuple[str, ...], own: Mapping[str, str], function: document.Function
-) -> tuple[str, ...]:
+def _without(inputs: tuple[str, ...], own: Mapping[str, str], function: document.Function) -> tuple[str, ...]:
     """Inputs of a function's node, left out where the call leaves out the function's own."""
     left_out = {name for name in function.inputs if not own.get(name)}
     return tuple("" if name in left_out else name for name in inputs)

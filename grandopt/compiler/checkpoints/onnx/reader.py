@@ -67,7 +67,9 @@ def _loaded(name: str, agent: AgentConfig, file: _File) -> Checkpoint:
     chosen = contract.chosen_outputs(graph.outputs, agent)
     made, constants = file.plan(chosen)
     inputs = _inputs(made, agent, path)
-    dtypes = [str(dtype(info.kind, f"{path}: input {info.name!r}")).removeprefix("torch.") for info in made.inputs]
+    dtypes = [
+        str(dtype(info.kind, f"{path}: input {info.name!r}")).removeprefix("torch.") for info in made.inputs
+    ]
     require_bounded([TensorSpec(item.name, _sizes(item.shape), kind) for item, kind in zip(inputs, dtypes, strict=True)], str(path))  # fmt: skip
 
     def network(unrolled: bool) -> OnnxNetwork:
@@ -146,7 +148,13 @@ def _inputs(made: Plan, agent: AgentConfig, path: Path) -> list[Input]:
             )
         shape: tuple[Dim, ...] = (None, *config.shape) if info.shape is None and config else info.shape or ()
         axis = state.batch_axis if state is not None and state.batch_axis else None
-        found.append(said({name: item.shape for name, item in configured.items()}, Input(info.name, shape, axis), str(path)))
+        found.append(
+            said(
+                {name: item.shape for name, item in configured.items()},
+                Input(info.name, shape, axis),
+                str(path),
+            )
+        )
     return found
 
 
@@ -156,7 +164,9 @@ def _sizes(shape: tuple[Dim, ...], batch: int = 1) -> tuple[int, ...]:
 
 def _values(inputs: list[Input], dtypes: list[str]) -> list[torch.Tensor]:
     """One drawn value of each input in the shape that the file has, a dynamic batch being 1."""
-    specs = [TensorSpec(item.name, _sizes(item.shape), kind) for item, kind in zip(inputs, dtypes, strict=True)]
+    specs = [
+        TensorSpec(item.name, _sizes(item.shape), kind) for item, kind in zip(inputs, dtypes, strict=True)
+    ]
     return [value[0] for value in drawn(specs, 1, seed=2)]
 
 
@@ -181,6 +191,7 @@ def _details(file: _File, batch: str, names: tuple[str, ...], checked: str) -> d
         said["left_out"] = f"outputs that are constant or not chosen ({', '.join(left_out)})"
     if file.model.metadata:
         said["metadata"] = {
-            limits.shortened(Path(key)): limits.shortened(Path(value)) for key, value in file.model.metadata.items()
+            limits.shortened(Path(key)): limits.shortened(Path(value))
+            for key, value in file.model.metadata.items()
         }
     return {**said, "compared_with": checked}

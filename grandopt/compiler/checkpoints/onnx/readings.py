@@ -128,7 +128,8 @@ def said(inputs: Mapping[str, tuple[int, ...]], item: Input, where: str) -> Inpu
             for size, want in zip((*item.shape[:axis], *item.shape[axis + 1 :]), wanted, strict=True)
         )
     ]
-    fits = [axis for axis in fits if not isinstance(item.shape[axis], int)] or fits
+    if not all(isinstance(size, int) for size in item.shape):
+        fits = [axis for axis in fits if not isinstance(item.shape[axis], int)]
     if not fits:
         raise CheckpointError(
             f"{where}: 'inputs' says {list(wanted)} for {item.name!r}, and the file {list(item.shape)}, batch included"

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from grandopt.compiler.checkpoints.onnx.call import Call, Value, settled
+from grandopt.compiler.checkpoints.onnx.call import Call, Value, is_symbol, settled
 from grandopt.compiler.checkpoints.onnx.tensors import KINDS
 from grandopt.signature import Array
 
@@ -31,7 +31,10 @@ def followed(call: Call) -> Value | None:
     arrays = [operand.known for operand in call.operands if operand is not None]
     if function is None or not arrays or len(arrays) != len(call.operands):
         return None
-    if any(operand is not None and operand.held is not None and operand.held.dtype not in NUMPY for operand in call.operands):
+    if any(
+        operand is not None and operand.held is not None and operand.held.dtype not in NUMPY
+        for operand in call.operands
+    ):
         return None
     known = [array for array in arrays if array is not None and array.size <= LARGEST]
     if len(known) != len(arrays):
@@ -54,9 +57,9 @@ def _divide(_: Call, operands: list[Array]) -> Array | None:
     left, right = operands
     if "f" in (left.dtype.kind, right.dtype.kind):
         return None if object in (left.dtype, right.dtype) else np.asarray(left / right)
-    if any(not isinstance(number, torch.SymInt) and number <= 0 for number in right.ravel()):
+    if any(not is_symbol(number) and number <= 0 for number in right.ravel()):
         return None
-    if any(not isinstance(number, torch.SymInt) and number < 0 for number in left.ravel()):
+    if any(not is_symbol(number) and number < 0 for number in left.ravel()):
         return None
     return np.asarray(left // right)
 
@@ -128,7 +131,7 @@ def _product(call: Call, operands: list[Array]) -> Array | None:
 
 def _constant_of_shape(call: Call, operands: list[Array]) -> Array | None:
     wanted = [number for number in operands[0].ravel()]
-    if any(isinstance(number, torch.SymInt) for number in wanted) or math.prod(wanted) > LARGEST:
+    if any(is_symbol(number) for number in wanted) or math.prod(wanted) > LARGEST:
         return None
     value = call.attributes.get("value")
     if not isinstance(value, Value):
@@ -139,7 +142,7 @@ def _constant_of_shape(call: Call, operands: list[Array]) -> Array | None:
 
 def _range(_: Call, operands: list[Array]) -> Array | None:
     start, limit, step = (operand.ravel()[0] for operand in operands)
-    if any(isinstance(number, torch.SymInt) for number in (start, limit, step)) or step == 0:
+    if any(is_symbol(number) for number in (start, limit, step)) or step == 0:
         return None
     if abs((limit - start) / step) > LARGEST:
         return None
@@ -157,7 +160,7 @@ def _concat(call: Call, operands: list[Array]) -> Array | None:
 
 def _expand(_: Call, operands: list[Array]) -> Array | None:
     wanted = [number for number in operands[1].ravel()]
-    if any(isinstance(number, torch.SymInt) for number in wanted):
+    if any(is_symbol(number) for number in wanted):
         return None
     shape = np.broadcast_shapes(operands[0].shape, tuple(wanted))
     return np.broadcast_to(operands[0], shape).copy() if math.prod(shape) <= LARGEST else None
@@ -180,7 +183,11 @@ TABLE: dict[str, Arithmetic] = {
     "Ceil": lambda _, operands: None if operands[0].dtype == object else np.ceil(operands[0]),
     "Floor": lambda _, operands: None if operands[0].dtype == object else np.floor(operands[0]),
     "Relu": lambda _, operands: None if operands[0].dtype == object else np.maximum(operands[0], 0),
-    "CastLike": lambda _, operands: operands[0].astype(operands[1].dtype) if object not in (operands[0].dtype, operands[1].dtype) else None,
+    "CastLike": lambda _, operands: (
+        operands[0].astype(operands[1].dtype)
+        if object not in (operands[0].dtype, operands[1].dtype)
+        else None
+    ),
     "Not": lambda _, operands: np.logical_not(operands[0]),
     "Neg": lambda _, operands: -operands[0],
     "Sqrt": lambda _, operands: np.sqrt(operands[0]) if operands[0].dtype.kind == "f" else None,

@@ -60,12 +60,16 @@ class Constants:
         count = math.prod(item.shape)
         self._made += count * kind.itemsize
         if self._made > limits.REPETITION * self.held + limits.INFLATED_BYTES:
-            raise CheckpointError(f"{what} and those before it claim {self._made:,} bytes, more than the file holds")
+            raise CheckpointError(
+                f"{what} and those before it claim {self._made:,} bytes, more than the file holds"
+            )
         raw = self._external(item, what) if item.external is not None else item.raw
         values = self._listed(item, kind) if raw is None else _from_bytes(raw, kind, count)
         if values is None or values.numel() != count:
             found = 0 if values is None else values.numel()
-            raise CheckpointError(f"{what} of the shape {list(item.shape)} holds {found:,} numbers; the file is damaged")
+            raise CheckpointError(
+                f"{what} of the shape {list(item.shape)} holds {found:,} numbers; the file is damaged"
+            )
         return values.reshape(item.shape)
 
     def _listed(self, item: Tensor, kind: torch.dtype) -> torch.Tensor | None:
@@ -76,7 +80,9 @@ class Constants:
             bits = np.array([number & 0xFFFF for number in numbers], np.uint16)
             return torch.from_numpy(bits.view(np.int16).copy()).view(kind)
         try:
-            return torch.from_numpy(np.array(numbers)).to(kind) if len(numbers) else torch.empty(0, dtype=kind)
+            return (
+                torch.from_numpy(np.array(numbers)).to(kind) if len(numbers) else torch.empty(0, dtype=kind)
+            )
         except (TypeError, ValueError, OverflowError):
             return None
 
@@ -87,7 +93,9 @@ class Constants:
         folder = self.path.parent.resolve()
         target = (folder / location).resolve()
         if not location or Path(location).is_absolute() or folder not in target.parents:
-            raise CheckpointError(f"{what} lies at {location!r}, outside the folder of the file; it is not read")
+            raise CheckpointError(
+                f"{what} lies at {location!r}, outside the folder of the file; it is not read"
+            )
         if location not in self._beside:
             self._beside[location] = files.content(target)
             self.held += len(self._beside[location])

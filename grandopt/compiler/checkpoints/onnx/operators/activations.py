@@ -18,7 +18,6 @@ for _name, _function in PLAIN.items():
     TABLE[_name] = lambda call, _function=_function: _function(call.tensor(0))  # type: ignore[misc]
 
 
-
 @operator("Softplus")
 def softplus(call: Call) -> Result:
     """log(1 + exp(x)), without a threshold above which it is x."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch.nn import functional as F
 
 from grandopt.compiler.checkpoints.onnx.call import Call, Result, operator
@@ -39,7 +38,11 @@ def window(call: Call, kernel: list[int], sizes: list[int]) -> Window:
     strides = call.attribute("strides", [1] * rank)
     dilations = call.attribute("dilations", [1] * rank)
     pads = call.attribute("pads", [0] * 2 * rank)
-    if not len(strides) == len(dilations) == rank == len(sizes) or len(pads) != 2 * rank or rank not in CONVOLUTIONS:
+    if (
+        not len(strides) == len(dilations) == rank == len(sizes)
+        or len(pads) != 2 * rank
+        or rank not in CONVOLUTIONS
+    ):
         call.refuse(f"a kernel of {kernel} with {len(strides)} strides and {len(pads)} pads")
     if min(*strides, *dilations, *kernel) < 1 or min(pads) < 0:
         call.refuse("strides, dilations and kernel must be positive, and pads not negative")
@@ -80,13 +83,16 @@ def transposed_convolution(call: Call) -> Result:
     extra = call.attribute("output_padding", [0] * rank)
     full = [
         (size - 1) * stride + (length - 1) * dilation + 1 + more
-        for size, stride, length, dilation, more in zip(sizes, over.strides, kernel, over.dilations, extra, strict=True)
+        for size, stride, length, dilation, more in zip(
+            sizes, over.strides, kernel, over.dilations, extra, strict=True
+        )
     ]
     pads = _taken_away(call, over, full)
     run = TRANSPOSED[rank]
     arguments = (call.attribute("group", 1), over.dilations)
     if all(before == after >= 0 for before, after in pads) and all(
-        more < max(stride, dilation) for more, stride, dilation in zip(extra, over.strides, over.dilations, strict=True)
+        more < max(stride, dilation)
+        for more, stride, dilation in zip(extra, over.strides, over.dilations, strict=True)
     ):
         return run(value, weight, bias, over.strides, [before for before, _ in pads], extra, *arguments)
     whole = run(value, weight, None, over.strides, 0, 0, *arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from grandopt.compiler.checkpoints.onnx.call import Call, Result, Value, operator
+from grandopt.compiler.checkpoints.onnx.call import Call, Result, Value, is_symbol, operator
 from grandopt.compiler.checkpoints.onnx.tensors import KINDS
 
 
@@ -23,7 +23,7 @@ def numbers(call: Call) -> Result:
     """From a start to before a limit."""
     start, limit, step = (call.number(place) for place in range(3))
     held = [value.held for value in (call.value(place) for place in range(3)) if value.held is not None]
-    if not isinstance(step, torch.SymInt) and step == 0:
+    if not is_symbol(step) and step == 0:
         call.refuse("goes on in steps of 0")
     return torch.arange(start, limit, step, dtype=held[0].dtype if held else torch.int64)
 

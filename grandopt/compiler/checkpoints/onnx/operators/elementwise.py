@@ -104,7 +104,9 @@ def clip(call: Call) -> Result:
         bounds = (call.attributes.get("min"), call.attributes.get("max"))
         return value if bounds == (None, None) else torch.clamp(value, *bounds)
     numbers = [call.value(at).known if call.has(at) else None for at in (1, 2)]
-    if value.dtype.is_floating_point and all(call.has(at) == (n is not None) for at, n in zip((1, 2), numbers, strict=True)):
+    if value.dtype.is_floating_point and all(
+        call.has(at) == (n is not None) for at, n in zip((1, 2), numbers, strict=True)
+    ):
         limits = [None if number is None else float(number.ravel()[0]) for number in numbers]
         return value if limits == [None, None] else torch.clamp(value, *limits)
     value = value if low is None else torch.maximum(value, low)

@@ -10,7 +10,7 @@ from grandopt.compiler.checkpoints.onnx.call import Call, Result, axis_of, opera
 REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
-def _counted(places: torch.Tensor, length: int | torch.SymInt) -> torch.Tensor:
+def _counted(places: torch.Tensor, length: int) -> torch.Tensor:
     """Places counted from the front."""
     places = places.to(torch.int64)
     return torch.where(places < 0, places + length, places)
@@ -24,8 +24,14 @@ def gather(call: Call) -> Result:
     known = call.value(1).known
     if known is not None and known.dtype != object and known.size == 1:
         place = int(known.ravel()[0])
-        taken = value.select(axis, place) if known.ndim == 0 else value.narrow(axis, place % value.shape[axis], 1)
-        return taken if known.ndim < 2 else taken.reshape(*value.shape[:axis], *known.shape, *value.shape[axis + 1 :])
+        taken = (
+            value.select(axis, place) if known.ndim == 0 else value.narrow(axis, place % value.shape[axis], 1)
+        )
+        return (
+            taken
+            if known.ndim < 2
+            else taken.reshape(*value.shape[:axis], *known.shape, *value.shape[axis + 1 :])
+        )
     places = call.tensor(1)
     if known is not None and known.dtype != object:
         places = torch.from_numpy(np.where(known < 0, known + int(value.shape[axis]), known).astype(np.int64))
@@ -86,11 +92,16 @@ def scatter_nd(call: Call) -> Result:
     strides = [1]
     for length in reversed(shape[1 : len(index)]):
         strides.insert(0, strides[0] * length)
-    row = sum((part * stride for part, stride in zip(index, strides, strict=True)), torch.zeros((), dtype=torch.int64))
+    row = sum(
+        (part * stride for part, stride in zip(index, strides, strict=True)),
+        torch.zeros((), dtype=torch.int64),
+    )
     rest = shape[len(index) :]
     flat = value.reshape(-1, *rest)
     row = row.reshape(-1, *[1] * len(rest)).expand(-1, *rest)
-    return flat.scatter_reduce(0, row, updates.reshape(-1, *rest), REDUCTIONS[how], include_self=True).reshape(shape)
+    return flat.scatter_reduce(
+        0, row, updates.reshape(-1, *rest), REDUCTIONS[how], include_self=True
+    ).reshape(shape)
 
 
 @operator("Compress")

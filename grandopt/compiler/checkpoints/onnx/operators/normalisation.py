@@ -110,5 +110,9 @@ def local_response_norm(call: Call) -> Result:
     square = (value * value).unsqueeze(1).flatten(3) if value.dim() > 3 else (value * value).unsqueeze(1)
     around = F.pad(square, (0, 0, before, length - 1 - before))
     total = F.avg_pool2d(around, (length, 1), stride=1).squeeze(1).reshape(value.shape)
-    alpha, beta, bias = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75), call.attribute("bias", 1.0)
+    alpha, beta, bias = (
+        call.attribute("alpha", 1e-4),
+        call.attribute("beta", 0.75),
+        call.attribute("bias", 1.0),
+    )
     return value / torch.pow(total * alpha + bias, beta)

@@ -23,7 +23,9 @@ def _over(call: Call, value: torch.Tensor) -> tuple[Window, list[tuple[int, int]
         size, stride = value.shape[2 + at] + before + after, over.strides[at]
         span = (over.kernel[at] - 1) * over.dilations[at] + 1
         count = -(-(size - span) // stride) + 1
-        if (count - 1) * stride >= value.shape[2 + at] + before:  # the last window must begin within the input
+        if (count - 1) * stride >= value.shape[
+            2 + at
+        ] + before:  # the last window must begin within the input
             count -= 1
         pads.append((before, after + max(0, (count - 1) * stride + span - size)))
     return over, pads
@@ -42,7 +44,9 @@ def max_pool(call: Call) -> Result:
     over, pads = _over(call, value)
     lowest = float("-inf") if value.dtype.is_floating_point else torch.iinfo(value.dtype).min
     run = LARGEST[len(over.kernel)]
-    even = all(before == after <= length // 2 for (before, after), length in zip(pads, over.kernel, strict=True))
+    even = all(
+        before == after <= length // 2 for (before, after), length in zip(pads, over.kernel, strict=True)
+    )
     if even and value.dtype.is_floating_point:
         return run(value, over.kernel, over.strides, [before for before, _ in pads], over.dilations)
     padded = F.pad(value, _flat(pads), value=lowest)
@@ -71,7 +75,9 @@ def average_pool(call: Call) -> Result:
     value = call.tensor(0)
     over, pads = _over(call, value)
     counted = bool(call.attribute("count_include_pad", 0))
-    fits = all(before == after <= length // 2 for (before, after), length in zip(pads, over.kernel, strict=True))
+    fits = all(
+        before == after <= length // 2 for (before, after), length in zip(pads, over.kernel, strict=True)
+    )
     if fits and max(over.dilations) == 1 and pads == list(over.pads):
         before = [pair[0] for pair in pads]
         run = AVERAGE[len(over.kernel)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import _VF
 
-from grandopt.compiler.checkpoints.onnx.call import Call, Result, operator
+from grandopt.compiler.checkpoints.onnx.call import Call, Result, is_symbol, operator
 
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 """Where torch's gates stand among those of ONNX: i f g o among i o f c, r z n among z r h."""
@@ -29,11 +29,15 @@ def _activation(name: str, alpha: float | None, beta: float | None) -> Function 
         "relu": torch.relu,
         "softsign": torch.nn.functional.softsign,
         "softplus": lambda x: torch.clamp(x, min=0.0) + torch.log1p(torch.exp(-torch.abs(x))),
-        "thresholdedrelu": lambda x: torch.where(x > (1.0 if alpha is None else alpha), x, torch.zeros_like(x)),
+        "thresholdedrelu": lambda x: torch.where(
+            x > (1.0 if alpha is None else alpha), x, torch.zeros_like(x)
+        ),
         "elu": lambda x: torch.nn.functional.elu(x, 1.0 if alpha is None else alpha),
         "leakyrelu": lambda x: torch.nn.functional.leaky_relu(x, 0.01 if alpha is None else alpha),
         "affine": lambda x: (1.0 if alpha is None else alpha) * x + (0.0 if beta is None else beta),
-        "scaledtanh": lambda x: (1.0 if alpha is None else alpha) * torch.tanh((1.0 if beta is None else beta) * x),
+        "scaledtanh": lambda x: (
+            (1.0 if alpha is None else alpha) * torch.tanh((1.0 if beta is None else beta) * x)
+        ),
         "hardsigmoid": lambda x: torch.clamp(
             x * (0.2 if alpha is None else alpha) + (0.5 if beta is None else beta), 0.0, 1.0
         ),
@@ -72,7 +76,9 @@ def _is_plain(call: Call) -> bool:
     kind, names = call.node.op, _names(call)
     if call.unrolled or call.attribute("clip", 0.0) or call.has(4) or call.has(7):
         return False
-    if call.attribute("input_forget", 0) or any(call.attributes.get(f"activation_{n}") for n in ("alpha", "beta")):
+    if call.attribute("input_forget", 0) or any(
+        call.attributes.get(f"activation_{n}") for n in ("alpha", "beta")
+    ):
         return False
     if kind == "GRU" and not call.attribute("linear_before_reset", 0):
         return False
@@ -116,7 +122,7 @@ def _state(layer: _Layer, place: int) -> torch.Tensor:
     if given is None:
         return layer.x.new_zeros((layer.directions, batch, layer.hidden))
     given = given.transpose(0, 1) if call.attribute("layout", 0) else given
-    built_in = call.batch == 1 and not isinstance(given.shape[1], torch.SymInt)
+    built_in = call.batch == 1 and not is_symbol(given.shape[1])
     return given.expand(-1, batch, -1).contiguous() if built_in else given
 
 
@@ -149,7 +155,7 @@ def _torch(layer: _Layer, states: list[torch.Tensor]) -> tuple[torch.Tensor, lis
 def _stepped(layer: _Layer, states: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
     call = layer.call
     steps = layer.x.shape[0]
-    if isinstance(steps, torch.SymInt):
+    if is_symbol(steps):
         call.refuse("its number of steps is not fixed")
     ends = call.tensor(4).reshape(-1, 1) if call.has(4) else None
     outputs, last = [], []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from grandopt.compiler.checkpoints.onnx.call import TABLE, Call, Result, axis_of, operator
+from grandopt.compiler.checkpoints.onnx.call import TABLE, Call, Result, axis_of, is_symbol, operator
 
 Reduction = Callable[[torch.Tensor, list[int], bool], torch.Tensor]
 
@@ -69,7 +69,7 @@ def _reduced(call: Call) -> Result:
         return REDUCTIONS[op](value.unsqueeze(0), [0], False)
     keep = bool(call.attribute("keepdims", 1))
     if op in ("ReduceMax", "ReduceMin") and any(
-        not isinstance(value.shape[place], torch.SymInt) and value.shape[place] == 0 for place in places
+        not is_symbol(value.shape[place]) and value.shape[place] == 0 for place in places
     ):
         call.refuse("over an axis without elements")
     return REDUCTIONS[op](value, places, keep)

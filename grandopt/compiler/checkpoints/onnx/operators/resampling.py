@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from grandopt.compiler.checkpoints.onnx.call import Call, Result, axis_of, operator
+from grandopt.compiler.checkpoints.onnx.call import Call, Result, axis_of, is_symbol, operator
 from grandopt.signature import Array
 
 
@@ -29,31 +29,43 @@ def resize(call: Call) -> Result:
     if call.attribute("mode", "nearest") != "nearest":
         call.refuse(f"mode {call.attribute('mode', '')!r}; only nearest is computed here")
     value = call.tensor(0)
-    transform = call.attribute("coordinate_transformation_mode", "half_pixel" if call.opset > 10 else "asymmetric")
+    transform = call.attribute(
+        "coordinate_transformation_mode", "half_pixel" if call.opset > 10 else "asymmetric"
+    )
     rounding = call.attribute("nearest_mode", "round_prefer_floor" if call.opset > 10 else "floor")
     at = 2 if call.opset > 10 else 1
     axes = [axis_of(call, axis, value.dim()) for axis in call.attribute("axes", list(range(value.dim())))]
     scales = [float(number) for number in call.known(at).ravel()] if call.has(at) else []
     wanted = call.sizes(3) if call.has(3) else []
     if wanted:
-        sizes = [int(value.shape[axis]) if not isinstance(value.shape[axis], torch.SymInt) else None for axis in axes]
+        sizes = [int(value.shape[axis]) if not is_symbol(value.shape[axis]) else None for axis in axes]
         scales = [1.0 if have is None else want / have for have, want in zip(sizes, wanted, strict=True)]
         policy = call.attribute("keep_aspect_ratio_policy", "stretch")
         if policy != "stretch":
             scales = [min(scales) if policy == "not_larger" else max(scales)] * len(axes)
-            wanted = [math.floor(scale * have + 0.5) for scale, have in zip(scales, sizes, strict=True) if have]
+            wanted = [
+                math.floor(scale * have + 0.5) for scale, have in zip(scales, sizes, strict=True) if have
+            ]
     if len(scales) != len(axes):
         call.refuse(f"{len(scales)} scales for {len(axes)} axes")
     for place, axis in enumerate(axes):
-        value = _resized(call, value, axis, scales[place], wanted[place] if wanted else None, transform, rounding)
+        value = _resized(
+            call, value, axis, scales[place], wanted[place] if wanted else None, transform, rounding
+        )
     return value
 
 
 def _resized(
-    call: Call, value: torch.Tensor, axis: int, scale: float, wanted: int | None, transform: str, rounding: str
+    call: Call,
+    value: torch.Tensor,
+    axis: int,
+    scale: float,
+    wanted: int | None,
+    transform: str,
+    rounding: str,
 ) -> torch.Tensor:
     length = value.shape[axis]
-    if isinstance(length, torch.SymInt):
+    if is_symbol(length):
         if scale != 1.0:
             call.refuse("resizes an axis whose size is not fixed")
         return value

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from grandopt.compiler.checkpoints.onnx.call import Call, Result, axis_of, operator, sizes
+from grandopt.compiler.checkpoints.onnx.call import Call, Result, axis_of, is_symbol, operator, sizes
+from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH
 
 PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
@@ -39,7 +40,7 @@ def reshape(call: Call) -> Result:
     value, wanted = call.tensor(0), call.sizes(1)
     if not call.attribute("allowzero", 0):
         for place, number in enumerate(wanted):
-            if not isinstance(number, torch.SymInt) and number == 0:
+            if not is_symbol(number) and number == 0:
                 if place >= value.dim():
                     call.refuse(f"keeps size {place} of a tensor of {value.dim()} dimension(s)")
                 wanted[place] = value.shape[place]
@@ -47,16 +48,35 @@ def reshape(call: Call) -> Result:
 
 
 def _freed(call: Call, found: list[Any], wanted: list[Any]) -> list[Any]:
-    """The wanted shape with the operand's batch in place of the one that the file has built in."""
-    symbols = [place for place, number in enumerate(found) if isinstance(number, torch.SymInt)]
-    if call.batch is None or len(symbols) != 1 or any(isinstance(item, torch.SymInt) for item in wanted):
+    """The wanted shape with the operand's batch where the file has built its own in.
+
+    Elements keep their order, so that the batch belongs where the sizes before it come to the same as in the
+    operand: to a size that is the batch alone, else to the end of the one before or to the begin of the one
+    after, whichever a network is likelier to join it with. Who frees a batch tries out whether it was.
+    """
+    symbols = [place for place, number in enumerate(found) if is_symbol(number)]
+    if call.batch is None or len(symbols) != 1 or any(is_symbol(item) for item in wanted):
         return wanted
-    batch = found[symbols[0]]
-    places = [place for place, number in enumerate(wanted) if number == call.batch]
-    if not places:
+    outer, joined = math.prod(found[: symbols[0]]), found[symbols[0]]
+    times = joined.node.hint // EXAMPLE_BATCH  # the size that is joined with the batch
+    batch = joined if times == 1 else joined // times
+    known = wanted.index(-1) if -1 in wanted else len(wanted)
+    before = [math.prod(wanted[:place]) for place in range(known + 1)]
+    alone = [at for at in range(known) if wanted[at] == call.batch and before[at] in (outer, outer * times)]
+    after = [at for at in range(known) if before[at] == outer and wanted[at] % call.batch == 0]
+    if alone:
+        # Axes are put in in front, and taken out behind: as far from the end as before, or from the begin.
+        behind = len(wanted) - len(found) + symbols[0]
+        likely = (behind, symbols[0]) if len(wanted) > len(found) else (symbols[0], behind)
+        place = next((at for at in likely if at in alone), alone[0])
+    elif after and after[0] and len(wanted) < len(found) and wanted[after[0] - 1] % call.batch == 0:
+        place = after[0] - 1
+    elif after:
+        place = after[0]
+    else:
         return wanted
-    place = symbols[0] if symbols[0] in places else places[0]
-    return [*wanted[:place], batch, *wanted[place + 1 :]]
+    each = wanted[place] // call.batch
+    return [*wanted[:place], batch if each == 1 else each * batch, *wanted[place + 1 :]]
 
 
 @operator("Flatten")
@@ -76,10 +96,10 @@ def squeeze(call: Call) -> Result:
     value = call.tensor(0)
     axes = call.whole("axes", 1)
     if axes is None:
-        axes = [place for place, number in enumerate(value.shape) if not isinstance(number, torch.SymInt) and number == 1]
+        axes = [place for place, number in enumerate(value.shape) if not is_symbol(number) and number == 1]
     places = tuple(axis_of(call, axis, value.dim()) for axis in axes)
     for place in places:
-        if isinstance(value.shape[place], torch.SymInt) or value.shape[place] != 1:
+        if is_symbol(value.shape[place]) or value.shape[place] != 1:
             call.refuse(f"axis {place} of {list(value.shape)} is not 1")
     return torch.squeeze(value, places) if places else value
 
@@ -106,10 +126,10 @@ def concat(call: Call) -> Result:
     """Side by side. What has the built-in batch of 1 and no observation in it is repeated for each row."""
     values = call.tensors()
     axis = axis_of(call, call.attribute("axis", 0), values[0].dim())
-    batches = [value.shape[0] for value in values if value.dim() and isinstance(value.shape[0], torch.SymInt)]
+    batches = [value.shape[0] for value in values if value.dim() and is_symbol(value.shape[0])]
     if call.batch == 1 and axis and batches:
         values = [
-            value if isinstance(value.shape[0], torch.SymInt) else value.expand(batches[0], *value.shape[1:])
+            value if is_symbol(value.shape[0]) else value.expand(batches[0], *value.shape[1:])
             for value in values
         ]
     return torch.cat(values, axis) if len(values) > 1 else values[0]
@@ -124,7 +144,7 @@ def split(call: Call) -> Result:
     if pieces is None:
         count = call.attribute("num_outputs", len(call.node.outputs))
         length = value.shape[axis]
-        if isinstance(length, torch.SymInt) or count < 1:
+        if is_symbol(length) or count < 1:
             call.refuse("splits a size that is not fixed")
         each = -(-length // count)
         pieces = [max(0, min(each, length - each * place)) for place in range(count)]
@@ -146,7 +166,7 @@ def slices(call: Call) -> Result:
             value = torch.ops.aten.slice.Tensor(value, axis, start, end, step)
             continue
         length = value.shape[axis]
-        if isinstance(length, torch.SymInt):
+        if is_symbol(length):
             call.refuse("turns an axis around whose size is not fixed")
         places = list(range(length))[slice(start, end if end >= -length else None, step)]
         value = value.index_select(axis, torch.tensor(places, dtype=torch.int64))
@@ -165,7 +185,7 @@ def expand(call: Call) -> Result:
 
 
 def _larger(have: Any, want: Any) -> Any:
-    return have if not isinstance(want, torch.SymInt) and want == 1 else want
+    return have if not is_symbol(want) and want == 1 else want
 
 
 @operator("Tile")
@@ -201,7 +221,7 @@ def pad(call: Call) -> Result:
 
 def _places(call: Call, length: Any, before: int, after: int, mode: str) -> torch.Tensor:
     """Which element stands at each place of a padded axis."""
-    if isinstance(length, torch.SymInt):
+    if is_symbol(length):
         call.refuse("pads an axis whose size is not fixed")
     places = torch.arange(-before, length + after)
     if mode == "edge":

@@ -44,7 +44,14 @@ PREPARED = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), Preparation((1, 2, 3), recurrent.plain_weights)),
 }
 CONTROL = ("If", "Loop")
-RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+RANDOM = (
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+)
 
 
 def translation(op: str) -> Translation | None:
