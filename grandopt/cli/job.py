@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from grandopt.cli.console import complain
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import CheckpointReading
-from grandopt.cli.options import parse_inputs, parse_vecnormalize
+from grandopt.cli.options import parse_inputs, parse_names, parse_states, parse_vecnormalize
 from grandopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def _agents(checkpoints: Sequence[Path], reading: CheckpointReading) -> dict[str
             inputs=parse_inputs(reading.input),
             vecnormalize=parse_vecnormalize(reading.vecnormalize),
             trust=reading.trust,
+            outputs=parse_names(reading.outputs),
+            state=parse_states(reading.state),
         )
         for name, path in agent_names(checkpoints).items()
     }

@@ -70,6 +70,8 @@ class CheckpointReading:
     input: options.Inputs = None
     vecnormalize: options.VecNormalize = "auto"
     trust: options.Trust = False
+    outputs: options.Outputs = None
+    state: options.States = None
 
     def given(self) -> list[str]:
         """The options that were used."""

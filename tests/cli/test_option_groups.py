@@ -39,9 +39,9 @@ def test_a_command_has_its_own_options_first_and_those_of_its_groups_after() -> 
         return number, trust, reading
 
     names = list(inspect.signature(command).parameters)
-    assert names == ["number", "trust", "key", "network", "input", "vecnormalize"]
+    assert names == ["number", "trust", "key", "network", "input", "vecnormalize", "outputs", "state"]
     number, trust, reading = command(
-        number=3, trust=True, key="a", network=None, input=None, vecnormalize="auto"
+        number=3, trust=True, key="a", network=None, input=None, vecnormalize="auto", outputs=None, state=None
     )
     assert (number, trust, reading) == (3, True, CheckpointReading(key="a", trust=True))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.cli.options import parse_inputs, parse_threads, parse_vecnormalize
+from grandopt.cli.options import parse_inputs, parse_names, parse_states, parse_threads, parse_vecnormalize
 from grandopt.errors import ConfigError
 
 
@@ -46,3 +46,18 @@ def test_vecnormalize() -> None:
     assert parse_vecnormalize("auto") == "auto"
     assert parse_vecnormalize("none") == "none"
     assert parse_vecnormalize("stats.pkl") == Path("stats.pkl")
+
+
+def test_names_of_outputs() -> None:
+    assert parse_names(None) == ()
+    assert parse_names("action, value") == ("action", "value")
+    with pytest.raises(ConfigError, match="--outputs must read NAME,NAME"):
+        parse_names("action,,value")
+
+
+def test_states() -> None:
+    found = parse_states(["h_in=h_out", "c_in=c_out"])
+    assert {name: state.output for name, state in found.items()} == {"h_in": "h_out", "c_in": "c_out"}
+    for wrong, words in ((["h_in"], "must read INPUT=OUTPUT"), (["h=a", "h=b"], "'h' is given twice")):
+        with pytest.raises(ConfigError, match=words):
+            parse_states(wrong)

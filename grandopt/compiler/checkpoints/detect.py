@@ -174,8 +174,8 @@ def detect(path: Path) -> Format:
     if wire.is_model(head, size, path):
         return "onnx"
     raise CheckpointError(
-        f"{path}: is none of the formats known here (a torch file, safetensors, TorchScript, .pt2, ONNX, or a "
-        f"Stable-Baselines3 zip); it begins with {head[:8]!r}"
+        f"{path}: is none of the formats known here (a torch file, safetensors, TorchScript, .pt2, ONNX, or "
+        f"a Stable-Baselines3 zip); it begins with {head[:8]!r}"
     )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -67,7 +66,7 @@ def sequential(network: torch.nn.Sequential, batch: int | str = "batch") -> Any:
 
 
 def lstm_policy(layers: int = 1, seed: int = 0) -> Any:
-    """What Isaac Lab exports of a recurrent policy: batch of 1, layers first, `obs, h_in, c_in` to `actions, …`."""
+    """What Isaac Lab exports of a recurrent policy: a batch of 1, layers first, `obs, h_in, c_in` taken."""
     random = np.random.default_rng(seed)
 
     def weights(*shape: int) -> Any:
@@ -81,12 +80,10 @@ def lstm_policy(layers: int = 1, seed: int = 0) -> Any:
             f"w{layer}": weights(1, 64, width), f"r{layer}": weights(1, 64, 16), f"b{layer}": weights(1, 128),
             f"from{layer}": np.array([layer]), f"to{layer}": np.array([layer + 1]),
         }  # fmt: skip
-        for state in "hc":
-            nodes.append(
-                helper.make_node(
-                    "Slice", [f"{state}_in", f"from{layer}", f"to{layer}", "axis"], [f"{state}{layer}"]
-                )
-            )
+        nodes += [
+            node("Slice", [f"{state}_in", f"from{layer}", f"to{layer}", "axis"], [f"{state}{layer}"])
+            for state in "hc"
+        ]
         nodes += [
             helper.make_node(
                 "LSTM",

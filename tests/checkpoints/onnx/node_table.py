@@ -39,7 +39,8 @@ def main(word: str = "") -> None:
         counts = counted(found, listed=listed)
         share = counts["exact"] / max(1, counts.total())
         print(
-            f"{'agents’ operators' if listed else 'others'}: {counts.total()} cases, {dict(counts)}, {share:.1%} exact"
+            f"{'agents’ operators' if listed else 'others'}: {counts.total()} cases, {dict(counts)}, "
+            f"{share:.1%} exact"
         )
     for name, (case, result) in sorted(found.items()):
         if (word and word in name) or (

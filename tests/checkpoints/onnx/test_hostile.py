@@ -66,7 +66,8 @@ def endless() -> Any:
     flags = value("on", [], TensorProto.BOOL), value("on_out", [], TensorProto.BOOL)
     body = helper.make_graph(
         [node("Identity", ["on"], ["on_out"]), node("Tanh", ["v"], ["v_out"])],
-        "body", [value("i", [], TensorProto.INT64), flags[0], value("v", None)], [flags[1], value("v_out", None)],
+        "body", [value("i", [], TensorProto.INT64), flags[0], value("v", None)],
+        [flags[1], value("v_out", None)],
     )  # fmt: skip
     constants = {"most": np.array(2**62), "true": np.array(True)}
     return plain(node("Loop", ["most", "true", "x"], ["y"], body=body), constants=constants)

@@ -125,10 +125,11 @@ def batched(
     kept: Sequence[int],
     path: Path,
 ) -> Batched:
-    """The program by the first reading that holds; `make` gives the network, recurrent layers taken apart or not.
+    """The program by the first reading that holds.
 
-    `kept` are the places of the outputs that depend on the observation. Raises CheckpointError where none of
-    the readings holds, with the reason of the first.
+    `make` gives the network, with recurrent layers taken apart or not; `kept` are the places of the outputs
+    that depend on the observation. Raises CheckpointError where none of the readings holds, with the reason
+    of the first.
     """
     reasons: list[str] = []
     for reading in options:

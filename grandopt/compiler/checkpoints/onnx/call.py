@@ -148,7 +148,8 @@ class Call:
         if found is None:
             name = self.node.inputs[place]
             raise NotConstantError(
-                f"operator {self.node.label}: input {place} ({name}) depends on the observation; it must be constant",
+                f"operator {self.node.label}: input {place} ({name}) depends on the observation; it must be "
+                f"constant",
                 name,
             )
         return found

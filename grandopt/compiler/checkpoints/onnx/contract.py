@@ -29,7 +29,7 @@ STATE_LIKE = re.compile(
 
 
 def chosen_outputs(outputs: Sequence[ValueInfo], agent: AgentConfig) -> tuple[str, ...]:
-    """The outputs that the configuration names, else all but those that have a deterministic form beside them."""
+    """The outputs that the configuration names, else all but those with a deterministic form beside them."""
     if agent.outputs:
         return agent.outputs
     names = [info.name for info in outputs]
@@ -53,7 +53,8 @@ def states(
         for side, given, all_names in (("input", name, names), ("output", declared.output, list(outputs))):
             if given not in all_names:
                 raise CheckpointError(
-                    f"{path}: 'state' names the {side} {given!r}, which is none; the {side}s are {', '.join(all_names)}"
+                    f"{path}: 'state' names the {side} {given!r}, which is none; the {side}s are "
+                    f"{', '.join(all_names)}"
                 )
     if agent.state:
         return tuple(
@@ -70,9 +71,9 @@ def states(
         fits = [name for name in outputs if name not in taken and known[name].shape == info.shape]
         if fits:
             raise CheckpointError(
-                f"{path}: input {info.name!r} may be a recurrent state whose next value is output {fits[0]!r}; say so "
-                f"(`state: {{{info.name}: {fits[0]}}}`), or name the outputs (`outputs: [{', '.join(outputs)}]`) if it is "
-                f"none"
+                f"{path}: input {info.name!r} may be a recurrent state whose next value is output "
+                f"{fits[0]!r}; say so (`state: {{{info.name}: {fits[0]}}}`, --state {info.name}={fits[0]}), "
+                f"or name the outputs if it is none (`outputs: [{', '.join(outputs)}]`, or --outputs)"
             )
     return found
 

@@ -28,7 +28,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ValueInfo:
-    """One input or output of a graph; `kind` is None for what is no dense tensor, `shape` where it is not said."""
+    """An input or output of a graph. `kind` is None for what is no dense tensor, `shape` if it is unsaid."""
 
     name: str
     kind: int | None
@@ -196,7 +196,7 @@ class _Reader:
             3: (4, lambda at: bytes(fields[at][-1][3]).decode("utf-8", "replace") if at in fields else ""),
             4: (5, lambda at: self._last(fields, at, self._tensor)),
             5: (6, lambda at: self._last(fields, at, self._graph)),
-            6: (7, lambda at: [v for item in fields.get(at, ()) for v in self._wire.floats(item, "<f4").tolist()]),
+            6: (7, lambda at: [n for item in fields.get(at, ()) for n in self._floats(item)]),
             7: (8, lambda at: self._numbers(fields, at)),
             8: (9, lambda at: [bytes(item[3]).decode("utf-8", "replace") for item in fields.get(at, ())]),
         }  # fmt: skip
@@ -205,6 +205,9 @@ class _Reader:
             return name, None
         at, read = readers[kind]
         return name, read(at)
+
+    def _floats(self, item: Field) -> list[float]:
+        return list(self._wire.floats(item, "<f4").tolist())
 
     def _last(
         self, fields: dict[int, list[Field]], number: int, read: Callable[[memoryview], ItemT]

@@ -1,4 +1,4 @@
-"""The network held against an interpreter of ONNX that is not ours: `onnx.reference`, where it is installed."""
+"""The network held against an interpreter that is not ours: `onnx.reference`, where it is installed."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def checked(
         said = _difference(have, want)
         if said is not None:
             raise CheckpointError(
-                f"{path}: output {name!r} is not what onnx.reference computes ({said}); one of the two has a defect, so "
-                f"the file is not read"
+                f"{path}: output {name!r} is not what onnx.reference computes ({said}); one of the two has a "
+                f"defect, so the file is not read"
             )
     return "onnx.reference: equal"
 

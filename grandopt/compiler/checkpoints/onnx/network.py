@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from grandopt import limits
 from grandopt.compiler.checkpoints.onnx import sizes
-from grandopt.compiler.checkpoints.onnx.call import Call, OperatorError, Translation, Value
+from grandopt.compiler.checkpoints.onnx.call import Call, OperatorError, Translation, Value, is_symbol
 from grandopt.compiler.checkpoints.onnx.document import Node
 from grandopt.compiler.checkpoints.onnx.operators.attributes import ATTRIBUTES
 from grandopt.compiler.checkpoints.onnx.operators.table import CONTROL, PREPARED, RANDOM, translation
@@ -22,8 +22,8 @@ from grandopt.compiler.program import FORWARD_ERRORS
 from grandopt.errors import first_line
 
 WEIGHTED = (
-    "Gemm", "MatMul", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN", "BatchNormalization", "LayerNormalization",
-    "GroupNormalization", "InstanceNormalization", "RMSNormalization",
+    "Gemm", "MatMul", "Conv", "ConvTranspose", "LSTM", "GRU", "RNN", "BatchNormalization",
+    "LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization",
 )  # fmt: skip
 """Operators whose constant operands are weights: inf in one is no mask."""
 
@@ -175,12 +175,13 @@ def require_known(plan: Plan, where: str) -> None:
             strange[node.op] = node
         elif unknown := node.attributes.keys() - ATTRIBUTES.get(node.op, frozenset()):
             raise OperatorError(
-                f"{where}: operator {node.label} has the attribute {sorted(unknown)[0]!r}, which is not computed here"
+                f"{where}: operator {node.label} has the attribute {sorted(unknown)[0]!r}, which is not "
+                f"computed here"
             )
     if random:
         raise OperatorError(
-            f"{where}: draws random numbers ({random[0]}), so one observation has many answers; name the outputs "
-            f"without it (--outputs, `outputs:`)"
+            f"{where}: draws random numbers ({random[0]}), so one observation has many answers; name the "
+            f"outputs without it (--outputs, `outputs:`)"
         )
     if strange:
         raise OperatorError(
@@ -204,11 +205,13 @@ def computed(call: Call) -> Value | tuple[Value, ...]:
 
 def _bounded(call: Call, tensor: torch.Tensor) -> torch.Tensor:
     """The tensor; raises OperatorError for one that is larger than any agent's, before it is filled."""
-    sizes_known = all(isinstance(size, int) for size in tensor.shape)
-    if sizes_known and tensor.numel() * tensor.element_size() > limits.BETWEEN_BYTES:
+    if any(is_symbol(size) for size in tensor.shape):
+        return tensor
+    size = tensor.numel() * tensor.element_size()
+    if size > limits.BETWEEN_BYTES:
         call.refuse(
-            f"gives a tensor of {list(tensor.shape)}, {tensor.numel() * tensor.element_size():,} bytes; at most "
-            f"{limits.BETWEEN_BYTES:,} are taken"
+            f"gives a tensor of {list(tensor.shape)}, {size:,} bytes; at most {limits.BETWEEN_BYTES:,} are "
+            f"taken"
         )
     return tensor
 

@@ -1,5 +1,8 @@
-"""The graph of a file as one list of nodes over one set of names: functions of the file are put in place of
-their calls, constants of inner graphs stand beside those of the outer one, and what no output needs is gone."""
+"""The graph of a file as one list of nodes over one set of names.
+
+Functions of the file are put in place of their calls, constants of inner graphs stand beside those of the
+outer one, and what no output needs is gone.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,8 @@ def _opset(model: document.Model, where: str) -> int:
         raise CheckpointError(f"{where}: is a truncated or damaged ONNX file: it states no opset")
     if not OLDEST <= found <= NEWEST:
         raise CheckpointError(
-            f"{where}: is of opset {found}, and {OLDEST} to {NEWEST} are read; convert it with onnx.version_converter"
+            f"{where}: is of opset {found}, and {OLDEST} to {NEWEST} are read; convert it with "
+            f"onnx.version_converter"
         )
     return found
 
@@ -115,7 +119,7 @@ class _Flattened:
     count: int = 0
 
     def nodes(self, nodes: Sequence[Node], scope: dict[str, str], prefix: str) -> list[Node]:
-        """The nodes of one graph, functions in place of their calls; `scope` gets the names that they make."""
+        """The nodes of one graph, functions in place of calls; `scope` gets the names that they make."""
         if prefix.count("/") > DEEPEST:
             raise self._error(f"functions or graphs more than {DEEPEST} levels deep")
         made: list[Node] = []
@@ -142,8 +146,8 @@ class _Flattened:
         """The name of its own; raises CheckpointError for one that nothing has made before."""
         if name not in scope:
             raise CheckpointError(
-                f"{self.where.path}: {reader} reads {name!r}, which no constant, input or earlier node gives: the graph "
-                f"is cyclic, not in order, or damaged"
+                f"{self.where.path}: {reader} reads {name!r}, which no constant, input or earlier node "
+                f"gives: the graph is cyclic, not in order, or damaged"
             )
         return scope[name]
 

@@ -70,7 +70,7 @@ def _loaded(name: str, agent: AgentConfig, file: _File) -> Checkpoint:
     dtypes = [
         str(dtype(info.kind, f"{path}: input {info.name!r}")).removeprefix("torch.") for info in made.inputs
     ]
-    require_bounded([TensorSpec(item.name, _sizes(item.shape), kind) for item, kind in zip(inputs, dtypes, strict=True)], str(path))  # fmt: skip
+    require_bounded(_own_specs(inputs, dtypes), str(path))
 
     def network(unrolled: bool) -> OnnxNetwork:
         return OnnxNetwork(made, constants.again(), unrolled=unrolled)
@@ -143,8 +143,8 @@ def _inputs(made: Plan, agent: AgentConfig, path: Path) -> list[Input]:
         config, state = configured.get(info.name), agent.state.get(info.name)
         if info.shape is None and config is None:
             raise CheckpointError(
-                f"{path}: the file does not say the shape of input {info.name!r}; add `inputs: [{{name: {info.name}, "
-                f"shape: [...]}}]` without the batch dimension"
+                f"{path}: the file does not say the shape of input {info.name!r}; add "
+                f"`inputs: [{{name: {info.name}, shape: [...]}}]` without the batch dimension"
             )
         shape: tuple[Dim, ...] = (None, *config.shape) if info.shape is None and config else info.shape or ()
         axis = state.batch_axis if state is not None and state.batch_axis else None
@@ -158,16 +158,17 @@ def _inputs(made: Plan, agent: AgentConfig, path: Path) -> list[Input]:
     return found
 
 
-def _sizes(shape: tuple[Dim, ...], batch: int = 1) -> tuple[int, ...]:
-    return tuple(size if isinstance(size, int) else batch for size in shape)
+def _own_specs(inputs: list[Input], dtypes: list[str]) -> list[TensorSpec]:
+    """The inputs in the shapes that the file has, a dynamic batch being 1."""
+    return [
+        TensorSpec(item.name, tuple(size if isinstance(size, int) else 1 for size in item.shape), kind)
+        for item, kind in zip(inputs, dtypes, strict=True)
+    ]
 
 
 def _values(inputs: list[Input], dtypes: list[str]) -> list[torch.Tensor]:
-    """One drawn value of each input in the shape that the file has, a dynamic batch being 1."""
-    specs = [
-        TensorSpec(item.name, _sizes(item.shape), kind) for item, kind in zip(inputs, dtypes, strict=True)
-    ]
-    return [value[0] for value in drawn(specs, 1, seed=2)]
+    """One drawn value of each input in the shape that the file has."""
+    return [value[0] for value in drawn(_own_specs(inputs, dtypes), 1, seed=2)]
 
 
 def _try(network: OnnxNetwork, inputs: list[Input], dtypes: list[str], path: Path, *, trust: bool) -> None:

@@ -71,16 +71,16 @@ def _named(inputs: Sequence[Input], first: Input, where: str) -> Reading:
         for place in found:
             if place != axis:
                 raise CheckpointError(
-                    f"{where}: dimension {place} of input {item.name!r} is dynamic ({item.shape[place] or 'no name'}), "
-                    f"as is its batch (dimension {axis}); say the shape of one observation "
-                    f"(`inputs: [{{name: {item.name}, shape: [...]}}]`, or --input)"
+                    f"{where}: dimension {place} of input {item.name!r} is dynamic "
+                    f"({item.shape[place] or 'no name'}), as is its batch (dimension {axis}); say the shape "
+                    f"of one observation (`inputs: [{{name: {item.name}, shape: [...]}}]`, or --input)"
                 )
         if axis is None:
             axis = next((place for place, size in enumerate(item.shape) if size == 1), None)
         if axis is None:
             raise CheckpointError(
-                f"{where}: input {item.name!r} {list(item.shape)} has no batch, and input {first.name!r} has one; export "
-                f"it with a batch in every input"
+                f"{where}: input {item.name!r} {list(item.shape)} has no batch, and input {first.name!r} has "
+                f"one; export it with a batch in every input"
             )
         axes.append(axis)
     return Reading(tuple(axes), None)
@@ -132,7 +132,8 @@ def said(inputs: Mapping[str, tuple[int, ...]], item: Input, where: str) -> Inpu
         fits = [axis for axis in fits if not isinstance(item.shape[axis], int)]
     if not fits:
         raise CheckpointError(
-            f"{where}: 'inputs' says {list(wanted)} for {item.name!r}, and the file {list(item.shape)}, batch included"
+            f"{where}: 'inputs' says {list(wanted)} for {item.name!r}, and the file {list(item.shape)}, "
+            f"batch included"
         )
     axis = fits[0] if item.batch_axis is None else item.batch_axis
     return Input(item.name, (*wanted[:axis], item.shape[axis], *wanted[axis:]), axis)

@@ -130,7 +130,7 @@ def _product(call: Call, operands: list[Array]) -> Array | None:
 
 
 def _constant_of_shape(call: Call, operands: list[Array]) -> Array | None:
-    wanted = [number for number in operands[0].ravel()]
+    wanted = list(operands[0].ravel())
     if any(is_symbol(number) for number in wanted) or math.prod(wanted) > LARGEST:
         return None
     value = call.attributes.get("value")
@@ -159,7 +159,7 @@ def _concat(call: Call, operands: list[Array]) -> Array | None:
 
 
 def _expand(_: Call, operands: list[Array]) -> Array | None:
-    wanted = [number for number in operands[1].ravel()]
+    wanted = list(operands[1].ravel())
     if any(is_symbol(number) for number in wanted):
         return None
     shape = np.broadcast_shapes(operands[0].shape, tuple(wanted))

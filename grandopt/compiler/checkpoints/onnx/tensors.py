@@ -21,9 +21,9 @@ KINDS: dict[int, torch.dtype] = {
 """ONNX's number of each dtype that is computed with here."""
 
 OTHERS = {
-    4: "uint16", 8: "string", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128", 17: "float8e4m3fn",
-    18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz", 21: "uint4", 22: "int4", 23: "float4e2m1",
-    24: "float8e8m0", 25: "uint2", 26: "int2",
+    4: "uint16", 8: "string", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128",
+    17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz",
+    21: "uint4", 22: "int4", 23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2",
 }  # fmt: skip
 
 BITS = {torch.float16: np.uint16, torch.bfloat16: np.uint16}
@@ -52,7 +52,7 @@ class Constants:
         return Constants(self.path, self.held, self._beside)
 
     def tensor(self, item: Tensor) -> torch.Tensor:
-        """A copy of its values; raises CheckpointError when they are not all there, or of no dtype known here."""
+        """A copy of its values; raises CheckpointError when they are not all there, or of no known dtype."""
         what = f"{self.path}: tensor {item.name!r}"
         kind = dtype(item.kind, what)
         if any(size < 0 for size in item.shape):

@@ -42,7 +42,7 @@ class Wire:
         return CheckpointError(f"{self.where}: is a truncated or damaged ONNX file: {what}")
 
     def fields(self, data: memoryview, depth: int = 0) -> Iterator[Field]:
-        """The fields of one message; raises CheckpointError where the bytes are none, or beyond the limits."""
+        """The fields of one message; raises CheckpointError where the bytes are none or beyond the limits."""
         if depth > limits.DEPTH:
             raise CheckpointError(f"{self.where}: holds messages more than {limits.DEPTH} levels deep")
         place, end = 0, len(data)

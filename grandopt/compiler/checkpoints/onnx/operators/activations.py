@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from grandopt.compiler.checkpoints.onnx.call import TABLE, Call, Result, axis_of, operator
 
 PLAIN: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "Relu": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Mish": F.mish, "HardSwish": F.hardswish,
-    "Softsign": F.softsign,
+    "Relu": torch.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "Mish": F.mish,
+    "HardSwish": F.hardswish, "Softsign": F.softsign,
 }  # fmt: skip
 
 for _name, _function in PLAIN.items():

@@ -65,4 +65,4 @@ def constant(call: Call) -> Result:
     ):  # fmt: skip
         if name in call.attributes:
             return Value.of(torch.tensor(call.attributes[name], dtype=dtype))
-    call.refuse("its value is no dense tensor of numbers")
+    return call.refuse("its value is no dense tensor of numbers")

@@ -101,7 +101,7 @@ def plain_weights(call: Call) -> tuple[torch.Tensor, ...]:
 
 
 def _weights(call: Call) -> tuple[torch.Tensor, ...]:
-    """The weights of a node as torch's layers have them: per direction two matrices, and two biases if any."""
+    """The weights as torch's layers have them: per direction two matrices, and two biases if any."""
     order = GATES[call.node.op]
     w, r, b = call.tensor(1), call.tensor(2), call.optional(3)
     made = []

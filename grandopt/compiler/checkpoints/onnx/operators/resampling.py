@@ -95,7 +95,8 @@ def _places(call: Call, out: Array, length: int, size: int, scale: float, transf
             return out * ((length - 1) / (size - 1)) if size > 1 else out * 0.0
         case "tf_half_pixel_for_nn":
             return (out + 0.5) / scale
-    call.refuse(f"coordinate_transformation_mode {transform!r}")
+        case _:
+            return call.refuse(f"coordinate_transformation_mode {transform!r}")
 
 
 def _rounded(call: Call, places: Array, rounding: str) -> Array:
@@ -108,4 +109,5 @@ def _rounded(call: Call, places: Array, rounding: str) -> Array:
             return np.ceil(places - 0.5)
         case "round_prefer_ceil":
             return np.floor(places + 0.5)
-    call.refuse(f"nearest_mode {rounding!r}")
+        case _:
+            return call.refuse(f"nearest_mode {rounding!r}")

@@ -32,7 +32,7 @@ GROUPS = (
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is made of the operands at `places`, if they are constant, before the first call, in their stead."""
+    """What is made of constant operands at `places` before the first call, in their stead."""
 
     places: tuple[int, ...]
     make: Callable[[Call], tuple[torch.Tensor, ...]]
