@@ -112,6 +112,35 @@ def test_no_batch_at_all(tmp_path: Path) -> None:
     np.testing.assert_allclose(results(found, given)[0], expected, atol=1e-6)
 
 
+def test_no_batch_where_the_first_axis_is_joined_and_cut(tmp_path: Path) -> None:
+    """Such a file is followed for one row, and its operators made to take all."""
+    constants = {"w": WEIGHT, "zero": np.array([0]), "two": np.array([2]), "four": np.array([4])}
+    nodes = [
+        node("Slice", ["x", "zero", "two"], ["a"]),
+        node("Slice", ["x", "two", "four"], ["b"]),
+        node("Tanh", ["b"], ["t"]),
+        node("Concat", ["t", "a"], ["c"], axis=0),
+        node("MatMul", ["c", "w"], ["y"]),
+    ]
+    made = model(nodes, [value("x", [4])], [value("y", [3])], constants)
+    given = rows(5, 4)
+    expected = np.stack([answers(made, x=row)["y"] for row in given])
+    np.testing.assert_allclose(results(load(made, tmp_path), given)[0], expected, atol=1e-6)
+
+
+def test_an_image_without_a_batch_is_refused_as_such(tmp_path: Path) -> None:
+    constants = {"w": np.ones((2, 3, 3, 3), np.float32), "axis": np.array([0])}
+    nodes = [
+        node("Unsqueeze", ["x", "axis"], ["a"]),
+        node("Conv", ["a", "w"], ["b"]),
+        node("GlobalAveragePool", ["b"], ["c"]),
+        node("Flatten", ["c"], ["d"], axis=0),
+        node("Squeeze", ["d", "axis"], ["y"]),
+    ]
+    made = model(nodes, [value("x", [3, 8, 8])], [value("y", [2])], constants)
+    assert "takes one observation without a batch" in refused(made, tmp_path)
+
+
 def test_rows_that_depend_on_each_other_are_no_batch(tmp_path: Path) -> None:
     nodes = [node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1), node("Sub", ["x", "m"], ["y"])]
     made = model(nodes, [value("x", ["batch", 4])], [value("y", ["batch", 4])])

@@ -148,8 +148,12 @@ def batched(
         except (*EXPORT_ERRORS, BatchError) as error:
             reasons.append(named_line(error))
     first = options[0]
-    what = "its batch" if first.built_in is None else f"its batch of {first.built_in} is built in, which"
-    raise CheckpointError(f"{path}: {what} cannot be made dynamic: {reasons[0]}")
+    what = "its batch cannot be made dynamic"
+    if first.single:
+        what = "it takes one observation without a batch, and a batch cannot be put in front"
+    elif first.built_in is not None:
+        what = f"its batch of {first.built_in} is built in, and cannot be made dynamic"
+    raise CheckpointError(f"{path}: {what}: {reasons[0]}; export it with a dynamic batch")
 
 
 def _exported(rows: _Rows, specs: Sequence[TensorSpec]) -> torch.export.ExportedProgram:

@@ -82,7 +82,8 @@ def _loaded(name: str, agent: AgentConfig, file: _File) -> Checkpoint:
     if not kept:
         raise CheckpointError(f"{path}: no output depends on an input")
     _try(own, inputs, dtypes, path, trust=agent.trust)
-    found = batched(network, inputs, dtypes, readings(inputs, str(path)), kept, path)
+    options = readings(inputs, [made.outputs[place].shape for place in kept], str(path))
+    found = batched(network, inputs, dtypes, options, kept, path)
     names = tuple(made.outputs[place].name for place in kept)
     infos = {info.name: info for info in made.outputs}
     state = contract.states(made.inputs, names, agent, infos, path)

@@ -51,12 +51,15 @@ class Input:
     batch_axis: int | None = None
 
 
-def readings(inputs: Sequence[Input], where: str) -> list[Reading]:
-    """All readings, the likeliest first; raises CheckpointError for sizes that nobody says."""
+def readings(inputs: Sequence[Input], outputs: Sequence[Shape | None], where: str) -> list[Reading]:
+    """All readings, the likeliest first; raises CheckpointError for sizes that nobody says.
+
+    `outputs` are the shapes that the file states; a number that none of them has is no batch.
+    """
     dynamic = [item for item in inputs if any(not isinstance(size, int) for size in item.shape)]
     if dynamic:
         return [_named(inputs, dynamic[0], where)]
-    return list(itertools.islice(_numbered(inputs), MOST))
+    return list(itertools.islice(_numbered(inputs, outputs), MOST))
 
 
 def _named(inputs: Sequence[Input], first: Input, where: str) -> Reading:
@@ -86,12 +89,13 @@ def _named(inputs: Sequence[Input], first: Input, where: str) -> Reading:
     return Reading(tuple(axes), None)
 
 
-def _numbered(inputs: Sequence[Input]) -> Iterator[Reading]:
+def _numbered(inputs: Sequence[Input], outputs: Sequence[Shape | None]) -> Iterator[Reading]:
     """By a number that all inputs share, in front if they can have it there; then as one observation."""
     shape = inputs[0].shape
     size = shape[inputs[0].batch_axis or 0] if shape else None
     places = [_places(item, size) for item in inputs]
     usual = isinstance(size, int) and all(places) and (size == 1 or len(shape) > 1)
+    usual = usual and any(stated is None or size in stated for stated in outputs)
     if usual:
         assert isinstance(size, int)
         for axes in itertools.islice(itertools.product(*places), MOST - 3):

@@ -132,7 +132,21 @@ def concat(call: Call) -> Result:
             value if is_symbol(value.shape[0]) else value.expand(batches[0], *value.shape[1:])
             for value in values
         ]
-    return torch.cat(values, axis) if len(values) > 1 else values[0]
+    if len(values) == 1:
+        return values[0]
+    return _summed(values, axis) if call.unrolled else torch.cat(values, axis)
+
+
+def _summed(values: list[torch.Tensor], axis: int) -> torch.Tensor:
+    """The same as joined: each with zeros around it, added up. One row at a time cannot be joined by torch for a
+    batch that is a symbol."""
+    total, before = sum(value.shape[axis] for value in values), 0
+    parts = []
+    for value in values:
+        after = total - before - value.shape[axis]
+        parts.append(F.pad(value, (*[0, 0] * (value.dim() - 1 - axis), before, after)))
+        before += value.shape[axis]
+    return sum(parts[1:], parts[0])
 
 
 @operator("Split")
