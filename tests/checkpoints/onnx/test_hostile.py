@@ -73,6 +73,55 @@ def endless() -> Any:
     return plain(node("Loop", ["most", "true", "x"], ["y"], body=body), constants=constants)
 
 
+def many_large() -> Any:
+    """Tensors that are each within the limit."""
+    names = ["x", *(f"v{at}" for at in range(8)), "y"]
+    wide = node("Expand", ["x", "s"], ["v0"])
+    chain = [node("Tanh", [names[at]], [names[at + 1]]) for at in range(1, 9)]
+    return plain(wide, *chain, constants={"s": np.array([12 * MANY, 1, 4])})
+
+
+def huge_one_hot() -> Any:
+    constants = {"d": np.array(MANY * MANY), "v": np.array([0, 1], np.float32)}
+    return plain(
+        node("ArgMax", ["x"], ["i"], axis=1, keepdims=0),
+        node("OneHot", ["i", "d", "v"], ["y"]),
+        constants=constants,
+    )
+
+
+def huge_resize() -> Any:
+    return plain(
+        node("Resize", ["x", "", "s"], ["y"], mode="nearest"),
+        constants={"s": np.array([1, 1e12], np.float32)},
+    )
+
+
+def split_without_end() -> Any:
+    return plain(node("Split", ["x"], ["y"], axis=1, num_outputs=2**62), opset=18)
+
+
+def huge_tile() -> Any:
+    return plain(node("Tile", ["x", "t"], ["y"]), constants={"t": np.array([1, MANY * MANY])})
+
+
+def huge_pad() -> Any:
+    return plain(
+        node("Pad", ["x", "p"], ["y"], mode="edge"), constants={"p": np.array([0, MANY * MANY, 0, 0])}
+    )
+
+
+def long_recurrence() -> Any:
+    constants = {"w": np.ones((1, 4, 1), np.float32), "r": np.ones((1, 4, 1), np.float32)}
+    nodes = [node("LSTM", ["x", "w", "r"], ["", "y"], hidden_size=1)]
+    return model(nodes, [value("x", [MANY, "n", 1])], [value("y", None)], constants)
+
+
+def many_axes() -> Any:
+    constants = {"w": np.ones([1] * 60, np.float32)}
+    return plain(node("Add", ["x", "w"], ["y"]), constants=constants)
+
+
 def calling_itself() -> Any:
     inner = node("Again", ["v"], ["w"], domain="own")
     function = helper.make_function("own", "Again", ["v"], ["w"], [inner], [helper.make_opsetid("own", 1)])
@@ -100,10 +149,18 @@ HOSTILE: dict[Callable[[], Any], str] = {
     twice: "two nodes that give 'a'",
     without_constant: "reads 'w'",
     huge_constant: "bytes; at most",
-    huge_between: "bytes; at most",
+    huge_between: "bytes in all tensors so far",
     huge_product: "bytes; at most",
     huge_claim: "more than the file holds",
     huge_input: "elements; at most",
+    many_large: "bytes in all tensors so far",
+    huge_one_hot: "bytes in all tensors so far",
+    huge_resize: "to a size of",
+    split_without_end: "operator Split",
+    huge_tile: "bytes in all tensors so far",
+    huge_pad: "bytes in all tensors so far",
+    long_recurrence: "takes 1000000 steps",
+    many_axes: "which is none",
     endless: "steps, loops counted",
     calling_itself: "levels deep",
     of_another_type: "attribute 'axis' is a float",

@@ -50,7 +50,7 @@ class OnnxNetwork(torch.nn.Module):
         self._known: dict[str, tuple[str, Any]] = {}
         self._prepared: dict[int, tuple[str, ...]] = {}
         self._keep(folded)
-        self._count = 0
+        self._count = self._bytes = 0
 
     def _keep(self, folded: _Folded) -> None:
         """Register what the nodes that are left read, weights as parameters."""
@@ -89,7 +89,7 @@ class OnnxNetwork(torch.nn.Module):
             name: Value(getattr(self, own), known) for name, (own, known) in self._known.items()
         }
         values |= {name: Value(value) for name, value in zip(self._plan.body.inputs, inputs, strict=True)}
-        self._count = 0
+        self._count = self._bytes = 0
         for index, node in enumerate(self._nodes):
             prepared = tuple(getattr(self, name) for name in self._prepared.get(index, ()))
             self._step(node, values, prepared)
@@ -111,7 +111,13 @@ class OnnxNetwork(torch.nn.Module):
         elif node.op == "Loop":
             self._loop(call, values)
         else:
-            _store(node, sizes.followed(call) or computed(call), values)
+            results = sizes.followed(call) or computed(call)
+            self._bytes += sum(map(_size, _all(results)))
+            if self._bytes > limits.BETWEEN_BYTES:
+                call.refuse(
+                    f"{self._bytes:,} bytes in all tensors so far; at most {limits.BETWEEN_BYTES:,} are taken"
+                )
+            _store(node, results, values)
 
     def _body(self, body: Body, values: Values) -> list[Value]:
         for node in body.nodes:
@@ -200,20 +206,14 @@ def computed(call: Call) -> Value | tuple[Value, ...]:
     except FORWARD_ERRORS as error:
         raise OperatorError(f"operator {call.node.label}: {first_line(error)}") from error
     results = result if isinstance(result, tuple) else (result,)
-    return tuple(item if isinstance(item, Value) else Value(_bounded(call, item)) for item in results)
+    return tuple(item if isinstance(item, Value) else Value(item) for item in results)
 
 
-def _bounded(call: Call, tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor; raises OperatorError for one that is larger than any agent's, before it is filled."""
-    if any(is_symbol(size) for size in tensor.shape):
-        return tensor
-    size = tensor.numel() * tensor.element_size()
-    if size > limits.BETWEEN_BYTES:
-        call.refuse(
-            f"gives a tensor of {list(tensor.shape)}, {size:,} bytes; at most {limits.BETWEEN_BYTES:,} are "
-            f"taken"
-        )
-    return tensor
+def _size(value: Value) -> int:
+    """The bytes of a tensor; 0 where its size is a symbol, or nobody has filled it."""
+    if value.held is None or any(is_symbol(size) for size in value.held.shape):
+        return 0
+    return value.held.numel() * value.held.element_size()
 
 
 def _store(node: Node, results: Value | tuple[Value, ...], values: Values) -> None:
@@ -266,8 +266,7 @@ class _Folded:
         )
         with self._sizes:
             for value in _all(computed(Call(call.node, operands, call.opset))):
-                held = value.held
-                self._made += 0 if held is None else held.numel() * held.element_size()
+                self._made += _size(value)
         if self._made > limits.FOLDED_BYTES:
             call.refuse(
                 f"its constants come to {self._made:,} bytes; at most {limits.FOLDED_BYTES:,} are made"

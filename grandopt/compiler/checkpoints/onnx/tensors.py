@@ -26,6 +26,8 @@ OTHERS = {
     21: "uint4", 22: "int4", 23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2",
 }  # fmt: skip
 
+MOST_AXES, LONGEST_AXIS = 32, 1 << 40
+
 BITS = {torch.float16: np.uint16, torch.bfloat16: np.uint16}
 """Of these, a list of numbers holds the bits."""
 
@@ -55,8 +57,8 @@ class Constants:
         """A copy of its values; raises CheckpointError when they are not all there, or of no known dtype."""
         what = f"{self.path}: tensor {item.name!r}"
         kind = dtype(item.kind, what)
-        if any(size < 0 for size in item.shape):
-            raise CheckpointError(f"{what} has the shape {list(item.shape)}")
+        if len(item.shape) > MOST_AXES or any(not 0 <= size < LONGEST_AXIS for size in item.shape):
+            raise CheckpointError(f"{what} has the shape {list(item.shape[:MOST_AXES])}, which is none")
         count = math.prod(item.shape)
         self._made += count * kind.itemsize
         if self._made > limits.REPETITION * self.held + limits.INFLATED_BYTES:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import _VF
 
+from grandopt import limits
 from grandopt.compiler.checkpoints.onnx.call import Call, Result, is_symbol, operator
 
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
@@ -91,6 +92,10 @@ def _is_plain(call: Call) -> bool:
 def _layer(call: Call) -> _Layer:
     x = call.tensor(0)
     x = x.transpose(0, 1) if call.attribute("layout", 0) else x
+    if is_symbol(x.shape[0]) or x.shape[0] > limits.STEPS:
+        call.refuse(
+            f"takes {x.shape[0]} steps; at most {limits.STEPS:,} are taken, and their number must be fixed"
+        )
     hidden = (call.prepared[1] if call.prepared else call.tensor(2)).shape[-1]
     return _Layer(call, hidden, _directions(call), x)
 
@@ -155,8 +160,6 @@ def _torch(layer: _Layer, states: list[torch.Tensor]) -> tuple[torch.Tensor, lis
 def _stepped(layer: _Layer, states: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
     call = layer.call
     steps = layer.x.shape[0]
-    if is_symbol(steps):
-        call.refuse("its number of steps is not fixed")
     ends = call.tensor(4).reshape(-1, 1) if call.has(4) else None
     outputs, last = [], []
     for direction in range(layer.directions):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 
+from grandopt import limits
 from grandopt.compiler.checkpoints.onnx.call import Call, Result, axis_of, is_symbol, operator
 from grandopt.signature import Array
 
@@ -72,8 +73,8 @@ def _resized(
     size = math.floor(length * scale) if wanted is None else wanted
     if size == length and scale == 1.0:
         return value
-    if size < 1:
-        call.refuse(f"to a size of {size}")
+    if not 1 <= size <= limits.INPUT_ELEMENTS:
+        call.refuse(f"to a size of {size:,}; at most {limits.INPUT_ELEMENTS:,} are taken")
     places = _places(call, np.arange(size), length, size, scale, transform)
     found = torch.from_numpy(_rounded(call, places, rounding).clip(0, length - 1).astype(np.int64))
     return value.index_select(axis, found)

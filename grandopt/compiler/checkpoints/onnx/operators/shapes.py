@@ -138,8 +138,8 @@ def concat(call: Call) -> Result:
 
 
 def _summed(values: list[torch.Tensor], axis: int) -> torch.Tensor:
-    """The same as joined: each with zeros around it, added up. One row at a time cannot be joined by torch for a
-    batch that is a symbol."""
+    """The same as joined: each with zeros around it, added up. Torch cannot join row by row for a number of
+    rows that is a symbol."""
     total, before = sum(value.shape[axis] for value in values), 0
     parts = []
     for value in values:
@@ -158,8 +158,8 @@ def split(call: Call) -> Result:
     if pieces is None:
         count = call.attribute("num_outputs", len(call.node.outputs))
         length = value.shape[axis]
-        if is_symbol(length) or count < 1:
-            call.refuse("splits a size that is not fixed")
+        if is_symbol(length) or count != len(call.node.outputs):
+            call.refuse(f"splits a size of {length} into {count} outputs of {len(call.node.outputs)}")
         each = -(-length // count)
         pieces = [max(0, min(each, length - each * place)) for place in range(count)]
     return tuple(torch.split(value, pieces, axis))
