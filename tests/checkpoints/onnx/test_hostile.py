@@ -16,7 +16,7 @@ from grandopt.compiler.checkpoints import detect
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 from tests.checkpoints.onnx.models import model, node, save, value
-from tests.checkpoints.onnx.test_reading import WEIGHT, outside, refused
+from tests.checkpoints.onnx.test_reading import WEIGHT, load, outside, refused
 
 MANY = 10**6
 
@@ -79,6 +79,15 @@ def many_large() -> Any:
     wide = node("Expand", ["x", "s"], ["v0"])
     chain = [node("Tanh", [names[at]], [names[at + 1]]) for at in range(1, 9)]
     return plain(wide, *chain, constants={"s": np.array([12 * MANY, 1, 4])})
+
+
+def huge_beside() -> Any:
+    """In a node that no output needs: it must not be computed, not even for comparison."""
+    return plain(
+        node("Tanh", ["x"], ["y"]),
+        node("ConstantOfShape", ["s"], ["z"]),
+        constants={"s": np.array([MANY, MANY])},
+    )
 
 
 def huge_one_hot() -> Any:
@@ -212,3 +221,8 @@ def test_the_command_line_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().err.strip().splitlines()
     assert code == 2
     assert "com.example" in said[-1]
+
+
+def test_what_no_output_needs_is_not_computed(tmp_path: Path) -> None:
+    found = load(huge_beside(), tmp_path)
+    assert found.source.details["compared_with"] == "onnx.reference: equal"

@@ -40,8 +40,8 @@ def from_module(
     """
     if not isinstance(model, torch.nn.Module):
         raise CheckpointError(f"expected a torch.nn.Module, got {type(model).__name__}")
-    declared = _declared(name, state or {}, outputs, stepwise=stepwise)
-    axes = {key: item.batch_axis for key, item in declared.state.items()}
+    agent = declared(Path(f"<memory:{name}>"), state or {}, outputs, stepwise=stepwise)
+    axes = {key: item.batch_axis for key, item in agent.state.items()}
     given = examples(example_input)
     if not given:
         raise SignatureError("example_input holds no input")
@@ -53,9 +53,9 @@ def from_module(
         kind = {"class": type(model).__qualname__}
         details = kind if option.batched else {**kind, "example": "one observation, without a batch"}
         source = Source(format="memory", weights="memory", details=details)
-        return recurrent(Checkpoint(name, option.module, option.inputs, source), declared)
+        return recurrent(Checkpoint(name, option.module, option.inputs, source), agent)
 
-    if not (declared.state or declared.outputs or declared.stepwise):
+    if not (agent.state or agent.outputs or agent.stepwise):
         return read(fitting(options, given))
     return _first(read, [option for option in options if option.batched])
 
@@ -71,15 +71,13 @@ def _first(read: Callable[[ExampleReading], Checkpoint], options: Sequence[Examp
     raise refusals[0]
 
 
-def _declared(name: str, state: Mapping[str, Any], outputs: Sequence[str], *, stepwise: bool) -> AgentConfig:
+def declared(
+    checkpoint: Path, state: Mapping[str, Any], outputs: Sequence[str], *, stepwise: bool
+) -> AgentConfig:
+    """The configuration of an agent that was described in Python; raises ConfigError for what makes none."""
     try:
         return AgentConfig.model_validate(
-            {
-                "checkpoint": Path(f"<memory:{name}>"),
-                "state": dict(state),
-                "outputs": tuple(outputs),
-                "stepwise": stepwise,
-            }
+            {"checkpoint": checkpoint, "state": dict(state), "outputs": tuple(outputs), "stepwise": stepwise}
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]

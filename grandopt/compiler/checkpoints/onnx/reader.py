@@ -87,7 +87,7 @@ def _loaded(name: str, agent: AgentConfig, file: _File) -> Checkpoint:
     names = tuple(made.outputs[place].name for place in kept)
     infos = {info.name: info for info in made.outputs}
     state = contract.states(made.inputs, names, agent, infos, path)
-    checked = independent.checked(file.path, file.content, own, _values(inputs, dtypes), chosen)
+    checked = independent.checked(path, made, own, _values(inputs, dtypes), chosen)
     return Checkpoint(
         name=name,
         module=runnable(found.program),
