@@ -38,6 +38,10 @@ def without_constant() -> Any:
     return plain(node("MatMul", ["x", "w"], ["y"]))
 
 
+def name_of_two_lines() -> Any:
+    return plain(node("MatMul", ["x", "w\nno error"], ["y"]))
+
+
 def huge_constant() -> Any:
     filled = node("ConstantOfShape", ["s"], ["c"])
     return plain(filled, node("Add", ["x", "c"], ["y"]), constants={"s": np.array([MANY, MANY, 4])})
@@ -157,6 +161,7 @@ HOSTILE: dict[Callable[[], Any], str] = {
     cyclic: "reads 'b', which no constant, input or earlier node gives",
     twice: "two nodes that give 'a'",
     without_constant: "reads 'w'",
+    name_of_two_lines: "a name that is no text",
     huge_constant: "bytes; at most",
     huge_between: "bytes in all tensors so far",
     huge_product: "bytes; at most",

@@ -123,7 +123,11 @@ class _Reader:
         return tuple(items)
 
     def _texts(self, fields: dict[int, list[Field]], number: int) -> tuple[str, ...]:
-        return tuple(self._wire.text(item) for item in fields.get(number, ()))
+        """Names, which messages show: each is one line."""
+        names = tuple(self._wire.text(item) for item in fields.get(number, ()))
+        if not all(map(str.isprintable, names)):
+            raise self._wire.damaged("a name that is no text")
+        return names
 
     def _text(self, fields: dict[int, list[Field]], number: int) -> str:
         return (self._texts(fields, number) or ("",))[-1]
@@ -135,8 +139,10 @@ class _Reader:
         return (self._numbers(fields, number) or [None])[-1]  # type: ignore[list-item]
 
     def _pairs(self, fields: dict[int, list[Field]], number: int) -> dict[str, str]:
-        entries = self._each(fields, number, self._all)
-        return {self._text(entry, 1): self._text(entry, 2) for entry in entries}
+        return {
+            self._text(entry, 1): self._wire.text(entry[2][-1]) if 2 in entry else ""
+            for entry in self._each(fields, number, self._all)
+        }
 
     def model(self, data: memoryview) -> Model:
         fields = self._all(data)
