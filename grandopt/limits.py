@@ -60,6 +60,18 @@ HEADER_BYTES = 16 * MIB
 CODE_BYTES = 16 * MIB
 """The code of a TorchScript archive, or the graph of a `.pt2`."""
 
+NODES = 10_000
+"""Calls of operators in an ONNX graph, functions and loops unrolled."""
+
+FOLDED_BYTES = 512 * MIB
+"""What is computed of the constants of an ONNX graph before its first call."""
+
+BETWEEN_BYTES = 1024 * MIB
+"""All tensors between the operators of an ONNX graph, for as many observations as the file takes."""
+
+STEPS = 1_000
+"""Steps of a recurrent operator of an ONNX graph."""
+
 LONGEST_SHOWN = 300
 """Characters of a path in a message."""
 

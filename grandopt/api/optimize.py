@@ -10,9 +10,10 @@ from typing import Any, Literal
 import torch
 
 from grandopt.api.lazily import Once
-from grandopt.compiler.checkpoints.module.memory import from_module
-from grandopt.config.load import Overrides, resolve
-from grandopt.config.schema import AgentConfig, FileConfig, Job, check_agent_name
+from grandopt.compiler.checkpoints import detect
+from grandopt.compiler.checkpoints.module.memory import declared, from_module
+from grandopt.config.load import Overrides, agent_names, resolve
+from grandopt.config.schema import FileConfig, check_agent_name
 from grandopt.errors import ConfigError, GrandoptError, InputError
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.runtime.executors.base import Executor
@@ -67,10 +68,10 @@ class Optimized:
 
 
 def optimize(
-    model: torch.nn.Module,
-    example_input: Any,
+    model: torch.nn.Module | Path | str,
+    example_input: Any = None,
     *,
-    name: str = "agent",
+    name: str | None = None,
     state: Mapping[str, Any] | None = None,
     outputs: Sequence[str] = (),
     stepwise: bool = False,
@@ -88,12 +89,13 @@ def optimize(
     resume: bool = True,
     listener: Listener = silent,
 ) -> Optimized:
-    """Optimize one module and write `artifacts/<name>`, the report and the log below `output`.
+    """Optimize a module, or the agent in a file; write `artifacts/<name>`, report and log below `output`.
 
     `example_input` is one batch (an array or tensor [B, *shape], a tuple of them for several inputs, or a
     mapping by input name); its values are not used, only names, shapes and dtypes. `samples` names a .npz
     file of recorded observations. `levels` are the CPU feature levels that native code is built for. The
-    module itself is not changed.
+    module itself is not changed. A file, such as `policy.onnx`, says itself what it takes: it goes without
+    `example_input`, and is known by its own name unless `name` is given.
     `state` declares a recurrent state: `{"h": "h_next"}` says that the output `h_next` is the next call's
     input `h`; `StateConfig` lists what else can be said. `outputs` names the outputs in order (without it the
     state is given last). `stepwise` makes a network over sequences [B, T, …] take one step at a time. `fix`
@@ -103,15 +105,20 @@ def optimize(
     could not be done; an agent for which nothing was faster is not an error (`agent.status` is "original
     kept").
     """
-    try:
-        check_agent_name(name)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    checkpoint = from_module(
-        name, model, example_input, state=state, outputs=outputs, stepwise=stepwise, fix=fix
-    )
-    job = _job(
-        name,
+    name = _named(name, model)
+    path = Path(f"<memory:{name}>") if isinstance(model, torch.nn.Module) else Path(model)
+    agent_config = declared(path, state=state, outputs=outputs, stepwise=stepwise, fix=fix)
+    if isinstance(model, torch.nn.Module):
+        checkpoint = from_module(
+            name, model, example_input, state=state, outputs=outputs, stepwise=stepwise, fix=fix
+        )
+    elif example_input is None:
+        checkpoint = detect.load(name, agent_config)
+    else:
+        raise ConfigError(f"{path}: the file says what its agent takes; leave 'example_input' out")
+    job = resolve(
+        FileConfig(),
+        {name: agent_config},
         Overrides(
             profile=profile,
             engines=tuple(engines) if engines else None,
@@ -135,6 +142,11 @@ def optimize(
     return Optimized(agent, report, job.output / agent.shipped.artifact)
 
 
-def _job(name: str, overrides: Overrides) -> Job:
-    # The agent's source is in memory; the path only stands in its configuration.
-    return resolve(FileConfig(), {name: AgentConfig(checkpoint=Path(f"<memory:{name}>"))}, overrides)
+def _named(name: str | None, model: torch.nn.Module | Path | str) -> str:
+    """The agent's name; raises ConfigError for one that is no folder's."""
+    if name is None:
+        return "agent" if isinstance(model, torch.nn.Module) else next(iter(agent_names([Path(model)])))
+    try:
+        return check_agent_name(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from grandopt.cli.console import complain
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import CheckpointReading
-from grandopt.cli.options import parse_fix, parse_inputs, parse_vecnormalize
+from grandopt.cli.options import parse_fix, parse_inputs, parse_names, parse_states, parse_vecnormalize
 from grandopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def _agents(checkpoints: Sequence[Path], reading: CheckpointReading) -> dict[str
             fix=parse_fix(reading.fix),
             vecnormalize=parse_vecnormalize(reading.vecnormalize),
             trust=reading.trust,
+            outputs=parse_names(reading.outputs),
+            state=parse_states(reading.state),
         )
         for name, path in agent_names(checkpoints).items()
     }

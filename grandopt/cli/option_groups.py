@@ -71,6 +71,8 @@ class CheckpointReading:
     vecnormalize: options.VecNormalize = "auto"
     trust: options.Trust = False
     fix: options.Fix = None
+    outputs: options.Outputs = None
+    state: options.States = None
 
     def given(self) -> list[str]:
         """The options that were used."""

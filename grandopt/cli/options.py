@@ -11,7 +11,7 @@ import typer
 from grandopt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from grandopt.config.schema import InputConfig
+    from grandopt.config.schema import InputConfig, StateConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result and errors.")]
@@ -121,6 +121,20 @@ Inputs = Annotated[
         "follows from the weights). Repeated in calling order.",
     ),
 ]
+Outputs = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs", metavar="NAME,…", help="The outputs, by name: of an ONNX file those that are kept."
+    ),
+]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="INPUT=OUTPUT",
+        help="A recurrent state: the input that takes it, and the output with its next value. Repeated.",
+    ),
+]
 VecNormalize = Annotated[
     str,
     typer.Option(
@@ -150,6 +164,29 @@ def parse_levels(text: str | None) -> tuple[str, ...] | None:
     if not all(names):
         raise ConfigError(f"--levels must read NAME,NAME, such as x86-64-v4,x86-64-v3, got {text!r}")
     return tuple(dict.fromkeys(names))
+
+
+def parse_names(text: str | None) -> tuple[str, ...]:
+    """The names of `--outputs`; raises ConfigError for an empty one."""
+    names = () if text is None else tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ConfigError(f"--outputs must read NAME,NAME,…, got {text!r}")
+    return names
+
+
+def parse_states(texts: Sequence[str] | None) -> dict[str, StateConfig]:
+    """The values of `--state` by input; raises ConfigError for one that is not INPUT=OUTPUT."""
+    from grandopt.config.schema import StateConfig
+
+    found: dict[str, StateConfig] = {}
+    for text in texts or ():
+        name, _, output = text.partition("=")
+        if not name or not output:
+            raise ConfigError(f"--state must read INPUT=OUTPUT, such as h_in=h_out, got {text!r}")
+        if name in found:
+            raise ConfigError(f"--state {name!r} is given twice")
+        found[name] = StateConfig(output=output)
+    return found
 
 
 def parse_inputs(texts: Sequence[str] | None) -> tuple[InputConfig, ...]:

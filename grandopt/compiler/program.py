@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -13,6 +15,8 @@ from grandopt.artifacts.manifest import Source
 from grandopt.config.engine import Precision
 from grandopt.reason import Reason, ReasonCode
 from grandopt.signature import Contract, Signature
+
+ModuleT = TypeVar("ModuleT")
 
 PICKLE_ERRORS = (pickle.PickleError, TypeError, AttributeError, ValueError, RuntimeError, RecursionError)
 """What pickling a network of somebody's is seen to raise."""
@@ -92,3 +96,11 @@ def evaluate(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[t
         held = ", ".join(type(output).__name__ for output in outputs) or "nothing"
         raise TypeError(f"the network must return a tensor or a tuple of tensors, got {held}")
     return outputs
+
+
+def copied(module: ModuleT) -> ModuleT:
+    """A deep copy of a module, also of an exported program's."""
+    with warnings.catch_warnings():
+        # torch 2.13 copies its own description of the arguments in a way that it deprecates itself.
+        warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        return copy.deepcopy(module)

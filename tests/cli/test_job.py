@@ -80,6 +80,12 @@ def test_how_to_read_goes_to_every_named_checkpoint() -> None:
     assert fixed.fix == {"deterministic": True}
 
 
+def test_outputs_and_state_go_to_every_named_checkpoint() -> None:
+    agent = job([Path("a.onnx")], CheckpointReading(outputs="action,next", state=["h=next"])).agents["a"]
+    assert agent.outputs == ("action", "next")
+    assert agent.state["h"].output == "next"
+
+
 @pytest.mark.parametrize(
     ("reading", "settings", "words"),
     [

@@ -39,10 +39,9 @@ def test_a_command_has_its_own_options_first_and_those_of_its_groups_after() -> 
         return number, trust, reading
 
     names = list(inspect.signature(command).parameters)
-    assert names == ["number", "trust", "key", "network", "input", "vecnormalize", "fix"]
-    number, trust, reading = command(
-        number=3, trust=True, key="a", network=None, input=None, vecnormalize="auto", fix=None
-    )
+    assert names == ["number", "trust", "key", "network", "input", "vecnormalize", "fix", "outputs", "state"]
+    given = {"key": "a", "network": None, "input": None, "vecnormalize": "auto"}
+    number, trust, reading = command(number=3, trust=True, **given, fix=None, outputs=None, state=None)
     assert (number, trust, reading) == (3, True, CheckpointReading(key="a", trust=True))
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.cli.options import parse_fix, parse_inputs, parse_threads, parse_vecnormalize
+from grandopt.cli.options import (
+    parse_fix,
+    parse_inputs,
+    parse_names,
+    parse_states,
+    parse_threads,
+    parse_vecnormalize,
+)
 from grandopt.errors import ConfigError
 
 
@@ -64,3 +71,18 @@ def test_a_value_to_fix_without_a_name_is_refused(text: str) -> None:
 def test_a_value_that_is_fixed_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="--fix 'a' is given twice"):
         parse_fix(["a=1", "a=2"])
+
+
+def test_names_of_outputs() -> None:
+    assert parse_names(None) == ()
+    assert parse_names("action, value") == ("action", "value")
+    with pytest.raises(ConfigError, match="--outputs must read NAME,NAME"):
+        parse_names("action,,value")
+
+
+def test_states() -> None:
+    found = parse_states(["h_in=h_out", "c_in=c_out"])
+    assert {name: state.output for name, state in found.items()} == {"h_in": "h_out", "c_in": "c_out"}
+    for wrong, words in ((["h_in"], "must read INPUT=OUTPUT"), (["h=a", "h=b"], "'h' is given twice")):
+        with pytest.raises(ConfigError, match=words):
+            parse_states(wrong)

@@ -14,6 +14,7 @@ from torch import nn
 from grandopt.compiler.checkpoints import detect
 from grandopt.config.schema import AgentConfig
 from tests.checkpoints import sb3_zips as zips
+from tests.checkpoints.onnx import models
 
 GENERAL = {"checkpoint", "reference", "samples", "trust", "target_latency_ms", "target_throughput"}
 """Settings that mean the same whatever the format."""
@@ -100,6 +101,10 @@ def _zip(network: nn.Module, path: Path) -> None:
     zips.write_zip(path, zips.ON_POLICY, zips.box(-1, 1, (3,)), zips.discrete(2), tensors)
 
 
+def _onnx(network: nn.Module, path: Path) -> None:
+    models.save(models.sequential(network), path)
+
+
 WEIGHTS = {"key", "network", "network_args", "inputs", *RECURRENT}
 FORMATS = {
     "state_dict": Format("torch", _nested, WEIGHTS, {"key", "network", "inputs"}),
@@ -110,5 +115,6 @@ FORMATS = {
     "pickled": Format("torch", torch.save, {"inputs", *RECURRENT}, {"inputs"}),
     "torchscript": Format("torchscript", _script, {"inputs", "fix", *RECURRENT}, {"inputs"}),
     "exported": Format("exported", _export, RECURRENT),
+    "onnx": Format("onnx", _onnx, {"inputs", "outputs", "state"}),
     "sb3": Format("sb3", _zip, {"vecnormalize"}, computes=Decides),
 }  # fmt: skip

@@ -110,6 +110,18 @@ def _exported(path: Path) -> None:
     )
 
 
+def _onnx(path: Path) -> None:
+    from tests.checkpoints.onnx import models
+
+    models.save(models.sequential(_network(), batch=1), path)
+
+
+def _onnx_recurrent(path: Path) -> None:
+    from tests.checkpoints.onnx import models
+
+    models.save(models.lstm_policy(), path)
+
+
 def _safetensors(path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -229,6 +241,8 @@ READERS = (
     Reader("remembers.torchscript", _remembering, _load_checkpoint),
     Reader("stack.mlp", _stack, _load_checkpoint),
     Reader("program.pt2", _exported, _load_checkpoint),
+    Reader("network.onnx", _onnx, _load_checkpoint),
+    Reader("recurrent.onnx", _onnx_recurrent, _load_checkpoint),
     Reader("weights.safetensors", _safetensors, _load_checkpoint),
     Reader("agent.zip", _sb3, _load_checkpoint),
     Reader("vecnormalize.pkl", _statistics, _load_statistics),

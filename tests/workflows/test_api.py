@@ -15,6 +15,7 @@ from torch import nn
 import grandopt
 from grandopt.errors import CheckpointError, ConfigError, InputError, SamplesError, SignatureError
 from grandopt.measurement.environment import available_cores
+from tests.checkpoints.onnx import models
 
 
 def network() -> nn.Module:
@@ -121,7 +122,7 @@ def test_a_module_of_main_that_no_file_defines_can_be_measured(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"model": "not a module"}, CheckpointError, "expected a torch.nn.Module, got str"),
+        ({"model": "not a file", "example_input": None}, CheckpointError, "not a file: no such file"),
         ({"example_input": np.float32(1)}, SignatureError, "needs a batch dimension"),
         ({"example_input": ()}, SignatureError, "holds no input"),
         ({"example_input": torch.zeros(1, 11)}, InputError, "11"),
@@ -145,3 +146,16 @@ def test_wrong_arguments_are_one_clear_line(
         grandopt.optimize(**arguments)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "artifacts").exists() or not list((tmp_path / "artifacts").iterdir())
+
+
+def test_a_file_that_says_what_it_takes_needs_no_example(tmp_path: Path) -> None:
+    made = models.sequential(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)))
+    path = models.save(made, tmp_path / "policy.onnx")
+    result = grandopt.optimize(str(path), profile="basic", engines=["native"], output=tmp_path, budget_s=5)
+    given = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    assert result.path.name == "policy"
+    np.testing.assert_allclose(result(given), models.answers(made, state=given)["scores"], atol=1e-6)
+    with pytest.raises(ConfigError, match="leave 'example_input' out"):
+        grandopt.optimize(path, given, output=tmp_path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        grandopt.optimize(tmp_path / "none.onnx", output=tmp_path)

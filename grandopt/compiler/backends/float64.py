@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch.fx import GraphModule, Interpreter, Node
 
 from grandopt.compiler.checkpoints.torchscript.script import constants
-from grandopt.compiler.program import FORWARD_ERRORS, Program, evaluate
+from grandopt.compiler.program import FORWARD_ERRORS, Program, copied, evaluate
 from grandopt.errors import first_line
 from grandopt.signature import Array
 
@@ -146,7 +145,7 @@ def _interpreted(exported: torch.export.ExportedProgram) -> Callable[[], Compute
 
 def _doubled(module: torch.nn.Module) -> Callable[[], Compute]:
     def make() -> Compute:
-        twin = copy.deepcopy(module).double()
+        twin = copied(module).double()
         return lambda inputs: evaluate(twin, tuple(_wide(value) for value in inputs))
 
     return make

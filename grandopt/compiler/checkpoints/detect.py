@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from grandopt.compiler.checkpoints import files
+from grandopt.compiler.checkpoints.onnx import wire
 from grandopt.compiler.checkpoints.vetting import zip_archive
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, UntrustedError
@@ -17,9 +18,12 @@ from grandopt.errors import CheckpointError, UntrustedError
 if TYPE_CHECKING:
     from grandopt.compiler.checkpoints.base import Checkpoint
 
-NetworkFormat = Literal["torch", "torchscript", "exported", "safetensors"]
+NetworkFormat = Literal["torch", "torchscript", "exported", "safetensors", "onnx"]
 Format = Literal["sb3", NetworkFormat]
 """What the bytes say. "torch" is what torch.save writes, and any pickle: a state dict or a whole module."""
+
+HEAD = 4096
+"""Bytes that tell what a file is."""
 
 PICKLE_MAGIC = b"\x80"
 LONGEST_SAFETENSORS_HEADER = 100_000_000
@@ -64,6 +68,10 @@ def _load_network(name: str, agent: AgentConfig, path: Path, found: NetworkForma
             from grandopt.compiler.checkpoints.weight_files import safetensors_file
 
             return safetensors_file.load(name, agent)
+        case "onnx":
+            from grandopt.compiler.checkpoints.onnx import reader as onnx
+
+            return onnx.load(name, agent)
         case "torch":
             return _load_torch(name, agent, path)
 
@@ -105,6 +113,10 @@ def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:
             from grandopt.compiler.checkpoints.weight_files import safetensors_file
 
             facts = safetensors_file.describe(path)
+        case "onnx":
+            from grandopt.compiler.checkpoints.onnx import reader as onnx
+
+            facts = onnx.describe(path)
         case "torch":
             facts = _describe_torch(path, trust=trust)
     return {"path": str(path), "size": path.stat().st_size, "sha256": files.sha256(path), **facts}
@@ -126,6 +138,10 @@ def preflight(path: Path, *, trust: bool, to_run: bool) -> Format:
             from grandopt.compiler.checkpoints.exported import members as exported_members
 
             exported_members.vetted(path)
+        case "onnx":
+            from grandopt.compiler.checkpoints.onnx import document as onnx_document
+
+            onnx_document.model(files.content(path), str(path))
     return found
 
 
@@ -149,7 +165,7 @@ def detect(path: Path) -> Format:
     Raises CheckpointError for a missing file, a folder, an empty file, a damaged zip, or bytes that are
     none of the known formats.
     """
-    head, size = files.head(path, 16)
+    head, size = files.head(path, HEAD)
     if size == 0:
         raise CheckpointError(f"{path}: is empty (0 bytes)")
     if head.startswith(zip_archive.MAGIC):
@@ -159,9 +175,11 @@ def detect(path: Path) -> Format:
     header = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and header <= LONGEST_SAFETENSORS_HEADER:
         return "safetensors"
+    if wire.is_model(head, size, path):
+        return "onnx"
     raise CheckpointError(
-        f"{path}: is none of the formats known here (a torch file, safetensors, TorchScript, .pt2, or a "
-        f"Stable-Baselines3 zip); it begins with {head[:8]!r}"
+        f"{path}: is none of the formats known here (a torch file, safetensors, TorchScript, .pt2, ONNX, or "
+        f"a Stable-Baselines3 zip); it begins with {head[:8]!r}"
     )
 
 

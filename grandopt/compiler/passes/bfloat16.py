@@ -6,7 +6,6 @@ is what that costs.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from grandopt.compiler.passes.raw_layers import ALL_RAW, raw_layers
-from grandopt.compiler.program import FORWARD_ERRORS, Program, evaluate
+from grandopt.compiler.program import FORWARD_ERRORS, Program, copied, evaluate
 from grandopt.errors import UnsupportedError, first_line
 
 NAME = "bfloat16"
@@ -85,7 +84,7 @@ def _converted(module: nn.Module, example: Sequence[torch.Tensor], *, inside: bo
     if isinstance(module, torch.jit.ScriptModule):
         raise UnsupportedError("a TorchScript archive holds a graph, not layers that could be made bfloat16")
     kept = raw_layers(module, example, LAYERS) if inside else frozenset[str]()
-    root = nn.ModuleDict({"network": copy.deepcopy(module)})
+    root = nn.ModuleDict({"network": copied(module)})
     wrapped: dict[nn.Module, Bfloat16Layer] = {}
     exact = {root.get_submodule(f"network.{name}" if name else "network") for name in kept}
     for name, layer in list(root.named_modules(remove_duplicate=False)):

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from grandopt.compiler.passes.calls import CallGraph
-from grandopt.compiler.program import Program, Refusal, evaluate
+from grandopt.compiler.program import Program, Refusal, copied, evaluate
 from grandopt.errors import UnsupportedError
 from grandopt.reason import Reason, ReasonCode
 
@@ -37,7 +37,7 @@ def apply(program: Program) -> Program:
     """
     if not any(type(layer) in FOLDABLE.values() for layer in program.module.modules()):
         return program
-    module = copy.deepcopy(program.module)
+    module = copied(program.module)
     try:
         chains = CallGraph(module).chains()
     except UnsupportedError as error:

@@ -9,7 +9,6 @@ values are infinite. Each layer therefore has a guard that keeps such rows out a
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from torch import nn
 from torch.ao.quantization import default_dynamic_qconfig, quantize_dynamic
 
 from grandopt.compiler.passes.raw_layers import ALL_RAW, raw_layers
-from grandopt.compiler.program import FORWARD_ERRORS, Program, evaluate
+from grandopt.compiler.program import FORWARD_ERRORS, Program, copied, evaluate
 from grandopt.errors import UnsupportedError, first_line
 
 NAME = "quantize_dynamic"
@@ -123,7 +122,7 @@ def _quantized(module: nn.Module, example: Sequence[torch.Tensor], *, inside: bo
         warnings.filterwarnings("ignore", message="torch.ao.quantization", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="torch.quantize_per_tensor", category=UserWarning)
         try:
-            quantized = quantize_dynamic(copy.deepcopy(module), wanted, dtype=torch.qint8, inplace=True)
+            quantized = quantize_dynamic(copied(module), wanted, dtype=torch.qint8, inplace=True)
         except FORWARD_ERRORS as error:
             raise UnsupportedError(f"torch cannot make the layers int8: {first_line(error)}") from error
     return _guarded(quantized)

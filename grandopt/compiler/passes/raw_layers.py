@@ -5,7 +5,6 @@ Found by running the network on its example and following the inputs from operat
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from grandopt.compiler.program import FORWARD_ERRORS, evaluate
+from grandopt.compiler.program import FORWARD_ERRORS, copied, evaluate
 from grandopt.errors import UnsupportedError, first_line
 
 PRODUCTS = frozenset(
@@ -54,7 +53,7 @@ def raw_layers(
 
     Raises UnsupportedError when the network does not run on its example.
     """
-    twin = copy.deepcopy(module)
+    twin = copied(module)
     layers = {
         name: layer for name, layer in twin.named_modules(remove_duplicate=False) if type(layer) in kinds
     }

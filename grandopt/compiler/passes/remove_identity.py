@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
-from grandopt.compiler.program import Program
+from grandopt.compiler.program import Program, copied
 
 NAME = "remove_identity"
 
@@ -59,7 +58,7 @@ def apply(program: Program) -> Program:
     """
     if isinstance(program.module, torch.jit.ScriptModule):
         return program
-    root = nn.ModuleDict({"network": copy.deepcopy(program.module)})
+    root = nn.ModuleDict({"network": copied(program.module)})
     replaced = False
     for name, layer in list(root.named_modules(remove_duplicate=False)):
         lighter = _lighter(layer)

@@ -61,7 +61,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     weights.require_numbers(program.named_buffers(), str(path))
     if _writes(program):
         source = weights.source(path, FORMAT)
-        kept = Checkpoint(name=name, module=_runnable(program), inputs=inputs, source=source)
+        kept = Checkpoint(name=name, module=runnable(program), inputs=inputs, source=source)
         found = first_call(lambda: with_state_outside(kept, agent, str(path)), path, trust=agent.trust)
         if found.contract.state:
             return found
@@ -70,7 +70,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
         program, note = _freed(program, inputs, batch, path), f"exported again from a fixed batch of {batch}"
     else:
         note = "dynamic batch from the file"
-    module = _runnable(program)
+    module = runnable(program)
     _trial(module, inputs, path, trust=agent.trust)
     checkpoint = Checkpoint(
         name=name,
@@ -107,7 +107,7 @@ def _writes(program: torch.export.ExportedProgram) -> bool:
 
 def _open(path: Path, *, trust: bool) -> torch.export.ExportedProgram:
     try:
-        with _quiet():
+        with quiet():
             if not trust:
                 return exported_archive.read(path)
             return torch.export.load(io.BytesIO(files.content(path)))
@@ -176,7 +176,7 @@ def _positional(program: torch.export.ExportedProgram, path: Path) -> torch.expo
     for value in example if not isinstance(batch, int) else ():
         shapes[value] = {0: torch.export.Dim("batch", min=1)}
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             return torch.export.export(module, example, dynamic_shapes=shapes.dynamic_shapes(module, example))
     except EXPORT_ERRORS as error:
         raise CheckpointError(
@@ -194,14 +194,14 @@ def _freed(
     example = drawn(inputs, max(batch, EXAMPLE_BATCH), seed=0)
     dim = torch.export.Dim("batch", min=1)
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             shapes = tuple({0: dim} for _ in example)
             freed = torch.export.export(original, example, dynamic_shapes=shapes)
-            runnable = freed.module(check_guards=False)
+            dynamic = freed.module(check_guards=False)
             values = drawn(inputs, batch, seed=1)
             wanted = outputs_of(original(*values), path)
             for size in {1, batch}:
-                got = outputs_of(runnable(*(value[:size] for value in values)), path)
+                got = outputs_of(dynamic(*(value[:size] for value in values)), path)
                 for left, right in zip(wanted, got, strict=True):
                     if not torch.allclose(left[:size], right, rtol=1e-5, atol=1e-6, equal_nan=True):
                         raise CheckpointError(
@@ -232,7 +232,8 @@ def _require_inference(program: torch.export.ExportedProgram, path: Path) -> Non
                 )
 
 
-def _runnable(program: torch.export.ExportedProgram) -> torch.nn.Module:
+def runnable(program: torch.export.ExportedProgram) -> torch.nn.Module:
+    """The program as a module in eval mode without gradients, which asks nothing of its inputs."""
     module: Any = program.module(check_guards=False)
     # Exported modules refuse .eval(), because it would not change their graph; the flag itself may be set.
     for part in module.modules():
@@ -255,7 +256,7 @@ def _trial(module: torch.nn.Module, inputs: tuple[TensorSpec, ...], path: Path, 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep torch.export's own warnings (deprecations inside it) and its log from the user."""
     log = logging.getLogger("torch._export")
     level = log.level

@@ -44,11 +44,8 @@ def from_module(
     """
     if not isinstance(model, torch.nn.Module):
         raise CheckpointError(f"expected a torch.nn.Module, got {type(model).__name__}")
-    declared = _declared(
-        name,
-        {"state": dict(state or {}), "outputs": tuple(outputs), "stepwise": stepwise, "fix": dict(fix or {})},
-    )
-    axes = {key: item.batch_axis for key, item in declared.state.items()}
+    agent = declared(Path(f"<memory:{name}>"), state=state, outputs=outputs, stepwise=stepwise, fix=fix)
+    axes = {key: item.batch_axis for key, item in agent.state.items()}
     given = examples(example_input)
     if not given:
         raise SignatureError("example_input holds no input")
@@ -62,34 +59,34 @@ def from_module(
         checkpoint = Checkpoint(name, option.module, option.inputs, source)
         if isinstance(network, torch.jit.ScriptModule):
             return checkpoint
-        return with_state_outside(checkpoint, declared, type(model).__qualname__)
+        return with_state_outside(checkpoint, agent, type(model).__qualname__)
 
-    read = _way_of(network, declared, given)
+    read = _way_of(network, agent, given)
     if read is not None:
         return _first(lambda option: read(found(option)), [item for item in options if item.batched])
-    if not (declared.state or declared.outputs or declared.stepwise):
+    if not (agent.state or agent.outputs or agent.stepwise):
         return found(fitting(options, given))
     return _first(
-        lambda option: _declared_state(found(option), declared),
+        lambda option: _declared_state(found(option), agent),
         [option for option in options if option.batched],
     )
 
 
-def _declared_state(checkpoint: Checkpoint, declared: AgentConfig) -> Checkpoint:
+def _declared_state(checkpoint: Checkpoint, agent: AgentConfig) -> Checkpoint:
     """The checkpoint with the state that was declared, unless its network turned out to hold its own."""
-    return checkpoint if checkpoint.contract.state else recurrent(checkpoint, declared)
+    return checkpoint if checkpoint.contract.state else recurrent(checkpoint, agent)
 
 
 def _way_of(
-    network: torch.nn.Module, declared: AgentConfig, given: Sequence[Example]
+    network: torch.nn.Module, agent: AgentConfig, given: Sequence[Example]
 ) -> Callable[[Checkpoint], Checkpoint] | None:
     """How a ScriptModule is brought into the form of an agent; None for a network that is called as it is."""
     if not isinstance(network, torch.jit.ScriptModule):
-        if declared.fix:
+        if agent.fix:
             raise ConfigError("fix: only arguments of a ScriptModule can be fixed; wrap the network instead")
         return None
     where = f"model {network.original_name}"
-    archive = called(network, where, [item.name for item in given], declared.fix, reopened)
+    archive = called(network, where, [item.name for item in given], agent.fix, reopened)
     names = archive.call.names
     if len(names) != len(given):
         raise CheckpointError(
@@ -97,7 +94,7 @@ def _way_of(
         )
     if archive.call.plain and not archive.kept:
         return None
-    return lambda checkpoint: as_agent(checkpoint, archive, declared, Path(where))
+    return lambda checkpoint: as_agent(checkpoint, archive, agent, Path(where))
 
 
 def _first(read: Callable[[ExampleReading], Checkpoint], options: Sequence[ExampleReading]) -> Checkpoint:
@@ -111,9 +108,23 @@ def _first(read: Callable[[ExampleReading], Checkpoint], options: Sequence[Examp
     raise refusals[0]
 
 
-def _declared(name: str, settings: Mapping[str, Any]) -> AgentConfig:
+def declared(
+    checkpoint: Path,
+    *,
+    state: Mapping[str, Any] | None,
+    outputs: Sequence[str],
+    stepwise: bool,
+    fix: Mapping[str, Any] | None,
+) -> AgentConfig:
+    """The configuration of an agent that was described in Python; raises ConfigError for what makes none."""
+    given = {
+        "state": dict(state or {}),
+        "outputs": tuple(outputs),
+        "stepwise": stepwise,
+        "fix": dict(fix or {}),
+    }
     try:
-        return AgentConfig.model_validate({"checkpoint": Path(f"<memory:{name}>"), **settings})
+        return AgentConfig.model_validate({"checkpoint": checkpoint, **given})
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "state"

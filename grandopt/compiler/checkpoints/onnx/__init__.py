@@ -1,0 +1,1 @@
+"""ONNX files, read without any library for them: bytes → document → a module that torch can export."""
