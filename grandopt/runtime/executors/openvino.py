@@ -207,9 +207,12 @@ class OpenVinoExecutor(BoundExecutor):
         except IndexError:
             request = self._shared.value.any_batch().create_infer_request()
         try:
+            # Copied into memory of the request: what it shares with an array, OpenVINO lets go of when it likes,
+            # also in a thread that must not touch an array's count of references.
             for index, array in enumerate(inputs):
-                owned = array if array.flags.writeable else array.copy()  # it shares no read-only memory
-                request.set_input_tensor(index, openvino.Tensor(owned, shared_memory=True))
+                tensor = request.get_input_tensor(index)
+                tensor.shape = array.shape
+                tensor.data[...] = array
             _call(request)()
             return tuple(
                 [np.array(request.get_output_tensor(index).data) for index in range(len(self._outputs))]
