@@ -39,6 +39,7 @@ def main() -> int:
             if library != "grandopt":
                 cells[-1] += f" ({time / ours:.2f}×)"
                 ratios.setdefault(library, []).append(time / ours)
+        cells += ["the generator does not take it"] if found.refused else []
         print(f"{name}: {', '.join(cells)}", flush=True)
     for library, values in ratios.items():
         mean = math.exp(sum(map(math.log, values)) / len(values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.signature import Array
 from grandopt.workflows.export import export_c
 from tests.native.c_level.networks import NETWORKS, seeded, weights
-from tests.native.conftest import BEST, LEVELS
+from tests.native.conftest import BEST
 
 HERE = Path(__file__).parent
 EIGEN = Path("/usr/include/eigen3")
@@ -28,10 +28,12 @@ OBSERVATIONS = 64
 
 @dataclass(frozen=True)
 class Compared:
-    """Median microseconds of a call, and the largest error beside the original, by library."""
+    """Median microseconds of a call, and the largest error beside the original, by library. `refused` is
+    whether the generator did not take the network."""
 
     microseconds: dict[str, float]
     errors: dict[str, float]
+    refused: bool = False
 
 
 def missing() -> str | None:
@@ -44,7 +46,7 @@ def missing() -> str | None:
 def compare(name: str, folder: Path, *, rounds: int, generator: Path | None = None) -> Compared:
     """Build everything below `folder`, and measure `rounds` turns of 2 ms each; 0 only compares the answers.
 
-    `generator` is the program emx-onnx-cgen. Raises CalledProcessError when a compiler or it fails.
+    `generator` is the program emx-onnx-cgen. Raises CalledProcessError when a compiler fails.
     """
     network, shape = seeded(name), NETWORKS[name].shape
     given = np.random.default_rng(5).standard_normal((OBSERVATIONS, *shape)).astype(np.float32)
@@ -53,20 +55,20 @@ def compare(name: str, folder: Path, *, rounds: int, generator: Path | None = No
     export_c(artifact.path, folder / "c")
     for array, file in ((weights(network), "weights.f32"), (given, "given.f32")):
         array.tofile(folder / file)
-    extra: list[str | Path] = []
-    if generator is not None:
-        extra = ["-DWITH_GENERATOR", _generated(network, given[:1], folder, generator)]
+    generated = None if generator is None else _generated(network, given[:1], folder, generator)
+    extra = [] if generated is None else ["-DWITH_GENERATOR", generated]
     program_file = folder / "bench"
-    library = folder / "c" / f"libagent.{LEVELS[0]}.a"
+    library = folder / "c" / "libagent.a"
     include = [f"-I{EIGEN}", f"-I{folder / 'c'}", f"-I{HERE}"]
     command = ["g++", "-std=c++17", *FLAGS, *include, f"-DMAKE={NETWORKS[name].cpp}"]
     _run([*command, HERE / "bench.cpp", *extra, library, "-lm", "-o", program_file])
     text = _run([program_file, folder / "weights.f32", folder / "given.f32", str(rounds)])
-    return _read(text, network(torch.from_numpy(given)).numpy())
+    found = _read(text, network(torch.from_numpy(given)).numpy())
+    return replace(found, refused=generator is not None and generated is None)
 
 
-def _generated(network: torch.nn.Module, example: Array, folder: Path, generator: Path) -> Path:
-    """The object file of the generator's plain C loops."""
+def _generated(network: torch.nn.Module, example: Array, folder: Path, generator: Path) -> Path | None:
+    """The object file of the generator's plain C loops; None for a network that it does not take."""
     model, source = folder / "model.onnx", folder / "generated.c"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -75,7 +77,10 @@ def _generated(network: torch.nn.Module, example: Array, folder: Path, generator
         )
     inline = str(1 << 30)  # weights in the C source, and nothing on the heap
     options = ["--large-weight-threshold", inline, "--large-temp-threshold", "0"]
-    _run([generator, "compile", model, source, "--model-name", "generated", *options])
+    try:
+        _run([generator, "compile", model, source, "--model-name", "generated", *options])
+    except subprocess.CalledProcessError:
+        return None
     _run(["gcc", "-std=gnu11", *FLAGS, "-c", source, "-o", source.with_suffix(".o")])
     return source.with_suffix(".o")
 
