@@ -207,8 +207,8 @@ class OpenVinoExecutor(BoundExecutor):
         except IndexError:
             request = self._shared.value.any_batch().create_infer_request()
         try:
-            # Copied into memory of the request: what it shares with an array, OpenVINO lets go of when it likes,
-            # also in a thread that must not touch an array's count of references.
+            # Copied, so that OpenVINO holds no memory of an array: where it did, a call in one of eight threads
+            # crashed once while it was given another.
             for index, array in enumerate(inputs):
                 tensor = request.get_input_tensor(index)
                 tensor.shape = array.shape
