@@ -207,8 +207,8 @@ class OpenVinoExecutor(BoundExecutor):
         except IndexError:
             request = self._shared.value.any_batch().create_infer_request()
         try:
-            # Copied, so that OpenVINO holds no memory of an array: where it did, a call in one of eight threads
-            # crashed once while it was given another.
+            # Copied, so that OpenVINO holds no memory of an array: where it did, one of eight threads once
+            # crashed while it gave it another.
             for index, array in enumerate(inputs):
                 tensor = request.get_input_tensor(index)
                 tensor.shape = array.shape
