@@ -92,6 +92,13 @@ def _simplified(network: nn.Module, shape: tuple[int, ...]) -> Graph:
     return simplify(_translated(network, shape))
 
 
+def test_of_some_channels_all_are_computed() -> None:
+    """Positions are left out where nobody reads them; channels are whole."""
+    network = nn.Sequential(nn.Conv1d(3, 7, 2), Apply(lambda x: x[:, 2:6, -1]))
+    convolution = next(op for op in _simplified(network, (3, 9)).ops if isinstance(op, Convolve))
+    assert convolution.output.shape == (1, 1, 7)
+
+
 def _kinds(graph: Graph) -> list[type[Op]]:
     return [type(step.op) for step in lay_out(graph).steps]
 

@@ -62,6 +62,9 @@ def narrow(graph: Graph) -> Graph:
             continue
         output = op.output
         kept = tuple(need.held for need in needs[output]) if output in needs else _all_held(output)
+        if isinstance(op, Convolve):  # whose samples and channels are computed as a whole
+            whole = _all_held(output)
+            kept = (whole[0], *kept[1:-1], whole[-1])
         made = _narrowed(op, kept, held, now, ops)
         if _nothing(made):
             now[output] = made.inputs[0]
