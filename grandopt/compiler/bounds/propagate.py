@@ -30,6 +30,7 @@ from grandopt.compiler.backends.native.form import (
     Softmax,
     Value,
 )
+from grandopt.compiler.backends.native.simulate import bfloat16
 from grandopt.compiler.bounds.enclosure import (
     MOST,
     SLACK,
@@ -149,7 +150,7 @@ class _Run:
         x = self._symbolic(self._at(op.inputs[0]))
         executed = weight
         if op in self._execution.bfloat16:
-            executed = _bfloat16(weight)
+            executed = bfloat16(weight).astype(np.float64)
             if self._execution.rounds_inputs:
                 x = self._symbolic(x.with_rest(BFLOAT16 * x.size + SMALLEST))
         result = product(x, weight, bias, executed, bias)
@@ -244,12 +245,6 @@ def _constants(op: Linear) -> tuple[Array, Array]:
     assert weight is not None
     assert bias is not None
     return weight.astype(np.float64), bias.astype(np.float64)
-
-
-def _bfloat16(weight: Array) -> Array:
-    bits = weight.astype(np.float32).view(np.uint32).astype(np.uint64)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16).astype(np.uint32)
-    return rounded.view(np.float32).astype(np.float64)
 
 
 def _joined(parts: Sequence[Enclosure], axis: int) -> Enclosure:
