@@ -84,8 +84,8 @@ class Artifact:
             self.payload_path(entry.name)
 
     def holding(self) -> Artifact:
-        """The same artifact with its payload mapped into memory: every file is opened once, and checked."""
-        return replace(self, held={entry.name: self.mapped(entry.name) for entry in self.manifest.payload})
+        """The same artifact with what a call needs mapped into memory: each file opened once, and checked."""
+        return replace(self, held={entry.name: self.mapped(entry.name) for entry in self.manifest.needed})
 
     def entry(self, name: str) -> PayloadFile:
         """What the manifest says of one payload file; raises ArtifactError when it has none of this name."""

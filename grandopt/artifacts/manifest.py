@@ -26,6 +26,8 @@ UNCOVERED = frozenset({"evidence", "built_by", "name"})
 KNOWN_DEFECT = "known_defect"
 """A field, left out where nothing is known; the first manifests of version 2, and all of version 1, have it
 among the options."""
+CARRIED = "carried.pt2"
+"""The payload file that no call needs: the program that the artifact was made from, for exports."""
 WeightsOrigin = Literal["file", "seeded", "memory"]
 
 
@@ -180,6 +182,11 @@ class Manifest:
             covered["options"] = {**self.options, KNOWN_DEFECT: defect}
         core = self._plain(covered)
         return hashlib.sha256(json.dumps(core, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def needed(self) -> tuple[PayloadFile, ...]:
+        """The payload but for the program that is only carried: what the agent is called with."""
+        return tuple(entry for entry in self.payload if entry.name != CARRIED)
 
     def parsed_signature(self) -> Signature:
         """The signature as an object; raises ArtifactError when it is none."""

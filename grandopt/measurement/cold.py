@@ -23,7 +23,7 @@ class ColdStart:
     """`load_ms`: opening the artifact, with all imports that this takes. `first_call_ms`: the first call.
     `process_ms`: from the start of the process to its first result, the interpreter's own start and the
     way back to the parent included. `resident_mb`: resident set after the first call, in MB (10^6 bytes).
-    `artifact_bytes`: size on disk."""
+    `artifact_bytes`: size on disk, without the program that an artifact carries for exports."""
 
     load_ms: float
     first_call_ms: float

@@ -102,13 +102,13 @@ class Figures(ReportModel):
     `unavailable` gives the reason for every percentile that is null. `calls_to_stable`, `load_ms`,
     `first_call_ms` and `process_ms` (start of a process to its first result) are the cold figures.
     `cpu_s_per_million` is core-seconds per million calls, spinning threads included. `resident_mb` is the
-    resident set of a fresh process in MB (10^6 bytes); `cold_measured` says when the figures of a fresh
-    process were taken, which may be an earlier run on this machine. `limit_us` is the least that this
-    machine could need (as `limit` says; in earlier reports at float32), and `limit_factor` the median as a
-    multiple of it; a median that is `below_limit` shows that the limit is wrong. `distribution` is kept for
-    calls of one observation. `p50_low_us` to `p50_high_us` is the 95 % interval of the median over so many
-    `processes`; `stable` says whether it is at most 10 % wide, and that of the speed-up over the original,
-    where there is one.
+    resident set of a fresh process in MB (10^6 bytes), `artifact_bytes` the size on disk without the program
+    that is only carried for exports; `cold_measured` says when the figures of a fresh process were taken,
+    which may be an earlier run on this machine. `limit_us` is the least that this machine could need (as
+    `limit` says; in earlier reports at float32), and `limit_factor` the median as a multiple of it; a median
+    that is `below_limit` shows that the limit is wrong. `distribution` is kept for calls of one observation.
+    `p50_low_us` to `p50_high_us` is the 95 % interval of the median over so many `processes`; `stable`
+    says whether it is at most 10 % wide, and that of the speed-up over the original, where there is one.
 
     `p50_us` is that of rounds in which the original and the builds take turns. `warm_us` is the median of
     calls after many of the same, `after_other_work_us` that of calls before each of which something else read

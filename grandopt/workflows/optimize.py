@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from grandopt.artifacts.artifact import Artifact, check_replaceable, write
@@ -24,6 +25,7 @@ from grandopt.tuning.result import TuningResult
 from grandopt.workflows import records
 from grandopt.workflows.building.built import ORIGINAL, BuiltCandidate
 from grandopt.workflows.events import Event, Listener, silent
+from grandopt.workflows.exporting.program import NOT_CARRIED, to_carry
 from grandopt.workflows.job import (
     STATE,
     Run,
@@ -243,8 +245,11 @@ def _report(
         RECIPE: written_down.model_dump(mode="json"),
         "batches": next((item.model_dump(mode="json") for item in curves if item.label == kept.label), None),
     }
-    place = f"artifacts/{opened.name}"
-    written = ship(candidate_set.artifact(kept), run.job.output / place, opened.name, evidence)
+    place, artifact = f"artifacts/{opened.name}", candidate_set.artifact(kept)
+    carried, missing = to_carry(candidate_set.program, artifact.manifest)
+    if missing is not None:
+        evidence[NOT_CARRIED] = missing.text
+    written = ship(artifact, run.job.output / place, opened.name, evidence, carried)
     shipped = Shipped(
         engine=written.manifest.engine,
         precision=written.manifest.precision,
@@ -272,10 +277,17 @@ def _report(
     )
 
 
-def ship(artifact: Artifact, folder: Path, name: str, evidence: dict[str, Any]) -> Artifact:
+def ship(
+    artifact: Artifact,
+    folder: Path,
+    name: str,
+    evidence: dict[str, Any],
+    carried: Mapping[str, bytes] = MappingProxyType({}),
+) -> Artifact:
     """Write a copy of a stored artifact under the agent's name; replaces an older artifact there atomically.
 
+    `carried` goes with it (see `exporting.program.to_carry`).
     Raises OutputError when the folder cannot be written, or holds something that is not an artifact.
     """
     manifest = replace(artifact.manifest, name=name, evidence=evidence)
-    return write(folder, manifest, artifact.payloads())
+    return write(folder, manifest, {**artifact.payloads(), **carried})

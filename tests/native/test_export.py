@@ -19,7 +19,7 @@ from grandopt.compiler.build import Candidate, build
 from grandopt.config.engines import EagerOptions
 from grandopt.errors import ArtifactError, OutputError
 from grandopt.runtime.loader import load
-from grandopt.workflows.export import export_c
+from grandopt.workflows.exporting.c_library import export_c
 from tests.native.conftest import BEST
 from tests.small_agents import Pair, draw, expected, program
 

@@ -27,7 +27,7 @@ from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.compiler.program import Program
 from grandopt.errors import ArtifactError
 from grandopt.runtime.loader import load
-from grandopt.workflows.export import export_c
+from grandopt.workflows.exporting.c_library import export_c
 from tests.native.conftest import BEST, LEVELS
 from tests.small_agents import Policy
 

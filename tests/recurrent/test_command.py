@@ -17,7 +17,7 @@ from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
 from grandopt.runtime.loader import load
 from grandopt.signature import Contract, StateTensor
-from grandopt.workflows.export import export_c
+from grandopt.workflows.exporting.c_library import export_c
 from tests.native.conftest import BEST
 from tests.recurrent.networks import (
     HIDDEN,

@@ -15,6 +15,7 @@ from torch import nn
 import grandopt
 from grandopt.errors import CheckpointError, ConfigError, InputError, SamplesError, SignatureError
 from grandopt.measurement.environment import available_cores
+from grandopt.workflows.exporting.program import carried
 from tests.checkpoints.onnx import models
 
 
@@ -40,6 +41,14 @@ def test_the_artifact_answers_like_the_module_in_eval_mode(optimized: grandopt.O
     one = policy(observations[0])
     assert isinstance(one, torch.Tensor)
     np.testing.assert_allclose(one.numpy(), expected[0], atol=1e-6)
+
+
+def test_what_is_shipped_carries_its_program(optimized: grandopt.Optimized) -> None:
+    observations = torch.randn(5, 12)
+    with torch.inference_mode():
+        expected = network().eval()(observations)
+        found = carried(optimized.path).module(observations)
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_result_is_called_like_the_policy_and_loaded_once(optimized: grandopt.Optimized) -> None:

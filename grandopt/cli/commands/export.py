@@ -9,17 +9,24 @@ import typer
 
 
 def export(
-    artifact: Annotated[Path, typer.Argument(help="The folder of a native artifact.")],
+    artifact: Annotated[Path, typer.Argument(help="The folder of an artifact.")],
     folder: Annotated[Path, typer.Argument(help="Where to write; must be empty or missing.")],
-    to: Annotated[Literal["c"], typer.Option("--to", help="What to write: C source and libraries.")] = "c",
+    to: Annotated[
+        Literal["c"],
+        typer.Option("--to", help="What to write. c: source and libraries, of a native artifact."),
+    ] = "c",
 ) -> None:
-    """Write a native artifact as C: header, static and shared libraries, source, examples, Makefile.
+    """Write an artifact for hosts that are not Python.
+
+    c: the header, static and shared libraries, source, examples and Makefile of a native artifact.
 
     \b
     Example:
       grandopt export artifacts/gate --to c gate-c && make -C gate-c
     """
-    from grandopt.workflows.export import export_c
+    match to:
+        case "c":
+            from grandopt.workflows.exporting.c_library import export_c
 
-    files = export_c(artifact, folder)
-    typer.echo(f"{folder}: {len(files)} files ({', '.join(files)})")
+            files = export_c(artifact, folder)
+            typer.echo(f"{folder}: {len(files)} files ({', '.join(files)})")

@@ -56,8 +56,10 @@ def _artifact(path: Path) -> dict[str, Any]:
 
 def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
     """An artifact as its user asks about it: what it is, what it takes and gives, and how well it does."""
+    from grandopt.artifacts.manifest import CARRIED
     from grandopt.reporting.units import size
 
+    carried = sum(file["size"] for file in facts["payload"] if file["name"] == CARRIED)
     shown = {name: facts[name] for name in ("kind", "path", "name", "engine", "precision", "threads")}
     return {
         **shown,
@@ -65,7 +67,8 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
         "contract": _said(facts["contract"]),
         "source": _said(facts["source"]),
         **dict(_proof(facts["evidence"])),
-        "size": size(sum(file["size"] for file in facts["payload"])),
+        "size": size(sum(file["size"] for file in facts["payload"]) - carried),
+        **({"carried": f"its program for exports, {size(carried)} more"} if carried else {}),
         "machine": " ".join([facts["machine"], *facts["cpu_features"]]),
         "requires": facts["requires"],
         "trusted_only": facts["trusted_only"],

@@ -41,10 +41,10 @@ def shared(key: tuple[str, ...], make: Callable[[], T]) -> Shared[T]:
 
 
 def contents(artifact: Artifact, threads: int) -> tuple[str, ...]:
-    """The key of all that makes an artifact's engine what it is: payload, options and threads.
+    """The key of all that makes an artifact's engine what it is: what it is called with, options and threads.
 
     Agents' names and places are not in it: what has equal payloads shares, as a copy of an artifact does.
     """
     manifest = artifact.manifest
-    files = sorted(f"{entry.name} {entry.sha256}" for entry in manifest.payload)
+    files = sorted(f"{entry.name} {entry.sha256}" for entry in manifest.needed)
     return (manifest.engine, json.dumps(manifest.options, sort_keys=True), str(threads), *files)

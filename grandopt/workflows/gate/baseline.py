@@ -95,7 +95,7 @@ def _described(name: str, artifact: Artifact) -> BaselineAgent:
         engine=manifest.engine,
         precision=manifest.precision,
         digest=manifest.digest,
-        bytes=sum(file.size for file in manifest.payload),
+        bytes=sum(file.size for file in manifest.needed),
     )
 
 

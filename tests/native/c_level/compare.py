@@ -16,7 +16,7 @@ from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.signature import Array
-from grandopt.workflows.export import export_c
+from grandopt.workflows.exporting.c_library import export_c
 from tests.native.c_level.networks import NETWORKS, seeded, weights
 from tests.native.conftest import BEST
 

@@ -80,9 +80,13 @@ def _old(members: exported_members.Members) -> _Content:
 
 
 def _vet(archive: zip_archive.ZipArchive, member: str) -> None:
-    """Refuse example inputs that would have to be unpickled; they are not used."""
-    if member in archive.names:
-        torch_file.from_bytes(archive.read(member), f"{archive.where} ({member})")
+    """Refuse example inputs that would have to be unpickled; they are not used.
+
+    A program that was saved without any has an empty member.
+    """
+    content = archive.read(member) if member in archive.names else b""
+    if content:
+        torch_file.from_bytes(content, f"{archive.where} ({member})")
 
 
 def _pickled(archive: zip_archive.ZipArchive, member: str) -> Tensors:
