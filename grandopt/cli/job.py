@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 from grandopt.cli.console import complain
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import CheckpointReading
-from grandopt.cli.options import parse_fix, parse_inputs, parse_names, parse_states, parse_vecnormalize
+from grandopt.cli.options import (
+    parse_bounds,
+    parse_distribution,
+    parse_fix,
+    parse_inputs,
+    parse_names,
+    parse_states,
+    parse_statistics,
+    parse_vecnormalize,
+)
 from grandopt.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -83,6 +92,11 @@ def _agents(checkpoints: Sequence[Path], reading: CheckpointReading) -> dict[str
             trust=reading.trust,
             outputs=parse_names(reading.outputs),
             state=parse_states(reading.state),
+            framework=reading.framework,
+            activation=reading.activation,
+            statistics=parse_statistics(reading.statistics),
+            bounds=parse_bounds(reading.action_bounds),
+            distribution=parse_distribution(reading.distribution),
         )
         for name, path in agent_names(checkpoints).items()
     }

@@ -73,11 +73,16 @@ class CheckpointReading:
     fix: options.Fix = None
     outputs: options.Outputs = None
     state: options.States = None
+    framework: options.Framework = None
+    activation: options.Activation = None
+    statistics: options.Statistics = None
+    action_bounds: options.ActionBounds = None
+    distribution: options.DistributionOption = None
 
     def given(self) -> list[str]:
         """The options that were used."""
         return [
-            f"--{field.name}"
+            f"--{field.name.replace('_', '-')}"
             for field in dataclasses.fields(self)
             if (getattr(self, field.name) or field.default) != field.default
         ]

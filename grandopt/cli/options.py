@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from grandopt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from grandopt.config.schema import InputConfig, StateConfig
+    from grandopt.config.schema import BoundsConfig, Distribution, InputConfig, StateConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result and errors.")]
@@ -143,6 +143,46 @@ VecNormalize = Annotated[
         help="Observation statistics to fold in; auto takes the file lying beside the zip.",
     ),
 ]
+Framework = Annotated[
+    str | None,
+    typer.Option(
+        "--framework",
+        metavar="NAME|none",
+        help="What wrote a training checkpoint, where several fit; none reads it as a plain state dict.",
+    ),
+]
+Activation = Annotated[
+    str | None,
+    typer.Option(
+        "--activation",
+        metavar="NAME",
+        help="What stands between the layers of a training checkpoint's network, such as elu.",
+    ),
+]
+Statistics = Annotated[
+    Path | None,
+    typer.Option(
+        "--statistics",
+        metavar="FILE.npz|none",
+        help="mean and var of the observations, where a training checkpoint lacks them; none: go without.",
+    ),
+]
+ActionBounds = Annotated[
+    str | None,
+    typer.Option(
+        "--action-bounds",
+        metavar="LOW,HIGH|none",
+        help="Between which values a training checkpoint's environment takes actions; none: not clipped.",
+    ),
+]
+DistributionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--distribution",
+        metavar="NAME",
+        help="What a training checkpoint's last layer gives the parameters of: gaussian, beta or none.",
+    ),
+]
 
 
 def parse_threads(text: str | None) -> int | Literal["auto"] | None:
@@ -228,6 +268,42 @@ def _plain_value(text: str) -> bool | int | float | str:
         except ValueError:
             continue
     return text
+
+
+def parse_statistics(path: Path | None) -> Path | Literal["none"] | None:
+    """The value of `--statistics`: the word, or a file."""
+    return "none" if path == Path("none") else path
+
+
+def parse_bounds(text: str | None) -> BoundsConfig | Literal["none"] | None:
+    """The value of `--action-bounds`; raises ConfigError unless it is "none" or two numbers in order."""
+    from pydantic import ValidationError
+
+    from grandopt.config.schema import BoundsConfig
+
+    if text is None:
+        return None
+    if text == "none":
+        return "none"
+    try:
+        low, high = map(float, text.split(","))
+        return BoundsConfig(low=low, high=high)
+    except (ValueError, ValidationError) as error:
+        raise ConfigError(
+            f"--action-bounds must read LOW,HIGH, such as -1,1, or 'none', got {text!r}"
+        ) from error
+
+
+def parse_distribution(text: str | None) -> Distribution | None:
+    """The value of `--distribution`; raises ConfigError for another than those of the configuration."""
+    from grandopt.config.schema import Distribution
+
+    for known in get_args(Distribution):
+        if text == known:
+            return known  # type: ignore[no-any-return]
+    if text is not None:
+        raise ConfigError(f"--distribution must be one of {', '.join(get_args(Distribution))}, got {text!r}")
+    return None
 
 
 def parse_vecnormalize(text: str) -> Path | Literal["auto", "none"]:

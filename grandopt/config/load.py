@@ -175,7 +175,7 @@ def _anchored(config: FileConfig, folder: Path) -> FileConfig:
     agents = {}
     for name, agent in config.agents.items():
         changes: dict[str, Any] = {}
-        for field in ("checkpoint", "samples", "vecnormalize"):
+        for field in ("checkpoint", "samples", "vecnormalize", "statistics"):
             value = getattr(agent, field)
             if isinstance(value, Path):
                 changes[field] = folder / value

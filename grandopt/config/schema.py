@@ -16,6 +16,7 @@ ProfileName = Literal["basic", "standard", "aggressive", "maximum"]
 Goal = Literal["latency", "throughput", "memory", "balanced"]
 EvictionPolicy = Literal["adaptive", "lru", "lfu"]
 BoundValue = float | list[float] | None
+Distribution = Literal["none", "gaussian", "beta"]
 
 STORE_LIMIT_MB = 2000.0
 """What the store of built artifacts may take on disk by default, in MB (10^6 bytes)."""
@@ -50,6 +51,31 @@ class StateConfig(Model):
     batch_axis: int = Field(default=0, ge=0)
 
 
+class BoundsConfig(Model):
+    """Between which values an environment takes actions: one number each, or one for each element."""
+
+    low: float | list[float]
+    high: float | list[float]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BoundsConfig:
+        count = max(len(value) if isinstance(value, list) else 1 for value in (self.low, self.high))
+        lows, highs = self.each(count)
+        if len(lows) != len(highs):
+            raise ValueError(f"'low' holds {len(lows)} numbers, 'high' {len(highs)}")
+        for low, high in zip(lows, highs, strict=True):
+            if not -math.inf < low < high < math.inf:
+                raise ValueError(f"'low' must be below 'high' and both finite, got {low:g} and {high:g}")
+        return self
+
+    def each(self, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Low and high, a single number as `count` equal ones."""
+        low, high = (
+            tuple(value) if isinstance(value, list) else (value,) * count for value in (self.low, self.high)
+        )
+        return low, high
+
+
 class AgentConfig(Model):
     """One agent: exactly one of `checkpoint` and `reference` says where it comes from.
 
@@ -57,6 +83,10 @@ class AgentConfig(Model):
     short form `{h: h_next}` stands for `{h: {output: h_next}}`. `stepwise` turns a network that reads whole
     sequences [T, …] into one that takes a step at a time. `fix` gives arguments of an archive that are no
     tensors, such as `deterministic`, their value.
+
+    Of training checkpoints: `framework` is the one that wrote it, "none" to have it read as a plain state
+    dict. `activation`, `statistics` (of the observations; "none": the agent goes without), `bounds` (of the
+    actions; "none": they are not clipped) and `distribution` say what its file does not.
     """
 
     checkpoint: Path | None = None
@@ -71,6 +101,11 @@ class AgentConfig(Model):
     fix: dict[str, bool | int | float | str] = Field(default_factory=dict)
     samples: Path | None = None
     vecnormalize: Path | Literal["auto", "none"] = "auto"
+    framework: str | None = None
+    activation: str | None = None
+    statistics: Path | Literal["none"] | None = None
+    bounds: BoundsConfig | Literal["none"] | None = None
+    distribution: Distribution | None = None
     trust: bool = False
     target_latency_ms: float | None = Field(default=None, gt=0)
     target_throughput: float | None = Field(default=None, gt=0)

@@ -14,18 +14,21 @@ BROKEN = (ValueError, TypeError, LookupError, AttributeError, OverflowError, Rec
 """What PyYAML is seen to raise on numbers, dates and keys that are none, beside its own errors."""
 
 
-def parsed(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
+def parsed(
+    text: str, path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader
+) -> tuple[yaml.Node | None, Any]:
     """The nodes of the text, which know their lines, and the data that they stand for.
 
-    Raises ConfigError naming file and line for text that is no YAML, and when its values, each alias counted
-    as what it stands for, are more or deeper than the limits.
+    `loader` may know more tags than the plain ones. Raises ConfigError naming file and line for text that is
+    no YAML, and when its values, each alias counted as what it stands for, are more or deeper than the
+    limits.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=loader)
         if root is None:
             return None, None
         _require_bounded(root, path)
-        return root, yaml.safe_load(text)
+        return root, yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""

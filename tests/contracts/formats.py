@@ -29,6 +29,11 @@ SETTINGS: dict[str, Any] = {
     "stepwise": True,
     "fix": {"deterministic": True},
     "vecnormalize": Path("vecnormalize.pkl"),
+    "framework": "rsl_rl",
+    "activation": "elu",
+    "statistics": Path("statistics.npz"),
+    "bounds": {"low": -1, "high": 1},
+    "distribution": "gaussian",
 }
 """A value for every other setting."""
 

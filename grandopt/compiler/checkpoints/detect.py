@@ -39,6 +39,8 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     """
     path = files.checkpoint_path(agent)
     found = detect(path)
+    if found != "torch":
+        _refuse_frameworks_own(agent, path)
     if agent.fix and found != "torchscript":
         raise CheckpointError(
             f"{path}: 'fix' cannot be used with anything but a TorchScript archive; remove it"
@@ -79,12 +81,28 @@ def _load_network(name: str, agent: AgentConfig, path: Path, found: NetworkForma
 def _load_torch(name: str, agent: AgentConfig, path: Path) -> Checkpoint:
     import torch
 
+    from grandopt.compiler.checkpoints.frameworks import detection
     from grandopt.compiler.checkpoints.weight_files import pickled, state_dict, torch_file
 
     content = torch_file.read(path, trust=agent.trust)
+    framework = detection.chosen(agent, path, content)
+    if framework is not None:
+        return detection.load(name, agent, path, content, framework)
+    _refuse_frameworks_own(agent, path)
     if isinstance(content, torch.nn.Module):
         return pickled.load(name, agent, content)
     return state_dict.load(name, agent, content)
+
+
+def _refuse_frameworks_own(agent: AgentConfig, path: Path) -> None:
+    """Raise CheckpointError for a setting that only a framework's checkpoint has a use for."""
+    for field in ("framework", "activation", "statistics", "bounds", "distribution"):
+        value = getattr(agent, field)
+        if value is not None and (field, value) != ("framework", "none"):
+            raise CheckpointError(
+                f"{path}: {field!r} cannot be used with a file that is no training checkpoint of a known "
+                f"framework; remove it"
+            )
 
 
 def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:
@@ -148,6 +166,7 @@ def preflight(path: Path, *, trust: bool, to_run: bool) -> Format:
 def _describe_torch(path: Path, *, trust: bool) -> dict[str, Any]:
     import torch
 
+    from grandopt.compiler.checkpoints.frameworks import detection
     from grandopt.compiler.checkpoints.weight_files import pickled, state_dict, torch_file
 
     try:
@@ -156,7 +175,10 @@ def _describe_torch(path: Path, *, trust: bool) -> dict[str, Any]:
         return pickled.describe_refused(path, error)
     if isinstance(content, torch.nn.Module):
         return pickled.describe(content)
-    return state_dict.describe(path, content)
+    said = detection.describe(path, content)
+    if said is not None and "format" in said:
+        return said
+    return {**state_dict.describe(path, content), **(said or {})}
 
 
 def detect(path: Path) -> Format:

@@ -16,7 +16,9 @@ FLAGS = (
 
 OF_OPTIMIZE = (
     *("--config", "--agent", "--profile", "--output", "--samples", "--engine", "--precision", "--threads"),
-    *("--budget", "--seed", "--key", "--network", "--input", "--vecnormalize", "--trust"),
+    *("--budget", "--seed", "--key", "--network", "--input", "--vecnormalize", "--trust", "--fix"),
+    *("--outputs", "--state", "--framework", "--activation", "--statistics", "--action-bounds"),
+    "--distribution",
 )
 """What `optimize`, `benchmark` and `tune` all take."""
 

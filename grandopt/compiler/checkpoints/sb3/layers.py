@@ -1,4 +1,4 @@
-"""Networks from the names and shapes of their weights, as SB3 builds them."""
+"""Networks from the names and shapes of their weights, as SB3 and other frameworks build them."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def stack(
 ) -> list[nn.Module]:
     """The Linear layers `prefix.0`, `prefix.2`, …, an activation between them and, if `last_active`, after.
 
-    An empty list where there are none. Raises CheckpointError where other layers stand between (SB3 can be
-    given such), because what they are is not in their weights.
+    An empty list where there are none. Raises CheckpointError where other layers stand between (a user can
+    give such), because what they are is not in their weights.
     """
     indices = sorted({_index(key, prefix, where) for key in tensors if key.startswith(f"{prefix}.")})
     layers: list[nn.Module] = []
@@ -77,7 +77,7 @@ def _index(key: str, prefix: str, where: str) -> int:
     number, _, kind = key.removeprefix(f"{prefix}.").partition(".")
     if not number.isdecimal() or kind not in ("weight", "bias"):
         raise CheckpointError(
-            f"{where}: tensor {key!r} belongs to no Linear layer, as SB3 would have it there"
+            f"{where}: tensor {key!r} belongs to no Linear layer, which is what should stand there"
         )
     return int(number)
 

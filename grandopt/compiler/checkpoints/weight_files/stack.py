@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from grandopt.compiler.checkpoints.activations import ACTIVATIONS
 from grandopt.compiler.checkpoints.module.wrappers import plain_name
 from grandopt.compiler.checkpoints.vetting.foreign import current_folder_importable
 from grandopt.errors import CheckpointError
@@ -21,14 +22,6 @@ from grandopt.errors import CheckpointError
 WORD = "mlp"
 INPUT = "obs"
 """The name of the input where nobody gives one."""
-
-ACTIVATIONS = {
-    "relu": nn.ReLU, "elu": nn.ELU, "celu": nn.CELU, "selu": nn.SELU, "leaky_relu": nn.LeakyReLU,
-    "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU, "swish": nn.SiLU, "gelu": nn.GELU,
-    "mish": nn.Mish, "softplus": nn.Softplus, "softsign": nn.Softsign, "hardtanh": nn.Hardtanh,
-    "identity": nn.Identity,
-}  # fmt: skip
-"""By name, each with torch's own parameters."""
 
 SPREAD = re.compile(r"(^|[._])(log_?)?(std|sigma)(_?param)?$|logstd$")
 """Names of a distribution's spread, which the mean has no use for."""

@@ -1,0 +1,1 @@
+"""Checkpoints of training frameworks: recognised by their keys, the policy rebuilt from names and shapes."""

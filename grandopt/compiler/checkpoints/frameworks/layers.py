@@ -1,0 +1,147 @@
+"""The parts that policies are put together from: tensors by prefix, stacks of linear layers, memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from grandopt.compiler.checkpoints.frameworks.base import MEMORY
+from grandopt.compiler.checkpoints.module.wrappers import plain_name
+from grandopt.compiler.checkpoints.sb3 import layers as sb3_layers
+from grandopt.compiler.checkpoints.weight_files import state_dict
+from grandopt.errors import CheckpointError
+from grandopt.signature import Contract, TensorSpec
+
+Tensors = Mapping[str, torch.Tensor]
+
+COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
+"""Dtypes of weights that become a network in float32 without loss; no framework here trains in float64."""
+
+
+def tensors_of(content: Any, key: str = "") -> Tensors:
+    """The state dict at `key` of a file's content ("" for the content itself), names without wrappers.
+
+    Empty where there is none, so that `recognises` can ask for the keys in it.
+    """
+    held = content if not key else content.get(key) if isinstance(content, Mapping) else None
+    if not isinstance(held, Mapping) or not state_dict.is_state_dict(held):
+        return {}
+    return {plain_name(name): tensor for name, tensor in held.items()}
+
+
+def below(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with "`prefix`.", by what follows."""
+    return {
+        name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
+    }
+
+
+def stems(tensors: Tensors) -> set[str]:
+    """What the names begin with, up to the first dot."""
+    return {name.partition(".")[0] for name in tensors}
+
+
+def inputs(network: Sequence[nn.Module]) -> int:
+    """How many numbers the first linear layer takes."""
+    return next(layer.in_features for layer in network if isinstance(layer, nn.Linear))
+
+
+def outputs(network: Sequence[nn.Module]) -> int:
+    """How many numbers the last linear layer gives."""
+    return next(layer.out_features for layer in reversed(network) if isinstance(layer, nn.Linear))
+
+
+def has_stack(tensors: Tensors, prefix: str) -> bool:
+    """Whether linear layers of one Sequential begin at `prefix`: `prefix.0.weight` [out, in] and so on."""
+    first = tensors.get(f"{prefix}.0.weight")
+    return first is not None and first.dim() == 2
+
+
+def stack(
+    tensors: Tensors, prefix: str, between: type[nn.Module], where: str, *, last_active: bool = False
+) -> list[nn.Module]:
+    """The linear layers `prefix.0`, `prefix.2`, … with an activation between them and, if `last_active`,
+    behind the last; raises CheckpointError where there are none, or others stand between."""
+    _require_float32(tensors, prefix, where)
+    found = sb3_layers.stack(tensors, prefix, between, where, last_active=last_active)
+    if not found:
+        raise CheckpointError(f"{where}: there are no linear layers at '{prefix}'")
+    return found
+
+
+def linear(tensors: Tensors, name: str, where: str) -> nn.Linear:
+    """The linear layer with the weights at `name`; raises CheckpointError where there is none."""
+    _require_float32(tensors, name, where)
+    return sb3_layers.linear(tensors, name, where)
+
+
+def memory(tensors: Tensors, prefix: str, where: str) -> nn.GRU | nn.LSTM:
+    """The recurrent layers whose weights are at `prefix`: an LSTM has four rows for each hidden unit, a GRU
+    three.
+
+    Raises CheckpointError for another number of rows, for a bidirectional layer, and for weights that do not
+    fit each other.
+    """
+    _require_float32(tensors, prefix, where)
+    own = below(tensors, prefix)
+    first, hidden = own.get("weight_ih_l0"), own.get("weight_hh_l0")
+    if first is None or hidden is None or first.dim() != 2 or hidden.dim() != 2 or 0 in hidden.shape:
+        raise CheckpointError(f"{where}: the weights of '{prefix}' are missing or no matrices")
+    rows, size = hidden.shape
+    if rows not in (3 * size, 4 * size):
+        raise CheckpointError(
+            f"{where}: '{prefix}' has {rows} rows for {size} hidden units, so it is neither a GRU nor an LSTM"
+        )
+    kind = nn.LSTM if rows == 4 * size else nn.GRU
+    layers = sum(re.fullmatch(r"weight_ih_l\d+", name) is not None for name in own)
+    made = kind(first.shape[1], size, num_layers=layers, bias="bias_ih_l0" in own)
+    wanted = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in own.items()}
+    if given != wanted:
+        odd = sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
+        raise CheckpointError(f"{where}: '{prefix}' is no {kind.__name__} in one direction: {', '.join(odd)}")
+    made.load_state_dict(own)
+    return made
+
+
+class Remembering(nn.Module):
+    """A policy with memory, one step at a time: what is before the memory, the memory, what is behind."""
+
+    def __init__(self, encoder: nn.Module, layers: nn.GRU | nn.LSTM, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.memory = layers
+        self.head = head
+        self.has_cell = isinstance(layers, nn.LSTM)
+
+    def forward(self, observation: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Observation [B, …] and state [B, layers, hidden] each (h, c) to action and next state."""
+        taken = tuple(part.transpose(0, 1) for part in state)
+        features = self.encoder(observation).unsqueeze(0)
+        remembered, given = self.memory(features, taken if self.has_cell else taken[0])
+        after = given if self.has_cell else (given,)
+        return (self.head(remembered.squeeze(0)), *(part.transpose(0, 1) for part in after))
+
+
+def remembering(
+    observed: tuple[TensorSpec, ...], layers: nn.GRU | nn.LSTM, contract: Contract
+) -> tuple[tuple[TensorSpec, ...], Contract]:
+    """Inputs and contract of a policy with `layers` as its memory, given those of one without."""
+    tensors = MEMORY if isinstance(layers, nn.LSTM) else MEMORY[:1]
+    shape = (layers.num_layers, layers.hidden_size)
+    states = (TensorSpec(tensor.input, shape) for tensor in tensors)
+    return (*observed, *states), replace(contract, state=tensors)
+
+
+def _require_float32(tensors: Tensors, prefix: str, where: str) -> None:
+    for name, tensor in tensors.items():
+        if name.startswith(f"{prefix}.") and tensor.dtype not in COMPUTED:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{where}: tensor {name!r} is of the dtype {kind}; this network is computed in float32 only"
+            )
