@@ -97,6 +97,8 @@ class NativeOptions(Engine):
     verification asks about, and spent where it saves most time, until a share of the limits is used up: a
     smaller one where the choice is `careful`. `error` is the limit of the relative L2 error, `agreement` the
     rate at which the largest of scores must stay the largest.
+
+    With `realtime`, no branch depends on numbers, so that every call of a batch is the same instructions.
     """
 
     engine: Literal["native"] = "native"
@@ -107,6 +109,7 @@ class NativeOptions(Engine):
     error: float | None = None
     agreement: float | None = None
     careful: bool = False
+    realtime: bool = False
 
     reduced_by = ("weights", "error", "agreement", "careful")
     threads = "caller"
@@ -136,11 +139,12 @@ class NativeOptions(Engine):
 
     @property
     def departures(self) -> tuple[str, ...]:
-        """Another tile, shorter vectors, and the levels where they are chosen."""
+        """Another tile, shorter vectors, the real-time contract, and the levels where they are chosen."""
         tile = () if self.tile == 8 else (f"tile{self.tile}",)
         shorter = () if self.vector_bits is None else (f"{self.vector_bits}-bit",)
         careful = ("careful",) if self.careful else ()
-        return (*tile, *shorter, *careful, *self.levels)
+        realtime = ("realtime",) if self.realtime else ()
+        return (*tile, *shorter, *careful, *realtime, *self.levels)
 
     def at_levels(self, levels: tuple[str, ...]) -> Self:
         """The same options for these levels."""

@@ -26,7 +26,7 @@ from grandopt.compiler.backends.native.form import (
     Value,
 )
 from grandopt.compiler.backends.native.interface import source_archive
-from grandopt.compiler.backends.native.levels import StoredWeights, levels_for
+from grandopt.compiler.backends.native.levels import IsaLevel, StoredWeights, levels_for
 from grandopt.compiler.backends.native.passes.mix import layers_of, mixed
 from grandopt.compiler.backends.native.passes.mix_judge import Meanings, MixLimits
 from grandopt.compiler.backends.native.passes.observing import observing
@@ -35,7 +35,7 @@ from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.backends.native.passes.rectified import spared_weights
 from grandopt.compiler.backends.native.passes.unfold import unfold
 from grandopt.compiler.backends.native.render.weights import Precision
-from grandopt.compiler.backends.native.toolchain import FLAGS, find_compiler
+from grandopt.compiler.backends.native.toolchain import find_compiler
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.backends.native.work import multiply_adds
 from grandopt.compiler.program import Program
@@ -68,16 +68,11 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
     with _own_faults(program.name):
         made = stages(program, options, calibration)
         graph, macs = made.executed, sum(map(multiply_adds, made.simplified.ops))
-    levels = levels_for(
-        platform.machine(),
-        options.levels,
-        weights=made.stored,
-        paired=any(isinstance(op, Attention) and op.rounded for op in graph.ops),
-        vector_bits=options.vector_bits,
-        present=cpu_features(),
-    )
+    levels = _levels(graph, options, made.stored)
     with _own_faults(program.name):
-        source = render(graph, levels, options.tile, made.precision, compiler.version, made.exact)
+        source = render(
+            graph, levels, options.tile, made.precision, compiler.version, made.exact, options.realtime
+        )
         if not options.levels:
             source = source.without_idle_tiles()
     levels = tuple(source.texts)
@@ -102,13 +97,27 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
             "weights_bytes": len(source.weights),
             "scratch_bytes": source.scratch_bytes,
             "multiply_adds": macs,
-            "spared_weights": spared_weights(graph),
+            "spared_weights": 0 if options.realtime else spared_weights(graph),
             "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, macs))),
             "compiler": compiler.version,
-            "flags": [*FLAGS, *sorted({flag for level in levels for flag in level.flags})],
+            "flags": [*source.flags, *sorted({flag for level in levels for flag in level.flags})],
         },
         cpu_features=tuple(sorted(set.intersection(*(set(level.features) for level in levels)))),
     )
+
+
+def _levels(graph: Graph, options: NativeOptions, stored: frozenset[StoredWeights]) -> tuple[IsaLevel, ...]:
+    """The levels to build for: under the real-time contract those without tiles, unless these are named."""
+    levels = levels_for(
+        platform.machine(),
+        options.levels,
+        weights=stored,
+        paired=any(isinstance(op, Attention) and op.rounded for op in graph.ops),
+        vector_bits=options.vector_bits,
+        present=cpu_features(),
+    )
+    left_out = options.realtime and not options.levels
+    return tuple(level for level in levels if not (left_out and level.tiles))
 
 
 @contextmanager

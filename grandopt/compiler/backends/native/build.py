@@ -19,7 +19,7 @@ from grandopt.compiler.backends.native.render.entry import entry
 from grandopt.compiler.backends.native.render.library import library, uses_tiles
 from grandopt.compiler.backends.native.render.weights import Precision, Weights
 from grandopt.compiler.backends.native.render.workspace import Workspace
-from grandopt.compiler.backends.native.toolchain import FLAGS, Compiler
+from grandopt.compiler.backends.native.toolchain import FLAGS, REALTIME_FLAGS, REALTIME_LINKING, Compiler
 from grandopt.runtime.executors.native_interface import interface_name, interface_text
 from grandopt.signature import Signature, TensorSpec
 
@@ -59,7 +59,7 @@ class NativeSource:
 
     `symbol` is the agent's name in C. Only `entry` knows it, the text of `<symbol>_run`. Text and constants
     carry the names `invokes` and `weights_name`, which are digests of what they name: agents of different
-    names that compute the same have equal libraries.
+    names that compute the same have equal libraries. `realtime` says that no branch depends on numbers.
     """
 
     symbol: str
@@ -72,6 +72,17 @@ class NativeSource:
     invokes: dict[IsaLevel, str]
     weights: bytes
     weights_name: str
+    realtime: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Those of the C compiler, beside the levels' own."""
+        return REALTIME_FLAGS if self.realtime else FLAGS
+
+    @property
+    def linking(self) -> tuple[str, ...]:
+        """Those of a shared library."""
+        return REALTIME_LINKING if self.realtime else ()
 
     def without_idle_tiles(self) -> NativeSource:
         """The same without the levels whose text multiplies nothing in their tiles, if another is left."""
@@ -80,7 +91,9 @@ class NativeSource:
             return self
         invokes = {level: self.invokes[level] for level in used}
         texts = {level: self.texts[level] for level in used}
-        return replace(self, texts=texts, invokes=invokes, entry=entry(self.symbol, invokes, self.graph))
+        return replace(
+            self, texts=texts, invokes=invokes, entry=entry(self.symbol, invokes, self.graph, self.realtime)
+        )
 
     @property
     def scratch_bytes(self) -> int:
@@ -110,22 +123,24 @@ def render(
     precision: Precision = "float32",
     compiler: str = "",
     exact: frozenset[Op] = frozenset(),
+    realtime: bool = False,
 ) -> NativeSource:
     """C text for every level, the weights of products stored in `precision`, those of `exact` in float32.
 
     `tile` samples are computed together where a batch has as many. `compiler` is the version of the one that
-    will compile it; what another one makes of the same text gets another name.
+    will compile it; what another one makes of the same text gets another name. With `realtime`, no branch
+    depends on numbers; raises UnsupportedError where that cannot be.
     """
     layout: Layout = lay_out(graph)
     arena = plan(layout.steps)
     weights, workspace = Weights(precision, _weight_bytes(graph), exact), Workspace()
     tiles = (tile, 1) if tile > 1 else (1,)
     symbol = symbol_of(graph.name)
-    bodies = {level: library(layout, arena, level, tiles, weights, workspace) for level in levels}
-    content = weights.content()
+    bodies = {level: library(layout, arena, level, tiles, weights, workspace, realtime) for level in levels}
+    content, flags = weights.content(), REALTIME_FLAGS if realtime else FLAGS
     constants = f"agent_{_digest(content)}_weights"
     invokes = {
-        level: f"agent_{_digest(repr((compiler, FLAGS, level)).encode(), body.encode(), content)}_invoke"
+        level: f"agent_{_digest(repr((compiler, flags, level)).encode(), body.encode(), content)}_invoke"
         for level, body in bodies.items()
     }
     return NativeSource(
@@ -138,10 +153,11 @@ def render(
             level: NAMES_C.format(weights=constants, invoke=invokes[level]) + body
             for level, body in bodies.items()
         },
-        entry=entry(symbol, invokes, graph),
+        entry=entry(symbol, invokes, graph, realtime),
         invokes=invokes,
         weights=content,
         weights_name=constants,
+        realtime=realtime,
     )
 
 
@@ -176,8 +192,11 @@ class Libraries:
         return {f"lib{symbol}.a": self.static, f"lib{symbol}.so": self.shared}
 
 
-def compile_libraries(source: NativeSource, compiler: Compiler, flags: Sequence[str] = FLAGS) -> Libraries:
+def compile_libraries(
+    source: NativeSource, compiler: Compiler, flags: Sequence[str] | None = None
+) -> Libraries:
     """The libraries, for Python and for hosts of the same objects. Raises BuildError when a tool fails."""
+    flags = source.flags if flags is None else flags
     with tempfile.TemporaryDirectory(prefix="grandopt-native-") as name:
         folder = Path(name)
         (folder / "weights.bin").write_bytes(source.weights)
@@ -190,7 +209,8 @@ def compile_libraries(source: NativeSource, compiler: Compiler, flags: Sequence[
             compiler.run([*flags, *level.flags, "-c", f"{agent}.c", "-o", f"{agent}.o"], folder)
             (folder / interface).write_text(source.interface(level), encoding="utf-8")
             objects = [f"{agent}.o", "weights.o", interface]
-            compiler.run([*flags, "-shared", *objects, "-o", f"{agent}.so", "-lm"], folder)
+            shared = [*source.linking, "-shared", *objects, "-o", f"{agent}.so", "-lm"]
+            compiler.run([*flags, *shared], folder)
             return level.name, (folder / f"{agent}.so").read_bytes()
 
         with ThreadPoolExecutor(max_workers=len(source.texts)) as pool:  # each waits for its own compiler
@@ -198,7 +218,7 @@ def compile_libraries(source: NativeSource, compiler: Compiler, flags: Sequence[
         (folder / "run.c").write_text(source.entry, encoding="utf-8")
         compiler.run([*flags, "-c", "run.c", "-o", "run.o"], folder)
         objects = [*(f"agent.{level.name}.o" for level in source.texts), "weights.o", "run.o"]
-        compiler.run(["-shared", *objects, "-o", "library.so", "-lm"], folder)
+        compiler.run([*source.linking, "-shared", *objects, "-o", "library.so", "-lm"], folder)
         compiler.archive(objects, "library.a", folder)
         shared, static = ((folder / name).read_bytes() for name in ("library.so", "library.a"))
         return Libraries(loaded, shared, static)

@@ -13,7 +13,6 @@ from grandopt.compiler.backends.native.render.entry import NO_LEVEL
 from grandopt.compiler.backends.native.render.gather import INDEX_FAULT
 from grandopt.compiler.backends.native.render.library import MISALIGNED
 from grandopt.compiler.backends.native.render.text import C_TYPES
-from grandopt.compiler.backends.native.toolchain import FLAGS
 from grandopt.signature import Contract, Signature
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -141,7 +140,7 @@ libraries:
 {compilations}
 \t$(CC) $(CFLAGS) -c weights.c -o weights.o
 \t$(CC) $(CFLAGS) -c run.c -o run.o
-\t$(CC) -shared $(OBJECTS) -o $(SHARED) -lm
+\t$(CC) {linking}-shared $(OBJECTS) -o $(SHARED) -lm
 \trm -f $(STATIC)
 \t$(AR) rcs $(STATIC) $(OBJECTS)
 clean:
@@ -274,7 +273,8 @@ def _makefile(source: NativeSource) -> str:
     return MAKEFILE.format(
         symbol=source.symbol,
         levels=_listed(source),
-        flags=" ".join(FLAGS),
+        flags=" ".join(source.flags),
+        linking=" ".join([*source.linking, ""]),
         objects=" ".join(f"agent.{level.name}.o" for level in source.texts),
         compilations="\n".join(
             f"\t$(CC) $(CFLAGS) {' '.join(level.flags)} -c agent.{level.name}.c -o agent.{level.name}.o"

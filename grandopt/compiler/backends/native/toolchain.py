@@ -30,6 +30,11 @@ FLAGS = (
 """Flags of every build. None of -ffast-math, -ffinite-math-only, -march=native: NaN and infinity keep their
 meaning, and the CPU features are those of the level."""
 
+REALTIME_FLAGS = (*FLAGS, "-fno-stack-protector")
+"""Those of agents under the real-time contract, which call nothing of the C library but memcpy and memset."""
+REALTIME_LINKING = ("-Wl,-z,now",)
+"""How their libraries are linked: what they call is found when they are loaded, not in the first call."""
+
 TIMEOUT_S = 600.0
 """For a compiler that hangs. Not one that shares a busy machine: 10 s of its work can then take minutes."""
 

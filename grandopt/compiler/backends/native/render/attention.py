@@ -49,6 +49,7 @@ def attention_loops(
         output.strides[-2],
         tuple((spread[-2], spread[-1]) for spread in over_scores),
         wanted and level.pairs,
+        around.realtime,
     )
     return [around.work(), *kernel.step(around, sizes)]
 
@@ -174,7 +175,8 @@ class _Kernel(AttentionHead):
         exponent = "v_exp_short" if self.paired else "v_exp"
         peak, share = "top", "1.0f / total"
         if self.op.admitted:
-            peak, share = "top > -INFINITY ? top : 0.0f", "total == 0.0f ? 0.0f : 1.0f / total"
+            peak = "CHOOSE(top > -INFINITY, top, 0.0f)"
+            share = "CHOOSE(total == 0.0f, 0.0f, 1.0f / total)"
         rest, behind = self.keys % lanes, f"row + {wide - lanes}"
         body = [
             f"float *const row = scores + r * {wide};",

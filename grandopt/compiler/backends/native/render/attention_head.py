@@ -38,6 +38,8 @@ class AttentionHead:
     output_row: int
     extra_strides: tuple[Distances, ...]
     wants_pairs: bool
+    whole: bool = False
+    """Whether everything is computed: what may be skipped depends on numbers."""
 
     @property
     def rows(self) -> int:
@@ -92,7 +94,7 @@ class AttentionHead:
     @cached_property
     def skipping(self) -> tuple[Visible, Array] | None:
         """What can be seen, and [groups of rows, 2]: the first key of each and the one behind the last."""
-        found = visible(self.op)
+        found = None if self.whole else visible(self.op)
         if found is None:
             return None
         starts = range(0, self.rows, self.tall)

@@ -2,7 +2,7 @@
  * process use. Their registers must be saved when the process gives way to another, and tiles be asked for. */
 #if defined(__x86_64__)
 #include <cpuid.h>
-#ifdef __linux__
+#if defined(__linux__) && !defined(WITHOUT_TILES)
 #include <sys/syscall.h>
 #include <unistd.h>
 long syscall(long number, ...); /* which -std=c11 hides */
@@ -31,7 +31,7 @@ enum {
 
 /* Linux may refuse the tiles: an old kernel, a sandbox, or a thread whose signal stack could not hold them. */
 static int permit_tiles(void) {
-#ifdef __linux__
+#if defined(__linux__) && !defined(WITHOUT_TILES)
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 #else

@@ -38,7 +38,7 @@ static const struct level levels[] = {{
     {{"none", 0, refuse}},
 }};
 
-static const struct level *chosen;
+static const struct level *chosen{first};
 
 static const struct level *choose(void) {{
     const uint32_t found = cpu_features();
@@ -52,8 +52,7 @@ static const struct level *choose(void) {{
 __attribute__((constructor)) static void choose_at_load(void) {{ choose(); }}
 
 static const struct level *level(void) {{
-    const struct level *level = __atomic_load_n(&chosen, __ATOMIC_ACQUIRE);
-    return level != NULL ? level : choose(); /* for a host's constructor that runs before this one */
+{level}
 }}
 
 __attribute__((visibility("default"))) const char *{symbol}_level(void) {{ return level()->name; }}
@@ -67,17 +66,30 @@ __attribute__((visibility("default"))) int {symbol}_run(
 """
 
 
-def entry(symbol: str, invokes: Mapping[IsaLevel, str], graph: Graph) -> str:
+LEVEL = """\
+    const struct level *level = __atomic_load_n(&chosen, __ATOMIC_ACQUIRE);
+    return level != NULL ? level : choose(); /* for a host's constructor that runs before this one */"""
+
+REALTIME_LEVEL = (
+    "    return __atomic_load_n(&chosen, __ATOMIC_ACQUIRE); /* no call is one that asks the CPU */"
+)
+
+
+def entry(symbol: str, invokes: Mapping[IsaLevel, str], graph: Graph, realtime: bool = False) -> str:
     """C text with `<symbol>_run`, one pointer per input and output, and `<symbol>_level`.
 
-    A call goes to the function in `invokes` of the first level, in their order, that the CPU has.
+    A call goes to the function in `invokes` of the first level, in their order, that the CPU has. With
+    `realtime` nothing but the library's constructor looks for it: before that has run, there is none.
     """
     inputs, outputs = graph.inputs, graph.outputs
     typed = [f"const {C_TYPES[v.dtype]} *in{i}" for i, v in enumerate(inputs)]
     typed += [f"{C_TYPES[v.dtype]} *out{i}" for i, v in enumerate(outputs)]
+    cpu = resources.files(__package__).joinpath("cpu.h").read_text(encoding="utf-8")
     return ENTRY.format(
         symbol=symbol,
-        cpu=resources.files(__package__).joinpath("cpu.h").read_text(encoding="utf-8"),
+        cpu=f"{'#define WITHOUT_TILES' + chr(10) if realtime else ''}{cpu}",
+        first=f" = &levels[{len(invokes)}]" if realtime else "",
+        level=REALTIME_LEVEL if realtime else LEVEL,
         no_level=NO_LEVEL,
         declarations="\n".join(
             f'__attribute__((visibility("hidden"))) invocation {name};' for name in invokes.values()

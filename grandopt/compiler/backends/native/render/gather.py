@@ -20,8 +20,7 @@ def gather_loops(table: RenderedOperand, indices: RenderedOperand, output: Rende
     target = f"{output.name} + t * {output.strides[0]} + i * {row}"
     step = indices.strides[0] if indices.shape[0] > 1 else 0
     body = [
-        f"const int64_t index = {indices.name}[t * {step} + i];",
-        f"if (index < 0 || index >= {rows}) return {INDEX_FAULT};",
-        f"memcpy({target}, {source}, {row} * sizeof({C_TYPES[table.dtype]}));",
+        f"const int64_t index = place_of({indices.name}[t * {step} + i], {rows}, {INDEX_FAULT}, &faults);",
+        f"copy_row({target}, {source}, {row} * sizeof({C_TYPES[table.dtype]}));",
     ]
     return loop("t", output.shape[0], loop("i", count, body))

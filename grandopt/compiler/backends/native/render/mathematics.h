@@ -118,18 +118,33 @@ INLINE vf v_gelu(vf x) { /* x·Φ(x), Φ(−|x|) = ½·erfc(|x|/√2) */
 }
 
 /* Scalars of any arithmetic type. */
-#define s_max(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
-#define s_min(a, b) ((a) <= (b) || (a) != (a) ? (a) : (b))
-#define s_relu(a) ((a) < 0 ? 0 : (a))
-#define s_abs(a) ((a) <= 0 ? 0 - (a) : (a))
-#define s_mod(a, b) ((a) % (b) != 0 && ((a) % (b) < 0) != ((b) < 0) ? (a) % (b) + (b) : (a) % (b))
-#define s_floordiv(a, b) ((a) / (b) - ((a) % (b) != 0 && ((a) % (b) < 0) != ((b) < 0)))
+#define s_max(a, b) CHOOSE(((a) >= (b)) | ((a) != (a)), a, b)
+#define s_min(a, b) CHOOSE(((a) <= (b)) | ((a) != (a)), a, b)
+#define s_relu(a) CHOOSE((a) < 0, 0, a)
+#define s_abs(a) CHOOSE((a) <= 0, 0 - (a), a)
+#define s_crosses(a, b) (((a) % (b) != 0) & (((a) % (b) < 0) != ((b) < 0)))
+#define s_mod(a, b) CHOOSE(s_crosses(a, b), (a) % (b) + (b), (a) % (b))
+#define s_floordiv(a, b) ((a) / (b) - s_crosses(a, b))
 /* Denormals count as zero here whatever the mode: libm's functions take some of them for other numbers in it. */
-INLINE float s_flushf(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; }
-INLINE double s_flush(double x) { return fabs(x) < 0x1p-1022 ? copysign(0, x) : x; }
+INLINE float s_flushf(float x) { return CHOOSE(fabsf(x) < 0x1p-126f, copysignf(0, x), x); }
+INLINE double s_flush(double x) { return CHOOSE(fabs(x) < 0x1p-1022, copysign(0, x), x); }
+/* A function of one number: libm's. Under REALTIME a lane of the one above; of doubles there are none then. */
+#ifdef REALTIME
+#define ONE(name, f, x) (v_##name(v_set1(x))[0])
+#else
+#define ONE(name, f, x) name##f(x)
+#define gelu(x) (-(x) * erfc(-(x) * 0.70710678118654752440) * -0.5)
+#define geluf(x) (-(x) * erfcf(-(x) * 0.70710678118654752440) * -0.5)
+#endif
 /* Floats as whole numbers, towards zero; what does not fit, as on x86-64: the smallest number, cut to the width. */
-INLINE int64_t s_to_int64(double x) { return x >= -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN; }
-INLINE int32_t s_to_int32(double x) { return x > -0x1.00000002p31 && x < 0x1p31 ? (int32_t)x : INT32_MIN; }
+INLINE int64_t s_to_int64(double x) {
+    const int fits = (x >= -0x1p63) & (x < 0x1p63);
+    return CHOOSE(fits, (int64_t)CHOOSE(fits, x, 0.0), INT64_MIN);
+}
+INLINE int32_t s_to_int32(double x) {
+    const int fits = (x > -0x1.00000002p31) & (x < 0x1p31);
+    return CHOOSE(fits, (int32_t)CHOOSE(fits, x, 0.0), INT32_MIN);
+}
 /* ATen's division with floor and remainder: exact, where floor(a / b) is off by one for 1.0 and 0.1. */
 #define FLOORED(type, f) \
     INLINE type s_remainder##f(type a, type b) { \

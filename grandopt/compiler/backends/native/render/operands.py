@@ -34,7 +34,8 @@ class RenderedOperand:
 class Surroundings:
     """What pointers are made from: the scratch arena and what lies behind it, weights, samples per tile.
 
-    `rectified` are the products whose rows are likely to have zeros.
+    `rectified` are the products whose rows are likely to have zeros. With `realtime`, no branch may depend on
+    numbers.
     """
 
     arena: Arena
@@ -42,6 +43,7 @@ class Surroundings:
     weights: Weights
     tile: int
     rectified: frozenset[Op] = frozenset()
+    realtime: bool = False
 
     def operand(self, name: str, place: ValuePlace) -> RenderedOperand:
         """The place as an operand of `tile` samples."""

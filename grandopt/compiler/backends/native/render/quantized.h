@@ -141,11 +141,11 @@ INLINE float quantize_scaled_row(const float *x, const float *offset, const floa
     const int32_t bits = vi_highest(tops);
     float top;
     memcpy(&top, &bits, sizeof top);
-    top = top < LEAST_TOP ? LEAST_TOP : top;
+    top = CHOOSE(top < LEAST_TOP, LEAST_TOP, top);
     const vf inverse = v_set1(127.0f / top);
     for (int i = 0; i < whole; i += VL) v_store_codes(codes + i, v_scaled(AT(i), VL) * inverse);
     if (whole < n) v_store_codes(codes + whole, v_scaled(AT(whole), n - whole) * inverse);
-    return bits < 0x7f800000 ? top * (1.0f / 127.0f) : NAN;
+    return CHOOSE(bits < 0x7f800000, top * (1.0f / 127.0f), NAN);
 #undef AT
 }
 

@@ -140,7 +140,7 @@ def normalize_loops(
 def arg_loops(x: RenderedOperand, output: RenderedOperand, largest: bool, last_nan: bool) -> list[str]:
     """The index of the first largest (smallest) element of each row; see `ArgReduce` for NaN."""
     sign = ">" if largest else "<"
-    nan = "v != v" if last_nan else "(v != v && best == best)"
+    nan = "(v != v)" if last_nan else "((v != v) & (best == best))"
     ctype = C_TYPES[x.dtype]
     wide = RenderedOperand(output.name, output.dtype, (*output.shape, 1), (*output.strides, 0))
 
@@ -148,7 +148,7 @@ def arg_loops(x: RenderedOperand, output: RenderedOperand, largest: bool, last_n
         source, target = pointers
         update = [
             f"const {ctype} v = {source}[i];",
-            f"if (v {sign} best || {nan}) {{ best = v; index = i; }}",
+            f"TAKE((v {sign} best) | {nan}, best, v, index, i);",
         ]
         return [
             f"{ctype} best = {source}[0];",

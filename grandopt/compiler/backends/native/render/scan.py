@@ -23,7 +23,7 @@ def scan_loops(kind: ScanKind, x: RenderedOperand, outputs: Sequence[RenderedOpe
         sign = ">=" if kind == "max" else "<="
         turn = [
             f"const {ctype} v = {source}[i];",
-            f"if (v != v || v {sign} best) {{ best = v; index = i; }}",  # no number is beyond NaN
+            f"TAKE((v != v) | (v {sign} best), best, v, index, i);",  # no number is beyond NaN
             f"{values}[i] = best, {indices}[i] = index;",
         ]
         return [f"{ctype} best = {source}[0];", "int64_t index = 0;", *loop("i", x.shape[-1], turn)]

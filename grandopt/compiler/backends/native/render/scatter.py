@@ -35,8 +35,7 @@ def scatter_loops(
             "i",
             places.shape[1],
             [
-                f"const int64_t place = ({sample(places)})[i];",
-                f"if (place < 0 || place >= {size}) return {INDEX_FAULT};",
+                f"const int64_t place = place_of(({sample(places)})[i], {size}, {INDEX_FAULT}, &faults);",
                 f"const {ctype} v = ({sample(values)})[i];",
                 f"target[place] = ({ctype})({UPDATE[kind].format('target[place]', 'v')});",
             ],

@@ -63,7 +63,9 @@ def step_function(name: str, step: Step, around: Surroundings, level: IsaLevel) 
     declarations += [f"(void){name};" for name in idle]
     # Not inlined: GCC allocates registers worse in one large function, which costs products a third.
     head = f"static __attribute__((noinline)) int {name}({ARGUMENTS}) {{"
-    return [head, *indent([*unused, *declarations, *body, "return 0;"]), "}"]
+    checked = isinstance(step.op, (Gather, Scatter))
+    begin, end = (["int faults = 0;"], "return faults;") if checked else ([], "return 0;")
+    return [head, *indent([*unused, *begin, *declarations, *body, end]), "}"]
 
 
 def _body(
