@@ -108,6 +108,8 @@ def found_files(recorded: Recorded, instead: Substitutes, *, trust: bool) -> Fou
     samples = _find(recorded, "samples", recipe.samples, instead.samples, differences)
     statistics = _find(recorded, STATISTICS, recipe.vecnormalize, None, differences)
     changes = {"checkpoint": checkpoint, "samples": None, "vecnormalize": statistics or "none"}
+    if isinstance(config.statistics, Path):
+        changes |= {"statistics": statistics, "vecnormalize": "none"}
     return FoundFiles(config.model_copy(update=changes), samples, tuple(differences))
 
 

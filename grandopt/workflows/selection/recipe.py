@@ -104,7 +104,7 @@ def machine() -> MachineReport:
 
 
 def _statistics(source: Source) -> FileDigest | None:
-    found = source.details.get("vecnormalize")
+    found = source.details.get("vecnormalize") or source.details.get("statistics")
     return None if found is None else _file(found["path"], found["sha256"])
 
 
