@@ -50,8 +50,8 @@ class BuildRecipe(ReportModel):
 class Recipe(ReportModel):
     """The settings of the run for this agent, its files, its machine, and how it was built.
 
-    `folder` is where the command was called, which relative paths begin at. `vecnormalize` is the file with the
-    statistics of observations, whatever its format. `built` is null where nothing was shipped.
+    `folder` is where the command was called, which relative paths begin at. `built` is null where nothing was
+    shipped.
     """
 
     folder: str  # told from the output folder on; in recipes of earlier releases absolute
@@ -62,7 +62,7 @@ class Recipe(ReportModel):
     threads: Threads | Literal["auto"]
     checkpoint: FileDigest | None
     samples: FileDigest | None
-    vecnormalize: FileDigest | None
+    vecnormalize: FileDigest | None  # the statistics of observations, whatever the format of their file
     machine: MachineReport
     built: BuildRecipe | None
 
