@@ -21,9 +21,12 @@ def checkpoint_path(agent: AgentConfig) -> Path:
     return agent.checkpoint
 
 
-def content(path: Path) -> bytes:
-    """The bytes of the regular file at `path`; raises CheckpointError, in one line, when it is none."""
-    return _with(path, lambda path: limits.content(path, limits.CHECKPOINT_BYTES))
+def content(path: Path, largest: int = limits.CHECKPOINT_BYTES) -> bytes:
+    """The bytes of the regular file at `path`, at most `largest`.
+
+    Raises CheckpointError, in one line, when it is none, or larger.
+    """
+    return _with(path, lambda path: limits.content(path, largest))
 
 
 def head(path: Path, length: int) -> tuple[bytes, int]:

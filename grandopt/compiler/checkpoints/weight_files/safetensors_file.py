@@ -56,14 +56,18 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    data = files.content(path)
+    return from_bytes(files.content(path), str(path))
+
+
+def from_bytes(data: bytes, where: str) -> dict[str, torch.Tensor]:
+    """The tensors in the bytes of a file; raises CheckpointError, begun by `where`, when it is damaged."""
     header = int.from_bytes(data[:8], "little")
     if header > limits.HEADER_BYTES:
         raise CheckpointError(
-            f"{path}: its table of contents has {header:,} bytes; at most {limits.HEADER_BYTES:,} are read"
+            f"{where}: its table of contents has {header:,} bytes; at most {limits.HEADER_BYTES:,} are read"
         )
     try:
-        tensors: dict[str, torch.Tensor] = load_bytes(data)
+        found: dict[str, torch.Tensor] = load_bytes(data)
     except DAMAGED as error:
-        raise CheckpointError(f"{path}: is a damaged safetensors file: {first_line(error)}") from error
-    return tensors
+        raise CheckpointError(f"{where}: is a damaged safetensors file: {first_line(error)}") from error
+    return found

@@ -1,0 +1,1 @@
+"""Agents of Brax and MuJoCo Playground: folders that Orbax wrote."""

@@ -1,0 +1,1 @@
+"""Policies of LeRobot: folders with a configuration, weights and the statistics of their processors."""
