@@ -180,7 +180,8 @@ DistributionOption = Annotated[
     typer.Option(
         "--distribution",
         metavar="NAME",
-        help="What a training checkpoint's last layer gives the parameters of: gaussian, beta or none.",
+        help="What a training checkpoint's last layer gives the parameters of: gaussian, beta, categorical "
+        "or none.",
     ),
 ]
 

@@ -16,7 +16,7 @@ ProfileName = Literal["basic", "standard", "aggressive", "maximum"]
 Goal = Literal["latency", "throughput", "memory", "balanced"]
 EvictionPolicy = Literal["adaptive", "lru", "lfu"]
 BoundValue = float | list[float] | None
-Distribution = Literal["none", "gaussian", "beta"]
+Distribution = Literal["none", "gaussian", "beta", "categorical"]
 
 STORE_LIMIT_MB = 2000.0
 """What the store of built artifacts may take on disk by default, in MB (10^6 bytes)."""

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from grandopt.compiler.checkpoints import files
+from grandopt.compiler.checkpoints import files, folder
+from grandopt.compiler.checkpoints.frameworks import folders
+from grandopt.compiler.checkpoints.frameworks.flax import packed
 from grandopt.compiler.checkpoints.onnx import wire
 from grandopt.compiler.checkpoints.vetting import zip_archive
 from grandopt.config.schema import AgentConfig
@@ -18,9 +20,13 @@ from grandopt.errors import CheckpointError, UntrustedError
 if TYPE_CHECKING:
     from grandopt.compiler.checkpoints.base import Checkpoint
 
-NetworkFormat = Literal["torch", "torchscript", "exported", "safetensors", "onnx"]
+NetworkFormat = Literal["torch", "torchscript", "exported", "safetensors", "onnx", "flax", "folder"]
 Format = Literal["sb3", NetworkFormat]
-"""What the bytes say. "torch" is what torch.save writes, and any pickle: a state dict or a whole module."""
+"""What the bytes say. "torch" is what torch.save writes, and any pickle: a state dict or a whole module;
+"folder" is one that is an agent as a whole."""
+
+FRAMEWORKS_OWN = ("torch", "flax", "folder")
+"""The formats of training checkpoints."""
 
 HEAD = 4096
 """Bytes that tell what a file is."""
@@ -39,7 +45,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     """
     path = files.checkpoint_path(agent)
     found = detect(path)
-    if found != "torch":
+    if found not in FRAMEWORKS_OWN:
         _refuse_frameworks_own(agent, path)
     if agent.fix and found != "torchscript":
         raise CheckpointError(
@@ -74,6 +80,10 @@ def _load_network(name: str, agent: AgentConfig, path: Path, found: NetworkForma
             from grandopt.compiler.checkpoints.onnx import reader as onnx
 
             return onnx.load(name, agent)
+        case "flax" | "folder":
+            from grandopt.compiler.checkpoints.frameworks import alone
+
+            return alone.load(name, agent, path)
         case "torch":
             return _load_torch(name, agent, path)
 
@@ -135,9 +145,13 @@ def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:
             from grandopt.compiler.checkpoints.onnx import reader as onnx
 
             facts = onnx.describe(path)
+        case "flax" | "folder":
+            from grandopt.compiler.checkpoints.frameworks import alone
+
+            facts = alone.describe(path)
         case "torch":
             facts = _describe_torch(path, trust=trust)
-    return {"path": str(path), "size": path.stat().st_size, "sha256": files.sha256(path), **facts}
+    return {"path": str(path), "size": folder.size(path), "sha256": folder.sha256(path), **facts}
 
 
 def preflight(path: Path, *, trust: bool, to_run: bool) -> Format:
@@ -182,11 +196,13 @@ def _describe_torch(path: Path, *, trust: bool) -> dict[str, Any]:
 
 
 def detect(path: Path) -> Format:
-    """The format of the file at `path`, by what is in it; the suffix is not looked at.
+    """The format of the file or folder at `path`, by what is in it; the suffix is not looked at.
 
-    Raises CheckpointError for a missing file, a folder, an empty file, a damaged zip, or bytes that are
-    none of the known formats.
+    Raises CheckpointError for a missing file, a folder that is no agent, an empty file, a damaged zip, or
+    bytes that are none of the known formats.
     """
+    if path.is_dir() and folders.is_agent(path):
+        return "folder"
     head, size = files.head(path, HEAD)
     if size == 0:
         raise CheckpointError(f"{path}: is empty (0 bytes)")
@@ -199,9 +215,11 @@ def detect(path: Path) -> Format:
         return "safetensors"
     if wire.is_model(head, size, path):
         return "onnx"
+    if packed.is_tree(head):
+        return "flax"
     raise CheckpointError(
-        f"{path}: is none of the formats known here (a torch file, safetensors, TorchScript, .pt2, ONNX, or "
-        f"a Stable-Baselines3 zip); it begins with {head[:8]!r}"
+        f"{path}: is none of the formats known here (a torch file, safetensors, TorchScript, .pt2, ONNX, "
+        f"Flax, or a Stable-Baselines3 zip); it begins with {head[:8]!r}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,22 @@ class Folder:
         return found
 
 
-def sha256(contents: Iterable[tuple[str, bytes]]) -> str:
-    """SHA-256 (hex) of named contents: of their names and digests, whatever the order they come in."""
-    digest = hashlib.sha256()
-    for name, content in sorted(contents):
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+def sha256(path: Path) -> str:
+    """SHA-256 (hex) of a checkpoint: of the file, or of the names and digests of all files in a folder.
+
+    Raises CheckpointError where one of them cannot be read.
+    """
+    if not path.is_dir():
+        return files.sha256(path)
+    digest, folder = hashlib.sha256(), Folder(path)
+    for name in folder.names:
+        digest.update(f"{name}\0{hashlib.sha256(folder.content(name)).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def size(path: Path) -> int:
+    """Bytes of a checkpoint: of the file, or of all files in a folder; raises like `sha256`."""
+    if not path.is_dir():
+        return path.stat().st_size
+    folder = Folder(path)
+    return sum(folder.file(name).stat().st_size for name in folder.names)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from grandopt.artifacts.manifest import Source
-from grandopt.compiler.checkpoints.files import sha256
+from grandopt.compiler.checkpoints.folder import sha256
 from grandopt.errors import CheckpointError
 from grandopt.private import told, told_path
 
@@ -21,7 +21,10 @@ ModuleT = TypeVar("ModuleT", bound=torch.nn.Module)
 
 
 def source(path: Path, file_format: str, **details: Any) -> Source:
-    """The provenance of an agent read from `path`; `details` are kept as they are and must be JSON-able."""
+    """The provenance of an agent read from `path`, a file or a folder.
+
+    `details` are kept as they are and must be JSON-able.
+    """
     return Source(
         format=file_format,
         path=told_path(path),

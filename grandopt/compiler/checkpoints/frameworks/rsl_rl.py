@@ -236,6 +236,8 @@ def _distribution(
             f"{outputs} actions, or {outputs // 2} with a spread or a Beta's two parameters each; say which "
             f"with --distribution none, gaussian or beta"
         )
+    if given == "categorical":
+        raise CheckpointError(f"{path}: {TITLE} has no 'distribution' that is categorical; say another")
     return given
 
 

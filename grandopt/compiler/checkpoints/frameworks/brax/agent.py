@@ -16,16 +16,16 @@ from torch import nn
 from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint, FoundStatistics
 from grandopt.compiler.checkpoints.folder import Folder
-from grandopt.compiler.checkpoints.frameworks import normaliser
+from grandopt.compiler.checkpoints.frameworks import folders, normaliser
 from grandopt.compiler.checkpoints.frameworks.base import OBSERVATION, Policy, checkpoint
-from grandopt.compiler.checkpoints.frameworks.brax import found as folders
-from grandopt.compiler.checkpoints.frameworks.brax.found import STATISTICS, TITLE, Found
+from grandopt.compiler.checkpoints.frameworks.brax.found import STATISTICS, Found, read
 from grandopt.compiler.checkpoints.frameworks.flax import layers
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 from grandopt.signature import Contract, Moments, TensorSpec
 
 NAME = "brax"
+TITLE = "Brax"
 TAKES = frozenset({"activation"})
 
 ASK = "--activation NAME: what stands between the layers"
@@ -48,12 +48,12 @@ class SoftClip(nn.Module):
 
 def recognises(content: Any) -> bool:
     """Whether it is a folder with the configuration of a network of Brax."""
-    return isinstance(content, Folder) and any(folders.is_config(name) for name in content.names)
+    return isinstance(content, Folder) and folders.brax_config(content) is not None
 
 
 def describe(path: Path, content: Any) -> dict[str, Any]:
     """Algorithm, sizes, normaliser and the policy's tensors; see `Framework`."""
-    found = folders.read(path, content)
+    found = read(path, content)
     said = found.settings.get("activation")
     return {
         "recognised": f"a policy of {found.algorithm.title} as {TITLE} saves it",
@@ -70,7 +70,7 @@ def load(name: str, agent: AgentConfig, path: Path, content: Any) -> Checkpoint:
     Of a dict of observations it takes the part that the policy was trained on. Raises CheckpointError for a
     folder that is damaged or holds another network than Brax's own, and where statistics are missing.
     """
-    found = folders.read(path, content)
+    found = read(path, content)
     said, between = _activation(found, agent)
     body, sizes = _body(found, between)
     observed = sizes[0]

@@ -28,6 +28,10 @@ GZIP = 16 + zlib.MAX_WBITS
 MOST_HEADER = 1 << 16
 """Bytes of the header of one array."""
 
+MOST_DIMENSIONS = 8
+LARGEST = 1 << 40
+"""What a size may be at most, so that products of them stay small numbers."""
+
 
 class Arrays:
     """The arrays of a folder by their names, such as "1.params.hidden_0.kernel"; each is read when asked for.
@@ -132,8 +136,9 @@ class Arrays:
 
     def _sizes(self, name: str, header: dict[str, Any], field: str, least: int) -> tuple[int, ...]:
         sizes = header.get(field)
-        fits = isinstance(sizes, list) and len(sizes) <= 8
-        if not fits or not all(type(size) is int and least <= size < 1 << 40 for size in sizes):
+        if not isinstance(sizes, list) or len(sizes) > MOST_DIMENSIONS:
+            raise self._damaged(name, f"its {field} is {sizes!r:.80}")
+        if not all(type(size) is int and least <= size < LARGEST for size in sizes):
             raise self._damaged(name, f"its {field} is {sizes!r:.80}")
         return tuple(sizes)
 

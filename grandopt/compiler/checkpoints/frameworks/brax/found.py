@@ -10,13 +10,10 @@ from typing import Any
 import torch
 
 from grandopt.compiler.checkpoints.folder import Folder
+from grandopt.compiler.checkpoints.frameworks import folders
 from grandopt.compiler.checkpoints.frameworks.brax.arrays import Arrays
 from grandopt.compiler.checkpoints.frameworks.flax import layers
 from grandopt.errors import CheckpointError
-
-TITLE = "Brax"
-CONFIG = "_network_config.json"
-"""What the name of the file with the network's sizes ends with; the algorithm stands before it."""
 
 STATISTICS, POLICY = "0", "1.params"
 """Where in the trees of Orbax these begin."""
@@ -86,17 +83,13 @@ class Found:
         )
 
 
-def is_config(name: str) -> bool:
-    return name.endswith(CONFIG) and "/" not in name
-
-
 def read(path: Path, content: Folder) -> Found:
     """What is in the folder, with what it lacks refused."""
     where = str(path)
-    name = next(filter(is_config, content.names))
-    algorithm = ALGORITHMS.get(name.removesuffix(CONFIG))
+    name = folders.brax_config(content) or ""
+    algorithm = ALGORITHMS.get(name.removesuffix(folders.BRAX_CONFIG))
     if algorithm is None:
-        known = ", ".join(f"{word}{CONFIG}" for word in ALGORITHMS)
+        known = ", ".join(f"{word}{folders.BRAX_CONFIG}" for word in ALGORITHMS)
         raise CheckpointError(f"{where}: holds {name!r:.80}; of Brax's networks only {known} are read")
     config = content.document(name)
     settings = config.get("network_factory_kwargs", {})

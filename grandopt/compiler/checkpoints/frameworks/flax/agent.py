@@ -1,7 +1,7 @@
 """Agents that programs write with `flax.serialization.to_bytes`, such as CleanRL's for JAX.
 
-A file holds arrays and no network, so activation and what the last layer gives are asked for. Two of CleanRL's
-files say more: C51 keeps its settings beside the weights, DDPG and TD3 write actor and critics as a list.
+A file holds arrays and no network, so activation and what the last layer gives are asked for. Two kinds of
+CleanRL's say more: C51 keeps its settings beside the weights, DDPG and TD3 write a list of actor and critics.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ MOST_ATOMS = 10_000
 
 ASK_ACTIVATION = f"--activation NAME: what stands between the layers ({', '.join(layers.ACTIVATIONS)})"
 ASK_DISTRIBUTION = (
-    "--distribution NAME: 'categorical' where the last layer gives scores of which the largest is the action, "
-    "'none' where it gives the action"
+    "--distribution NAME: 'categorical' where the last layer gives scores, the largest of which is the "
+    "action, 'none' where it gives the action"
 )
 ASK_BOUNDS = "--action-bounds LOW,HIGH: what the actor's tanh is scaled to"
 
 
 @dataclass(frozen=True)
 class _Found:
-    """The network in a file that acts, what it is, and the values of C51's distribution (None for another)."""
+    """The network in a file that acts, what it is, and the values of C51's distribution."""
 
     network: Network
     kind: Kind
@@ -126,10 +126,7 @@ def _head(found: _Found, agent: AgentConfig, path: Path) -> tuple[list[nn.Module
     count = found.network.ends[1]
     _require_settings(found, agent, path)
     if found.kind == "actor":
-        given = heads.bounds(agent, count, path)
-        if given is None:
-            return [nn.Tanh()], Contract("continuous", low=(-1.0,) * count, high=(1.0,) * count, squashed=True)
-        low, high = given
+        low, high = heads.bounds(agent, count, path) or ((-1.0,) * count, (1.0,) * count)
         contract = Contract("continuous", low=low, high=high, squashed=True)
         return [nn.Tanh(), *heads.rescaled(low, high)], contract
     if found.atoms is not None:
@@ -157,7 +154,8 @@ def _require_settings(found: _Found, agent: AgentConfig, path: Path) -> None:
             raise CheckpointError(f"{path}: a file of Flax does not say it; give {ask}")
     if found.kind == "stack" and agent.distribution not in ("categorical", "none"):
         raise CheckpointError(
-            f"{path}: 'distribution' is {agent.distribution!r}, and a stack of Flax has 'categorical' or 'none'"
+            f"{path}: 'distribution' is {agent.distribution!r}, and a stack of Flax has 'categorical' or "
+            f"'none'"
         )
 
 
@@ -166,10 +164,9 @@ def _found(path: Path, content: Mapping[str, Any]) -> _Found:
     where = str(path)
     found = networks(content, where)
     settings = content.get(SETTINGS)
-    if len(found) == 1 and found[0].place == WEIGHTS and isinstance(settings, Mapping):
-        if all(name in settings for name in ATOMS):
-            return _Found(found[0], "categorical", _atoms(settings, where))
     if len(found) == 1:
+        if found[0].place == WEIGHTS and isinstance(settings, Mapping) and settings.keys() >= set(ATOMS):
+            return _Found(found[0], "categorical", _atoms(settings, where))
         return _Found(found[0], "stack", None)
     if not found:
         raise CheckpointError(f"{where}: is a file of Flax, but holds no dense layer")
@@ -177,8 +174,8 @@ def _found(path: Path, content: Mapping[str, Any]) -> _Found:
         return _Found(found[0], "actor", None)
     places = ", ".join(network.place or "the top" for network in found[:4])
     raise CheckpointError(
-        f"{where}: holds {len(found)} networks (at {places:.200}), and which of them acts is not known; write "
-        f"the parameters of that one alone"
+        f"{where}: holds {len(found)} networks (at {places:.200}), and which of them acts is not known; "
+        f"write the parameters of that one alone"
     )
 
 

@@ -60,7 +60,7 @@ def linear(parts: Mapping[str, torch.Tensor], name: str, where: str) -> nn.Linea
         raise CheckpointError(f"{where}: '{name}' is no dense layer: its kernel is {shape}")
     if bias is not None and bias.shape != kernel.shape[1:]:
         raise CheckpointError(f"{where}: '{name}' has a bias of shape {list(bias.shape)}")
-    layer = nn.Linear(*kernel.shape, bias=bias is not None)
+    layer = nn.Linear(kernel.shape[0], kernel.shape[1], bias=bias is not None)
     layer.load_state_dict({"weight": kernel.T} if bias is None else {"weight": kernel.T, "bias": bias})
     return layer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Network:
 
     @property
     def ends(self) -> tuple[int, int]:
-        """How many numbers it takes and how many it gives; raises IndexError where kernels are no matrices."""
+        """How many numbers it takes and gives, where its kernels are matrices."""
         first, last = (self.tensors[f"{name}.kernel"].shape for name in (self.names[0], self.names[-1]))
         return first[0], last[1]
 
@@ -44,14 +45,14 @@ class Network:
         at = f"{where} at {self.place}" if self.place else where
         if self.strange is not None:
             raise CheckpointError(
-                f"{at}: {self.strange!r:.60} is no dense layer, or its name does not say where it stands; only "
-                f"plain stacks are read: export the policy as ONNX, and name that file"
+                f"{at}: {self.strange!r:.60} is no dense layer, or its name does not say where it stands; "
+                f"only plain stacks are read: export the policy as ONNX, and name that file"
             )
         found = [layers.linear(self.tensors, name, at) for name in self.names]
-        for before, layer in zip(found, found[1:], strict=False):
+        for before, layer in pairwise(found):
             if before.out_features != layer.in_features:
                 raise CheckpointError(
-                    f"{at}: a layer gives {before.out_features} numbers, and the next takes {layer.in_features}"
+                    f"{at}: a layer gives {before.out_features} numbers, the next takes {layer.in_features}"
                 )
         return found
 

@@ -1,7 +1,7 @@
 """LeRobot's policies (`pretrained_model/`): of them ACT, from raw observations to a chunk of actions.
 
 What comes out computes `postprocessor(policy.predict_action_chunk(preprocessor(observations)))`: all actions
-of the chunk. Which of them is done when, by a queue of `n_action_steps` or a temporal ensemble, is the host's.
+of the chunk. Which is done when, by a queue of `n_action_steps` or a temporal ensemble, is the host's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import nn
 from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint, FoundStatistics
 from grandopt.compiler.checkpoints.folder import Folder
+from grandopt.compiler.checkpoints.frameworks import folders
 from grandopt.compiler.checkpoints.frameworks.base import Policy, checkpoint
 from grandopt.compiler.checkpoints.frameworks.lerobot import config, network, resnet, statistics
 from grandopt.compiler.checkpoints.frameworks.lerobot.config import ActConfig, Feature
@@ -50,12 +51,7 @@ class ActAgent(nn.Module):
 
 def recognises(content: Any) -> bool:
     """Whether it is a folder with the configuration of one of LeRobot's policies, whichever."""
-    if not isinstance(content, Folder) or config.CONFIG not in content:
-        return False
-    try:
-        return config.is_config(content.document(config.CONFIG))
-    except CheckpointError:
-        return False
+    return isinstance(content, Folder) and folders.is_lerobot(content)
 
 
 def describe(path: Path, content: Any) -> dict[str, Any]:
@@ -63,10 +59,11 @@ def describe(path: Path, content: Any) -> dict[str, Any]:
     settings = config.read(content)
     tensors = _tensors(content)
     found = statistics.read(content, settings, tensors)
+    behind = found.behind.mode(settings.action)
     return {
         "recognised": f"a policy of type {config.ACT!r} as {TITLE} saves it",
         "inputs": {_name(found, item): _said(found, item) for item in settings.observed},
-        "action": f"{[settings.sizes['chunk_size'], *settings.action.shape]}, {found.behind.mode(settings.action)}",
+        "action": f"{[settings.sizes['chunk_size'], *settings.action.shape]}, {behind}",
         "host": HOST,
         "asks": [],
         **weights.listed(tensors),

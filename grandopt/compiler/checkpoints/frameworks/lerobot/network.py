@@ -26,6 +26,8 @@ UNUSED = ("vae_encoder", "encoder_latent_input_proj.weight")
 class Act(nn.Module):
     """Normalised observations to a chunk of normalised actions."""
 
+    places: torch.Tensor
+
     def __init__(self, config: ActConfig) -> None:
         super().__init__()
         size = config.sizes["dim_model"]
@@ -42,15 +44,16 @@ class Act(nn.Module):
         self.decoder = Stack(DecoderLayer, config, config.sizes["n_decoder_layers"], normed=True)
         self.decoder_pos_embed = nn.Embedding(config.sizes["chunk_size"], size)
         self.action_head = nn.Linear(size, config.action.shape[0])
-        self.register_buffer("places", None, persistent=False)
+        self.register_buffer("places", torch.empty(0), persistent=False)
 
     def place_images(self, config: ActConfig) -> None:
         """Compute the embedding of the places in the feature maps of all cameras: it follows from sizes."""
-        maps = [
-            positions(*(-(-side // resnet.STRIDE) for side in image.shape[1:]), config.sizes["dim_model"])
-            for image in config.images
-        ]
-        self.places = torch.cat(maps) if maps else torch.zeros(0, config.sizes["dim_model"])
+        size = config.sizes["dim_model"]
+        maps = [torch.zeros(0, size)]
+        for image in config.images:
+            height, width = (-(-side // resnet.STRIDE) for side in image.shape[1:])
+            maps.append(positions(height, width, size))
+        self.places = torch.cat(maps)
 
     def forward(self, *observed: torch.Tensor) -> torch.Tensor:
         """Vectors [B, n] and images [B, C, H, W] in the configuration's order to actions [B, chunk, A]."""

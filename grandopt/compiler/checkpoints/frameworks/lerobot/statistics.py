@@ -148,8 +148,9 @@ class Statistics:
     def moments(self, feature: Feature) -> Moments | None:
         """The mean and deviation of a vector that is normalised by them."""
         found = self.normalise(feature)
-        named = isinstance(found, normaliser.Normaliser) and feature.kind != "VISUAL"
-        return found.moments() if named else None
+        if feature.kind == "VISUAL" or not isinstance(found, normaliser.Normaliser):
+            return None
+        return found.moments()
 
 
 def read(folder: Folder, config: ActConfig, weights: Tensors) -> Statistics:
