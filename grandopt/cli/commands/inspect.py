@@ -18,7 +18,7 @@ LONGEST = 12
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A checkpoint file or an artifact's folder.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A checkpoint or an artifact's folder.")],
     trust: Trust = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -34,11 +34,20 @@ def inspect(
       grandopt inspect ppo-LunarLander-v2.zip
       grandopt inspect artifacts/decision_gate
     """
-    facts = _artifact(path) if path.is_dir() or path.name == MANIFEST else _checkpoint(path, trust=trust)
+    facts = _checkpoint(path, trust=trust) if _holds_agent(path) else _artifact(path)
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     terminal.document(facts)
     shown = facts if verbose or facts["kind"] != "artifact" else in_short(facts)
     terminal.lines(outline(shown, longest=None if verbose else LONGEST))
+
+
+def _holds_agent(path: Path) -> bool:
+    """Whether it is a checkpoint: a file, or a folder that is an agent as a whole."""
+    if not path.is_dir():
+        return path.name != MANIFEST
+    from grandopt.compiler.checkpoints.frameworks.folders import is_agent
+
+    return not (path / MANIFEST).is_file() and is_agent(path)
 
 
 def _artifact(path: Path) -> dict[str, Any]:

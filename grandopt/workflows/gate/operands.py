@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from grandopt.artifacts.artifact import is_artifact, read
+from grandopt.compiler.checkpoints.frameworks.folders import is_agent
 from grandopt.errors import ConfigError, ReportError
 from grandopt.reporting.gate import baseline
 
@@ -48,7 +49,7 @@ def operand(text: str, folder: Path = baseline.FOLDER) -> ComparedOperand:
     if is_artifact(path):
         place = path.parent if path.is_file() else path
         return ComparedOperand(text, "artifacts", place, {place.resolve().name: place}, single=True)
-    if path.is_dir():
+    if path.is_dir() and not is_agent(path):
         if (path / baseline.FILE).is_file():
             return saved(path.resolve().name, path.resolve().parent, shown=text)
         return ComparedOperand(text, "artifacts", path, artifacts_in(path))

@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from grandopt.artifacts.artifact import Artifact, is_artifact, read
-from grandopt.compiler.checkpoints.files import sha256
+from grandopt.compiler.checkpoints.folder import sha256
+from grandopt.compiler.checkpoints.frameworks.folders import is_agent
 from grandopt.config.schema import AgentConfig, Profile
 from grandopt.errors import ArtifactError, CheckpointError, ReportError
 from grandopt.reason import Reason, ReasonCode
@@ -125,7 +126,7 @@ def _find(
             raise CheckpointError(f"{recorded.name}: was made without {what}; leave out --{what}")
         return None
     places = [instead] if instead is not None else recorded.places(file.path)
-    path = next((place for place in places if place.is_file()), None)
+    path = next((place for place in places if place.is_file() or (place.is_dir() and is_agent(place))), None)
     if path is None:
         option = "; put it there again" if what == STATISTICS else f"; give it with --{what} FILE"
         raise CheckpointError(f"{recorded.name}: {what}: {places[0]}: no such file{option}")

@@ -15,7 +15,7 @@ from torch import nn
 
 from grandopt.compiler.checkpoints.folder import Folder
 from grandopt.compiler.checkpoints.frameworks import normaliser
-from grandopt.compiler.checkpoints.frameworks.lerobot.config import ActConfig, Feature
+from grandopt.compiler.checkpoints.frameworks.lerobot.config import WEIGHTS, ActConfig, Feature
 from grandopt.compiler.checkpoints.weight_files import safetensors_file
 from grandopt.errors import CheckpointError
 from grandopt.signature import Moments
@@ -26,7 +26,7 @@ RENAMING, DEVICE = "rename_observations_processor", "device_processor"
 KNOWN = frozenset({RENAMING, DEVICE, "to_batch_processor", NORMALISER, UNNORMALISER})
 """Steps of a processor that are read: the others do more to a value than normalise it."""
 
-OLD = {"normalize_inputs": False, "unnormalize_outputs": True}
+OLD = ("normalize_inputs", "unnormalize_outputs")
 OLD_EPSILON = 1e-8
 IDENTITY, MEAN_STD = "IDENTITY", "MEAN_STD"
 RANGES = {"MIN_MAX": ("min", "max"), "QUANTILES": ("q01", "q99"), "QUANTILE10": ("q10", "q90")}
@@ -163,7 +163,7 @@ def read(folder: Folder, config: ActConfig, weights: Tensors) -> Statistics:
         behind, _ = _processed(folder, BEHIND, UNNORMALISER)
         found = Statistics(before, behind, names)
     else:
-        buffers = {name: _buffers(weights, name, config) for name in OLD}
+        buffers = {name: _buffers(folder, weights, name, config) for name in OLD}
         found = Statistics(buffers["normalize_inputs"], buffers["unnormalize_outputs"], {})
     for side in (found.before, found.behind):
         for mode in side.modes.values():
@@ -177,7 +177,7 @@ def is_old(name: str) -> bool:
     return name.startswith((*OLD, "normalize_targets"))
 
 
-def _buffers(weights: Tensors, part: str, config: ActConfig) -> Side:
+def _buffers(folder: Folder, weights: Tensors, part: str, config: ActConfig) -> Side:
     """One side as its buffers among the weights say it."""
     tensors: dict[str, torch.Tensor] = {}
     for feature in (*config.observed, config.action):
@@ -185,7 +185,7 @@ def _buffers(weights: Tensors, part: str, config: ActConfig) -> Side:
         for name, tensor in weights.items():
             if name.startswith(prefix):
                 tensors[f"{feature.name}.{name.removeprefix(prefix)}"] = tensor
-    return Side(f"model.safetensors: {part}", config.modes, tensors, OLD_EPSILON, None, adds=True)
+    return Side(f"{folder.path}: {WEIGHTS}: {part}", config.modes, tensors, OLD_EPSILON, None, adds=True)
 
 
 def _processed(folder: Folder, name: str, wanted: str) -> tuple[Side, dict[str, str]]:
