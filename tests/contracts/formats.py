@@ -14,6 +14,7 @@ from torch import nn
 from grandopt.compiler.checkpoints import detect
 from grandopt.config.schema import AgentConfig
 from tests.checkpoints import sb3_zips as zips
+from tests.checkpoints.frameworks import flax_files
 from tests.checkpoints.onnx import models
 
 GENERAL = {"checkpoint", "reference", "samples", "trust", "target_latency_ms", "target_throughput"}
@@ -30,10 +31,10 @@ SETTINGS: dict[str, Any] = {
     "fix": {"deterministic": True},
     "vecnormalize": Path("vecnormalize.pkl"),
     "framework": "rsl_rl",
-    "activation": "elu",
+    "activation": "tanh",
     "statistics": Path("statistics.npz"),
     "bounds": {"low": -1, "high": 1},
-    "distribution": "gaussian",
+    "distribution": "categorical",
 }
 """A value for every other setting."""
 
@@ -110,6 +111,10 @@ def _onnx(network: nn.Module, path: Path) -> None:
     models.save(models.sequential(network), path)
 
 
+def _flax(network: nn.Module, path: Path) -> None:
+    path.write_bytes(flax_files.packed({"params": flax_files.dense(network)}))
+
+
 WEIGHTS = {"key", "network", "network_args", "inputs", *RECURRENT}
 FORMATS = {
     "state_dict": Format("torch", _nested, WEIGHTS, {"key", "network", "inputs"}),
@@ -121,5 +126,8 @@ FORMATS = {
     "torchscript": Format("torchscript", _script, {"inputs", "fix", *RECURRENT}, {"inputs"}),
     "exported": Format("exported", _export, RECURRENT),
     "onnx": Format("onnx", _onnx, {"inputs", "outputs", "state"}),
+    "flax": Format(
+        "flax", _flax, {"activation", "distribution"}, {"activation", "distribution"}, computes=Decides
+    ),
     "sb3": Format("sb3", _zip, {"vecnormalize"}, computes=Decides),
 }  # fmt: skip

@@ -169,6 +169,12 @@ def _baseline(path: Path) -> None:
     path.write_text(json.dumps(document))
 
 
+def _flax(path: Path) -> None:
+    from tests.checkpoints.frameworks import flax_files
+
+    path.write_bytes(flax_files.packed({"params": flax_files.dense(_network())}))
+
+
 def _load_checkpoint(path: Path) -> object:
     from grandopt.compiler.checkpoints import detect
     from grandopt.config.schema import AgentConfig
@@ -186,6 +192,8 @@ def _load_checkpoint(path: Path) -> object:
         fields["key"] = "actors.0" if path.suffix in (".pth", ".legacy") else None
     elif path.suffix == ".torchscript":
         fields["inputs"] = [{"name": "x", "shape": [6 if path.name == "remembers.torchscript" else 3]}]
+    elif path.suffix == ".msgpack":
+        fields |= {"activation": "relu", "distribution": "categorical"}
     elif path.suffix == ".mlp":
         fields["network"] = "mlp:relu,tanh"
     detect.load("agent", AgentConfig.model_validate(fields))
@@ -243,6 +251,7 @@ READERS = (
     Reader("program.pt2", _exported, _load_checkpoint),
     Reader("network.onnx", _onnx, _load_checkpoint),
     Reader("recurrent.onnx", _onnx_recurrent, _load_checkpoint),
+    Reader("agent.msgpack", _flax, _load_checkpoint),
     Reader("weights.safetensors", _safetensors, _load_checkpoint),
     Reader("agent.zip", _sb3, _load_checkpoint),
     Reader("vecnormalize.pkl", _statistics, _load_statistics),

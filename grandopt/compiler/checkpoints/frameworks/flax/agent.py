@@ -26,7 +26,7 @@ from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 from grandopt.signature import Contract, TensorSpec
 
-NAME = "flax"
+FORMAT = NAME = "flax"
 TITLE = "Flax"
 TAKES = frozenset({"activation", "bounds", "distribution"})
 
