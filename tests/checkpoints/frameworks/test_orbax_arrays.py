@@ -14,14 +14,15 @@ from grandopt import limits
 from grandopt.compiler.checkpoints.frameworks.brax import ocdbt
 from grandopt.compiler.checkpoints.frameworks.brax.arrays import Arrays
 from grandopt.errors import CheckpointError
+from grandopt.signature import Array
 from tests.checkpoints.frameworks import orbax_folders as orbax
 
 WHERE = "agents/000123"
-HELD = {
+HELD: dict[str, Array] = {
     "0.mean": np.arange(5, dtype="float32"),
     "1.params.hidden_0.bias": np.zeros(3, "float32"),
     "1.params.hidden_0.kernel": np.arange(150, dtype="float32").reshape(50, 3),
-    "count": np.uint32(7).reshape(()),
+    "count": np.array(7, "uint32"),
 }
 
 
