@@ -201,7 +201,7 @@ def detect(path: Path) -> Format:
     Raises CheckpointError for a missing file, a folder that is no agent, an empty file, a damaged zip, or
     bytes that are none of the known formats.
     """
-    if path.is_dir() and folders.is_agent(path):
+    if folders.is_agent(path):
         return "folder"
     head, size = files.head(path, HEAD)
     if size == 0:

@@ -126,7 +126,7 @@ def _find(
             raise CheckpointError(f"{recorded.name}: was made without {what}; leave out --{what}")
         return None
     places = [instead] if instead is not None else recorded.places(file.path)
-    path = next((place for place in places if place.is_file() or (place.is_dir() and is_agent(place))), None)
+    path = next((place for place in places if place.is_file() or is_agent(place)), None)
     if path is None:
         option = "; put it there again" if what == STATISTICS else f"; give it with --{what} FILE"
         raise CheckpointError(f"{recorded.name}: {what}: {places[0]}: no such file{option}")

@@ -13,10 +13,12 @@ BRAX_CONFIG = "_network_config.json"
 
 
 def is_agent(path: Path) -> bool:
-    """Whether the folder at `path` is an agent of Brax or LeRobot, if only a damaged one."""
+    """Whether `path` is a folder that is an agent of Brax or LeRobot, if only a damaged one."""
     try:
+        if not path.is_dir():
+            return False
         folder = Folder(path)
-    except CheckpointError:
+    except (OSError, CheckpointError):  # a name that the system cannot look up
         return False
     return brax_config(folder) is not None or is_lerobot(folder)
 
