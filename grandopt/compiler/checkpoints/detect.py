@@ -92,16 +92,37 @@ def _load_torch(name: str, agent: AgentConfig, path: Path) -> Checkpoint:
     import torch
 
     from grandopt.compiler.checkpoints.frameworks import detection
-    from grandopt.compiler.checkpoints.weight_files import pickled, state_dict, torch_file
+    from grandopt.compiler.checkpoints.weight_files import pickled, state_dict
 
-    content = torch_file.read(path, trust=agent.trust)
+    content, unread, refused = _torch_content(path, trust=agent.trust)
     framework = detection.chosen(agent, path, content)
     if framework is not None:
-        return detection.load(name, agent, path, content, framework)
+        checkpoint = detection.load(name, agent, path, content, framework)
+        noted = {"not_read": list(unread)} if unread else {}
+        return replace(checkpoint, source=checkpoint.source.noting(**noted))
+    if refused is not None:
+        raise refused
     _refuse_frameworks_own(agent, path)
     if isinstance(content, torch.nn.Module):
         return pickled.load(name, agent, content)
     return state_dict.load(name, agent, content)
+
+
+def _torch_content(path: Path, *, trust: bool) -> tuple[Any, tuple[str, ...], UntrustedError | None]:
+    """What a torch file holds, with the keys of what was not read and the refusal, where it would need trust.
+
+    A framework may read its checkpoint all the same: weights do not need what lies beside them.
+    """
+    from grandopt.compiler.checkpoints.weight_files import torch_file
+
+    try:
+        return torch_file.read(path, trust=trust), (), None
+    except UntrustedError as refused:
+        try:
+            found = torch_file.read_plain_entries(path)
+        except CheckpointError:
+            found = None
+        return (None, (), refused) if found is None else (*found, refused)
 
 
 def _refuse_frameworks_own(agent: AgentConfig, path: Path) -> None:
@@ -181,17 +202,16 @@ def _describe_torch(path: Path, *, trust: bool) -> dict[str, Any]:
     import torch
 
     from grandopt.compiler.checkpoints.frameworks import detection
-    from grandopt.compiler.checkpoints.weight_files import pickled, state_dict, torch_file
+    from grandopt.compiler.checkpoints.weight_files import pickled, state_dict
 
-    try:
-        content = torch_file.read(path, trust=trust)
-    except UntrustedError as error:
-        return pickled.describe_refused(path, error)
-    if isinstance(content, torch.nn.Module):
-        return pickled.describe(content)
+    content, unread, refused = _torch_content(path, trust=trust)
     said = detection.describe(path, content)
     if said is not None and "format" in said:
-        return said
+        return {**said, "not_read": list(unread)} if unread else said
+    if refused is not None:
+        return pickled.describe_refused(path, refused)
+    if isinstance(content, torch.nn.Module):
+        return pickled.describe(content)
     return {**state_dict.describe(path, content), **(said or {})}
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.frameworks import rsl_rl
+from grandopt.compiler.checkpoints.frameworks import rl_games, rsl_rl, skrl
 from grandopt.compiler.checkpoints.frameworks.base import Framework
 from grandopt.compiler.checkpoints.settings import refuse
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 
-MEMBERS: tuple[Framework, ...] = (rsl_rl,)
+MEMBERS: tuple[Framework, ...] = (rsl_rl, rl_games, skrl)
 """Those whose checkpoints are files of torch."""
 
 NONE = "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +15,18 @@ from grandopt.errors import CheckpointError
 
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 """Lowest and highest value of each element of an action."""
+
+
+class SideBySide(nn.Module):
+    """Several layers over the same features, what they give side by side."""
+
+    def __init__(self, parts: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[B, n] to [B, sum of what the layers give]."""
+        return torch.cat([part(features) for part in self.parts], dim=1)
 
 
 class FirstHalf(nn.Module):

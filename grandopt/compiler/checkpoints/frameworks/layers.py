@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,9 +46,9 @@ def stems(tensors: Tensors) -> set[str]:
     return {name.partition(".")[0] for name in tensors}
 
 
-def inputs(network: Sequence[nn.Module]) -> int:
-    """How many numbers the first linear layer takes."""
-    return next(layer.in_features for layer in network if isinstance(layer, nn.Linear))
+def inputs(network: Iterable[nn.Module]) -> int:
+    """How many numbers the first linear layer takes, which may be inside another module."""
+    return next(part.in_features for part in nn.ModuleList(network).modules() if isinstance(part, nn.Linear))
 
 
 def outputs(network: Sequence[nn.Module]) -> int:
@@ -78,6 +78,17 @@ def linear(tensors: Tensors, name: str, where: str) -> nn.Linear:
     """The linear layer with the weights at `name`; raises CheckpointError where there is none."""
     _require_float32(tensors, name, where)
     return sb3_layers.linear(tensors, name, where)
+
+
+def norm(tensors: Tensors, name: str, where: str) -> nn.LayerNorm:
+    """The layer normalisation with the weights at `name`; raises CheckpointError where there is none."""
+    _require_float32(tensors, name, where)
+    weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
+    if weight is None or bias is None or weight.dim() != 1 or weight.shape != bias.shape:
+        raise CheckpointError(f"{where}: '{name}' is no layer normalisation of one dimension")
+    made = nn.LayerNorm(weight.shape[0])
+    made.load_state_dict({"weight": weight, "bias": bias})
+    return made
 
 
 def memory(tensors: Tensors, prefix: str, where: str) -> nn.GRU | nn.LSTM:
@@ -121,11 +132,17 @@ class Remembering(nn.Module):
 
     def forward(self, observation: torch.Tensor, *state: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Observation [B, …] and state [B, layers, hidden] each (h, c) to action and next state."""
+        remembered, after = self.step(self.encoder(observation), state)
+        return (self.head(remembered), *after)
+
+    def step(
+        self, features: torch.Tensor, state: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """One step of the memory: features [B, n] and state to what it gives [B, hidden], and next state."""
         taken = tuple(part.transpose(0, 1) for part in state)
-        features = self.encoder(observation).unsqueeze(0)
-        remembered, given = self.memory(features, taken if self.has_cell else taken[0])
+        remembered, given = self.memory(features.unsqueeze(0), taken if self.has_cell else taken[0])
         after = given if self.has_cell else (given,)
-        return (self.head(remembered.squeeze(0)), *(part.transpose(0, 1) for part in after))
+        return remembered.squeeze(0), tuple(part.transpose(0, 1) for part in after)
 
 
 def remembering(

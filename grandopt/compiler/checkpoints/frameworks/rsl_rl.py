@@ -77,7 +77,7 @@ def describe(path: Path, content: Any) -> dict[str, Any]:
     """The actor's layers, its normaliser, and what has to be given (see `Framework`)."""
     actor, settings = _found(content, path), beside(path)
     outputs = layers.outputs(actor.stack(nn.Identity, str(path)))
-    asks = asked.missing_activation(settings, *ACTIVATION)
+    asks = asked.missing(settings, *ACTIVATION)
     if _may_hold_spreads(actor, outputs) and _distribution_of(settings) is None:
         asks.append(asked.DISTRIBUTION)
     return {

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from grandopt.compiler.checkpoints import files
-from grandopt.compiler.checkpoints.vetting import tree, zip_archive
+from grandopt.compiler.checkpoints.vetting import plain_entries, tree, zip_archive
 from grandopt.compiler.checkpoints.vetting.foreign import current_folder_importable, foreign_code
 from grandopt.compiler.checkpoints.vetting.pickle_scan import PickleScan, scan
 from grandopt.errors import CheckpointError, UntrustedError, named_line
@@ -69,6 +69,24 @@ def from_bytes(data: bytes, where: str, *, trust: bool = False) -> Any:
         raise CheckpointError(f"{where}: is damaged or not a torch file: {named_line(error)}") from error
     tree.require_bounded(content, held, where)
     return content
+
+
+def read_plain_entries(path: Path) -> tuple[Any, tuple[str, ...]] | None:
+    """Like `read` without trust, for a file that this refuses: the dict in it without the entries that would
+    have to be unpickled, and their keys.
+
+    None where such entries cannot be told apart. Raises like `read` for what is refused even so.
+    """
+    data = files.content(path)
+    if not data.startswith(zip_archive.MAGIC):
+        return None
+    archive = zip_archive.from_bytes(data, str(path))
+    pickled = next((name for name in archive.names if name.endswith("/data.pkl")), None)
+    plain = None if pickled is None else plain_entries.without_foreign(archive.read(pickled))
+    if plain is None or not plain[1]:
+        return None
+    members = {name: archive.read(name) for name in archive.names if name != pickled}
+    return from_bytes(zip_archive.written({**members, str(pickled): plain[0]}), str(path)), plain[1]
 
 
 def _plain_copy(archive: zip_archive.ZipArchive) -> tuple[bytes, int]:
