@@ -65,3 +65,32 @@ def saved(content: Any, path: Path) -> Path:
     """The file that `torch.save` makes of it."""
     torch.save(content, path)
     return path
+
+
+def rl_games(
+    network: dict[str, torch.Tensor], scaled: dict[str, torch.Tensor] | None = None, **more: Any
+) -> Content:
+    """What an agent of rl_games saves; `scaled` are the statistics in its model."""
+    held = {f"running_mean_std.{name}": tensor for name, tensor in (scaled or {}).items()}
+    model = {f"a2c_network.{name}": tensor for name, tensor in network.items()}
+    counts = {"epoch": 3, "frame": 900, "optimizer": {}, "last_mean_rewards": -100500, "env_state": None}
+    return {"model": {**held, **model}, **counts, **more}
+
+
+def rl_games_statistics(size: int) -> dict[str, torch.Tensor]:
+    """The state of a `RunningMeanStd`."""
+    mean, var = statistics(size)
+    return {"running_mean": mean.double(), "running_var": var.double(), "count": torch.tensor(9.0).double()}
+
+
+def skrl(policy: dict[str, torch.Tensor], **more: Any) -> Content:
+    """What an agent of skrl saves."""
+    value = named(mlp(3, 1), "net_container")
+    return {"policy": policy, "value": value, "optimizer": {"state": {}, "param_groups": []}, **more}
+
+
+def skrl_statistics(size: int) -> dict[str, torch.Tensor]:
+    """The state of a `RunningStandardScaler`."""
+    mean, var = statistics(size)
+    count = torch.tensor(9.0).double()
+    return {"running_mean": mean.double(), "running_variance": var.double(), "current_count": count}

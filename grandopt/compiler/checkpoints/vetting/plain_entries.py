@@ -48,12 +48,11 @@ class _Value:
 
 
 def without_foreign(data: bytes) -> tuple[bytes, tuple[str, ...]] | None:
-    """The pickle `data` of a dict with None for each value that needs other globals than tensors do, and the
-    keys of those.
+    """The pickle `data` of a dict with None for each value that needs other globals than tensors do, or that
+    refers to something inside such a value; and the keys of those.
 
-    None where that cannot be done: for what is no dict, for a pickle that numbers its values by their order
-    (protocol 4), and where what is kept refers to something inside what would be taken out. Nothing is
-    imported or called; the bytes that come out still have to be read as a stranger's.
+    None for a pickle that numbers its values by their order (protocol 4), and for what is no pickle. Nothing
+    is imported or called; the bytes that come out still have to be read as a stranger's.
     """
     try:
         entries = _entries(data)
@@ -61,10 +60,8 @@ def without_foreign(data: bytes) -> tuple[bytes, tuple[str, ...]] | None:
         return None
     gone: set[int] = set()
     for entry in entries:
-        entry.foreign = entry.foreign or bool(entry.gets & gone - entry.puts)
+        entry.foreign = entry.foreign or bool(entry.gets & gone)
         gone |= entry.puts if entry.foreign else set()
-    if any(entry.gets & gone for entry in entries if not entry.foreign):
-        return None
     parts, place = [], 0
     for entry in entries:
         if entry.foreign:
