@@ -14,7 +14,7 @@ from grandopt import limits
 from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.exported.program import EXPORT_ERRORS, runnable
-from grandopt.compiler.checkpoints.onnx import contract, document, independent
+from grandopt.compiler.checkpoints.onnx import contract, document, independent, stated
 from grandopt.compiler.checkpoints.onnx.batching import batched
 from grandopt.compiler.checkpoints.onnx.call import OperatorError
 from grandopt.compiler.checkpoints.onnx.document import Dim, ValueInfo
@@ -46,8 +46,9 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     """The graph with its inputs and outputs by the names that the file has for them, and a dynamic batch.
 
     `inputs` says sizes that the file leaves open, `outputs` which of its outputs are kept, `state` which
-    inputs are recurrent state. Raises CheckpointError for a damaged file, operators and dtypes that are not
-    computed here, a batch that is built in and cannot be undone, NaN, and settings that do not apply.
+    inputs are recurrent state; without the last two, what a file of grandopt says of its agent counts. Raises
+    CheckpointError for a damaged file, operators and dtypes that are not computed here, a batch that is built
+    in and cannot be undone, NaN, and settings that do not apply.
     """
     path = files.checkpoint_path(agent)
     refuse(agent, path, "an ONNX file", ("key", "network", "network_args"), "which brings its own network")
@@ -86,16 +87,21 @@ def _loaded(name: str, agent: AgentConfig, file: _File) -> Checkpoint:
     found = batched(network, inputs, dtypes, options, kept, path)
     names = tuple(made.outputs[place].name for place in kept)
     infos = {info.name: info for info in made.outputs}
-    state = contract.states(made.inputs, names, agent, infos, path)
+    said = None
+    if not agent.state and not agent.outputs:
+        said = stated.told(file.model.metadata, [info.name for info in made.inputs], names, str(path))
+    state = () if said is not None else contract.states(made.inputs, names, agent, infos, path)
     checked = independent.checked(path, made, own, _values(inputs, dtypes), chosen)
     return Checkpoint(
         name=name,
         module=runnable(found.program),
-        inputs=found.specs,
+        inputs=found.specs if said is None else said.completed(found.specs, str(path)),
         source=weights.source(path, FORMAT, **_details(file, found.reading.words(), names, checked)),
-        contract=contract.contract(names, state),
+        contract=contract.contract(names, state) if said is None else said.contract,
         output_names=names,
-        output_roles=contract.roles(names),
+        output_roles=contract.roles(names)
+        if said is None
+        else tuple(spec.role for spec in said.signature.outputs),
         exported=found.program,
     )
 
