@@ -11,32 +11,20 @@ import numpy as np
 import pytest
 from torch import nn
 
-from grandopt.artifacts.artifact import Artifact, read, stored_name, write
+from grandopt.artifacts.artifact import read, stored_name, write
 from grandopt.artifacts.manifest import CARRIED
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture import saved
-from grandopt.compiler.program import Program, evaluate
-from grandopt.config.engines import EagerOptions, EngineOptions, TorchScriptOptions
+from grandopt.compiler.program import evaluate
+from grandopt.config.engines import EagerOptions
 from grandopt.errors import ArtifactError
 from grandopt.measurement.subject import Subject
 from grandopt.runtime.executors.shared import contents
 from grandopt.runtime.loader import load
-from grandopt.workflows.exporting.program import NOT_CARRIED, carried, to_carry
-from grandopt.workflows.optimize import ship
+from grandopt.workflows.exporting.program import carried
+from tests.exporting.shipping import TRACED, shipped
 from tests.small_agents import Branching, Pair, Policy, draw, program
-
-TRACED = TorchScriptOptions(freeze=False, optimize_for_inference=False)
-
-
-def shipped(
-    folder: Path, of: Program, options: EngineOptions = TRACED, precision: str = "float32"
-) -> Artifact:
-    """The agent as `optimize` ships it."""
-    artifact = build(of, Candidate(precision, options), Store(folder / "store"))
-    files, missing = to_carry(of, artifact.manifest)
-    evidence = {} if missing is None else {NOT_CARRIED: missing.text}
-    return ship(artifact, folder / "artifacts" / of.name, of.name, evidence, files)
 
 
 @pytest.mark.parametrize("kind", [Policy, Pair])

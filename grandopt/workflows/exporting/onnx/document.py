@@ -18,6 +18,18 @@ BATCH = "batch"
 OLD_IR = 8
 """The version of the file format that came with opset 15."""
 
+ONLY_MORE_TYPES = frozenset(
+    (
+        "Cast", "Constant", "Equal", "GreaterOrEqual", "Identity", "LeakyRelu", "LessOrEqual", "Reshape",
+        "Shape", "Split", "Where",
+    )
+)  # fmt: skip
+"""Operators whose later versions, as far as ONNX's change log goes from opset 15 to 20, admit more types, or
+have one more attribute."""
+
+SINCE = frozenset({("Split", "num_outputs")})
+"""Attributes that say what was understood without them: equal parts, as many as there are outputs."""
+
 
 def document(program: Program, form: Form, metadata: Mapping[str, Any], version: str) -> bytes:
     """The program in its form as one ONNX file, weights inside.
@@ -182,13 +194,28 @@ def _whole_numbers(graph: Any, name: str, numbers: list[int]) -> str:
 
 
 def _older(model: Any, version: int) -> Any:
-    """The model with operators of `version`; as it is where one of them has no form that is so old."""
-    from onnx import version_converter
-
-    try:
-        older: Any = version_converter.convert_version(model, version)
-    except (RuntimeError, ValueError):  # the opset of the file says so
+    """The model as one of the opset `version`; as it is where an operator was another one then."""
+    present = next(item for item in model.opset_import if not item.domain)
+    if any(not _same_then(node, version, present.version) for node in model.graph.node):
         return model
-    older.ir_version = OLD_IR
-    older.graph.ClearField("value_info")
-    return older
+    present.version = version
+    for node in model.graph.node:
+        kept = [item for item in node.attribute if (node.op_type, item.name) not in SINCE]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    model.ir_version = OLD_IR
+    return model
+
+
+def _same_then(node: Any, version: int, present: int) -> bool:
+    """Whether a node means the same in both opsets."""
+    from onnx import defs
+
+    attributes = {item.name for item in node.attribute if (node.op_type, item.name) not in SINCE}
+    try:
+        old, new = (defs.get_schema(node.op_type, number, node.domain) for number in (version, present))
+    except defs.SchemaError:
+        return False
+    if old.since_version == new.since_version:
+        return True
+    return node.op_type in ONLY_MORE_TYPES and attributes <= set(old.attributes)

@@ -26,7 +26,8 @@ def narrowed(program: Program, outputs: Collection[str], *, alone: bool = False)
     taken = [place for place, spec in enumerate(signature.inputs) if spec.name != fixed]
     if len(kept) == len(signature.outputs) and len(taken) == len(signature.inputs):
         return program
-    module = _Narrowed(program.module, kept, [spec.name == fixed for spec in signature.inputs]).eval()
+    module = _Narrowed(program.module, kept, [spec.name == fixed for spec in signature.inputs])
+    module.training = False  # modules of exported programs, which are so already, refuse `eval`
     part = program.but(
         module=module,
         signature=Signature(

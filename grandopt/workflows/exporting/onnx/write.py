@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from grandopt.artifacts.writing import put_file
 from grandopt.compiler.checkpoints.onnx.stated import stated
 from grandopt.compiler.program import Program
 from grandopt.errors import BuildError, EngineUnavailableError, OutputError, first_line
-from grandopt.signature import Signature
+from grandopt.signature import Array, Signature
 from grandopt.verification.samples import load_samples
 from grandopt.workflows.exporting.checking import checked, figures, questions
 from grandopt.workflows.exporting.onnx.document import EXTRA, document, opset, recurrent
@@ -66,31 +66,39 @@ def export_onnx(
         recorded = load_samples(samples, Signature(whole.signature.observed(whole.contract)))
     program, form = formed(whole, flavour, outputs)
     content = document(program, form, _metadata(manifest, program, form, flavour), _version(manifest))
-    _check_document(content, program)
-    special = not recurrent(content)
-    oracle = questions(program, recorded, special=special)
-    executor, version = in_onnxruntime(content, program, form)
-    answers = checked(executor, oracle, f"{file}: the file in ONNX Runtime")
-    with _beside(content) as unproven:
-        again = checked(read_back(unproven, program, form), oracle, f"{file}: the file as grandopt reads it")
-    checks = [
-        "onnx.checker: passed",
-        f"ONNX Runtime {version}: {figures(answers)}",
-        f"read back by grandopt: {figures(again)}",
-    ]
-    if not special:
-        checks.append("NaN and infinity: not asked, as ONNX Runtime's recurrent layers lose NaN")
-    if form.opset is not None and opset(content) > form.opset:
-        checks.append(
-            f"opset: not brought down to {form.opset}, the newest that the host promises to take; one of the "
-            f"agent's operators has no form that is so old"
-        )
+    checks = _checks(content, program, form, recorded, str(file))
     try:
         put_file(file, content)
     except OSError as error:
         raise OutputError(f"{file}: cannot be written: {error.strerror}") from error
     taken, given = _names(form)
     return WrittenOnnx(file, len(content), opset(content), flavour, taken, given, tuple(checks))
+
+
+def _checks(
+    content: bytes, program: Program, form: Form, recorded: Sequence[Array] | None, where: str
+) -> list[str]:
+    """One line for each check that the file passed, or that could not be made; raises like `export_onnx`."""
+    _check_document(content, program)
+    special = not recurrent(content)
+    oracle = questions(program, recorded, special=special)
+    executor, version = in_onnxruntime(content, program, form)
+    answers = checked(executor, oracle, f"{where}: the file in ONNX Runtime")
+    with _beside(content) as unproven:
+        again = checked(read_back(unproven, program, form), oracle, f"{where}: the file as grandopt reads it")
+    lines = [
+        "onnx.checker: passed",
+        f"ONNX Runtime {version}: {figures(answers)}",
+        f"read back by grandopt: {figures(again)}",
+    ]
+    if not special:
+        lines.append("NaN and infinity: not asked, as ONNX Runtime's recurrent layers lose NaN")
+    if form.opset is not None and opset(content) > form.opset:
+        lines.append(
+            f"opset: not {form.opset}, the newest that the host promises to take; an operator of the agent "
+            f"is newer, or was another one then"
+        )
+    return lines
 
 
 def _check_document(content: bytes, program: Program) -> None:
