@@ -92,7 +92,8 @@ def test_scaled_features_are_within_their_bounds(tmp_path: Path) -> None:
 
 
 def test_a_bound_that_is_too_tight_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(propagating, "HALF_CODE", propagating.HALF_CODE / 40)
+    for constant in ("HALF_CODE", "HALF_RECTIFIED_CODE"):
+        monkeypatch.setattr(propagating, constant, getattr(propagating, constant) / 40)
     assert outside("relu", "int8", tmp_path) > 0
 
 

@@ -47,9 +47,15 @@ def built(
 
 
 def rounding(x: Array) -> Array:
-    """What each number of the rows x [..., K] may change by when it becomes a code, [..., 1]."""
+    """What each number of the rows x [..., K] may change by when it becomes a code, [..., 1].
+
+    Where a ReLU gave them, there are twice as many codes.
+    """
     top = np.maximum(np.abs(x).max(axis=-1, keepdims=True).astype(np.float64), LEAST_TOP)
-    return top / 254 * (1 + 256 * EPSILON)  # half a code, and the rounding of the quotient in float32
+    levels = 255 if (x >= 0).all() else 127
+    return (
+        top / (2 * levels) * (1 + 256 * EPSILON)
+    )  # half a code, and the rounding of the quotient in float32
 
 
 def product_bound(x: Array, weight: Array, bias: Array) -> Array:
@@ -93,17 +99,25 @@ class Layer(nn.Module):
 
 
 @pytest.mark.parametrize("level", ALL)
+@pytest.mark.parametrize("before", [nn.Identity, nn.ReLU])
 @pytest.mark.parametrize(
     ("seed", "rows", "inputs", "outputs"),
     [(0, (), 136, 256), (1, (), 65, 70), (2, (48,), 64, 100), (3, (17,), 130, 33), (4, (7,), 300, 16)],
 )
 def test_products_stay_within_the_bound(
-    tmp_path: Path, level: str, seed: int, rows: tuple[int, ...], inputs: int, outputs: int
+    tmp_path: Path,
+    level: str,
+    before: type[nn.Module],
+    seed: int,
+    rows: tuple[int, ...],
+    inputs: int,
+    outputs: int,
 ) -> None:
     torch.manual_seed(seed)
     layer = Layer(inputs, outputs)
     tile = (1, 8, 16)[seed % 3]
-    executor = built(tmp_path, layer, torch.zeros(2, *rows, inputs), level=level, tile=tile)
+    network = nn.Sequential(before(), layer)
+    executor = built(tmp_path, network, torch.zeros(2, *rows, inputs), level=level, tile=tile)
     weight, bias = (p.detach().numpy() for p in (layer.linear.weight, layer.linear.bias))
     random = np.random.default_rng(seed)
     for batch in (1, 3, 19):
@@ -112,6 +126,7 @@ def test_products_stay_within_the_bound(
         flat[::3] *= 10.0 ** random.integers(-38, 36, flat[::3].shape[:1])[:, np.newaxis]
         flat[1::5, ::2] = 0
         got = executor(x).astype(np.float64)
+        x = np.maximum(x, 0) if before is nn.ReLU else x
         exact = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
         assert (np.abs(got - exact) <= product_bound(x, weight, bias)).all()
         # Roundings are independent and uniform: over many results their spread is known, too.

@@ -51,8 +51,9 @@ FOLDED = 2.0**-22
 """What folding may have changed a product's weights and bias by, relative to each: four roundings."""
 LEAST_TOP = 2.0**-118
 """The largest magnitude that a row of codes counts as having, at least."""
-HALF_CODE = (1 + 2.0**-13) / 254
-"""What a number is off by as a code, relative to the largest of its row, with the roundings of its scale."""
+HALF_CODE, HALF_RECTIFIED_CODE = (1 + 2.0**-13) / 254, (1 + 2.0**-12) / 510
+"""What a number is off by as a code, relative to the largest of its row, with the roundings of its scale; and
+in a row without numbers below zero."""
 BFLOAT16 = 2.0**-8
 """Relative error of one rounding to bfloat16."""
 
@@ -168,7 +169,7 @@ class _Run:
             parts = (moved.middle, moved.spread, moved.centre, moved.symbols, moved.rest)
             x = Enclosure(*(part * factor for part in parts)).with_rest(np.asarray(SMALLEST))
         top = np.maximum(x.size.max(axis=-1, keepdims=True), LEAST_TOP)
-        return self._symbolic(x.with_rest(top * HALF_CODE))
+        return self._symbolic(x.with_rest(top * (HALF_RECTIFIED_CODE if op.rectified else HALF_CODE)))
 
     def _quantized_linear(self, op: QuantizedLinear) -> Enclosure:
         source = self._producers[op.output]

@@ -192,18 +192,22 @@ class Quantize(Op):
     (x − offset) · factor ≈ (codes − 128) · scale, where scaling is offset [K] and factor [K], or nothing.
 
     C is K up to a multiple of 64; what follows the K codes is not defined. A row with a number that is not
-    finite has the scale NaN.
+    finite has the scale NaN. With `rectified`, there is no scaling, no number is below zero,
+    and x ≈ codes · scale.
     """
 
     x = Operand(0)
     scaling = Operands(1, constant=True)
+
+    rectified: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class QuantizedLinear(Op):
     """codes, scales, weight int8 [N, K], weight_scales [N], bias [N], extras… → [..., N].
 
-    The Linear of (codes − 128) · scales and weight · weight_scales, see Quantize.
+    The Linear of (codes − 128) · scales, or with `rectified` of codes · scales, and weight · weight_scales,
+    see Quantize.
     """
 
     codes = Operand(0)
@@ -214,6 +218,7 @@ class QuantizedLinear(Op):
     extras = Operands(5)
 
     epilogue: Expression | None = None
+    rectified: bool = False
 
 
 WithEpilogue = Linear | Convolve | MatMul | Attention | Normalize | QuantizedLinear

@@ -36,7 +36,7 @@ from grandopt.compiler.backends.native.form import (
     Softmax,
     Value,
 )
-from grandopt.compiler.backends.native.passes.codes import LEVELS
+from grandopt.compiler.backends.native.passes.codes import LEVELS, RECTIFIED_LEVELS
 from grandopt.compiler.backends.native.render.weights import pairs_pay
 from grandopt.errors import UnsupportedError
 from grandopt.signature import Array
@@ -117,7 +117,7 @@ def _results(op: Op, known: dict[Value, Array], *, rounded: bool) -> tuple[Array
             whole = _product(codes, op.weight.constant.astype(np.float32)) * (scales * given[3])
             return _single(finished(whole + given[4], op.epilogue, given[5:]))
         case Quantize():
-            return _codes(*given)
+            return _codes(*given, levels=RECTIFIED_LEVELS if op.rectified else LEVELS)
         case Convolve():
             weight = bfloat16(op.weight.constant) if rounded else op.weight.constant
             return _single(finished(_convolved(op, given[0], weight) + given[2], op.epilogue, given[3:]))
@@ -177,12 +177,12 @@ def _softmax(x: Array, *, log: bool) -> Array:
     return result
 
 
-def _codes(x: Array, *scaling: Array) -> tuple[Array, Array]:
+def _codes(x: Array, *scaling: Array, levels: int) -> tuple[Array, Array]:
     if scaling:
         offset, factor = (aligned(part, x.ndim - 1) for part in scaling)
         x = (x - offset) * factor
     top = np.abs(x).max(-1, keepdims=True)
-    scales = np.where(top > 0, top / np.float32(LEVELS), np.float32(1))
+    scales = np.where(top > 0, top / np.float32(levels), np.float32(1))
     return np.rint(x / scales), scales
 
 
@@ -219,7 +219,7 @@ def _recurrence(
     def product(state: Array) -> Array:
         if isinstance(op, Recurrent):
             return _product(bfloat16(state) if narrow else state, weight) + bias
-        codes, scales = _codes(state)
+        codes, scales = _codes(state, levels=LEVELS)
         return _product(codes, weight) * (scales * given[2]) + bias
 
     state, *cells = (np.broadcast_to(part, (count, *part.shape[1:])) for part in initial)

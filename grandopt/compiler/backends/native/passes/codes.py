@@ -8,6 +8,8 @@ from grandopt.signature import Array
 
 LEVELS = 127
 """Codes of weights and activations lie between −LEVELS and LEVELS."""
+RECTIFIED_LEVELS = 255
+"""Codes of activations of which none is below zero lie between 0 and RECTIFIED_LEVELS."""
 SCALES = (2.0**-60, 2.0**60)
 """Weight scales outside could overflow or vanish in the products of scales."""
 

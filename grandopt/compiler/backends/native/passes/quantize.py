@@ -1,7 +1,8 @@
 """Weights of large products as 8-bit integers, and their activations quantized row by row as they come.
 
 Weights are scaled per output channel and rounded symmetrically; activations are scaled by the largest
-magnitude of each row (dynamic quantization as in Jacob et al. 2018, without a zero point).
+magnitude of each row (dynamic quantization as in Jacob et al. 2018, without a zero point). What a ReLU gave
+has all codes above zero: with signed ones, half of them would never be taken.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from grandopt.compiler.backends.native.form import (
     Value,
 )
 from grandopt.compiler.backends.native.passes.codes import SCALES, channel_scales, codes_of
+from grandopt.compiler.backends.native.passes.rectified import is_rectified
 from grandopt.compiler.backends.native.passes.scale import Scaling, scalings
 from grandopt.errors import UnsupportedError
 from grandopt.signature import Array
@@ -48,17 +50,18 @@ def quantize(
         if isinstance(op, Linear) and op not in exact and admits(op.weight.constant):
             products.setdefault(op.x, []).append(op)
     scaled = {} if samples is None else scalings(graph, products, samples)
+    producers = graph.producers()
     ops: list[Op] = []
     rows: dict[Value, Quantize] = {}
     for op in graph.ops:
         if isinstance(op, Linear) and op in products.get(op.x, ()):
             x = op.x
             if x not in rows:  # what several products read is quantized once
-                rows[x] = _quantized(x, scaled.get(x))
+                rows[x] = _quantized(x, scaled.get(x), rectified=is_rectified(x, producers))
                 ops.append(rows[x])
             weight, bias = _folded(op, scaled.get(x))
             inputs = (*rows[x].outputs, *_weights(weight), bias, *op.extras)
-            ops.append(QuantizedLinear(inputs, op.outputs, op.epilogue))
+            ops.append(QuantizedLinear(inputs, op.outputs, op.epilogue, rows[x].rectified))
         elif isinstance(op, Recurrent) and op not in exact and admits(op.weight.constant):
             inputs = (op.gates, *_weights(op.weight), op.bias, *op.initial)
             ops.append(QuantizedRecurrent(inputs, op.outputs, op.cell, op.reverse))
@@ -99,12 +102,12 @@ def admits(weight: Array) -> bool:
     return bool(scales.min() >= SCALES[0] and scales.max() <= SCALES[1])
 
 
-def _quantized(x: Value, scaling: Scaling | None) -> Quantize:
+def _quantized(x: Value, scaling: Scaling | None, *, rectified: bool) -> Quantize:
     width = -(-x.shape[-1] // ROW_BYTES) * ROW_BYTES
     codes = Value(f"{x.name}_codes", (*x.shape[:-1], width), "uint8")
     scales = Value(f"{x.name}_scales", (*x.shape[:-1], 1), "float32")
     if scaling is None:
-        return Quantize((x,), (codes, scales))
+        return Quantize((x,), (codes, scales), rectified)
     offset = Value(f"{x.name}_offset", scaling.offset.shape, "float32", scaling.offset)
     factor = Value(f"{x.name}_factor", scaling.factor.shape, "float32", scaling.factor)
     return Quantize((x, offset, factor), (codes, scales))

@@ -24,7 +24,7 @@ def rectified(graph: Graph) -> frozenset[Op]:
     return frozenset(
         op
         for op in graph.ops
-        if isinstance(op, (Linear, QuantizedLinear)) and _is_rectified(op.inputs[0], producers)
+        if isinstance(op, (Linear, QuantizedLinear)) and is_rectified(op.inputs[0], producers)
     )
 
 
@@ -35,7 +35,8 @@ def spared_weights(graph: Graph) -> int:
     return sum(weight.elements for weight in alone if weight.elements >= FEWEST_WEIGHTS)
 
 
-def _is_rectified(value: Value, producers: dict[Value, Op]) -> bool:
+def is_rectified(value: Value, producers: dict[Value, Op]) -> bool:
+    """Whether a ReLU gave all numbers of a value, or, of codes, those that became them."""
     op = producers.get(value)
     while isinstance(op, Reshape) or (isinstance(op, Quantize) and not op.scaling):
         op = producers.get(op.x)

@@ -1,10 +1,11 @@
-/* Products of 8-bit codes. A row x of numbers becomes unsigned codes c with one scale s, x ≈ (c − 128)·s; weights
- * are signed bytes, four consecutive inputs of one output to a 32-bit word. Sums are exact 32-bit integers on
+/* Products of 8-bit codes. A row x of numbers becomes unsigned codes c with one scale s, x ≈ (c − 128)·s, or, if none
+ * is below zero, x ≈ c·s with twice as many codes for them; weights are signed bytes, four consecutive inputs of one output to a 32-bit word. Sums are exact 32-bit integers on
  * every feature level, and what becomes of numbers before and after is rounded alike, so that all levels compute
  * the same bits. `vi` holds VL 32-bit integers.
  *
- * x86's dot products multiply unsigned by signed bytes: sums start at −128 · Σ weights, which `vi_start` loads.
- * With Arm's SDOT, signed by signed, codes are stored without the 128, and sums start at 0. */
+ * x86's dot products multiply unsigned by signed bytes: sums start at −128 · Σ weights, which `vi_start` loads, or
+ * at 0 if no number is below zero. With Arm's SDOT, signed by signed, codes are stored without the 128, and less 128
+ * if no number is below zero: sums start at 0, or at 128 · Σ weights. */
 
 /* A row whose largest magnitude is below this counts as if it had it: its inverse must stay finite. */
 #define LEAST_TOP 0x1p-118f
@@ -19,8 +20,8 @@ INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 INLINE vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 INLINE vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 INLINE int32_t vi_highest(vi a) { return _mm512_reduce_max_epi32(a); }
-INLINE void v_store_codes(uint8_t *p, vf a) {
-    const vi codes = _mm512_add_epi32(_mm512_cvtps_epi32(a), vi_set1(128));
+INLINE void v_store_codes(uint8_t *p, vf a, int zero) {
+    const vi codes = _mm512_add_epi32(_mm512_cvtps_epi32(a), vi_set1(zero));
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(codes));
 }
 /* sums + the four products of each lane; `codes` holds the same four codes in every lane */
@@ -50,8 +51,8 @@ INLINE int32_t vi_highest(vi a) {
     top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 0x4e));
     return _mm_cvtsi128_si32(_mm_max_epi32(top, _mm_shuffle_epi32(top, 0xb1)));
 }
-INLINE void v_store_codes(uint8_t *p, vf a) {
-    const vi codes = _mm256_add_epi32(_mm256_cvtps_epi32(a), vi_set1(128));
+INLINE void v_store_codes(uint8_t *p, vf a, int zero) {
+    const vi codes = _mm256_add_epi32(_mm256_cvtps_epi32(a), vi_set1(zero));
     const __m128i halves = _mm_packus_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(halves, halves));
 }
@@ -79,20 +80,17 @@ INLINE vi vi_max(vi a, vi b) { const vi m = a > b; return (a & m) | (b & ~m); }
 INLINE int32_t vi_highest(vi a) { int32_t t = a[0]; for (int i = 1; i < VL; ++i) t = a[i] > t ? a[i] : t; return t; }
 #if VL == 4 && defined(__ARM_FEATURE_DOTPROD)
 #define SIGNED_CODES
-#define CODE_OF_ZERO 0
-#else
-#define CODE_OF_ZERO 128
 #endif
 #if VL == 4 && defined(__aarch64__)
-INLINE void v_store_codes(uint8_t *p, vf a) {
-    const int16x4_t codes = vmovn_s32(vaddq_s32(vcvtnq_s32_f32((float32x4_t)a), vdupq_n_s32(CODE_OF_ZERO)));
+INLINE void v_store_codes(uint8_t *p, vf a, int zero) {
+    const int16x4_t codes = vmovn_s32(vaddq_s32(vcvtnq_s32_f32((float32x4_t)a), vdupq_n_s32(zero)));
     const int8x8_t bytes = vmovn_s16(vcombine_s16(codes, codes));
     memcpy(p, &bytes, 4);
 }
 #else
-INLINE void v_store_codes(uint8_t *p, vf a) { /* 1.5·2²³ leaves the rounded number in the lowest bits */
+INLINE void v_store_codes(uint8_t *p, vf a, int zero) { /* 1.5·2²³ leaves the rounded number in the lowest bits */
     ROUNDED(a); /* a product, which must not fuse with the sum: other levels round it */
-    const vi codes = (vi)(a + v_set1(0x1.8p23f)) ^ CODE_OF_ZERO;
+    const vi codes = (vi)(a + v_set1(0x1.8p23f)) + zero;
     for (int i = 0; i < VL; ++i) p[i] = (uint8_t)codes[i];
 }
 #endif
@@ -110,11 +108,16 @@ INLINE vi v_dot4(vi sums, vi codes, vi words) {
 #endif
 #endif
 
-/* What the sums of VL outputs start from, so that the code of zero counts as zero. */
+/* The code of zero as it is stored, and what the sums of VL outputs start from so that it counts as zero: in rows of
+ * any numbers, and in rows of which none is below zero. */
 #ifdef SIGNED_CODES
+enum { CODE_OF_ZERO = 0, CODE_OF_LEAST = -128 };
 INLINE vi vi_start(const int32_t *p) { (void)p; return vi_set1(0); }
+INLINE vi vi_start_least(const int32_t *p) { return vi_set1(0) - vi_load(p); }
 #else
+enum { CODE_OF_ZERO = 128, CODE_OF_LEAST = 0 };
 INLINE vi vi_start(const int32_t *p) { return vi_load(p); }
+INLINE vi vi_start_least(const int32_t *p) { (void)p; return vi_set1(0); }
 #endif
 
 /* Four codes from p in every lane. */
@@ -127,10 +130,11 @@ INLINE vf v_scaled(const float *x, const float *offset, const float *factor, int
     return (v - v_load(offset)) * v_load(factor);
 }
 
-/* Codes of a row of n numbers, each (x − offset)·factor; returns its scale, which is NaN where a number is NaN or
- * infinite. `codes`, and `offset` and `factor` if there are any, have room for n up to a multiple of VL; the latter
+/* Codes of a row of n numbers, each (x − offset)·factor, of which the largest is `levels` from that of zero; returns
+ * its scale, which is NaN where a number is NaN or infinite. `codes`, and `offset` and `factor` if there are any, have room for n up to a multiple of VL; the latter
  * hold zeros there. */
-INLINE float quantize_scaled_row(const float *x, const float *offset, const float *factor, int n, uint8_t *codes) {
+INLINE float codes_of_row(const float *x, const float *offset, const float *factor, int n, uint8_t *codes, int zero,
+                          float levels) {
 #define AT(i) x + (i), offset ? offset + (i) : offset, factor ? factor + (i) : factor
     const int whole = n - n % VL;
     const vi magnitude = vi_set1(0x7fffffff);
@@ -142,14 +146,23 @@ INLINE float quantize_scaled_row(const float *x, const float *offset, const floa
     float top;
     memcpy(&top, &bits, sizeof top);
     top = CHOOSE(top < LEAST_TOP, LEAST_TOP, top);
-    const vf inverse = v_set1(127.0f / top);
-    for (int i = 0; i < whole; i += VL) v_store_codes(codes + i, v_scaled(AT(i), VL) * inverse);
-    if (whole < n) v_store_codes(codes + whole, v_scaled(AT(whole), n - whole) * inverse);
-    return CHOOSE(bits < 0x7f800000, top * (1.0f / 127.0f), NAN);
+    const vf inverse = v_set1(levels / top);
+    for (int i = 0; i < whole; i += VL) v_store_codes(codes + i, v_scaled(AT(i), VL) * inverse, zero);
+    if (whole < n) v_store_codes(codes + whole, v_scaled(AT(whole), n - whole) * inverse, zero);
+    return CHOOSE(bits < 0x7f800000, top * (1.0f / levels), NAN);
 #undef AT
 }
 
+INLINE float quantize_scaled_row(const float *x, const float *offset, const float *factor, int n, uint8_t *codes) {
+    return codes_of_row(x, offset, factor, n, codes, CODE_OF_ZERO, 127.0f);
+}
+
 INLINE float quantize_row(const float *x, int n, uint8_t *codes) { return quantize_scaled_row(x, 0, 0, n, codes); }
+
+/* The same for numbers of which none is below zero. */
+INLINE float quantize_rectified_row(const float *x, int n, uint8_t *codes) {
+    return codes_of_row(x, 0, 0, n, codes, CODE_OF_LEAST, 255.0f);
+}
 
 /* sigmoid(a)·tanh(b) with one division */
 INLINE vf v_sigmoid_tanh(vf a, vf b) {

@@ -38,6 +38,8 @@ def quantize_loops(
     # and not its largest number.
     scaling = "".join(f", (const float *)({weights.pointer(padded(v.constant))})" for v in op.scaling)
     quantizer = "quantize_scaled_row" if op.scaling else "quantize_row"
+    if op.rectified:
+        quantizer = "quantize_rectified_row"
     body = [f"*({scale}) = {quantizer}({source}{scaling}, {x.shape[-1]}, {target});"]
     for axis in reversed(range(len(sizes))):
         body = loop(f"i{axis}", sizes[axis], body)
@@ -68,6 +70,8 @@ class _Product:
     stored: int
     """Words of a row of weights, padding included."""
     level: IsaLevel
+    rectified: bool
+    """Whether the code of zero is the least one."""
     epilogue: Expression | None = None
     """What vectors of results go through before they are stored."""
     extras: Sequence[Extra] = ()
@@ -110,9 +114,10 @@ class _Product:
         if row_tiles > 1:
             lines.append(f"const int next = top + {TILE} < {last} ? top + {TILE} : {last};")
         rows = ", ".join(self.codes.at(name) for name in (names * 2)[:2])  # a lone tile's second is not read
+        start = "nothing" if self.rectified else f"start + {column}"
         lines += [
             f"tile_sums({int(row_tiles > 1)}, {int(len(valid) > 1)}, {rows}, {self.codes.stride}, "
-            f"{base}, {width}, {self.stored // TILE}, start + {column}, sums);"
+            f"{base}, {width}, {self.stored // TILE}, {start}, sums);"
         ]
         for r, name in enumerate(names):
             for c, count in enumerate(valid):
@@ -143,12 +148,13 @@ class _Product:
         def block(rows: int, row: str) -> list[str]:
             cells = [(r, j) for r in range(rows) for j in range(len(valid))]
             splits = max(1, min(IN_FLIGHT // len(cells), self.depth))
-            # Sums begin at −128 · Σ weights, which undoes the centre of the codes; these are unsigned because
-            # VNNI and AMX multiply signed weights by unsigned numbers. They have 32 bits on every level and
-            # never saturate (see `MOST_INPUTS` of the pass), so that their order and the splits are free.
+            start = "vi_start_least" if self.rectified else "vi_start"
+            # Sums begin at −128 · Σ weights where that undoes the centre of the codes; these are unsigned
+            # because VNNI and AMX multiply signed weights by unsigned numbers. They have 32 bits on every
+            # level and never saturate (see `MOST_INPUTS` of the pass): their order and the splits are free.
             lines = [
                 f"vi a{r}_{j}_{s} = "
-                + (f"vi_start(start + {column} + {self._at(j)});" if s == 0 else "vi_set1(0);")
+                + (f"{start}(start + {column} + {self._at(j)});" if s == 0 else "vi_set1(0);")
                 for s in range(splits)
                 for r, j in cells
             ]
@@ -219,7 +225,7 @@ def quantized_loops(
     count, depth = weight.shape
     # One packing for all levels and tiles: sequences have the depth that tiles want.
     packed = words(weight, TILE if op.output.elements >= TILE * count else 1)
-    product = _Product(codes, scales, target, rows, -(-depth // 4), packed.shape[1], level)
+    product = _Product(codes, scales, target, rows, -(-depth // 4), packed.shape[1], level, op.rectified)
     added = None if product.tiled else _added(op, walked, extras, output)
     if added is not None:
         product = replace(product, epilogue=op.epilogue, extras=added)
@@ -233,7 +239,13 @@ def quantized_loops(
     ]
     if product.tiled:
         # Four blocks of 16 × 16 sums, which vectors then scale; codes and weights fill all tiles to 16 rows.
-        begin = ["_Alignas(64) int32_t sums[1024];", shapes("shapes", (TILE,) * 8), "TILES_BEGIN(shapes);"]
+        nothing = ["static const int32_t nothing[32];"] if op.rectified else []
+        begin = [
+            *nothing,
+            "_Alignas(64) int32_t sums[1024];",
+            shapes("shapes", (TILE,) * 8),
+            "TILES_BEGIN(shapes);",
+        ]
         body = [*begin, *body, "TILES_END();"]
     lines += body
     if op.epilogue is not None and added is None:

@@ -50,6 +50,7 @@ def worthwhile_codes(op: QuantizedLinear, rows: int, level: IsaLevel, around: Su
     count, depth = op.weight.shape
     return (
         rows == 1
+        and op.rectified
         and op in around.rectified
         and "avx512_vnni" in level.features
         and count * depth >= FEWEST_WEIGHTS
@@ -141,13 +142,13 @@ def sparse_code_loops(
     codes, scale = operands
     weight = op.weight.constant
     count, depth = weight.shape
-    places, above = around.workspace.layout((depth + 2 * SLACK) * 4, depth + 2 * SLACK)
+    places, found = around.workspace.layout((depth + 2 * SLACK) * 4, depth + 2 * SLACK)
     pointer = around.weights.pointer
 
     def panel(number: str, columns: int) -> list[str]:
         starts = range(0, PANEL, GRANULE)
         rows = ", ".join(f"from + places[n + {r}] * {PANEL}" for r in range(4))
-        step = ["vi words[4];", f"words_of_rows({rows}, words);", "const vi x = vi_four(above + n);"]
+        step = ["vi words[4];", f"words_of_rows({rows}, words);", "const vi x = vi_four(found + n);"]
         step += [f"a{c} = v_dot4(a{c}, x, words[{v}]);" for v, c in enumerate(starts)]
         lines = [f"const int8_t *const from = w + {number} * {depth * PANEL};"]
         lines += [f"vi a{c} = vi_set1(0);" for c in starts]
@@ -166,8 +167,8 @@ def sparse_code_loops(
     head = [
         around.work(),
         f"uint32_t *const places = (uint32_t *)(work + {places});",
-        f"uint8_t *const above = work + {above};",
-        f"const int count = nonzero_codes({codes.name}, {depth}, places, above);",
+        f"uint8_t *const found = work + {found};",
+        f"const int count = nonzero_codes({codes.name}, {depth}, places, found);",
         f"const int8_t *const w = (const int8_t *)({pointer(byte_rows(weight))});",
         f"const float *const weight_scales = (const float *)({pointer(padded(op.weight_scales.constant))});",
         f"const float *const bias = (const float *)({pointer(padded(op.bias.constant))});",
