@@ -14,6 +14,7 @@ from grandopt.errors import ConfigError
 from grandopt.signature import Contract, Signature
 from grandopt.workflows.exporting.onnx.document import document, opset
 from grandopt.workflows.exporting.onnx.flavours import MLAGENTS_VERSION, Flavour, formed
+from grandopt.workflows.exporting.onnx.narrowed import narrowed
 from tests.recurrent import networks
 from tests.small_agents import Pair, Policy, draw, program
 
@@ -106,15 +107,29 @@ def test_godot_gives_back_the_state_that_nobody_reads() -> None:
     assert passed.tolist() == [3.0, 4.0]
 
 
-def test_the_start_of_an_episode_is_the_hosts_own() -> None:
-    """An input that no host gives is 0: the host begins an episode with a state of zeros."""
+def test_a_part_keeps_what_the_contract_says_of_it() -> None:
+    of = program(Pair)
+    outputs = tuple(
+        replace(spec, role="action" if spec.name == "output_1" else "value") for spec in of.signature.outputs
+    )
+    deciding = of.but(
+        contract=Contract(action="argmax", groups=(5,)), signature=Signature(of.signature.inputs, outputs)
+    )
+    decision, value = (narrowed(deciding, (name,)) for name in ("output_1", "output_2"))
+    assert (decision.contract.action, decision.contract.groups) == ("argmax", (5,))
+    assert (value.contract.action, value.contract.groups) == ("none", ())
+    assert [spec.name for spec in value.signature.outputs] == ["output_2"]
+
+
+def starting() -> Program:
+    """A GRU policy that is told where an episode begins."""
     of = networks.program(networks.GruCellPolicy)
     signature = Signature(
         tuple(spec if spec.name == "h" else replace(spec, name="x") for spec in of.signature.inputs),
         of.signature.outputs,
     )
     started = _Started(of.module).eval()
-    with_start = of.but(
+    return of.but(
         module=started,
         exported=None,
         signature=Signature(
@@ -123,7 +138,15 @@ def test_the_start_of_an_episode_is_the_hosts_own() -> None:
         contract=replace(of.contract, episode_start="start"),
         example=(*of.example, torch.zeros(2)),
     )
-    session, _ = opened(with_start, "isaaclab")
+
+
+def test_the_start_of_an_episode_is_the_hosts_own() -> None:
+    """An input that no host gives is 0: the host begins an episode with a state of zeros."""
+    of = networks.program(networks.GruCellPolicy)
+    assert [port.name for port in formed(starting(), "generic")[1].inputs] == ["h", "x", "start"]
+    kept = formed(starting(), "generic", ("action",))[1]
+    assert [port.name for port in kept.inputs] == ["h", "x", "start"]
+    session, _ = opened(starting(), "isaaclab")
     assert set(sides(session)[0]) == {"obs", "h_in"}
     h, obs = draw(of, 2)
     action, h_out = session.run(["actions", "h_out"], {"obs": obs, "h_in": h[np.newaxis]})
@@ -154,7 +177,7 @@ def test_what_a_host_has_no_place_for_is_said(of: Program, flavour: Flavour, wor
 
 
 def test_inputs_that_a_host_gives_in_another_dtype_are_said() -> None:
-    with pytest.raises(ConfigError, match="the input 'image' of uint8; hosts give float32"):
+    with pytest.raises(ConfigError, match="has 'image' of uint8, where the host has float32"):
         formed(program(Pair), "mlagents", ("output_0",))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ from grandopt.cli.commands.export import export
 from grandopt.compiler.checkpoints import detect
 from grandopt.compiler.checkpoints.onnx.stated import KEY
 from grandopt.config.schema import AgentConfig
-from grandopt.errors import CheckpointError, ConfigError, OutputError, VerificationError
+from grandopt.errors import (
+    CheckpointError,
+    ConfigError,
+    EngineUnavailableError,
+    OutputError,
+    VerificationError,
+)
 from grandopt.signature import Contract, Signature, TensorSpec
 from grandopt.workflows.exporting.onnx import write as writing
 from grandopt.workflows.exporting.onnx.document import document
@@ -137,6 +144,17 @@ def test_a_file_of_another_agent_is_not_put_in_place(
     with pytest.raises(VerificationError, match="the file in ONNX Runtime is not the same agent"):
         export_onnx(artifact.path, tmp_path / "spoiled.onnx")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_named(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else found(name))
+    with pytest.raises(
+        EngineUnavailableError, match=r"onnx is not installed; .*pip install 'grandopt\[onnx\]'"
+    ):
+        export_onnx(artifact.path, tmp_path / "a.onnx")
 
 
 def test_outputs_can_be_chosen_and_recorded_observations_used(tmp_path: Path) -> None:

@@ -97,13 +97,16 @@ def _renamed(program: Program, form: Form) -> Program:
 
 def _strip(model: Any) -> None:
     """Remove what the exporter says of the code that the program came from, and of sizes between nodes."""
-    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+    parts = [model, model.graph]
+    while parts:
+        part = parts.pop()
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
-    for value in model.graph.initializer:
-        value.ClearField("doc_string")
-        value.ClearField("metadata_props")
-    model.graph.ClearField("value_info")
+        if hasattr(part, "op_type"):
+            parts += [item.g for item in part.attribute if item.HasField("g")]
+        elif hasattr(part, "node"):
+            parts += [*part.node, *part.input, *part.output, *part.initializer]
+            part.ClearField("value_info")
 
 
 def _turn(graph: Any, port: Port) -> None:

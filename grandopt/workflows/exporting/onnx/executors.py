@@ -12,10 +12,10 @@ from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.onnx import reader
 from grandopt.compiler.program import FORWARD_ERRORS, Program, evaluate
 from grandopt.config.schema import AgentConfig
-from grandopt.errors import BuildError, EngineError, EngineUnavailableError, first_line
+from grandopt.errors import BuildError, EngineError, first_line
 from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Array
-from grandopt.workflows.exporting.onnx.document import BATCH, EXTRA
+from grandopt.workflows.exporting.onnx.document import BATCH
 from grandopt.workflows.exporting.onnx.form import Form
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -50,18 +50,12 @@ class FileExecutor(Executor):
 def in_onnxruntime(content: bytes, program: Program, form: Form) -> tuple[FileExecutor, str]:
     """The file in ONNX Runtime as a user gets it, with one thread; and the library's version.
 
-    Raises EngineUnavailableError where it is not installed, BuildError where it does not take the file.
+    Raises BuildError where it does not take the file.
     """
-    try:
-        import onnxruntime
+    import onnxruntime
 
-        from grandopt.runtime.executors.onnxruntime import ERRORS, PROVIDERS
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"{first_line(error)}: a file is checked with ONNX Runtime before it is written; "
-            f"pip install 'grandopt[{EXTRA}]'",
-            remedy=f"pip install 'grandopt[{EXTRA}]'",
-        ) from error
+    from grandopt.runtime.executors.onnxruntime import ERRORS, PROVIDERS
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised, too

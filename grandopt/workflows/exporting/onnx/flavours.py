@@ -35,7 +35,7 @@ def formed(program: Program, flavour: Flavour, outputs: tuple[str, ...] = ()) ->
     match flavour:
         case "generic":
             kept = outputs or tuple(spec.name for spec in program.signature.outputs)
-            chosen = narrowed(program, kept, alone=not outputs)
+            chosen = narrowed(program, kept, starts=True)
             ports = tuple(Port(spec.name, spec) for spec in chosen.signature.inputs)
             return chosen, Form(ports, tuple(Port(spec.name, spec) for spec in chosen.signature.outputs))
         case "isaaclab":
@@ -50,7 +50,7 @@ def _isaaclab(program: Program, outputs: tuple[str, ...]) -> tuple[Program, Form
     """`obs[, h_in[, c_in]]` → `actions[, h_out[, c_out]]`, states with their layers first."""
     observation = _one_observation(program, "isaaclab", "obs")
     action = _action(program, "isaaclab", outputs)
-    _require_numbers(program, "isaaclab")
+    _require_numbers(program, "isaaclab", action)
     _require_zero_state(program, "isaaclab")
     states = program.contract.state
     if len(states) > 2:
@@ -74,7 +74,7 @@ def _isaaclab(program: Program, outputs: tuple[str, ...]) -> tuple[Program, Form
 def _mlagents(program: Program, outputs: tuple[str, ...]) -> tuple[Program, Form]:
     """`obs_0…[, recurrent_in]` → the deterministic action under both its names, and what the host checks."""
     action = _action(program, "mlagents", outputs)
-    _require_numbers(program, "mlagents")
+    _require_numbers(program, "mlagents", action)
     _require_zero_state(program, "mlagents")
     chosen = narrowed(program, (action,))
     states = chosen.contract.state
@@ -86,13 +86,7 @@ def _mlagents(program: Program, outputs: tuple[str, ...]) -> tuple[Program, Form
             tuple(_spec(chosen, state.input) for state in states),
             tuple(_spec(chosen, state.output) for state in states),
         )
-    observed = chosen.signature.observed(chosen.contract)
-    for spec in observed:
-        if spec.dtype != "float32":
-            raise _no_place(
-                program, "mlagents", f"the input {spec.name!r} of {spec.dtype}; hosts give float32"
-            )
-    spec = _spec(chosen, action)
+    observed, spec = chosen.signature.observed(chosen.contract), _spec(chosen, action)
     constants = (
         ("version_number", (MLAGENTS_VERSION,)),
         ("memory_size", (float(packed.width if packed else 0),)),
@@ -114,7 +108,7 @@ def _godot(program: Program, outputs: tuple[str, ...]) -> tuple[Program, Form]:
     if program.contract.state:
         raise _no_place(program, "godot", "recurrent state; the host keeps none")
     action = _action(program, "godot", outputs)
-    _require_numbers(program, "godot")
+    _require_numbers(program, "godot", action)
     chosen = narrowed(program, (action,))
     return chosen, Form(
         (Port("obs", _spec(chosen, observation)),),
@@ -156,10 +150,14 @@ def _action(program: Program, flavour: Flavour, outputs: tuple[str, ...]) -> str
     return found[0].name
 
 
-def _require_numbers(program: Program, flavour: Flavour) -> None:
+def _require_numbers(program: Program, flavour: Flavour, action: str) -> None:
+    """Hosts give float32 and take float32."""
     if program.contract.action in ("argmax", "binary"):
         words = f"a decision ({program.contract.action}) for its action, where the host takes numbers"
         raise _no_place(program, flavour, words)
+    for spec in (*program.signature.observed(program.contract), _spec(program, action)):
+        if spec.dtype != "float32":
+            raise _no_place(program, flavour, f"{spec.name!r} of {spec.dtype}, where the host has float32")
 
 
 def _require_zero_state(program: Program, flavour: Flavour) -> None:

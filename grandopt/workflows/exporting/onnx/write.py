@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from grandopt.workflows.exporting.onnx.executors import in_onnxruntime, read_bac
 from grandopt.workflows.exporting.onnx.flavours import Flavour, formed
 from grandopt.workflows.exporting.onnx.form import Form
 from grandopt.workflows.exporting.program import carried
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def export_onnx(
         raise OutputError(f"{file}: is there already; choose another name, or pass --overwrite")
     if not file.absolute().parent.is_dir():
         raise OutputError(f"{file}: the folder {file.absolute().parent} does not exist")
+    _require_packages()
     manifest, whole = read(path).manifest, carried(path)
     recorded = None
     if samples is not None:
@@ -102,16 +106,22 @@ def _checks(
 
 
 def _check_document(content: bytes, program: Program) -> None:
-    try:
-        import onnx
-    except ImportError as error:
-        raise EngineUnavailableError(
-            f"{first_line(error)}; pip install 'grandopt[{EXTRA}]'", remedy=f"pip install 'grandopt[{EXTRA}]'"
-        ) from error
+    import onnx
+
     try:
         onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BuildError(f"{program.name}: onnx.checker refuses the file: {first_line(error)}") from error
+
+
+def _require_packages() -> None:
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            remedy = f"pip install 'grandopt[{EXTRA}]'"
+            raise EngineUnavailableError(
+                f"{package} is not installed; an ONNX file is written and checked with it: {remedy}",
+                remedy=remedy,
+            )
 
 
 def _version(manifest: Manifest) -> str:
