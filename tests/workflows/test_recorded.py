@@ -99,6 +99,17 @@ def test_files_are_found_where_the_run_was(here: Path) -> None:
     assert found.differences == ()
 
 
+def test_statistics_that_were_given_are_found_where_the_run_was(here: Path) -> None:
+    checkpoint, statistics = file(here / "gate.pt"), file(here / "s.npz", b"statistics")
+    agent = AgentConfig(checkpoint=Path("gate.pt"), statistics=Path("s.npz"))
+    told = recipe(here, agent, checkpoint=checkpoint, vecnormalize=statistics)
+    found = found_files(recorded(told), Substitutes(), trust=False)
+    assert (found.config.statistics, found.config.vecnormalize) == (here / "s.npz", "none")
+    (here / "s.npz").write_bytes(b"others")
+    (difference,) = found_files(recorded(told), Substitutes(), trust=False).differences
+    assert difference.what == f"observation statistics {here / 's.npz'}"
+
+
 @pytest.mark.parametrize("output", [".", "out", "out/deeper"])
 def test_the_folder_of_the_run_is_told_from_its_output_on(here: Path, output: str) -> None:
     checkpoint = file(here / "gate.zip")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ CASES: dict[str, list[Case]] = {
         Case("plain.pt", {"activation": "celu"}),
         Case("heteroscedastic.pt", {"activation": "elu", "distribution": "gaussian"}),
         Case("beta.pt", {"activation": "elu", "distribution": "beta", "bounds": BOUNDS}),
+        Case("cnn.pt", {"activation": "elu", "inputs": [{"name": "camera", "shape": [2, 16, 12]}]}),
     ],
     "rsl_rl_3": _all("mlp.pt heteroscedastic.pt gru.pt lstm.pt", activation="selu"),
     "rsl_rl_2": _all("mlp.pt lstm.pt plain.pt", activation="leaky_relu"),
@@ -75,20 +77,21 @@ def test_it_acts_as_the_framework_does(script: str, tmp_path: Path) -> None:
         path = tmp_path / case.file
         checkpoint = detect.load("agent", AgentConfig.model_validate({"checkpoint": path, **case.settings}))
         expected = np.load(path.with_suffix(".npz"))
-        _require_equal(_of_module(checkpoint, expected["obs"]), expected["action"], path)
+        _require_equal(_of_module(checkpoint, expected), expected["action"], path)
         if case is CASES[script][0]:
             artifact = build(capture(checkpoint), NATIVE, Store(tmp_path / "store"))
             _require_equal(np.asarray(load(artifact.path)(expected["obs"])), expected["action"], path)
 
 
-def _of_module(checkpoint: Checkpoint, observations: Array) -> Array:
+def _of_module(checkpoint: Checkpoint, recorded: Mapping[str, Array]) -> Array:
     """What the rebuilt policy does with 1,000 observations; one with memory in steps of `STREAMS` streams."""
     with torch.no_grad():
         if not checkpoint.contract.state:
-            return checkpoint.module(torch.from_numpy(observations)).numpy()
+            inputs = [torch.from_numpy(recorded[spec.name]) for spec in checkpoint.inputs]
+            return checkpoint.module(*inputs).numpy()
         state = [torch.zeros(STREAMS, *spec.shape) for spec in checkpoint.inputs[1:]]
         answers = []
-        for step in torch.from_numpy(observations).split(STREAMS):
+        for step in torch.from_numpy(recorded["obs"]).split(STREAMS):
             action, *state = checkpoint.module(step, *state)
             answers.append(action)
     return torch.cat(answers).numpy()

@@ -214,3 +214,63 @@ def test_damaged_weights_are_one_line(tmp_path: Path, damage: str) -> None:
         _load(path, activation="elu")
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+CONVOLUTIONS = "{stride: 2, padding: none, norm: batch, activation: relu, global_pool: avg}"
+CAMERA = {"inputs": [{"name": "camera", "shape": [2, 9, 11]}]}
+
+
+def _seeing(tmp_path: Path, cfg: str | None = CONVOLUTIONS) -> tuple[nn.Module, nn.Module, Path]:
+    """Encoder and actor of an ActorCriticCNN of version 3 that sees one image and nothing else."""
+    encoder = files.seeded(lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )).eval()  # fmt: skip
+    encoder[1].running_mean += 0.1
+    actor = files.mlp(4, 8, ACTIONS)
+    critic = files.named(files.mlp(4, 8, 1), "critic")
+    policy = {"std": torch.ones(ACTIONS), **files.named(actor, "actor"), **critic}
+    path = files.saved(
+        files.rsl_rl({**policy, **files.named(encoder, "actor_cnns.camera")}), tmp_path / "model.pt"
+    )
+    if cfg is not None:
+        (tmp_path / "params").mkdir()
+        settings = f"policy: {{activation: elu, actor_cnn_cfg: {cfg}}}"
+        (tmp_path / "params" / "agent.yaml").write_text(settings)
+    return encoder, actor, path
+
+
+def test_convolutions_are_as_the_settings_of_the_run_describe_them(tmp_path: Path) -> None:
+    encoder, actor, path = _seeing(tmp_path)
+    found = _load(path, **CAMERA)
+    images = torch.rand(6, 2, 9, 11)
+    with torch.no_grad():
+        torch.testing.assert_close(_answer(found, images), actor(encoder(images)))
+    assert [spec.name for spec in found.inputs] == ["camera"]
+    assert [line.partition(" ")[0] for line in detect.describe(path)["asks"]] == ["--input"]
+
+
+@pytest.mark.parametrize(
+    ("cfg", "settings", "words"),
+    [
+        (None, {**CAMERA, "activation": "elu"}, "strides of its convolutions are not in the file"),
+        (CONVOLUTIONS, {}, "`inputs: [{name: camera, shape: [...]}]`"),
+        (
+            CONVOLUTIONS,
+            {"inputs": [{"name": "camera", "shape": [18]}]},
+            "'camera' as [channels, height, width]",
+        ),
+        (CONVOLUTIONS.replace("batch", "none"), CAMERA, "are others than its settings say"),
+        (CONVOLUTIONS.replace("2,", "0,"), CAMERA, "stride 0, which is no size"),
+        (CONVOLUTIONS.replace("avg", "sum"), CAMERA, "are none that RSL-RL takes"),
+        ("{other: {stride: 2}}", CAMERA, "say nothing of the convolutions of 'camera'"),
+    ],
+)
+def test_convolutions_that_are_not_known_are_one_line(
+    tmp_path: Path, cfg: str | None, settings: dict[str, Any], words: str
+) -> None:
+    *_, path = _seeing(tmp_path, cfg)
+    with pytest.raises(CheckpointError) as caught:
+        _load(path, **settings)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

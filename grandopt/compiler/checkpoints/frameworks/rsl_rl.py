@@ -8,7 +8,7 @@ normaliser beside it, version 3 inside. From version 4 on the actor is a model o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import nn
 
 from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint, FoundStatistics
-from grandopt.compiler.checkpoints.frameworks import asked, heads, layers, normaliser
+from grandopt.compiler.checkpoints.frameworks import asked, heads, layers, normaliser, rsl_rl_cnn
 from grandopt.compiler.checkpoints.frameworks.base import OBSERVATION, Policy, checkpoint
 from grandopt.compiler.checkpoints.frameworks.layers import Tensors
 from grandopt.compiler.checkpoints.frameworks.run_settings import RunSettings, beside
@@ -28,7 +28,7 @@ from grandopt.signature import Contract, TensorSpec
 
 NAME = "rsl_rl"
 TITLE = "RSL-RL"
-TAKES = frozenset({"activation", "bounds", "distribution"})
+TAKES = frozenset({"activation", "bounds", "distribution", "inputs"})
 
 ACTIVATION = (("actor", "activation"), ("policy", "activation"))
 """Where the settings of a run have it, from version 4 on and before."""
@@ -41,9 +41,9 @@ EPSILON = 1e-2
 
 OF_ACTOR_CRITIC = {
     *("std", "log_std", "actor", "critic", "memory_a", "memory_c"),
-    *("actor_obs_normalizer", "critic_obs_normalizer"),
+    *("actor_obs_normalizer", "critic_obs_normalizer", "actor_cnns", "critic_cnns"),
 }
-OF_MODEL = {"mlp", "rnn", "obs_normalizer", "distribution"}
+OF_MODEL = {"mlp", "rnn", "cnns", "obs_normalizer", "distribution"}
 """What the names of tensors begin with, up to version 3 and from 4 on; those of a fork have others, too."""
 
 
@@ -59,6 +59,7 @@ class _Actor:
     tensors: Tensors
     mlp: str
     memory: str
+    cnns: str
     statistics: Tensors
     place: str
     spread: bool
@@ -78,6 +79,10 @@ def describe(path: Path, content: Any) -> dict[str, Any]:
     actor, settings = _found(content, path), beside(path)
     outputs = layers.outputs(actor.stack(nn.Identity, str(path)))
     asks = asked.missing(settings, *ACTIVATION)
+    groups = list(dict.fromkeys(name.partition(".")[0] for name in layers.below(actor.tensors, actor.cnns)))
+    asks += [f"--input {group}=CxHxW: the size of these images" for group in groups]
+    if groups and not rsl_rl_cnn.has_settings(settings):
+        asks.append(rsl_rl_cnn.ASKED)
     if _may_hold_spreads(actor, outputs) and _distribution_of(settings) is None:
         asks.append(asked.DISTRIBUTION)
     return {
@@ -101,17 +106,7 @@ def load(name: str, agent: AgentConfig, path: Path, content: Any) -> Checkpoint:
     stack = actor.stack(between, where)
     head, contract, distribution = _head(actor, layers.outputs(stack), agent, settings, path)
     normalise = _normaliser(actor, where)
-    inputs: tuple[TensorSpec, ...]
-    if layers.below(actor.tensors, actor.memory):
-        memory = layers.memory(actor.tensors, actor.memory, where)
-        module: nn.Module = layers.Remembering(
-            nn.Sequential(*normalise), memory, nn.Sequential(*stack, *head)
-        )
-        inputs = (TensorSpec(OBSERVATION, (memory.input_size,)),)
-        inputs, contract = layers.remembering(inputs, memory, contract)
-    else:
-        module = nn.Sequential(*normalise, *stack, *head)
-        inputs = (TensorSpec(OBSERVATION, (layers.inputs(stack),)),)
+    module, inputs, contract = _assembled(actor, agent, settings, path, (normalise, stack, head), contract)
     details = {
         "versions": actor.versions,
         "activation": said,
@@ -123,6 +118,29 @@ def load(name: str, agent: AgentConfig, path: Path, content: Any) -> Checkpoint:
     statistics = (found,) if normalise else ()
     policy = Policy(module, inputs, contract, details, moments=moments, statistics=statistics)
     return checkpoint(name, (NAME, TITLE), path, policy)
+
+
+def _assembled(
+    actor: _Actor,
+    agent: AgentConfig,
+    settings: RunSettings,
+    path: Path,
+    parts: tuple[Sequence[nn.Module], Sequence[nn.Module], Sequence[nn.Module]],
+    contract: Contract,
+) -> tuple[nn.Module, tuple[TensorSpec, ...], Contract]:
+    """The module of normaliser, stack and head with what is between the first two, inputs, and contract."""
+    normalise, stack, head = nn.Sequential(*parts[0]), parts[1], nn.Sequential(*parts[1], *parts[2])
+    if layers.below(actor.tensors, actor.cnns):
+        seen = rsl_rl_cnn.encoders(agent, path, actor.tensors, actor.cnns, settings)
+        observed = layers.inputs(stack) - seen.features
+        plain = (TensorSpec(OBSERVATION, (observed,)),) if observed > 0 else ()
+        return rsl_rl_cnn.SeeingActor(normalise, seen.modules, head), (*plain, *seen.inputs), contract
+    refuse(agent, path, f"this checkpoint of {TITLE}", ("inputs",), "whose input follows from its weights")
+    if layers.below(actor.tensors, actor.memory):
+        memory = layers.memory(actor.tensors, actor.memory, str(path))
+        inputs = (TensorSpec(OBSERVATION, (memory.input_size,)),)
+        return layers.Remembering(normalise, memory, head), *layers.remembering(inputs, memory, contract)
+    return nn.Sequential(*parts[0], *head), (TensorSpec(OBSERVATION, (layers.inputs(stack),)),), contract
 
 
 def _found(content: Any, path: Path) -> _Actor:
@@ -144,6 +162,7 @@ def _actor(content: Any) -> _Actor | None:
             tensors,
             "mlp",
             "rnn.rnn",
+            "cnns",
             layers.below(tensors, "obs_normalizer"),
             "actor_state_dict.obs_normalizer",
             bool(spread),
@@ -159,6 +178,7 @@ def _actor(content: Any) -> _Actor | None:
         tensors,
         "actor",
         "memory_a.rnn",
+        "actor_cnns",
         inside or apart,
         "model_state_dict.actor_obs_normalizer" if inside else "obs_norm_state_dict",
         bool({"std", "log_std"} & tensors.keys()),

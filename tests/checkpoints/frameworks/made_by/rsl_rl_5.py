@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def model(name: str, obs: TensorDict) -> torch.nn.Module:
 
 
 def main(output: Path) -> None:
+    (output / "params").mkdir()
+    (output / "params" / "agent.yaml").write_text(json.dumps({"actor": {"cnn_cfg": CONVOLUTIONS}}))
     for name in ("mlp", "plain", "heteroscedastic", "beta", "gru", "lstm", "cnn"):
         torch.manual_seed(0)
         obs = observations()
