@@ -71,6 +71,23 @@ def test_bad_input_ends_with_2_and_one_line(tmp_path: Path, capfd: pytest.Captur
         assert printed.err.count("error: ") == 1, printed.err
 
 
+def test_a_tensor_that_is_none_of_plain_numbers_is_one_line(tmp_path: Path) -> None:
+    content = files.skrl(
+        {"log_std_parameter": torch.zeros(2), **files.named(files.mlp(SIZE, 2), "a_container")}
+    )
+    held = files.skrl_statistics(SIZE)
+    content["observation_preprocessor"] = {**held, "running_mean": held["running_mean"].to_sparse()}
+    path = files.saved(content, tmp_path / "agent.pt")
+    for read in (
+        lambda: detect.load("agent", AgentConfig(checkpoint=path, activation="elu")),
+        lambda: detect.describe(path),
+    ):
+        with pytest.raises(
+            CheckpointError, match=r"tensor 'observation_preprocessor\.running_mean' is sparse"
+        ):
+            read()
+
+
 class _Code:
     def __reduce__(self) -> Any:
         return exec, ("raise SystemExit('run')",)

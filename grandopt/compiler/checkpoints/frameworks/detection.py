@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.frameworks import rl_games, rsl_rl, skrl
 from grandopt.compiler.checkpoints.frameworks.base import Framework
 from grandopt.compiler.checkpoints.settings import refuse
+from grandopt.compiler.checkpoints.weight_files import state_dict
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 
@@ -61,6 +63,7 @@ def load(name: str, agent: AgentConfig, path: Path, content: Any, member: Framew
     refuse(agent, path, what, PLAIN_ONLY, "whose network follows from its keys")
     refuse(agent, path, what, unused, "which says that itself or has no use for it")
     refuse(agent, path, what, ("vecnormalize",), "observation statistics belong to an SB3 zip")
+    _require_plain(content, path)
     return member.load(name, agent, path, content)
 
 
@@ -73,7 +76,15 @@ def describe(path: Path, content: Any, members: Sequence[Framework] = MEMBERS) -
     if len(fitting) != 1:
         return {"fits": _names(fitting), "asks": ["--framework NAME"]} if fitting else None
     (member,) = fitting
+    _require_plain(content, path)
     return {"format": member.NAME, "framework": member.TITLE, **member.describe(path, content)}
+
+
+def _require_plain(content: Any, path: Path) -> None:
+    """Raise CheckpointError for a tensor in a state dict that is none of plain numbers in memory."""
+    for place, tensors in state_dict.places(content):
+        for key, tensor in tensors.items():
+            weights.require_plain(f"{place}.{key}".removeprefix("."), tensor, str(path))
 
 
 def _ambiguous(fitting: Sequence[Framework]) -> str:
