@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._decomp import decompositions
 
 from grandopt.signature import Array
 from tests.native.conftest import Make
@@ -108,3 +110,29 @@ def test_nan_in_a_step_of_the_keys_reaches_what_it_is_a_part_of(native: Make, st
     for masked in wanted[1:]:  # a mask is added, which leaves a NaN what it is
         masked[3] = math.nan
     _same(executor.run((q.numpy(), k.numpy())), wanted)
+
+
+class Sequence(nn.Module):
+    """What an LSTM gives at every step; its last states are left alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(5, 7, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x)[0]
+
+
+def test_what_torch_says_of_results_that_nothing_reads(monkeypatch: pytest.MonkeyPatch, native: Make) -> None:
+    """torch 2.11 says that the last states of an LSTM have an axis more than they have."""
+    real = decompositions.one_layer_lstm
+
+    def older(*given: Any, **options: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+        out, states = real(*given, **options)
+        return out, tuple(state.unsqueeze(0) for state in states)
+
+    x = torch.randn(3, 4, 5)
+    network = Sequence()
+    monkeypatch.setattr(decompositions, "one_layer_lstm", older)
+    with torch.no_grad():
+        _same(native(network, x).run([x.numpy()]), (network(x),))

@@ -217,15 +217,19 @@ class _Translation:
 
     @staticmethod
     def _checked(node: Node, result: Result) -> Result:
-        """The translated shapes and dtypes must be those that ATen computed."""
+        """The translated shapes and dtypes must be those that ATen computed.
+
+        Of several results only those that are read: torch 2.11 gives the last states of an LSTM, which most
+        networks leave alone, an axis too many.
+        """
         val = node.meta["val"]
+        several = isinstance(val, (tuple, list))
+        read = {user.args[1] for user in node.users if user.target is operator.getitem and user.users}
         pairs = zip(
-            val if isinstance(val, (tuple, list)) else (val,),
-            result if isinstance(result, tuple) else (result,),
-            strict=True,
+            val if several else (val,), result if isinstance(result, tuple) else (result,), strict=True
         )
-        for tensor, value in pairs:
-            if value is None:
+        for number, (tensor, value) in enumerate(pairs):
+            if value is None or (several and number not in read):
                 continue
             shape = tuple(at_one(n) for n in tensor.shape)
             dtype = _dtype(tensor.dtype)
