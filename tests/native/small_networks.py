@@ -15,20 +15,16 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import yaml
-
-from tests.native.c_level.networks import NETWORKS, seeded
+from tests.native.c_level.networks import NETWORKS
+from tests.native.recorded import write_job
 
 NAMES = tuple(name for name, network in NETWORKS.items() if len(network.shape) == 1)
 LARGE = "wide"
 """The one that is no part of the means: its weights alone take longer to read than others to compute."""
-OBSERVATIONS = 1024
 
 
 def main() -> int:
@@ -38,7 +34,7 @@ def main() -> int:
     given, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.output or Path(temporary)
-        config = write_job(folder, given.network or NAMES)
+        config = write_job(folder, {name: name for name in given.network or NAMES})
         command = [sys.executable, "-m", "grandopt", "benchmark", "--config", str(config)]
         command += ["--output", str(folder), "--batch", "1", "--json", *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -48,27 +44,6 @@ def main() -> int:
             (folder / "report.json").write_text(done.stdout)
     print("\n".join(table(json.loads(done.stdout)["agents"])))
     return done.returncode
-
-
-def write_job(folder: Path, names: Sequence[str]) -> Path:
-    """A `grandopt.yaml` in `folder` with these networks: their weights, and observations for each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    agents = {}
-    for name in names:
-        shape = NETWORKS[name].shape
-        torch.save(seeded(name).state_dict(), folder / f"{name}.pth")
-        recorded = np.random.default_rng(5).standard_normal((OBSERVATIONS, *shape)).astype(np.float32)
-        np.savez(folder / f"{name}.npz", state=recorded)
-        agents[name] = {
-            "checkpoint": f"{name}.pth",
-            "network": f"{seeded.__module__}:{seeded.__name__}",
-            "network_args": {"name": name},
-            "inputs": [{"name": "state", "shape": list(shape)}],
-            "samples": f"{name}.npz",
-        }
-    config = folder / "grandopt.yaml"
-    config.write_text(yaml.safe_dump({"agents": agents}, sort_keys=False))
-    return config
 
 
 def table(agents: Iterable[Mapping[str, Any]]) -> list[str]:

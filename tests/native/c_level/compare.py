@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from grandopt.artifacts.artifact import Artifact, read
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
@@ -19,6 +21,7 @@ from grandopt.signature import Array
 from grandopt.workflows.exporting.c_library import export_c
 from tests.native.c_level.networks import NETWORKS, seeded, weights
 from tests.native.conftest import BEST
+from tests.native.recorded import write_job
 
 HERE = Path(__file__).parent
 EIGEN = Path("/usr/include/eigen3")
@@ -28,11 +31,12 @@ OBSERVATIONS = 64
 
 @dataclass(frozen=True)
 class Compared:
-    """Median microseconds of a call, and the largest error beside the original, by library. `refused` is
-    whether the generator did not take the network."""
+    """Median microseconds of a call, and the largest error beside the original, by library; ours is of
+    `precision`. `refused` is whether the generator did not take the network."""
 
     microseconds: dict[str, float]
     errors: dict[str, float]
+    precision: str = "float32"
     refused: bool = False
 
 
@@ -43,15 +47,17 @@ def missing() -> str | None:
     return None if shutil.which("g++") else "g++ is not installed"
 
 
-def compare(name: str, folder: Path, *, rounds: int, generator: Path | None = None) -> Compared:
+def compare(
+    name: str, folder: Path, *, rounds: int, generator: Path | None = None, best: bool = False
+) -> Compared:
     """Build everything below `folder`, and measure `rounds` turns of 2 ms each; 0 only compares the answers.
 
-    `generator` is the program emx-onnx-cgen. Raises CalledProcessError when a compiler fails.
+    `generator` is the program emx-onnx-cgen. Ours is of float32, or with `best` what `grandopt optimize`
+    ships on recorded observations, at any precision. Raises CalledProcessError when a compiler fails.
     """
     network, shape = seeded(name), NETWORKS[name].shape
     given = np.random.default_rng(5).standard_normal((OBSERVATIONS, *shape)).astype(np.float32)
-    program = capture(from_module("agent", network, {"state": given[:2]}), 0)
-    artifact = build(program, Candidate("float32", BEST), Store(folder / "store"))
+    artifact = _shipped(name, folder) if best else _of_float32(network, given, folder)
     export_c(artifact.path, folder / "c")
     for array, file in ((weights(network), "weights.f32"), (given, "given.f32")):
         array.tofile(folder / file)
@@ -64,7 +70,22 @@ def compare(name: str, folder: Path, *, rounds: int, generator: Path | None = No
     _run([*command, HERE / "bench.cpp", *extra, library, "-lm", "-o", program_file])
     text = _run([program_file, folder / "weights.f32", folder / "given.f32", str(rounds)])
     found = _read(text, network(torch.from_numpy(given)).numpy())
-    return replace(found, refused=generator is not None and generated is None)
+    precision = artifact.manifest.precision
+    return replace(found, precision=precision, refused=generator is not None and generated is None)
+
+
+def _of_float32(network: torch.nn.Module, given: Array, folder: Path) -> Artifact:
+    program = capture(from_module("agent", network, {"state": given[:2]}), 0)
+    return build(program, Candidate("float32", BEST), Store(folder / "store"))
+
+
+def _shipped(name: str, folder: Path) -> Artifact:
+    """What the aggressive profile ships of the native engine, verified on recorded observations."""
+    config = write_job(folder, {"agent": name})
+    _run(
+        [sys.executable, "-m", "grandopt", "optimize", "-c", config, "--engine", "native", "--output", folder]
+    )
+    return read(folder / "artifacts" / "agent")
 
 
 def _generated(network: torch.nn.Module, example: Array, folder: Path, generator: Path) -> Path | None:
@@ -99,4 +120,4 @@ def _read(text: str, wanted: Array) -> Compared:
 
 
 def _run(command: list[str | Path]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
