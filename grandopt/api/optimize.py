@@ -82,6 +82,7 @@ def optimize(
     engines: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
     levels: Sequence[str] | None = None,
+    realtime: bool = False,
     threads: int | Literal["auto"] = 1,
     budget_s: float | None = None,
     trials: int | None = None,
@@ -93,7 +94,8 @@ def optimize(
 
     `example_input` is one batch (an array or tensor [B, *shape], a tuple of them for several inputs, or a
     mapping by input name); its values are not used, only names, shapes and dtypes. `samples` names a .npz
-    file of recorded observations. `levels` are the CPU feature levels that native code is built for. The
+    file of recorded observations. `levels` are the CPU feature levels that native code is built for. With
+    `realtime` only builds under the real-time contract are candidates. The
     module itself is not changed. A file, such as `policy.onnx`, says itself what it takes: it goes without
     `example_input`, and is known by its own name unless `name` is given.
     `state` declares a recurrent state: `{"h": "h_next"}` says that the output `h_next` is the next call's
@@ -124,6 +126,7 @@ def optimize(
             engines=tuple(engines) if engines else None,
             precisions=tuple(precisions) if precisions else None,
             levels=tuple(levels) if levels else None,
+            realtime=realtime,
             threads=threads,
             budget_s=budget_s,
             trials=trials,

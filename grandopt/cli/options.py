@@ -78,6 +78,13 @@ Seed = Annotated[
 Strict = Annotated[
     bool | None, typer.Option("--strict/--no-strict", help="Exit with 1 when a target is missed.")
 ]
+Realtime = Annotated[
+    bool,
+    typer.Option(
+        "--realtime",
+        help="Only builds under the real-time contract (README): every call is the same instructions.",
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(

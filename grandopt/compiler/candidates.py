@@ -80,6 +80,11 @@ class Candidate:
         """The same for these limits, where its layers' precisions follow from them."""
         return replace(self, options=self.options.within(limits.relative_l2, limits.agreement))
 
+    def for_realtime(self) -> Candidate | None:
+        """The same under the real-time contract, None where its engine cannot keep it."""
+        options = self.options.for_realtime()
+        return None if options is None else replace(self, options=options)
+
     def at_levels(self, levels: tuple[str, ...]) -> Candidate:
         """The same for these CPU feature levels, where its engine builds for levels of its choice."""
         return replace(self, options=self.options.at_levels(levels))
@@ -122,6 +127,12 @@ NO_EVIDENCE = Reason(
 )
 """Why a candidate is left out that cannot keep the first layers in float32, as the report says it."""
 
+NOT_REALTIME = Reason(
+    ReasonCode.UNSUPPORTED,
+    "the real-time contract was asked for: this engine's own code allocates, locks and branches on numbers",
+)
+"""Why an engine's candidates are left out under the real-time contract, as the report says it."""
+
 
 def candidates(
     program: Program,
@@ -133,6 +144,7 @@ def candidates(
     evidence: bool = True,
     levels: tuple[str, ...] = (),
     limits: Limits | None = None,
+    realtime: bool = False,
 ) -> tuple[Candidate, ...]:
     """The candidates of a program among the admitted engines and precisions, in the order of LIST.
 
@@ -141,7 +153,8 @@ def candidates(
     where their engine cannot do that. Left out is what cannot come to be for this program: TorchScript
     archives hold no layers of which a pass could make another precision. Whether the others can be built,
     `build` finds out. With `levels`, what is generated for CPU feature levels is for these. Without
-    `limits` for reduced precision nothing is there that depends on them.
+    `limits` for reduced precision nothing is there that depends on them. With `realtime`, all are under the
+    real-time contract, and the engines left out that cannot keep it.
     """
     archive = isinstance(program.module, torch.jit.ScriptModule)
     found = tuple(
@@ -155,6 +168,8 @@ def candidates(
         and (limits is not None or not candidate.weighs)
         and not (archive and candidate.passes != PLAIN)
     )
+    if realtime:
+        found = tuple(kept for candidate in found if (kept := candidate.for_realtime()) is not None)
     if limits is not None:
         found = tuple(candidate.within(limits) for candidate in found)
     return tuple(candidate.at_levels(levels) for candidate in found) if levels else found
@@ -167,12 +182,15 @@ def left_out(
     *,
     samples: bool = False,
     evidence: bool = True,
+    realtime: bool = False,
 ) -> tuple[Refusal, ...]:
-    """What `candidates` leaves out for want of recorded samples or of evidence: one refusal for each
-    precision and reason."""
+    """What `candidates` leaves out for want of recorded samples or of evidence, one refusal for each
+    precision and reason; with `realtime` also the engines that cannot keep that contract."""
     asked = candidates(program, engines, precisions, every=True)
     missed = [
         *((item.precision, UNCALIBRATED) for item in asked if item.calibrated and not samples),
         *((item.precision, NO_EVIDENCE) for item in asked if item.options.mixes and not evidence),
     ]
+    if realtime:
+        missed += [(item.engine, NOT_REALTIME) for item in asked if item.for_realtime() is None]
     return tuple(Refusal(*item) for item in dict.fromkeys(missed))

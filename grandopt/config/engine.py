@@ -109,6 +109,10 @@ class Engine(BaseModel):
         """The same options for these CPU feature levels, where an engine builds for levels of its choice."""
         return self
 
+    def for_realtime(self) -> Self | None:
+        """The same options under the real-time contract, None where an engine cannot keep it."""
+        return None
+
     def within(self, error: float, agreement: float) -> Self:
         """The same options for these limits of the relative L2 error and of the rate at which actions stay
         the same, where a build depends on them."""

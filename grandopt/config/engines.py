@@ -150,6 +150,10 @@ class NativeOptions(Engine):
         """The same options for these levels."""
         return self.model_copy(update={"levels": levels})
 
+    def for_realtime(self) -> Self:
+        """Without a branch that depends on numbers."""
+        return self.model_copy(update={"realtime": True})
+
     def within(self, error: float, agreement: float) -> Self:
         """With these limits, where the layers' precisions depend on them."""
         limits = {"error": error, "agreement": agreement}

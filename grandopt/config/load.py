@@ -36,7 +36,8 @@ DEFAULT_FILE = Path("grandopt.yaml")
 class Overrides:
     """What the command line (or a Python caller) asks for; None means that it says nothing.
 
-    `only` names agents of the job, and with `external_engines` also networks that only a benchmark measures.
+    `realtime` asks for that contract for all agents. `only` names agents of the job, and with
+    `external_engines` also networks that only a benchmark measures.
     """
 
     profile: str | None = None
@@ -49,6 +50,7 @@ class Overrides:
     seed: int | None = None
     output: Path | None = None
     strict: bool | None = None
+    realtime: bool = False
     resume: bool = True
     only: tuple[str, ...] = ()
     external_engines: bool = False
@@ -120,6 +122,8 @@ def resolve(file: FileConfig, agents: dict[str, AgentConfig], overrides: Overrid
     chosen = agents or file.agents or reference_agents()
     if overrides.only:
         chosen = _only(chosen, overrides)
+    if overrides.realtime:
+        chosen = {name: agent.model_copy(update={"realtime": True}) for name, agent in chosen.items()}
     threads = overrides.threads or file.threads or 1
     if isinstance(threads, int) and threads < 1:
         raise ConfigError(f"threads must be at least 1 or 'auto', got {threads}")

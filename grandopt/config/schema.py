@@ -82,7 +82,8 @@ class AgentConfig(Model):
     `outputs` names the network's outputs in order. `state` declares its recurrent state, input by input; the
     short form `{h: h_next}` stands for `{h: {output: h_next}}`. `stepwise` turns a network that reads whole
     sequences [T, …] into one that takes a step at a time. `fix` gives arguments of an archive that are no
-    tensors, such as `deterministic`, their value.
+    tensors, such as `deterministic`, their value. With `realtime` only builds under the real-time contract
+    are candidates.
 
     Of training checkpoints: `framework` is the one that wrote it, "none" to have it read as a plain state
     dict. `activation`, `statistics` (of the observations; "none": the agent goes without), `bounds` (of the
@@ -107,6 +108,7 @@ class AgentConfig(Model):
     bounds: BoundsConfig | Literal["none"] | None = None
     distribution: Distribution | None = None
     trust: bool = False
+    realtime: bool = False
     target_latency_ms: float | None = Field(default=None, gt=0)
     target_throughput: float | None = Field(default=None, gt=0)
 

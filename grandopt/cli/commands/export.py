@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -47,6 +48,9 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="onnx: write over a file that is there.")
     ] = False,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="c: write nothing unless the real-time contract holds.")
+    ] = False,
 ) -> None:
     """Write an artifact for hosts that are not Python.
 
@@ -70,11 +74,19 @@ def export(
             for name, value in given.items():
                 if value is not None:
                     raise ConfigError(f"--{name} says nothing about --to c; leave it out")
-            from grandopt.workflows.exporting.c_library import export_c
+            from grandopt.workflows.exporting.c_library import REALTIME, export_c
 
-            files = export_c(artifact, place)
+            files = export_c(artifact, place, realtime=realtime)
             typer.echo(f"{place}: {len(files)} files ({', '.join(files)})")
+            if REALTIME in files:
+                contract = json.loads((place / REALTIME).read_bytes())
+                typer.echo(f"{place}: real-time contract: {contract['status']} (see {REALTIME})")
+                for check in contract["checks"]:
+                    if check["status"] != "holds":
+                        typer.echo(f"  {check['status']}: {check['what']}: {check['found']}")
         case "onnx":
+            if realtime:
+                raise ConfigError("--realtime says nothing about --to onnx; leave it out")
             from grandopt.workflows.exporting.onnx.write import export_onnx
 
             written = export_onnx(

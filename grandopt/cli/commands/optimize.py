@@ -21,6 +21,7 @@ def optimize(
     ] = None,
     resume: options.Resume = True,
     strict: options.Strict = None,
+    realtime: options.Realtime = False,
     *,
     given: JobOptions,
     reading: CheckpointReading,
@@ -36,7 +37,8 @@ def optimize(
       grandopt optimize ppo-LunarLander-v2.zip --profile aggressive
       grandopt optimize actor.pth --network my_agents:Actor --key actors.0 --input state=7
     """
-    described = job(checkpoints or [], reading, given.config, given.overrides(strict=strict, resume=resume))
+    asked = given.overrides(strict=strict, realtime=realtime, resume=resume)
+    described = job(checkpoints or [], reading, given.config, asked)
     refuse_unreadable(described)
     terminal = saying.terminal()
 

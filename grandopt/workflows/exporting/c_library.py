@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +11,23 @@ from typing import Any
 
 from grandopt.artifacts.artifact import Artifact, read
 from grandopt.config.engines import ENGINE_CLASSES
-from grandopt.errors import ArtifactError, OutputError
+from grandopt.errors import ArtifactError, OutputError, VerificationError
+from grandopt.workflows.exporting.realtime.check import check
+from grandopt.workflows.exporting.realtime.contract import Contract, unclaimed
 
+REALTIME = "realtime.json"
+"""The file that says what was found out about the real-time contract."""
 HOLD_C = tuple(name for name, kind in ENGINE_CLASSES.items() if kind.holds_c)
 
 
-def export_c(path: Path, folder: Path) -> tuple[str, ...]:
+def export_c(path: Path, folder: Path, *, realtime: bool = False) -> tuple[str, ...]:
     """Write the agent's header, libraries (static and shared), C source, examples and Makefile into `folder`.
 
-    `folder` is made if it is missing and must be empty. Returns the names of the files. Raises ArtifactError
-    when the artifact is not a native one or is damaged, OutputError when the folder cannot be written.
+    Of an artifact under the real-time contract the libraries are held against it, for which the agent is
+    run: the header and REALTIME say what came out. `folder` is made if it is missing and must be empty.
+    Returns the names of the files. Raises ArtifactError when the artifact is not a native one or is damaged,
+    and where `realtime` demands a contract that it is not under; VerificationError where that cannot be
+    relied on; OutputError when the folder cannot be written.
     """
     artifact = read(path)
     if artifact.manifest.engine not in HOLD_C:
@@ -29,6 +37,7 @@ def export_c(path: Path, folder: Path) -> tuple[str, ...]:
             f"build one with --engine {able}"
         )
     files = _files(artifact)
+    _note_contract(artifact, files, demanded=realtime)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -38,6 +47,32 @@ def export_c(path: Path, folder: Path) -> tuple[str, ...]:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
     return tuple(sorted(files))
+
+
+def _note_contract(artifact: Artifact, files: dict[str, bytes], *, demanded: bool) -> None:
+    """Write into `files` what holds of the real-time contract; raises as `export_c` says."""
+    manifest = artifact.manifest
+    header = f"{manifest.options['symbol']}.h"
+    if not manifest.options.get("realtime", False):
+        if demanded:
+            raise ArtifactError(
+                f"{artifact.path}: was not built under the real-time contract; build it with "
+                f"`grandopt optimize --realtime`"
+            )
+        comment = unclaimed()
+    else:
+        contract = check(manifest, files)
+        if demanded:
+            _require(artifact, contract)
+        comment = contract.comment()
+        files[REALTIME] = (json.dumps(contract.to_json(), indent=2) + "\n").encode()
+    files[header] = comment.encode() + files[header]
+
+
+def _require(artifact: Artifact, contract: Contract) -> None:
+    if contract.objections:
+        found = "; ".join(contract.objections)
+        raise VerificationError(f"{artifact.path}: the real-time contract cannot be relied on: {found}")
 
 
 def _files(artifact: Artifact) -> dict[str, bytes]:

@@ -66,7 +66,8 @@ class CandidateSet:
         self.evidence = known_of_inputs(opened)
         """What is known of the agent's inputs."""
         recorded, there = opened.samples is not None, self.evidence.there
-        missed = build.left_out(program, *wanted, samples=recorded, evidence=there)
+        realtime = opened.config.realtime
+        missed = build.left_out(program, *wanted, samples=recorded, evidence=there, realtime=realtime)
         self.program = program.but(identity=program.identity, refusals=(*program.refusals, *missed))
         came = build.original(program, run.store)
         kept_as = build.original_candidate(program, came)
@@ -82,6 +83,7 @@ class CandidateSet:
                 evidence=there,
                 levels=run.job.levels,
                 limits=limits_of(run.job.profile.limits, self.evidence),
+                realtime=realtime,
             )
         }
         self._run = run

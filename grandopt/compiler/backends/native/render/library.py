@@ -101,7 +101,7 @@ def library(
         "extern const unsigned char weights[];",
         "",
         *body,
-        *_invoke(layout, arena.size + workspace.size > 0, tiled, tiles),
+        *_invoke(layout, arena.size + workspace.size > 0, tiled, tiles, realtime),
     ]
     return "\n".join(lines)
 
@@ -134,14 +134,15 @@ def _forward(layout: Layout, around: Surroundings, level: IsaLevel) -> list[str]
     return [*lines, head, *indent(["int fault = 0;", *calls, "return fault;"]), "}", ""]
 
 
-def _invoke(layout: Layout, scratch: bool, tiled: bool, tiles: tuple[int, ...]) -> list[str]:
+def _invoke(layout: Layout, scratch: bool, tiled: bool, tiles: tuple[int, ...], realtime: bool) -> list[str]:
     inputs, outputs = layout.graph.inputs, layout.graph.outputs
     steps = [f"x[{i}] = (const {C_TYPES[v.dtype]} *)x[{i}] + n * {v.elements};" for i, v in enumerate(inputs)]
     steps += [f"y[{i}] = ({C_TYPES[v.dtype]} *)y[{i}] + n * {v.elements};" for i, v in enumerate(outputs)]
     largest = max(v.elements for v in (*inputs, *outputs)) * 8
+    gets, stops = ("|=", "(batch -= n) == 0") if realtime else ("=", "fault != 0 || (batch -= n) == 0")
     choice = [
         f"{'else ' if i else ''}{f'if (batch >= {tile}) ' if tile > 1 else ''}"
-        f"n = {tile}, fault = forward_{tile}(x, y, scratch);"
+        f"n = {tile}, fault {gets} forward_{tile}(x, y, scratch);"
         for i, tile in enumerate(tiles)
     ]
     missing = "scratch == NULL || " if scratch else ""
@@ -163,7 +164,7 @@ def _invoke(layout: Layout, scratch: bool, tiled: bool, tiles: tuple[int, ...]) 
                 "const float_mode mode = enter_float_mode();",
                 "int fault = 0;",
                 "while (batch > 0) {",
-                *indent(["int64_t n;", *choice, "if (fault != 0 || (batch -= n) == 0) break;", *steps]),
+                *indent(["int64_t n;", *choice, f"if ({stops}) break;", *steps]),
                 "}",
                 "leave_float_mode(mode);",
                 "return fault;",

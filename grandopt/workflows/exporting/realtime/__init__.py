@@ -1,0 +1,1 @@
+"""The real-time contract of an exported C library, checked of what was compiled."""
