@@ -191,6 +191,8 @@ def left_out(
         *((item.precision, UNCALIBRATED) for item in asked if item.calibrated and not samples),
         *((item.precision, NO_EVIDENCE) for item in asked if item.options.mixes and not evidence),
     ]
-    if realtime:
-        missed += [(item.engine, NOT_REALTIME) for item in asked if item.for_realtime() is None]
-    return tuple(Refusal(*item) for item in dict.fromkeys(missed))
+    unable = dict.fromkeys(item.engine for item in asked if item.for_realtime() is None) if realtime else ()
+    return (
+        *(Refusal(*item) for item in dict.fromkeys(missed)),
+        *(Refusal(engine, NOT_REALTIME) for engine in unable),
+    )

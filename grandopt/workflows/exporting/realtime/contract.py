@@ -12,9 +12,9 @@ Status = Literal["holds", "fails", "not checked"]
 
 PROMISED = (
     "A call of {symbol}_run with a batch of 1 allocates nothing, takes no lock, makes no system call, and, "
-    "for the same pointers, is the same instructions whatever numbers its inputs hold. How long these take is "
-    "not promised: caches, clock and interrupts are the machine's, and some processors divide some numbers "
-    "slower."
+    "for the same pointers, is the same instructions whatever numbers its inputs hold. How long these take "
+    "is not promised: caches, clock and interrupts are the machine's, and some processors divide some "
+    "numbers slower."
 )
 UNCLAIMED = (
     "No real-time contract is claimed: this build may take branches that depend on numbers, such as not to "
