@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grandopt.compiler.candidates import LIST, candidates
+from grandopt.compiler.candidates import LIST, NOT_REALTIME, candidates, left_out
 from grandopt.config.profiles import PROFILES
 from grandopt.workflows.memo.build_history import LARGE_FLOP
 from grandopt.workflows.selection.priority import in_order
@@ -79,3 +79,20 @@ def test_the_order_of_building(profile: str, flop: int) -> None:
     (chosen,) = (item for item in PROFILES.values() if item.name == profile)
     found = in_order(candidates(program(Policy), chosen.engines, chosen.precisions), flop)
     assert [item.candidate.label for item in found] == BUILT[profile, flop].split()
+
+
+def test_under_the_real_time_contract_only_native_builds_take_part() -> None:
+    profile = PROFILES["maximum"]
+    wanted = profile.engines, profile.precisions
+    found = candidates(program(Policy), *wanted, every=True, limits=profile.limits, realtime=True)
+    assert {candidate.engine for candidate in found} == {"native"}
+    assert all(candidate.options.model_dump()["realtime"] for candidate in found)
+    assert [candidate.label for candidate in found][:2] == [
+        "native/float32/realtime", "native/float32/256-bit/realtime",
+    ]  # fmt: skip
+    others = [
+        item.stage
+        for item in left_out(program(Policy), *wanted, realtime=True)
+        if item.reason is NOT_REALTIME
+    ]
+    assert sorted(others) == sorted({*profile.engines} - {"native"})

@@ -9,7 +9,7 @@ import pytest
 from grandopt.config.agents import REFERENCE_AGENTS
 from grandopt.config.load import Overrides, agent_names, load_file, reference_agents, resolve
 from grandopt.config.profiles import PROFILES
-from grandopt.config.schema import FileConfig
+from grandopt.config.schema import AgentConfig, FileConfig
 from grandopt.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -58,6 +58,17 @@ def test_command_line_beats_file_beats_profile() -> None:
     assert (job.profile.trials, job.profile.budget_s, job.seed) == (9, 7, 5)
     assert job.profile.target_latency_ms == 10
     assert list(job.agents) == list(REFERENCE_AGENTS)
+
+
+def test_the_real_time_contract_is_asked_for_by_agent_or_for_all() -> None:
+    agents = {
+        "a": AgentConfig(reference="decision_gate", realtime=True),
+        "b": AgentConfig(checkpoint=Path("x")),
+    }
+    by_file = resolve(FileConfig(agents=agents), {}, Overrides()).agents
+    assert [agent.realtime for agent in by_file.values()] == [True, False]
+    by_option = resolve(FileConfig(agents=agents), {}, Overrides(realtime=True)).agents
+    assert [agent.realtime for agent in by_option.values()] == [True, True]
 
 
 def test_paths_in_a_file_are_relative_to_it(tmp_path: Path) -> None:

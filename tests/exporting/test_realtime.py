@@ -1,4 +1,4 @@
-"""The real-time contract of an exported library: it is held against what was compiled, and breaches are found."""
+"""The real-time contract of an exported library: what was compiled is held against it, breaches are found."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.machine import architecture
 from grandopt.artifacts.store import Store
 from grandopt.cli.app import main
+from grandopt.compiler.backends.native.build import render
 from grandopt.compiler.backends.native.levels import LEVELS, IsaLevel
+from grandopt.compiler.backends.native.passes.pipeline import simplify
+from grandopt.compiler.backends.native.passes.quantize import quantize
+from grandopt.compiler.backends.native.render.weights import Precision as Stored
 from grandopt.compiler.backends.native.toolchain import REALTIME_FLAGS, Compiler, find_compiler
+from grandopt.compiler.backends.native.translate import translate
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.module.memory import from_module
@@ -121,7 +126,7 @@ def test_what_could_not_be_checked_is_said_and_not_enough(
 ) -> None:
     artifact = _built(tmp_path, REALTIME_BEST)
     monkeypatch.setattr("shutil.which", lambda name, **_: None)
-    with pytest.raises(VerificationError, match="not checked: no lock .* install binutils"):
+    with pytest.raises(VerificationError, match=r"not checked: no lock .* install binutils"):
         export_c(artifact.path, tmp_path / "c", realtime=True)
     assert REALTIME in export_c(artifact.path, tmp_path / "c")
     assert "of which not all could be checked" in (tmp_path / "c" / "agent.h").read_text()
@@ -184,7 +189,7 @@ def test_breaches_are_found_in_code_for_arm(tmp_path: Path) -> None:
 def test_a_damaged_library_is_one_clear_line(content: bytes) -> None:
     if content.startswith(b"\x7fELF\x02\x01"):
         content = content[:40] + (10**9).to_bytes(8, "little") + content[48:58] + b"\x40\x00\xff\xff\x00\x00"
-    with pytest.raises(ArtifactError, match="library is damaged .* build the artifact again"):
+    with pytest.raises(ArtifactError, match=r"library is damaged .* build the artifact again"):
         undefined(content)
 
 
@@ -234,21 +239,16 @@ def test_code_for_arm_has_no_branch_on_floats(tmp_path: Path, name: str) -> None
         pytest.skip("aarch64-linux-gnu-objdump is not installed (Debian: binutils-aarch64-linux-gnu)")
     level = next(level for level in LEVELS if level.name == "armv8-a")
     found = _of_arm(tmp_path, level, name)
-    assert not (found.outside or found.locks or found.system or found.branches), found
+    assert (found.outside, found.locks, found.system, found.branches) == ((), (), (), ())
 
 
 def _of_arm(folder: Path, level: IsaLevel, name: str) -> Reached:
-    from grandopt.compiler.backends.native.build import render
-    from grandopt.compiler.backends.native.passes.pipeline import simplify
-    from grandopt.compiler.backends.native.passes.quantize import quantize
-    from grandopt.compiler.backends.native.translate import translate
-
     make, example, precision = AGENTS[name]
     exported = capture(from_module("agent", make().eval(), example), 0).exported
     assert exported is not None
     graph = simplify(translate("agent", exported))
     graph = quantize(graph) if precision == "int8_dynamic" else graph
-    stored = "bfloat16" if precision == "bfloat16" else "float32"
+    stored: Stored = "bfloat16" if precision == "bfloat16" else "float32"
     source = render(graph, [level], 1, stored, realtime=True)
     (folder / "agent.c").write_text(source.texts[level])
     flags = [*REALTIME_FLAGS, *level.flags, "-shared", "-Wl,-z,now", "-nostdlib"]

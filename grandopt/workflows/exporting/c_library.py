@@ -53,6 +53,8 @@ def _note_contract(artifact: Artifact, files: dict[str, bytes], *, demanded: boo
     """Write into `files` what holds of the real-time contract; raises as `export_c` says."""
     manifest = artifact.manifest
     header = f"{manifest.options['symbol']}.h"
+    if header not in files:
+        raise ArtifactError(f"{artifact.path}: holds no header {header}; build it again")
     if not manifest.options.get("realtime", False):
         if demanded:
             raise ArtifactError(
