@@ -31,28 +31,27 @@ class _Lifetime:
     first: int
     last: int
 
-    @property
-    def size(self) -> int:
-        return padded_bytes(self.buffer)
 
-
-def padded_bytes(buffer: Buffer) -> int:
+def padded_bytes(buffer: Buffer, alignment: int = ALIGNMENT) -> int:
     """Bytes of one sample, up to the next multiple of the alignment."""
     size = buffer.elements * np.dtype(buffer.dtype).itemsize
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return -(-size // alignment) * alignment
 
 
-def plan(steps: Sequence[Step]) -> Arena:
-    """Place the largest buffers first, each at the lowest offset that is free while it lives."""
+def plan(steps: Sequence[Step], dtype: str | None = None, alignment: int = ALIGNMENT) -> Arena:
+    """Place the largest buffers first, each at the lowest offset that is free while it lives; with `dtype`
+    those of that dtype alone."""
     placed: list[tuple[int, _Lifetime]] = []
-    for life in sorted(_lifetimes(steps), key=lambda life: (-life.size, life.first)):
+    lives = [life for life in _lifetimes(steps) if dtype is None or life.buffer.dtype == dtype]
+    sizes = {life: padded_bytes(life.buffer, alignment) for life in lives}
+    for life in sorted(lives, key=lambda life: (-sizes[life], life.first)):
         offset = 0
         for start, other in sorted(placed, key=lambda item: item[0]):
             meets = other.first <= life.last and life.first <= other.last
-            if meets and offset + life.size > start:
-                offset = max(offset, start + other.size)
+            if meets and offset + sizes[life] > start:
+                offset = max(offset, start + sizes[other])
         placed.append((offset, life))
-    size = max((offset + life.size for offset, life in placed), default=0)
+    size = max((offset + sizes[life] for offset, life in placed), default=0)
     return Arena({life.buffer: offset for offset, life in placed}, size)
 
 

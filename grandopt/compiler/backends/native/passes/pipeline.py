@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from grandopt.compiler.backends.native.check import check
 from grandopt.compiler.backends.native.form import Graph
@@ -36,9 +36,9 @@ PASSES: tuple[Callable[[Graph], Graph], ...] = (
 )
 
 
-def simplify(graph: Graph) -> Graph:
-    """Run all passes; the graph is checked before the first and after each."""
+def simplify(graph: Graph, without: Collection[Callable[[Graph], Graph]] = ()) -> Graph:
+    """Run all passes but those of `without`; the graph is checked before the first and after each."""
     check(graph, "translation")
-    for step in PASSES:
+    for step in (step for step in PASSES if step not in without):
         graph = check(step(graph), step.__name__)
     return graph

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from grandopt.compiler.backends.native.expression import Expression
+from grandopt.compiler.backends.native.expression import Expression, Number
 from grandopt.compiler.backends.native.render.text import C_TYPES, literal
 from grandopt.compiler.backends.native.scalars import SCALARS
 
@@ -12,11 +12,20 @@ from grandopt.compiler.backends.native.scalars import SCALARS
 class Statements:
     """Collects one statement per distinct node; equal nodes are computed once.
 
-    `leaves[i]` is the text of operand i, and `prefix` keeps names apart within one block.
+    `leaves[i]` is the text of operand i, and `prefix` keeps names apart within one block. `text` and `number`
+    write scalar nodes and constants, where another C is wanted than that of the generated libraries.
     """
 
-    def __init__(self, leaves: Sequence[str], prefix: str = "t") -> None:
+    def __init__(
+        self,
+        leaves: Sequence[str],
+        prefix: str = "t",
+        text: Callable[[Expression, list[str]], str] | None = None,
+        number: Callable[[Number, str], str] = literal,
+    ) -> None:
         self.lines: list[str] = []
+        self._text = text or _scalar
+        self._number = number
         self._leaves = leaves
         self._prefix = prefix
         self._known: dict[Expression, str] = {}
@@ -33,11 +42,11 @@ class Statements:
         if expression.op == "arg":
             return self._leaves[int(expression.value)]
         if expression.op == "const":
-            text = literal(expression.value, expression.dtype)
+            text = self._number(expression.value, expression.dtype)
             return f"v_set1({text})" if vector else text
         if expression not in self._known:
             args = [self._named(arg, vector) for arg in expression.args]
-            text = _vector(expression, args) if vector else _scalar(expression, args)
+            text = _vector(expression, args) if vector else self._text(expression, args)
             name = f"{self._prefix}{len(self._known)}"
             masked = expression.dtype == "bool"
             kind = ("vm" if masked else "vf") if vector else C_TYPES[expression.dtype]
