@@ -95,7 +95,16 @@ class CandidateSet:
         executor = load(came.path, trust=True)
         self.samples = None if opened.samples is None else with_states(executor, opened.samples)
         """The observations that the user recorded, with the states that the agent has at each."""
-        self.oracle = oracle_of(self.evidence, opened, program, answers, executor, self.samples, run.job.seed)
+        self.oracle = oracle_of(
+            self.evidence,
+            program,
+            answers,
+            executor,
+            self.samples,
+            run.job.seed,
+            observed=opened.samples,
+            declared=bool(opened.checkpoint.output_roles) or program.contract.action != "none",
+        )
         answers.keep()
         self.build_inputs = BuildInputs(
             program,

@@ -68,23 +68,24 @@ def calibration(
 
 def oracle_of(
     evidence: Evidence,
-    opened: OpenedAgent,
     program: Program,
     reference: Reference,
     original: Executor,
     samples: Sequence[Array] | None,
     seed: int,
     *,
+    observed: Sequence[Array] | None,
+    declared: bool,
     reduced: bool = True,
 ) -> Oracle:
     """The oracle of an agent: its cases, its episodes, and the populations that reduced precision must hold.
 
-    Where recorded observations leave the outputs constant, the populations are those of no evidence. Where no
+    `samples` are recorded observations with the state at each, `observed` the same without; `declared` says
+    whether somebody said what the outputs are. Where recorded observations leave the outputs constant, the populations are those of no evidence. Where no
     candidate is of `reduced` precision, nothing is asked on its account. Raises VerificationError as
     `Oracle.prepare` does.
     """
     signature, contract = program.signature, program.contract
-    checkpoint = opened.checkpoint
     oracle = Oracle.prepare(
         reference,
         original,
@@ -92,9 +93,9 @@ def oracle_of(
         contract,
         seed,
         evidence=evidence,
-        declared=bool(checkpoint.output_roles) or contract.action != "none",
+        declared=declared,
     )
-    steps = episodes(signature, contract, samples=opened.samples, moments=evidence.moments, seed=seed)
+    steps = episodes(signature, contract, samples=observed, moments=evidence.moments, seed=seed)
     oracle = with_episodes(oracle, reference, original, steps, seed)
     if not reduced:
         return oracle
