@@ -143,7 +143,8 @@ def _results(op: Op, known: dict[Value, Array], *, rounded: bool) -> tuple[Array
 
 def _product(x: Array, weight: Array) -> Array:
     """x · weightᵀ over all rows at once; torch's products are the ones that its threads are set for."""
-    rows = torch.from_numpy(np.ascontiguousarray(x.reshape(-1, x.shape[-1]), np.float32))
+    # Torch warns of arrays that cannot be written, as broadcast ones are.
+    rows = torch.from_numpy(np.require(x.reshape(-1, x.shape[-1]), np.float32, ("C", "W")))
     result: Array = (rows @ torch.from_numpy(weight).T).numpy()
     return result.reshape(*x.shape[:-1], len(weight))
 

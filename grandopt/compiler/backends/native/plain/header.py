@@ -12,6 +12,7 @@ from grandopt.compiler.backends.native.build import symbol_of
 from grandopt.compiler.backends.native.form import (
     ArgReduce,
     Convolve,
+    Gather,
     Graph,
     Linear,
     Map,
@@ -164,6 +165,8 @@ class _Writer:
 
     def _step(self, step: Step) -> list[str]:
         op = step.op
+        if isinstance(op, Gather):
+            return self._gathered(op, step)
         reads = [
             self._constant(value.constant) if place is None else self._operand(place)
             for place, value in zip(step.inputs, op.inputs, strict=True)
@@ -172,6 +175,13 @@ class _Writer:
         within = step.inputs and step.inputs[0] is not None
         inside = bool(within) and step.inputs[0].buffer is step.outputs[0].buffer  # type: ignore[union-attr]
         return _rendered(op, reads, writes, inside=inside)
+
+    def _gathered(self, op: Gather, step: Step) -> list[str]:
+        """Rows of a table at indices that are known; those of a call could lie outside it."""
+        if op.indices.data is None or step.inputs[0] is None:
+            raise UnsupportedError(f"gather ({op.output.name}) at computed indices is not written in plain C")
+        places = self._constant(op.indices.data.astype("int32"))
+        return rows.gathered(self._operand(step.inputs[0]), places, self._operand(step.outputs[0]))
 
     def _constant(self, data: Array) -> PlainOperand:
         strides = tuple(step // data.itemsize for step in np.ascontiguousarray(data).strides)

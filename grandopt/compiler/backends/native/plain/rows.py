@@ -55,6 +55,17 @@ def padded(op: Pad, source: PlainOperand, output: PlainOperand, *, within: bool)
     return over(output.shape, body)
 
 
+def gathered(table: PlainOperand, places: PlainOperand, output: PlainOperand) -> list[str]:
+    """output[i] = table[places[i]], row by row."""
+    lead = len(places.shape)
+
+    def body(indices: list[str]) -> list[str]:
+        row = places.at(indices[:lead])
+        return [f"{output.at(indices)} = {table.at([row, *indices[lead:]])};"]
+
+    return over(output.shape, body)
+
+
 def softmax(op: Softmax, x: PlainOperand, output: PlainOperand) -> list[str]:
     """Over the last axis."""
     size = x.shape[-1]
