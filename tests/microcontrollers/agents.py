@@ -93,7 +93,8 @@ class Functions(nn.Module):
             x.abs().log1p(), functional.gelu(x), functional.softplus(x), functional.elu(x), x.clamp(-1, 1),
             functional.pad(x, (1, 2), value=0.5), x > 0, x.to(torch.int64), x.to(torch.uint8), x.square(),
             x.argmax(-1), x.argmin(-1), x.amax(-1), x.amin(-1), x.sum(-1), x.mean(-1), x.prod(-1),
-            (x > 0).any(-1), (x > 0).all(-1), x.softmax(-1), torch.minimum(x, -x), torch.where(x > 0, x, 2 * x),
+            (x > 0).any(-1), (x > 0).all(-1), x.softmax(-1), torch.minimum(x, -x),
+            torch.where(x > 0, x, 2 * x),
             x.to(torch.int64).abs().clamp(max=3), x.to(torch.int64).amax(-1), x.flip(-1), x.roll(2, -1),
         )  # fmt: skip
 

@@ -154,15 +154,15 @@ def _parsed(program: Program, content: bytes, batch: int) -> tuple[Array, ...]:
 def _bare(source: PlainSource, inputs: Sequence[Array], core: Core) -> str:
     faces = source.interface
     taken = {item.place: (item.name, item) for item in faces.inputs}
-    taken |= {item.place: (f"state.{item.name}", item) for item, _, _ in faces.state}
+    taken |= {item.place: (f"memory.{item.name}", item) for item, _, _ in faces.state}
     given = {item.place: (item.name, item) for item in faces.outputs}
-    given |= {after.place: (f"state.{item.name}", item) for item, after, _ in faces.state}
+    given |= {after.place: (f"memory.{item.name}", item) for item, after, _ in faces.state}
     rows = []
     for place, array in enumerate(inputs):
         texts = ", ".join(str(byte) for byte in np.ascontiguousarray(array).view(np.uint8).reshape(-1))
         rows.append(f"static const uint8_t given{place}[{array.nbytes}] = {{{texts}}};")
     plain = (*faces.inputs, *faces.outputs)
-    state = [f"static {source.symbol}_state state;"] if faces.state else []
+    state = [f"static {source.symbol}_state memory;"] if faces.state else []
     return BARE.format(
         symbol=source.symbol,
         rows="\n".join(rows),
@@ -170,8 +170,11 @@ def _bare(source: PlainSource, inputs: Sequence[Array], core: Core) -> str:
         float_unit="    *(volatile uint32_t *)0xe000ed88 |= 0xf00000;" if core.has_floats else "",
         count=len(inputs[0]),
         reads="\n".join(
-            f"        memcpy({name}, given{place} + row * sizeof {name}, sizeof {name});" for place, (name, _) in taken.items()
+            f"        memcpy({name}, given{place} + row * sizeof {name}, sizeof {name});"
+            for place, (name, _) in taken.items()
         ),
-        arguments=", ".join([*(["&state"] if faces.state else []), *(item.name for item in plain)]),
-        writes="\n".join(f"        tell({given[place][0]}, sizeof {given[place][0]});" for place in sorted(given)),
+        arguments=", ".join([*(["&memory"] if faces.state else []), *(item.name for item in plain)]),
+        writes="\n".join(
+            f"        tell({given[place][0]}, sizeof {given[place][0]});" for place in sorted(given)
+        ),
     )

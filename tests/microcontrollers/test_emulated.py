@@ -31,12 +31,14 @@ def hold(kind: type[nn.Module], answers: tuple[Array, ...], inputs: list[Array])
         assert error <= float32_limit(2.0**-21 * scale, scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AGENTS)
 def test_a_cortex_m4f_gives_the_originals_answers(kind: type[nn.Module], tmp_path: Path) -> None:
     agent, inputs = plain(program(kind), "float32"), draw(program(kind), 6)
     hold(kind, bare_metal(agent.source, program(kind), inputs, CORTEX_M4F, tmp_path), inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AGENTS)
 def test_64_bit_arm_gives_the_originals_answers(kind: type[nn.Module], tmp_path: Path) -> None:
     agent, inputs = plain(program(kind), "float32"), draw(program(kind), 6)
@@ -44,7 +46,7 @@ def test_64_bit_arm_gives_the_originals_answers(kind: type[nn.Module], tmp_path:
         hold(kind, executor.run(inputs), inputs)
 
 
-@pytest.mark.parametrize("kind", [Actor, Remembering])
+@pytest.mark.parametrize("kind", [Actor, pytest.param(Remembering, marks=pytest.mark.slow)])
 def test_whole_numbers_are_the_same_on_a_core_without_floats(kind: type[nn.Module], tmp_path: Path) -> None:
     """Codes and sums are whole, and what is left of floats is rounded alike: the answers differ by that."""
     agent = plain(program(kind), "int8", draw(program(kind), 64, seed=5))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -71,8 +70,16 @@ class Judge:
         self.evidence = known_of_inputs(self.opened)
         executor = load(build.original(self.program, store).path, trust=True)
         recorded = None if given is None else with_states(executor, given)
-        make = partial(oracle_of, self.evidence, self.opened, self.program, reference(self.program), executor)
-        self.oracle: Oracle = make(recorded, 0)
+        self.oracle: Oracle = oracle_of(
+            self.evidence,
+            self.program,
+            reference(self.program),
+            executor,
+            recorded,
+            0,
+            observed=given,
+            declared=bool(checkpoint.output_roles) or self.program.contract.action != "none",
+        )
         self.calibration = calibration(self.evidence, self.program, recorded, 0)
         self.candidates = {
             candidate.label: candidate

@@ -81,9 +81,9 @@ def oracle_of(
     """The oracle of an agent: its cases, its episodes, and the populations that reduced precision must hold.
 
     `samples` are recorded observations with the state at each, `observed` the same without; `declared` says
-    whether somebody said what the outputs are. Where recorded observations leave the outputs constant, the populations are those of no evidence. Where no
-    candidate is of `reduced` precision, nothing is asked on its account. Raises VerificationError as
-    `Oracle.prepare` does.
+    whether somebody said what the outputs are. Where recorded observations leave the outputs constant, the
+    populations are those of no evidence. Where no candidate is of `reduced` precision, nothing is asked on
+    its account. Raises VerificationError as `Oracle.prepare` does.
     """
     signature, contract = program.signature, program.contract
     oracle = Oracle.prepare(

@@ -116,10 +116,10 @@ class Fit:
         stack = "stack not measured" if self.code is None else f"stack at most {self.code.stack_bytes:,}"
         parts = [
             f"flash: {self.flash_bytes:,} bytes ({self.weight_bytes:,} of weights, {size:,} of {code})"
-            + _of(self.board and self.board.flash_bytes),
+            + _of(None if self.board is None else self.board.flash_bytes),
             f"RAM: {self.ram_bytes:,} bytes (scratch {self.scratch_bytes:,}, state {self.state_bytes:,}, "
             f"observation and action {self.exchange_bytes:,}, {stack})"
-            + _of(self.board and self.board.ram_bytes),
+            + _of(None if self.board is None else self.board.ram_bytes),
             f"multiply-adds per call: {self.multiply_adds:,}",
         ]
         name = self.processor if self.board is None else f"{self.board.name}, {self.processor}"
@@ -149,7 +149,7 @@ def fitted(agent: PlainAgent, board: Board | None) -> Fit:
 
 
 def _of(there: int | None) -> str:
-    return "" if not there else f" of {there:,}"
+    return "" if there is None else f" of {there:,}"
 
 
 def _code(source: PlainSource, flags: Sequence[str]) -> tuple[Code | None, str | None]:

@@ -1,4 +1,4 @@
-"""The files around a header: one folder that Arduino, PlatformIO, ESP-IDF and CMake each take as a library."""
+"""The files around a header: a folder that Arduino, PlatformIO, ESP-IDF and CMake take as a library."""
 
 from __future__ import annotations
 

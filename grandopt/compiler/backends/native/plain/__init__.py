@@ -1,1 +1,1 @@
-"""An agent as plain C99, for processors without vectors, and for compilers that know nothing but the standard."""
+"""An agent as plain C99, for processors without vectors and compilers that know the standard alone."""

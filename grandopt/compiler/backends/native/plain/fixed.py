@@ -154,7 +154,11 @@ class _Rewriting:
         if op.x not in self._codes:
             codes = Value(f"{op.x.name}_codes", op.x.shape, "int16")
             taint = Value(f"{op.x.name}_taint", (*op.x.shape[:-1], 1), "float32")
-            inputs = (op.x, _constant(op.x, "offset", coding.offset), _constant(op.x, "factor", coding.factor))
+            inputs = (
+                op.x,
+                _constant(op.x, "offset", coding.offset),
+                _constant(op.x, "factor", coding.factor),
+            )
             made.append(FixedCodes(inputs, (codes, taint), coding.limit))
             self._codes[op.x] = codes, taint
         codes, taint = self._codes[op.x]
@@ -169,9 +173,7 @@ class _Rewriting:
         rest = (_constant(op.weight, "scale", scale), _constant(op.bias, "moved", bias), *op.extras)
         return [*made, FixedLinear((codes, taint, coded, *rest), op.outputs, op.epilogue)]
 
-    def _relay(
-        self, op: Linear, codes: Value, coded: Value, scale: Array, bias: Array
-    ) -> FixedRelay | None:
+    def _relay(self, op: Linear, codes: Value, coded: Value, scale: Array, bias: Array) -> FixedRelay | None:
         """The product whose sums become the next products' codes; None where something else reads it."""
         following = self._products.get(op.output, ())
         if not following or len(following) != self._counts[op.output]:
@@ -182,7 +184,12 @@ class _Rewriting:
         start = np.rint((bias - coding.offset) / scale)
         factor = scale * coding.factor.astype(np.float64)
         exponents = np.floor(np.log2(factor)) + 1
-        if coding.offset.any() or np.abs(start).max() >= 2**24 or exponents.min() < -30 or exponents.max() > 0:
+        if (
+            coding.offset.any()
+            or np.abs(start).max() >= 2**24
+            or exponents.min() < -30
+            or exponents.max() > 0
+        ):
             return None
         multiplier = np.minimum(np.rint(factor * 2.0 ** (31 - exponents)), 2**31 - 1)
         inputs = (

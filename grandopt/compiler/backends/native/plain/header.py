@@ -41,8 +41,8 @@ HEADER = """\
 {tensors}
  *
  * {symbol}_run computes one action. It calls nothing but memcpy, allocates nothing, and keeps its numbers in
- * static scratch: {scratch} bytes, so that it is for one thread, and not for an interrupt and the code that is
- * interrupted. Weights are constants: {weights} bytes.{state}
+ * static scratch: {scratch} bytes, so that it is for one thread, and not for an interrupt and what that
+ * interrupts. Weights are constants: {weights} bytes.{state}
  */
 #ifndef {upper}_H
 #define {upper}_H
@@ -128,7 +128,7 @@ class _Writer:
         self._symbol, self._layout = symbol, lay_out(graph)
         self.constants = _Constants(symbol)
         self._inputs = {item.place: item.name for item in faces.inputs}
-        self._inputs |= {item.place: f"state->{item.name}" for item, _, _ in faces.state}
+        self._inputs |= {item.place: f"memory->{item.name}" for item, _, _ in faces.state}
         self._outputs = {item.place: item.name for item in faces.outputs}
         self._next = {item.place: item for _, item, _ in faces.state}
         self._outputs |= {place: f"{symbol}_{item.name}" for place, item in self._next.items()}
@@ -155,9 +155,11 @@ class _Writer:
         for dtype, arena in self._arenas.items():
             count = arena.size // _size(dtype)
             lines.append(f"static {C_TYPES[dtype]} {self._symbol}_{dtype}[{count}];")
-        for item in self._next.values():
-            lines.append(f"static {item.kind} {self._symbol}_{item.name}[{item.value.elements}];")
-        return [*lines, ""]
+        after = (
+            f"static {item.kind} {self._symbol}_{item.name}[{item.value.elements}];"
+            for item in self._next.values()
+        )
+        return [*lines, *after, ""]
 
     def steps(self) -> list[str]:
         """The body of the function, without its end."""
@@ -246,17 +248,17 @@ def _state(symbol: str, faces: Interface) -> list[str]:
         if len(set(first)) == 1:
             value = number(first[0], item.value.dtype)
             size = item.value.elements
-            begins.append(f"for (int32_t k = 0; k < {size}; ++k) state->{item.name}[k] = {value};")
+            begins.append(f"for (int32_t k = 0; k < {size}; ++k) memory->{item.name}[k] = {value};")
             continue
         texts = [number(value, item.value.dtype) for value in first]
         begins += [f"static const {item.kind} first_{item.name}[{len(texts)}] = {{", *_filled(texts), "};"]
-        begins.append(f"memcpy(state->{item.name}, first_{item.name}, sizeof state->{item.name});")
+        begins.append(f"memcpy(memory->{item.name}, first_{item.name}, sizeof memory->{item.name});")
     return [
         "typedef struct {",
         *indent(fields),
         f"}} {symbol}_state;",
         "",
-        f"static inline void {symbol}_reset({symbol}_state *state) {{",
+        f"static inline void {symbol}_reset({symbol}_state *memory) {{",
         *indent(begins),
         "}",
         "",
@@ -264,9 +266,9 @@ def _state(symbol: str, faces: Interface) -> list[str]:
 
 
 def _run(symbol: str, faces: Interface, body: Sequence[str]) -> list[str]:
-    parameters = [*([f"{symbol}_state *state"] if faces.state else []), *faces.parameters]
+    parameters = [*([f"{symbol}_state *memory"] if faces.state else []), *faces.parameters]
     moves = [
-        f"memcpy(state->{item.name}, {symbol}_{after.name}, sizeof state->{item.name});"
+        f"memcpy(memory->{item.name}, {symbol}_{after.name}, sizeof memory->{item.name});"
         for item, after, _ in faces.state
     ]
     text = "\n".join(body)
@@ -288,7 +290,7 @@ def _note(symbol: str, faces: Interface) -> str:
         return ""
     fields = ", ".join(item.name for item, _, _ in faces.state)
     return (
-        f"\n *\n * {symbol}_state ({fields}) is the host's: {symbol}_reset begins an episode, and {symbol}_run "
+        f"\n *\n * {symbol}_state ({fields}) is the host's: {symbol}_reset begins an episode, {symbol}_run "
         "moves it on."
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,10 @@ def main_text(source: PlainSource, ending: str = "return 0;") -> str:
     signature; where nothing is left to read, `ending`."""
     faces = source.interface
     inputs = [*((item.place, item.name, item) for item in faces.inputs)]
-    inputs += [(item.place, f"state.{item.name}", item) for item, _, _ in faces.state]
+    inputs += [(item.place, f"memory.{item.name}", item) for item, _, _ in faces.state]
     outputs = [*((item.place, item.name, item) for item in faces.outputs)]
-    outputs += [(after.place, f"state.{item.name}", item) for item, after, _ in faces.state]
-    state = [f"    static {source.symbol}_state state;"] if faces.state else []
+    outputs += [(after.place, f"memory.{item.name}", item) for item, after, _ in faces.state]
+    state = [f"    static {source.symbol}_state memory;"] if faces.state else []
     plain = (*faces.inputs, *faces.outputs)
     declared = [f"    static {item.kind} {item.name}[{item.value.elements}];" for item in plain]
     return MAIN.format(
@@ -53,7 +54,7 @@ def main_text(source: PlainSource, ending: str = "return 0;") -> str:
             f"        if (fread({name}, sizeof {name}, 1, stdin) != 1) {ending}"
             for _, name, _ in sorted(inputs, key=lambda entry: entry[0])
         ),
-        arguments=", ".join([*(["&state"] if faces.state else []), *(item.name for item in plain)]),
+        arguments=", ".join([*(["&memory"] if faces.state else []), *(item.name for item in plain)]),
         writes="\n".join(
             f"        if (fwrite({name}, sizeof {name}, 1, stdout) != 1) return 1;"
             for _, name, _ in sorted(outputs, key=lambda entry: entry[0])
@@ -97,7 +98,8 @@ class HostExecutor(Executor):
     def _answer(self, row: bytes) -> bytes:
         size = sum(spec.elements * np.dtype(spec.dtype).itemsize for spec in self.signature.outputs)
         asked, answered = self._process.stdin, self._process.stdout
-        assert asked is not None and answered is not None
+        assert asked is not None
+        assert answered is not None
         try:
             asked.write(row)
             asked.flush()
@@ -111,9 +113,10 @@ class HostExecutor(Executor):
 
     def close(self) -> None:
         """End the process."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None and not pipe.closed:
-                pipe.close()
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # of what it did not read any more
+                    pipe.close()

@@ -10,15 +10,27 @@ from grandopt.compiler.backends.native.form import Graph, Value
 from grandopt.compiler.backends.native.render.text import C_TYPES
 from grandopt.signature import Contract, Signature, TensorSpec
 
-RESERVED = frozenset(
-    "alignas alignof and asm auto bitand bitor bool break case catch char class compl const constexpr continue "
-    "default delete do double else enum explicit export extern false float for friend goto if inline int long "
-    "mutable namespace new not operator or private protected public register restrict return short signed "
-    "sizeof static struct switch template this throw true try typedef typename union unsigned using virtual "
-    "void volatile while xor all at best bits code factor fresh h i j k mean memcpy number one reset s share "
-    "squares state step sum tainted take top total update".split()
-)
-"""Words of C and C++, and names that the code uses itself."""
+KEYWORDS = frozenset(
+    (
+        "alignas", "alignof", "and", "asm", "auto", "bitand", "bitor", "bool", "break", "case",
+        "catch", "char", "class", "compl", "const", "constexpr", "continue", "default", "delete",
+        "do", "double", "else", "enum", "explicit", "export", "extern", "false", "float", "for",
+        "friend", "goto", "if", "inline", "int", "long", "mutable", "namespace", "new", "not",
+        "operator", "or", "private", "protected", "public", "register", "restrict", "return",
+        "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw",
+        "true", "try", "typedef", "typename", "union", "unsigned", "using", "virtual", "void",
+        "volatile", "while", "xor",
+    )
+)  # fmt: skip
+"""Words of C and C++."""
+LOCALS = frozenset(
+    (
+        "all", "at", "before", "best", "factor", "fresh", "inside", "kept", "mean", "memcpy",
+        "memory", "number", "one", "past", "reset", "share", "squares", "step", "sum", "tainted",
+        "take", "top", "total", "update",
+    )
+)  # fmt: skip
+"""Names that the text of the steps has for its own; letters with digits behind them are others."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +68,15 @@ class Interface:
 
 def interface(graph: Graph, signature: Signature, contract: Contract) -> Interface:
     """The names of an agent's tensors in C, each once."""
-    used = set(RESERVED)
+    arguments = {*KEYWORDS, *LOCALS}
+    fields = {*KEYWORDS}
 
-    def argument(label: str, value: Value, place: int) -> Argument:
+    def argument(label: str, value: Value, place: int, *, field: bool = False) -> Argument:
+        used = fields if field else arguments
         plain = re.sub(r"\W", "_", label, flags=re.ASCII).strip("_") or "value"
         plain = f"v{plain}" if plain[0].isdigit() else plain
         name = plain
-        while name in used or re.fullmatch(r"[a-z]\d+", name):
+        while name in used or (not field and re.fullmatch(r"[cgijkprst]\d*", name)):
             name = f"{name}_{place}"
         used.add(name)
         return Argument(name, label, value, place)
@@ -73,8 +87,8 @@ def interface(graph: Graph, signature: Signature, contract: Contract) -> Interfa
     for tensor in contract.state:
         (place, value), (after, result) = taken.pop(tensor.input), given.pop(tensor.output)
         first = tensor.initial if isinstance(tensor.initial, tuple) else (tensor.initial,) * value.elements
-        field = argument(tensor.input, value, place)
-        state.append((field, argument(f"{tensor.input}_next", result, after), first))
+        held = argument(tensor.input, value, place, field=True)
+        state.append((held, argument(f"{tensor.input}_next", result, after, field=True), first))
     return Interface(
         tuple(argument(name, value, place) for name, (place, value) in taken.items()),
         tuple(argument(name, value, place) for name, (place, value) in given.items()),

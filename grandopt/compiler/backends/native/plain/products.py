@@ -85,9 +85,7 @@ def convolve(op: Convolve, reads: Operands, output: PlainOperand) -> list[str]:
             added = [f"for (int32_t c = 0; c < {channels}; ++c) sum += {source} * {factor};"]
             if op.depthwise:
                 added = [f"sum += {source} * {factor};"]
-            declared = [
-                f"const int32_t {name} = {text};" for name, text in zip(named, at, strict=True)
-            ]
+            declared = [f"const int32_t {name} = {text};" for name, text in zip(named, at, strict=True)]
             return [*declared, f"if ({inside}) {{", *indent(added), "}"]
 
         taps = over(kernel, tap, prefix="t")
@@ -160,7 +158,7 @@ def recurrent(op: Recurrent | FixedRecurrent, reads: Operands, writes: Operands)
         row = f"(j + {gate * units})" if gate else "j"
         start = bias.at([row])
         if scale is None:
-            return f"{start} + v_dot(h, {weight.row([row])}, {units})"
+            return f"{start} + v_dot(past, {weight.row([row])}, {units})"
         sums = f"v_dot_codes({others[-1].base}, {weight.row([row])}, {units})"
         return f"(float){sums} * {scale.at([row])} + ({start} + tainted)"
 
@@ -181,20 +179,20 @@ def recurrent(op: Recurrent | FixedRecurrent, reads: Operands, writes: Operands)
             f"const float reset = v_sigmoid({gate(0)} + ({product(0)}));",
             f"const float update = v_sigmoid({gate(1)} + ({product(1)}));",
             f"const float fresh = v_tanh({gate(2)} + reset * ({product(2)}));",
-            f"{y.at(['step', 'j'])} = fresh + update * (h[j] - fresh);",
+            f"{y.at(['step', 'j'])} = fresh + update * (past[j] - fresh);",
         ]
     coding = []
     if isinstance(op, FixedRecurrent):
         coding = [
             "float tainted = 0.0f;",
             f"for (int32_t j = 0; j < {units}; ++j) {{",
-            f"    const float number = h[j] * {number(op.limit / STATE, 'float32')};",
+            f"    const float number = past[j] * {number(op.limit / STATE, 'float32')};",
             "    tainted += number * 0.0f;",
             f"    {others[-1].at(['j'])} = v_code(number, {number(op.limit, 'float32')});",
             "}",
         ]
     return [
-        f"const float *h = {hidden.base};",
+        f"const float *past = {hidden.base};",
         f"for (int32_t s = 0; s < {steps}; ++s) {{",
         *indent(
             [
@@ -203,9 +201,9 @@ def recurrent(op: Recurrent | FixedRecurrent, reads: Operands, writes: Operands)
                 f"for (int32_t j = 0; j < {units}; ++j) {{",
                 *indent(update),
                 "}",
-                f"h = {y.row(['step'])};",
+                f"past = {y.row(['step'])};",
             ]
         ),
         "}",
-        f"memcpy({last.base}, h, {units} * sizeof(float));",
+        f"memcpy({last.base}, past, {units} * sizeof(float));",
     ]

@@ -37,9 +37,7 @@ def padded(op: Pad, source: PlainOperand, output: PlainOperand, *, within: bool)
     def body(indices: list[str]) -> list[str]:
         limits = [
             (index, before, before + size)
-            for index, before, size, whole in zip(
-                indices, op.before, source.shape, output.shape, strict=True
-            )
+            for index, before, size, whole in zip(indices, op.before, source.shape, output.shape, strict=True)
             if size != whole
         ]
         inside = " && ".join(f"{index} >= {low} && {index} < {high}" for index, low, high in limits) or "1"

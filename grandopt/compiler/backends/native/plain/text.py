@@ -104,7 +104,9 @@ def _text(expression: Expression, args: list[str]) -> str:
         return OWN[expression.op].format(*args)
     if expression.op in WHOLE and not source.startswith("float"):
         return WHOLE[expression.op].format(*args)
-    if re.fullmatch(r"[^a-z]*", function.scalar):  # signs alone
+    if expression.op == "where":
+        return "({} ? {} : {})".format(*args)
+    if re.fullmatch(r"[^a-zA-Z]*", function.scalar):  # signs alone
         return function.scalar.format(*args)
     if function.vector is None or source != "float32":
         raise UnsupportedError(f"{expression.op} of {source} is not written in plain C")
