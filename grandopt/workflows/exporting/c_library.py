@@ -12,6 +12,7 @@ from typing import Any
 from grandopt.artifacts.artifact import Artifact, read
 from grandopt.config.engines import ENGINE_CLASSES
 from grandopt.errors import ArtifactError, OutputError, VerificationError
+from grandopt.workflows.exporting.arm_source import arm_source
 from grandopt.workflows.exporting.realtime.check import check
 from grandopt.workflows.exporting.realtime.contract import Contract, unclaimed
 
@@ -21,7 +22,8 @@ HOLD_C = tuple(name for name, kind in ENGINE_CLASSES.items() if kind.holds_c)
 
 
 def export_c(path: Path, folder: Path, *, realtime: bool = False) -> tuple[str, ...]:
-    """Write the agent's header, libraries (static and shared), C source, examples and Makefile into `folder`.
+    """Write the agent's header, libraries (static and shared), C source, examples and Makefile into `folder`,
+    and beside them the source for 64-bit Arm.
 
     Of an artifact under the real-time contract the libraries are held against it, for which the agent is
     run: the header and REALTIME say what came out. `folder` is made if it is missing and must be empty.
@@ -38,11 +40,13 @@ def export_c(path: Path, folder: Path, *, realtime: bool = False) -> tuple[str, 
         )
     files = _files(artifact)
     _note_contract(artifact, files, demanded=realtime)
+    files |= arm_source(artifact)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise OutputError(f"{folder}: is not empty; choose another folder or empty this one")
         for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error

@@ -123,7 +123,7 @@ CFLAGS = {flags}
 STATIC = lib{symbol}.a
 SHARED = lib{symbol}.so
 OBJECTS = {objects} weights.o run.o
-EXAMPLES = example_c example_cpp example_c_shared example_cpp_shared
+EXAMPLES ?= example_c example_cpp example_c_shared example_cpp_shared
 
 all: $(EXAMPLES)
 
@@ -160,9 +160,20 @@ def source_archive(
         name: content.replace(source.weights, bytes(len(source.weights)), 1)
         for name, content in libraries.items()
     }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in source_files(source, signature, contract).items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_DEFLATED)
+        for name, content in hollow.items():
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def source_files(source: NativeSource, signature: Signature, contract: Contract) -> dict[str, str]:
+    """Header, C source, examples and Makefile by file name; what they lack are the bytes `weights.bin`."""
     symbol = source.symbol
     steps = stepping.tensors(source, signature, contract) if contract.state else None
-    files = {
+    return {
         f"{symbol}.h": header(source, signature, contract),
         "weights.c": WEIGHTS_C.format(name=source.weights_name),
         "example.c": _example_c(source) if steps is None else stepping.example_c(source, steps),
@@ -171,13 +182,6 @@ def source_archive(
         **{f"agent.{level.name}.c": text for level, text in source.texts.items()},
         "run.c": source.entry,
     }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name, EPOCH), text, zipfile.ZIP_DEFLATED)
-        for name, content in hollow.items():
-            archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
 
 
 def header(source: NativeSource, signature: Signature, contract: Contract) -> str:
