@@ -96,6 +96,7 @@ class Functions(nn.Module):
             (x > 0).any(-1), (x > 0).all(-1), x.softmax(-1), torch.minimum(x, -x),
             torch.where(x > 0, x, 2 * x),
             x.to(torch.int64).abs().clamp(max=3), x.to(torch.int64).amax(-1), x.flip(-1), x.roll(2, -1),
+            x[:, [4, 0, 2]], torch.slice_scatter(x, 2 * x[:, :3], 1, 2, 8, 2),
         )  # fmt: skip
 
 

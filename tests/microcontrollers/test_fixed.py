@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grandopt.compiler.backends.native.passes.codes import channel_scales, codes_of
+from grandopt.compiler.backends.native.plain.fixed import rounded
 from grandopt.compiler.backends.native.plain.host import HostExecutor, compile_host
 from grandopt.compiler.backends.native.plain.stages import PlainAgent, plain
 from grandopt.compiler.backends.native.toolchain import find_compiler
@@ -77,6 +79,22 @@ def test_features_of_different_sizes_have_codes_of_their_own(tmp_path: Path) -> 
     inputs = drawn(64, 6)
     with closing(HostExecutor([str(path)], of.signature, of.contract)) as executor:
         assert off(executor.run(inputs), expected(of, inputs)) < 0.01
+
+
+def test_rounding_is_made_good_where_inputs_go_together() -> None:
+    """Sixteen inputs of which four numbers are behind: what one weight loses, another has to spare."""
+    rng = np.random.default_rng(0)
+    rows, weight = rng.standard_normal((256, 4)) @ rng.standard_normal((4, 16)), rng.standard_normal((8, 16))
+    scale = channel_scales(weight)
+
+    def lost(codes: Array) -> float:
+        return float(np.linalg.norm(rows @ (codes * scale[:, np.newaxis] - weight).T))
+
+    codes = rounded(weight, scale, rows)
+    assert lost(codes) < 0.5 * lost(codes_of(weight))
+    np.testing.assert_array_equal(codes, np.clip(np.rint(codes), -127, 127))
+    idle = rounded(weight, scale, np.zeros((4, 16)))
+    np.testing.assert_array_equal(idle, codes_of(weight))
 
 
 def test_a_state_of_codes_is_carried_for_hundreds_of_steps(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from grandopt.artifacts.store import Store
 from grandopt.compiler import build
 from grandopt.compiler.backends.float64 import reference
@@ -22,12 +24,15 @@ from grandopt.runtime.loader import load
 from grandopt.signature import Array, Signature
 from grandopt.verification.episodes import with_states
 from grandopt.verification.evidence import Evidence, evidence_of
+from grandopt.verification.populations import populations
 from grandopt.verification.result import Verification
 from grandopt.verification.samples import load_samples
 from grandopt.verification.verify import verify
 from grandopt.workflows.selection.input_evidence import calibration, limits_of, oracle_of
 
 SEED = 0
+ROWS = 128
+"""Draws of each kind that int8 is calibrated on."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,23 @@ def observations(program: Program, file: Path | None) -> Observations:
             original = load(build.original(program, Store(Path(place))).path, trust=True)
             with closing(original):
                 samples = with_states(original, recorded)
-    return Observations(evidence, recorded, samples, calibration(evidence, program, samples, SEED))
+    return Observations(evidence, recorded, samples, _calibration(program, evidence, samples))
+
+
+def _calibration(
+    program: Program, evidence: Evidence, samples: tuple[Array, ...] | None
+) -> tuple[Array, ...] | None:
+    """What other builds are calibrated on, and where that are draws, some of every kind that verification
+    asks about, such as those at the bounds; of other seeds than its own."""
+    drawn = calibration(evidence, program, samples, SEED)
+    if drawn is None or samples is not None:
+        return drawn
+    signature, contract = program.signature, program.contract
+    observed = {spec.name for spec in signature.observed(contract)}
+    states = [spec.name for spec in signature.inputs if spec.name not in observed]
+    kinds = populations(signature, evidence, states=states, rows=ROWS, seed=SEED + 1)
+    worlds = [drawn, *(world for kind in kinds for world in kind.worlds)]
+    return tuple(np.concatenate(arrays) for arrays in zip(*worlds, strict=True))
 
 
 def verified(

@@ -18,7 +18,7 @@ from grandopt.compiler.backends.native import expression as ex
 from grandopt.compiler.backends.native.expression import Expression
 from grandopt.compiler.backends.native.form import CellKind, Graph, Linear, Op, Recurrent, Value
 from grandopt.compiler.backends.native.operation import Operand, Operands
-from grandopt.compiler.backends.native.passes.codes import SCALES, channel_scales, codes_of
+from grandopt.compiler.backends.native.passes.codes import LEVELS, SCALES, channel_scales, codes_of
 from grandopt.compiler.backends.native.simulate import Simulation
 from grandopt.errors import UnsupportedError
 from grandopt.signature import Array
@@ -32,6 +32,11 @@ LEAST_CODE = 2047
 """Codes of fewer steps than this, with the headroom taken off, would be worse than those of 8 bits."""
 LARGEST_SUM = 2**31 - 2**24
 """What products may add up to; the rest is for the bias."""
+DAMPING = 0.01
+"""What is added to the squares of the rows, relative to their mean: inputs that the calibration hardly moved
+are not relied on."""
+MOST_TOGETHER = 2048
+"""Of more inputs than this each is rounded by itself: what it takes grows with their cube."""
 STATE = 4.0
 """Codes of a recurrent state reach so far: a step gives at most 1, what a host begins with may be more."""
 
@@ -100,11 +105,13 @@ class FixedRecurrent(Op):
 
 @dataclass(frozen=True)
 class _Coding:
-    """How a value becomes codes: (x − offset) · factor, within ±limit."""
+    """How a value becomes codes: (x − offset) · factor, within ±limit; and rows of it as they were seen, moved,
+    in units of their ranges."""
 
     offset: Array
     factor: Array
     limit: int
+    rows: Array
 
 
 def fixed(graph: Graph, samples: Sequence[Array]) -> Graph:
@@ -165,7 +172,7 @@ class _Rewriting:
         weight = op.weight.constant.astype(np.float64) / coding.factor.astype(np.float64)
         bias = op.bias.constant.astype(np.float64) + op.weight.constant.astype(np.float64) @ coding.offset
         scale = channel_scales(weight)
-        coded = _constant(op.weight, "codes", codes_of(weight), "int8")
+        coded = _constant(op.weight, "codes", rounded(weight, scale, coding.rows), "int8")
         relay = self._relay(op, codes, coded, scale.astype(np.float64), bias)
         if relay is not None:
             self._codes[op.output] = relay.output, taint
@@ -255,7 +262,28 @@ def _coding(value: Value, seen: Array, products: Sequence[Linear]) -> _Coding:
     weight = np.concatenate([op.weight.constant for op in products]).astype(np.float64)
     options = (np.full(spread.shape, top), np.maximum(spread, top * 2.0**-12))
     ranges = min(options, key=lambda ranges: _error(rows - offset, weight, ranges))
-    return _Coding(offset, (limit / (HEADROOM * ranges)).astype(np.float32), limit)
+    return _Coding(offset, (limit / (HEADROOM * ranges)).astype(np.float32), limit, (rows - offset) / ranges)
+
+
+def rounded(weight: Array, scale: Array, rows: Array) -> Array:
+    """Weights [N, K] as codes in units of `scale` [N], for inputs like `rows` [R, K].
+
+    Input by input, and what rounding one changes is made good by those that follow, as far as they go
+    together with it in the rows: GPTQ (Frantar et al. 2022).
+    """
+    left = weight.astype(np.float64) / scale.astype(np.float64)[:, np.newaxis]
+    together = rows.T @ rows
+    damping = DAMPING * float(np.trace(together)) / len(together)
+    if not damping > 0.0 or len(together) > MOST_TOGETHER:
+        return np.clip(np.rint(left), -LEVELS, LEVELS)
+    inverse = np.linalg.inv(together + damping * np.eye(len(together)))
+    upper = np.linalg.cholesky(inverse).T
+    codes = np.empty_like(left)
+    for column in range(left.shape[1]):
+        codes[:, column] = np.clip(np.rint(left[:, column]), -LEVELS, LEVELS)
+        lost = (left[:, column] - codes[:, column]) / upper[column, column]
+        left[:, column + 1 :] -= np.outer(lost, upper[column, column + 1 :])
+    return codes
 
 
 def _error(rows: Array, weight: Array, ranges: Array) -> float:

@@ -22,6 +22,7 @@ from grandopt.compiler.backends.native.form import (
     Pad,
     Recurrent,
     Reduce,
+    Scatter,
     Softmax,
 )
 from grandopt.compiler.backends.native.layout import Buffer, Step, ValuePlace, lay_out
@@ -167,8 +168,8 @@ class _Writer:
 
     def _step(self, step: Step) -> list[str]:
         op = step.op
-        if isinstance(op, Gather):
-            return self._gathered(op, step)
+        if isinstance(op, Gather | Scatter):
+            return self._moved(op, step)
         reads = [
             self._constant(value.constant) if place is None else self._operand(place)
             for place, value in zip(step.inputs, op.inputs, strict=True)
@@ -178,12 +179,23 @@ class _Writer:
         inside = bool(within) and step.inputs[0].buffer is step.outputs[0].buffer  # type: ignore[union-attr]
         return _rendered(op, reads, writes, inside=inside)
 
-    def _gathered(self, op: Gather, step: Step) -> list[str]:
-        """Rows of a table at indices that are known; those of a call could lie outside it."""
-        if op.indices.data is None or step.inputs[0] is None:
-            raise UnsupportedError(f"gather ({op.output.name}) at computed indices is not written in plain C")
-        places = self._constant(op.indices.data.astype("int32"))
-        return rows.gathered(self._operand(step.inputs[0]), places, self._operand(step.outputs[0]))
+    def _moved(self, op: Gather | Scatter, step: Step) -> list[str]:
+        """Elements from or to places that are known; those of a call could lie outside."""
+        places = op.indices if isinstance(op, Gather) else op.places
+        operands = [place for place in step.inputs if place is not None]
+        if places.data is None or not self._inside(op, places.data):
+            what = f"{type(op).__name__.lower()} ({op.output.name}) at computed indices"
+            raise UnsupportedError(f"{what} is not written in plain C")
+        known, output = self._constant(places.data.astype("int32")), self._operand(step.outputs[0])
+        source = self._operand(operands[0])
+        if isinstance(op, Gather):
+            return rows.gathered(source, known, output)
+        return rows.scattered(op, source, known, self._operand(operands[2]), output)
+
+    @staticmethod
+    def _inside(op: Gather | Scatter, places: Array) -> bool:
+        size = op.inputs[0].shape[0]
+        return bool(((places >= 0) & (places < size)).all())
 
     def _constant(self, data: Array) -> PlainOperand:
         strides = tuple(step // data.itemsize for step in np.ascontiguousarray(data).strides)

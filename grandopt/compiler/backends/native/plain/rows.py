@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grandopt.compiler.backends.native.expression import Expression
-from grandopt.compiler.backends.native.form import ArgReduce, Normalize, Pad, Reduce, Softmax
+from grandopt.compiler.backends.native.form import ArgReduce, Normalize, Pad, Reduce, Scatter, Softmax
 from grandopt.compiler.backends.native.plain.products import finished
 from grandopt.compiler.backends.native.plain.text import PlainOperand, number, over, statements
 from grandopt.compiler.backends.native.render.text import C_TYPES, indent
 from grandopt.compiler.backends.native.strides import collapse
+from grandopt.errors import UnsupportedError
 
 Operands = Sequence[PlainOperand]
 
@@ -62,6 +63,21 @@ def gathered(table: PlainOperand, places: PlainOperand, output: PlainOperand) ->
         return [f"{output.at(indices)} = {table.at([row, *indices[lead:]])};"]
 
     return over(output.shape, body)
+
+
+def scattered(
+    op: Scatter, base: PlainOperand, places: PlainOperand, values: PlainOperand, output: PlainOperand
+) -> list[str]:
+    """The base with values set at places, or added there."""
+    if op.kind not in ("set", "sum"):
+        raise UnsupportedError(f"scatter ({op.output.name}) by {op.kind} is not written in plain C")
+    sign = "=" if op.kind == "set" else "+="
+    kind = C_TYPES[output.dtype]
+    put = f"{output.at([places.at(['k'])])} {sign} {values.at(['k'])};"
+    return [
+        f"memcpy({output.base}, {base.base}, {base.shape[0]} * sizeof({kind}));",
+        f"for (int32_t k = 0; k < {places.shape[0]}; ++k) {put}",
+    ]
 
 
 def softmax(op: Softmax, x: PlainOperand, output: PlainOperand) -> list[str]:
