@@ -149,6 +149,18 @@ def test_without_a_compiler_for_the_board_an_allowance_is_counted(monkeypatch: p
         assert "stack not measured" in made.lines()[2]
 
 
+def test_a_compiler_without_a_library_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("arm-none-eabi-gcc", "arm-none-eabi-size"):
+        program_file = tmp_path / name
+        program_file.write_text("#!/bin/sh\necho 'error: math.h: No such file' >&2\nexit 1\n")
+        program_file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    made = fitted(plain(program(Actor), "float32"), board("nucleo-f446re"))
+    assert made.code is None
+    assert made.reason is not None
+    assert "math.h: No such file" in made.reason
+
+
 def test_every_board_has_a_name_of_its_own_and_limits() -> None:
     assert len({one.name for one in BOARDS}) == len(BOARDS)
     assert all(one.flash_bytes > one.ram_bytes > 0 for one in BOARDS)

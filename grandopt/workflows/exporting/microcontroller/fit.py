@@ -17,7 +17,7 @@ from grandopt.compiler.backends.native.plain.host import WARNINGS
 from grandopt.compiler.backends.native.plain.stages import PlainAgent
 from grandopt.compiler.backends.native.toolchain import Compiler
 from grandopt.config.boards import COMMON, Board
-from grandopt.errors import UnsupportedError
+from grandopt.errors import BuildError, UnsupportedError
 
 CROSS, SIZE = "arm-none-eabi-gcc", "arm-none-eabi-size"
 ALLOWANCE = 12_000
@@ -158,6 +158,15 @@ def _code(source: PlainSource, flags: Sequence[str]) -> tuple[Code | None, str |
         return None, "not an Arm core, for which grandopt would compile it"
     if shutil.which(CROSS) is None or shutil.which(SIZE) is None:
         return None, f"not compiled for it, as {CROSS} is not installed"
+    try:
+        return _compiled(source, flags), None
+    except BuildError as error:
+        # Not the header's fault, which this machine's compiler took: a compiler without its C library.
+        return None, f"not compiled for it, as {error}"
+
+
+def _compiled(source: PlainSource, flags: Sequence[str]) -> Code:
+    """What the cross compiler makes of a header; raises BuildError where it fails."""
     version = _output([CROSS, "--version"]).partition("\n")[0]
     with tempfile.TemporaryDirectory(prefix="grandopt-export-") as name:
         folder = Path(name)
@@ -179,7 +188,7 @@ def _code(source: PlainSource, flags: Sequence[str]) -> tuple[Code | None, str |
         size for name, size in sections.items() if name.startswith((".text", ".rodata", ".data", ".ARM"))
     )
     kept -= sections.get(".ARM.attributes", 0)
-    return Code(version, kept - source.weight_bytes, stack), None
+    return Code(version, kept - source.weight_bytes, stack)
 
 
 def _probe(source: PlainSource) -> str:
@@ -201,4 +210,8 @@ def _sections(listing: str) -> Mapping[str, int]:
 
 
 def _output(command: Sequence[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    """What a program says; raises BuildError where it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode != 0:
+        raise BuildError(f"{command[0]} failed: {done.stderr.strip().partition(chr(10))[0]}")
+    return done.stdout

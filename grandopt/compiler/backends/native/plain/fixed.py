@@ -105,8 +105,8 @@ class FixedRecurrent(Op):
 
 @dataclass(frozen=True)
 class _Coding:
-    """How a value becomes codes: (x − offset) · factor, within ±limit; and rows of it as they were seen, moved,
-    in units of their ranges."""
+    """How a value becomes codes: (x − offset) · factor, within ±limit. `rows` of it that were seen are moved
+    so, and in units of their ranges."""
 
     offset: Array
     factor: Array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from grandopt.compiler.backends.native.form import (
 from grandopt.compiler.backends.native.layout import Buffer, Step, ValuePlace, lay_out
 from grandopt.compiler.backends.native.memory import Arena, plan
 from grandopt.compiler.backends.native.plain import products, rows
+from grandopt.compiler.backends.native.plain.constants import Constants, filled
 from grandopt.compiler.backends.native.plain.fixed import FixedCodes, FixedLinear, FixedRecurrent, FixedRelay
 from grandopt.compiler.backends.native.plain.functions import functions, named
 from grandopt.compiler.backends.native.plain.interface import Interface, interface
@@ -73,29 +74,6 @@ class PlainSource:
     state_bytes: int
 
 
-@dataclass
-class _Constants:
-    """Arrays of constants by their bytes, each written once."""
-
-    symbol: str
-    known: dict[tuple[str, bytes], str] = field(default_factory=dict)
-    lines: list[str] = field(default_factory=list)
-    size: int = 0
-
-    def name(self, data: Array) -> str:
-        """The name of an array with these elements."""
-        data = np.ascontiguousarray(data)
-        key = data.dtype.name, data.tobytes()
-        if key not in self.known:
-            name = f"{self.symbol}_data{len(self.known)}"
-            kind = C_TYPES[data.dtype.name]
-            texts = [number(item, data.dtype.name) for item in data.reshape(-1).tolist()]
-            self.lines += [f"static const {kind} {name}[{data.size}] = {{", *_filled(texts), "};"]
-            self.known[key] = name
-            self.size += data.nbytes
-        return self.known[key]
-
-
 def plain_source(graph: Graph, signature: Signature, contract: Contract) -> PlainSource:
     """The header of a graph. Raises UnsupportedError, naming it, for an op that plain C has not."""
     symbol = symbol_of(graph.name)
@@ -127,7 +105,7 @@ class _Writer:
 
     def __init__(self, symbol: str, graph: Graph, faces: Interface) -> None:
         self._symbol, self._layout = symbol, lay_out(graph)
-        self.constants = _Constants(symbol)
+        self.constants = Constants(symbol)
         self._inputs = {item.place: item.name for item in faces.inputs}
         self._inputs |= {item.place: f"memory->{item.name}" for item, _, _ in faces.state}
         self._outputs = {item.place: item.name for item in faces.outputs}
@@ -263,7 +241,7 @@ def _state(symbol: str, faces: Interface) -> list[str]:
             begins.append(f"for (int32_t k = 0; k < {size}; ++k) memory->{item.name}[k] = {value};")
             continue
         texts = [number(value, item.value.dtype) for value in first]
-        begins += [f"static const {item.kind} first_{item.name}[{len(texts)}] = {{", *_filled(texts), "};"]
+        begins += [f"static const {item.kind} first_{item.name}[{len(texts)}] = {{", *filled(texts), "};"]
         begins.append(f"memcpy(memory->{item.name}, first_{item.name}, sizeof memory->{item.name});")
     return [
         "typedef struct {",
@@ -305,17 +283,6 @@ def _note(symbol: str, faces: Interface) -> str:
         f"\n *\n * {symbol}_state ({fields}) is the host's: {symbol}_reset begins an episode, {symbol}_run "
         "moves it on."
     )
-
-
-def _filled(texts: Sequence[str]) -> list[str]:
-    """Constants in lines of some width."""
-    lines, line = [], "   "
-    for text in texts:
-        if len(line) + len(text) > 108:
-            lines.append(line)
-            line = "   "
-        line = f"{line} {text},"
-    return [*lines, line]
 
 
 def _size(dtype: str) -> int:
