@@ -34,6 +34,19 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "rsl_rl_2": ("rsl-rl-lib==2.3.3", *TENSORDICT, *LOGGING),
     "rl_games": ("rl-games==1.6.5", *GYMNASIUM, *LOGGING),
     "skrl_2": ("skrl==2.1.1", *GYMNASIUM, *LOGGING),
+    "brax_0_14": (
+        *("brax==0.14.2", "flax==0.12.8", "jax==0.10.2", "jaxlib==0.10.2", "ml-dtypes==0.6.0"),
+        *("orbax-checkpoint==0.12.8", "tensorstore==0.1.86", "optax==0.2.8", "etils==1.15.0"),
+        *("ml-collections==1.1.0", "msgpack==1.2.4", "opt-einsum==3.4.0", "scipy==1.17.1"),
+        *("absl-py==2.5.1", "aiofiles==25.1.0", "humanize==4.17.0", "protobuf==7.36.2"),
+        *("simplejson==4.3.0", "treescope==0.1.10", "uvloop==0.23.0", "zipp==4.1.2"),
+    ),
+    "lerobot_0_4": (
+        *("lerobot==0.4.4", "torchvision==0.28.0", "draccus==0.10.0", "einops==0.8.1"),
+        *("huggingface-hub==0.35.3", "mergedeep==1.3.4", "pyyaml-include==1.4.1", "requests==2.34.2"),
+        *("toml==0.10.2", "typing-inspect==0.9.0", "urllib3==2.8.0", "termcolor==3.3.0"),
+        *("certifi==2026.10.19.post1", "charset-normalizer==3.5.3", "idna==3.20"),
+    ),
     "skrl_1": ("skrl==1.4.3", *GYMNASIUM, *LOGGING),
 }
 """By the name of the script in `made_by` that they are for: what is installed."""

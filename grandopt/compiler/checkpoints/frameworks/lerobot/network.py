@@ -71,7 +71,7 @@ class Act(nn.Module):
             encoded = layer(encoded, places)
         encoded = self.encoder.norm(encoded)
         queries = self.decoder_pos_embed.weight
-        value = torch.zeros_like(queries).expand(batch, -1, -1)
+        value = torch.zeros_like(queries).unsqueeze(0)  # one for all: no observation has a part in it yet
         for layer in self.decoder.layers:
             value = layer(value, queries, encoded, places)
         return self.action_head(self.decoder.norm(value))
@@ -105,13 +105,14 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(size, size)
 
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Queries [B, m, D], keys and values [B, n, D] to [B, m, D]."""
+        """Queries [B, m, D], or [1, m, D] for all, keys and values [B, n, D] to [B, m, D]."""
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         split = [
             nn.functional.linear(given, weight, bias).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for given, weight, bias in zip((query, key, value), weights, biases, strict=True)
         ]
-        mixed = nn.functional.scaled_dot_product_attention(*split)
+        asked = split[0].expand(value.shape[0], -1, -1, -1)
+        mixed = nn.functional.scaled_dot_product_attention(asked, split[1], split[2])
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -158,7 +159,7 @@ class DecoderLayer(FeedForward):
     def forward(
         self, value: torch.Tensor, queries: torch.Tensor, encoded: torch.Tensor, places: torch.Tensor
     ) -> torch.Tensor:
-        """Actions [B, chunk, D], their places, tokens [B, n, D] and theirs to actions."""
+        """Actions [B or 1, chunk, D], their places, tokens [B, n, D] and theirs to actions [B, chunk, D]."""
         if self.pre_norm:
             inner = self.norm1(value)
             value = value + self.self_attn(inner + queries, inner + queries, inner)
