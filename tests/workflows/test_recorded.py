@@ -11,6 +11,7 @@ import pytest
 
 from grandopt.artifacts.artifact import write
 from grandopt.artifacts.manifest import Manifest, Source
+from grandopt.compiler.checkpoints.folder import sha256
 from grandopt.config.profiles import PROFILES
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import ArtifactError, CheckpointError, ReportError
@@ -119,6 +120,18 @@ def test_the_folder_of_the_run_is_told_from_its_output_on(here: Path, output: st
     found = found_files(recorded(told, here / output), Substitutes(), trust=False)
     assert found.config.checkpoint is not None
     assert found.config.checkpoint.resolve() == here / "gate.zip"
+
+
+def test_a_folder_that_is_an_agent_is_found_and_compared(here: Path) -> None:
+    agent = here / "000123"
+    file(agent / "ppo_network_config.json", b"{}")
+    digest = FileDigest(path=agent.name, sha256=sha256(agent))
+    run = recorded(recipe(here, AgentConfig(checkpoint=Path("000123")), checkpoint=digest))
+    found = found_files(run, Substitutes(), trust=False)
+    assert (found.config.checkpoint, found.differences) == (agent, ())
+    file(agent / "manifest.ocdbt")
+    (difference,) = found_files(run, Substitutes(), trust=False).differences
+    assert difference.what == f"checkpoint {agent}"
 
 
 def test_a_file_named_instead_is_taken_and_compared(here: Path) -> None:
