@@ -83,19 +83,20 @@ def find_compiler() -> Compiler:
 @functools.cache
 def _find(wanted: str, path: str) -> Compiler:
     if wanted:
-        return _probe(tuple(shlex.split(wanted)))
+        return probe(tuple(shlex.split(wanted)))
     for name in ("gcc", "clang", "cc"):
         if shutil.which(name, path=path):
-            return _probe((name,))
+            return probe((name,))
     if importlib.util.find_spec("ziglang") is not None:
-        return _probe(ZIG)
+        return probe(ZIG)
     raise EngineUnavailableError(
         "no C compiler found: install gcc or clang, set CC, or `pip install ziglang`",
         remedy="pip install ziglang",
     )
 
 
-def _probe(command: tuple[str, ...]) -> Compiler:
+def probe(command: tuple[str, ...]) -> Compiler:
+    """The compiler that `command` calls; raises BuildError when it does not run."""
     done = _call([*command, "--version"], Path.cwd())
     if done.returncode != 0 or not done.stdout.strip():
         raise BuildError(f"C compiler {shlex.join(command)} does not run: {_first_error(done.stderr)}")

@@ -128,6 +128,8 @@ INLINE float v_highest(vf a) {
 #else
 #if VL == 4 && defined(__aarch64__)
 #include <arm_neon.h>
+#elif VL == 4 && defined(__wasm_simd128__)
+#include <wasm_simd128.h>
 #endif
 typedef float vf __attribute__((vector_size(4 * VL)));
 typedef int32_t vm __attribute__((vector_size(4 * VL)));
@@ -145,10 +147,27 @@ INLINE vf v_fused(vf a, vf b, vf c) { return v_fma(a, b, c); }
 #else
 INLINE vf v_fma(vf a, vf b, vf c) { return a * b + c; } /* one rounding or two, as the compiler likes */
 INLINE vf v_fused(vf a, vf b, vf c) {
+#if defined(__wasm__) /* which has no such instruction; products are exact in double, and sums nearly */
+    for (int i = 0; i < VL; ++i) c[i] = (float)((double)a[i] * b[i] + c[i]);
+#else
     for (int i = 0; i < VL; ++i) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
+#endif
     return c;
 }
 #endif
+#if VL == 4 && defined(__wasm_simd128__)
+INLINE vf v_select(vm m, vf a, vf b) { return (vf)wasm_v128_bitselect((v128_t)a, (v128_t)b, (v128_t)m); }
+INLINE vf v_abs(vf a) { return (vf)wasm_f32x4_abs((v128_t)a); }
+INLINE vf v_sqrt(vf a) { return (vf)wasm_f32x4_sqrt((v128_t)a); }
+INLINE vf v_round(vf a) { return (vf)wasm_f32x4_nearest((v128_t)a); }
+INLINE vf v_floor(vf a) { return (vf)wasm_f32x4_floor((v128_t)a); }
+INLINE vf v_ceil(vf a) { return (vf)wasm_f32x4_ceil((v128_t)a); }
+INLINE vf v_trunc(vf a) { return (vf)wasm_f32x4_trunc((v128_t)a); }
+INLINE vf v_max_second(vf a, vf b) { return (vf)wasm_f32x4_pmax((v128_t)b, (v128_t)a); }
+INLINE vf v_min_second(vf a, vf b) { return (vf)wasm_f32x4_pmin((v128_t)b, (v128_t)a); }
+INLINE vm v_whole(vf a) { return (vm)wasm_i32x4_trunc_sat_f32x4((v128_t)a); } /* NaN becomes 0 */
+INLINE vf v_number(vm a) { return (vf)wasm_f32x4_convert_i32x4((v128_t)a); }
+#else
 INLINE vf v_select(vm m, vf a, vf b) { return (vf)(((vm)a & m) | ((vm)b & ~m)); }
 INLINE vf v_abs(vf a) { return (vf)((vm)a & 0x7fffffff); }
 INLINE vf v_sqrt(vf a) { for (int i = 0; i < VL; ++i) a[i] = sqrtf(a[i]); return a; }
@@ -158,6 +177,17 @@ INLINE vf v_ceil(vf a) { for (int i = 0; i < VL; ++i) a[i] = ceilf(a[i]); return
 INLINE vf v_trunc(vf a) { for (int i = 0; i < VL; ++i) a[i] = truncf(a[i]); return a; }
 INLINE vf v_max_second(vf a, vf b) { return v_select(a > b, a, b); }
 INLINE vf v_min_second(vf a, vf b) { return v_select(a < b, a, b); }
+INLINE vm v_whole(vf a) {
+    vm n;
+    for (int i = 0; i < VL; ++i) n[i] = a[i] == a[i] ? (int32_t)a[i] : 0;
+    return n;
+}
+INLINE vf v_number(vm a) {
+    vf x;
+    for (int i = 0; i < VL; ++i) x[i] = (float)a[i];
+    return x;
+}
+#endif
 INLINE vm v_eq(vf a, vf b) { return a == b; }
 INLINE vm v_ne(vf a, vf b) { return a != b; }
 INLINE vm v_lt(vf a, vf b) { return a < b; }
@@ -169,16 +199,11 @@ INLINE vm v_not(vm a) { return ~a; }
 INLINE void v_store_mask(uint8_t *p, vm m, int n) { for (int i = 0; i < n; ++i) p[i] = m[i] & 1; }
 INLINE vf v_power2(vm n) { return (vf)((n + 127) << 23); }
 INLINE vf v_scale2(vf a, vf n) {
-    vm whole, half;
-    for (int i = 0; i < VL; ++i) whole[i] = n[i] == n[i] ? (int32_t)n[i] : 0;
-    half = whole >> 1;
+    vm whole = v_whole(n), half = whole >> 1;
     return a * v_power2(half) * v_power2(whole - half);
 }
 INLINE vf v_exponent(vf a) {
-    vf e;
-    vm bits = (((vm)a & 0x7f800000) >> 23) - 127;
-    for (int i = 0; i < VL; ++i) e[i] = (float)bits[i];
-    return e;
+    return v_number((((vm)a & 0x7f800000) >> 23) - 127);
 }
 INLINE vf v_mantissa(vf a) { return (vf)(((vm)a & 0x007fffff) | 0x3f800000); }
 INLINE float v_sum(vf a) { float s = 0; for (int i = 0; i < VL; ++i) s += a[i]; return s; }

@@ -1,0 +1,1 @@
+"""The native engine's C as WebAssembly modules, and what a page or Node needs beside them."""

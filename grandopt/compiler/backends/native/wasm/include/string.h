@@ -1,0 +1,11 @@
+/* What generated C needs of string.h; `library.c` has the functions. */
+#ifndef GRANDOPT_STRING_H
+#define GRANDOPT_STRING_H
+
+#include <stddef.h>
+
+void *memcpy(void *to, const void *from, size_t bytes);
+void *memmove(void *to, const void *from, size_t bytes);
+void *memset(void *to, int value, size_t bytes);
+
+#endif

@@ -1,0 +1,70 @@
+"""A compiler and a linker for WebAssembly: clang with wasm-ld, or those of the package `ziglang`."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from grandopt.compiler.backends.native.toolchain import FLAGS, TIMEOUT_S, ZIG, Compiler, probe
+from grandopt.errors import EngineUnavailableError
+
+LINKING = (
+    "-Wl,--no-entry",
+    "-Wl,--stack-first",  # what the stack has no room for is then a trap, and no other value is overwritten
+    "-Wl,--strip-all",
+    "-Wl,--gc-sections",
+    "-Wl,--export=__heap_base",
+)
+COMPILING = (
+    *(flag for flag in FLAGS if flag != "-fPIC"),
+    "-nostdlib",
+    "-nostdlibinc",
+    "-ffunction-sections",
+)
+"""The native engine's flags for code that is not moved, without any library."""
+
+
+@dataclass(frozen=True)
+class WasmCompiler:
+    """A C compiler for wasm32, which also links."""
+
+    compiler: Compiler
+    target: tuple[str, ...]
+    linking: tuple[str, ...]
+
+    def compile(self, source: str, flags: tuple[str, ...], folder: Path) -> str:
+        """The name of the object of a C file in `folder`; raises BuildError when the compiler fails."""
+        made = f"{Path(source).stem}.o"
+        headers = str(resources.files(__package__).joinpath("include"))
+        given = (*self.target, *COMPILING, "-isystem", headers, *flags)
+        self.compiler.run([*given, "-c", source, "-o", made], folder)
+        return made
+
+    def link(self, objects: list[str], module: str, folder: Path) -> bytes:
+        """A module of objects in `folder`; raises BuildError when the linker fails."""
+        self.compiler.run([*self.target, "-nostdlib", *self.linking, *objects, "-o", module], folder)
+        return (folder / module).read_bytes()
+
+
+def find_wasm_compiler() -> WasmCompiler:
+    """clang with wasm-ld beside it, or else the package `ziglang`; raises EngineUnavailableError without."""
+    if shutil.which("clang") and shutil.which("wasm-ld") and _knows_wasm():
+        return WasmCompiler(probe(("clang",)), ("--target=wasm32",), LINKING)
+    if importlib.util.find_spec("ziglang") is not None:
+        return WasmCompiler(probe(ZIG), ("-target", "wasm32-freestanding"), LINKING)
+    raise EngineUnavailableError(
+        "no compiler for WebAssembly found: install clang and lld, or `pip install ziglang`",
+        remedy="pip install ziglang",
+    )
+
+
+def _knows_wasm() -> bool:
+    """Whether clang was built with this target; that of macOS was not."""
+    done = subprocess.run(
+        ["clang", "--print-targets"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    return "wasm32" in done.stdout
