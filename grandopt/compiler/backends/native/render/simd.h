@@ -5,7 +5,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__wasm__) && !defined(__wasm_simd128__)
+#define INLINE static inline __attribute__((unused)) /* without vectors, each copy of a function is large */
+#else
 #define INLINE static inline __attribute__((always_inline, unused))
+#endif
 
 #if VL == 16 && defined(__AVX512F__)
 #include <immintrin.h>
