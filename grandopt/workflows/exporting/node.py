@@ -23,7 +23,7 @@ def find_node() -> str:
     """The program; raises EngineUnavailableError where it is not installed."""
     found = shutil.which("node")
     if found is None:
-        raise EngineUnavailableError("Node is not installed (no program `node`)")
+        raise EngineUnavailableError("Node is not installed (there is no program `node`)")
     return found
 
 
@@ -31,15 +31,17 @@ class NodeExecutor(Executor):
     """The module `module` of an exported folder, through the folder's own loader, until `close`.
 
     Raises MeasurementError, with the last line that Node said, when it ends, refuses a call or takes longer
-    than CALL_S for one. Not for several threads at once.
+    than CALL_S for one. `node` is the program. Not for several threads at once.
     """
 
     flushes_denormals = True  # WebAssembly has no such mode, but the engine's functions take them for zeros
 
-    def __init__(self, folder: Path, module: str, signature: Signature, contract: Contract) -> None:
+    def __init__(
+        self, node: str, folder: Path, module: str, signature: Signature, contract: Contract
+    ) -> None:
         super().__init__(signature, contract)
         runner = str(resources.files(__package__).joinpath("node_runner.mjs"))
-        command = [find_node(), runner, str(folder / "agent.js"), str(folder / module)]
+        command = [node, runner, str(folder / "agent.js"), str(folder / module)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

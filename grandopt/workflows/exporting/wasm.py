@@ -4,58 +4,71 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from grandopt.compiler.backends.native import wasm
-from grandopt.compiler.backends.native.wasm.module import WasmModules, compile_modules
+from grandopt.compiler.backends.native.wasm.module import compile_modules
 from grandopt.compiler.backends.native.wasm.types import declarations
 from grandopt.compiler.program import Program
 from grandopt.errors import EngineUnavailableError, OutputError
-from grandopt.workflows.exporting.node import NodeExecutor
-from grandopt.workflows.exporting.proof import oracle_of, proven, worst_error
+from grandopt.workflows.exporting.checking import checked, figures, questions
+from grandopt.workflows.exporting.node import NodeExecutor, find_node
+from grandopt.workflows.exporting.program import carried
 
 MODULES = ("agent.wasm", "agent.scalar.wasm")
 HOST = ("agent.js", "example.mjs", "example.html")
 
 
 @dataclass(frozen=True)
-class WasmExport:
-    """The files that were written with their sizes, and one line that says what was checked of them."""
+class WrittenWasm:
+    """The files that were written, with their sizes, and what was checked of each module before."""
 
-    files: dict[str, int]
-    checked: str
+    sizes: Mapping[str, int]
+    checks: tuple[str, ...]
 
 
-def export_wasm(program: Program, folder: Path) -> WasmExport:
-    """Write the program as WebAssembly into `folder`, which is made if it is missing and must be empty.
+def export_wasm(path: Path, folder: Path) -> WrittenWasm:
+    """Write the agent of the artifact at `path` as WebAssembly into `folder`; see `write_wasm`.
 
-    Where Node is installed, both modules are run in it, and held to the float32 rule on drawn inputs. Raises
-    OutputError when the folder cannot be written, VerificationError when an answer is wrong, and what
-    `compile_modules` raises.
+    Also raises ArtifactError (see `carried`).
     """
-    _claim(folder)
-    files = _files(program, compile_modules(program))
-    try:
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
-    return WasmExport({name: len(content) for name, content in files.items()}, _checked(program, folder))
+    _check_empty(folder)
+    return write_wasm(carried(path), folder)
 
 
-def _claim(folder: Path) -> None:
+def write_wasm(program: Program, folder: Path) -> WrittenWasm:
+    """Write a program as WebAssembly into `folder`, which is made if it is missing and must be empty.
+
+    Where Node is installed, both modules are run in it first, and held to the float32 rule of verification on
+    drawn inputs; nothing is written unless they pass. Raises OutputError when the folder cannot be written,
+    VerificationError when an answer is wrong, and what `compile_modules` raises.
+    """
+    _check_empty(folder)
+    files = _files(program)
+    checks = _checked(program, files)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        _write(files, folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    return WrittenWasm({name: len(content) for name, content in sorted(files.items())}, checks)
+
+
+def _check_empty(folder: Path) -> None:
+    try:
+        if folder.exists() and any(folder.iterdir()):
             raise OutputError(f"{folder}: is not empty; choose another folder or empty this one")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
-def _files(program: Program, modules: WasmModules) -> dict[str, bytes]:
+def _files(program: Program) -> dict[str, bytes]:
+    modules = compile_modules(program)
     host = resources.files(wasm).joinpath("host")
     package = {
         "name": re.sub(r"[^a-z0-9-]+", "-", program.name.lower()).strip("-") or "agent",
@@ -73,18 +86,24 @@ def _files(program: Program, modules: WasmModules) -> dict[str, bytes]:
     }
 
 
-def _checked(program: Program, folder: Path) -> str:
-    signature, contract = program.signature, program.contract
+def _write(files: Mapping[str, bytes], folder: Path) -> None:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def _checked(program: Program, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """A line for each module: what it answered in Node, or why it was not run."""
+    try:
+        node = find_node()
+    except EngineUnavailableError as error:
+        return (f"not run: {error}",)
+    oracle = questions(program)
     lines = []
-    oracle = None
-    for module in MODULES:
-        try:
-            executor = NodeExecutor(folder, module, signature, contract)
-        except EngineUnavailableError as error:
-            return f"not run: {error}"
-        oracle = oracle or oracle_of(program)
-        with closing(executor):
-            verdict = proven(executor, oracle, f"{folder / module}")
-        calls = f"{verdict.cases} calls" + (f" and {verdict.steps} steps" if verdict.steps else "")
-        lines.append(f"{module}: {calls} in Node, {worst_error(verdict)}")
-    return "; ".join(lines)
+    with tempfile.TemporaryDirectory(prefix="grandopt-wasm-") as name:
+        _write(files, Path(name))
+        for module in MODULES:
+            executor = NodeExecutor(node, Path(name), module, program.signature, program.contract)
+            with closing(executor):
+                found = checked(executor, oracle, f"{module} in Node")
+            lines.append(f"{module} in Node: {figures(found)}")
+    return tuple(lines)

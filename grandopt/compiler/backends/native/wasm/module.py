@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -12,24 +13,28 @@ from typing import Any
 
 from grandopt.compiler.backends.native.backend import stages
 from grandopt.compiler.backends.native.build import NativeSource, render
+from grandopt.compiler.backends.native.form import Graph, Value
 from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.wasm.toolchain import WasmCompiler, find_wasm_compiler
 from grandopt.compiler.program import Program
 from grandopt.config.engines import NativeOptions
+from grandopt.errors import UnsupportedError
+from grandopt.signature import TensorSpec
 
 LEVELS = (
     IsaLevel("wasm32-simd128", "wasm32", 4, 16, ("simd128",), ("-msimd128", "-fno-unroll-loops")),
     IsaLevel("wasm32", "wasm32", 4, 16, (), ("-Oz",)),
 )
-"""No machine runs them itself, so that they are none of `levels.LEVELS`. The second has the text of the first,
-compiled to scalars: the same sums in the same order. Unrolled by the compiler, too, loops run out of
-registers; short scalar code is also the faster one."""
+"""No machine runs them itself: they are none of `levels.LEVELS`. The second has the text of the first,
+compiled to scalars: the same sums in the same order. Where the compiler, too, unrolls loops, they run out of
+registers; of scalar code the shortest is also the fastest."""
 
 SECTION = "grandopt"
 """The custom section that says what the module takes and gives."""
 
 WEIGHTS_C = """\
-__asm__(".section .rodata.weights,\\"\\",@\\n.p2align 6\\n.globl {name}\\n.hidden {name}\\n.type {name},@object\\n"
+__asm__(".section .rodata.weights,\\"\\",@\\n.p2align 6\\n"
+        ".globl {name}\\n.hidden {name}\\n.type {name},@object\\n"
         "{name}:\\n.incbin \\"weights.bin\\"\\n.size {name}, {size}\\n");
 """
 
@@ -67,11 +72,19 @@ def compile_modules(program: Program) -> WasmModules:
     """
     compiler = find_wasm_compiler()
     graph = stages(program, NativeOptions()).executed
-    source = render(graph, LEVELS, 1, compiler=compiler.compiler.version)
+    source = _rendered(graph, compiler.compiler.version)
     description = described(program, source)
     section = custom_section(SECTION, json.dumps(description, allow_nan=False).encode())
     simd, scalar = (_module(source, level, compiler) + section for level in LEVELS)
     return WasmModules(simd, scalar, description, source)
+
+
+def _rendered(graph: Graph, version: str) -> NativeSource:
+    """C text without branches that depend on numbers, where that can be had."""
+    try:
+        return render(graph, LEVELS, 1, compiler=version, realtime=True)
+    except UnsupportedError:
+        return render(graph, LEVELS, 1, compiler=version)
 
 
 def _module(source: NativeSource, level: IsaLevel, compiler: WasmCompiler) -> bytes:
@@ -91,15 +104,22 @@ def _module(source: NativeSource, level: IsaLevel, compiler: WasmCompiler) -> by
         (folder / "weights.bin").write_bytes(source.weights)
         for file, text in texts.items():
             (folder / file).write_text(text, encoding="utf-8")
-        objects = [compiler.compile(file, level.flags, folder) for file in texts]
+        objects = [compiler.compile(file, (*source.flags, *level.flags), folder) for file in texts]
         return compiler.link(objects, "agent.wasm", folder)
 
 
 def described(program: Program, source: NativeSource) -> dict[str, Any]:
-    """What a host must know of the agent, as plain data."""
+    """What a host must know of the agent, as plain data; raises UnsupportedError where that is not JSON."""
     signature, contract = program.signature, program.contract
+    numbers = [*(contract.low or ()), *(contract.high or ())]
+    for tensor in contract.state:
+        numbers += tensor.initial if isinstance(tensor.initial, tuple) else [tensor.initial]
+    if not all(map(math.isfinite, numbers)):
+        raise UnsupportedError(
+            f"{program.name}: its contract holds a number that JSON has not (NaN or infinity)"
+        )
 
-    def side(values: Any, specs: Any) -> list[dict[str, Any]]:
+    def side(values: Sequence[Value], specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
         return [
             {"name": spec.name, "dtype": value.dtype, "shape": list(spec.shape)}
             for value, spec in zip(values, specs, strict=True)
@@ -115,6 +135,8 @@ def described(program: Program, source: NativeSource) -> dict[str, Any]:
         ],
         "episode_start": contract.episode_start,
         "action": contract.action,
+        "low": contract.low,
+        "high": contract.high,
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from grandopt.compiler.backends.native.toolchain import FLAGS, TIMEOUT_S, ZIG, Compiler, probe
+from grandopt.compiler.backends.native.toolchain import TIMEOUT_S, ZIG, Compiler, probe
 from grandopt.errors import EngineUnavailableError
 
 LINKING = (
@@ -19,13 +19,8 @@ LINKING = (
     "-Wl,--gc-sections",
     "-Wl,--export=__heap_base",
 )
-COMPILING = (
-    *(flag for flag in FLAGS if flag != "-fPIC"),
-    "-nostdlib",
-    "-nostdlibinc",
-    "-ffunction-sections",
-)
-"""The native engine's flags for code that is not moved, without any library."""
+COMPILING = ("-fno-pic", "-nostdlib", "-nostdlibinc", "-ffunction-sections")
+"""Beside the native engine's flags: code that is not moved, and no library."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,7 @@ class WasmCompiler:
         """The name of the object of a C file in `folder`; raises BuildError when the compiler fails."""
         made = f"{Path(source).stem}.o"
         headers = str(resources.files(__package__).joinpath("include"))
-        given = (*self.target, *COMPILING, "-isystem", headers, *flags)
+        given = (*self.target, *flags, *COMPILING, "-isystem", headers)
         self.compiler.run([*given, "-c", source, "-o", made], folder)
         return made
 

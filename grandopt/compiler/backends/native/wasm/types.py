@@ -35,7 +35,7 @@ export interface Contract {{
     readonly inputs: readonly Tensor[];
     readonly outputs: readonly Tensor[];
     /** What a call gives as `output`, the next one takes as `input`. */
-    readonly state: readonly {{readonly input: string; readonly output: string; readonly initial: number | readonly number[]}}[];
+    readonly state: readonly StateTensor[];
     /** The input that is 1 where an episode begins. */
     readonly episode_start: string | null;
     readonly action: "none" | "argmax" | "binary" | "continuous";
@@ -50,6 +50,13 @@ export interface Tensor {{
     readonly shape: readonly number[];
 }}
 
+export interface StateTensor {{
+    readonly input: string;
+    readonly output: string;
+    /** Before the first call: one number for all elements, or one for each. */
+    readonly initial: number | readonly number[];
+}}
+
 export interface Agent {{
     readonly contract: Contract;
     /** The outputs of one observation, or of `batch` of them one after another, in new arrays. */
@@ -61,8 +68,17 @@ export interface Agent {{
 /** Whether this engine has vectors (SIMD128). */
 export function hasSimd(): boolean;
 
-/** The agent: of the bytes of a module, or of the address of `agent.wasm`, beside which `agent.scalar.wasm` lies
- * for engines without vectors; by default the one beside the loader. */
+/** Elements of one observation of a tensor. */
+export function sizeOf(tensor: Tensor): number;
+
+/** An array for a tensor, of numbers or of their texts. */
+export function arrayOf(tensor: Tensor, numbers: Iterable<number | string>): Inputs[keyof Inputs];
+
+/** The inputs that are neither recurrent state nor the start of an episode. */
+export function observed(contract: Contract): Tensor[];
+
+/** The agent: of the bytes of a module, or of the address of `agent.wasm`, beside which lies
+ * `agent.scalar.wasm` for engines without vectors; by default the one beside the loader. */
 export function load(
     source?: string | URL | ArrayBuffer | ArrayBufferView, options?: {{scalar?: boolean}}): Promise<Agent>;
 """
@@ -137,4 +153,3 @@ def _bound(bound: Bound) -> str:
 
 def _union(names: Sequence[str]) -> str:
     return " | ".join(map(json.dumps, names))
-
