@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -40,16 +41,12 @@ __asm__(".section .rodata.weights,\\"\\",@\\n.p2align 6\\n"
 
 ENTRY_C = """\
 /* The functions of the module: where it expects the addresses of inputs and outputs, and the call. */
-#include <stdint.h>
-
-int {invoke}(const void *const *in, void *const *out, int64_t batch, void *scratch);
-
 static _Alignas(64) unsigned char scratch[{scratch}];
 static void *places[{inputs} + {outputs}];
 
 __attribute__((export_name("places"))) void **all_places(void) {{ return places; }}
 __attribute__((export_name("run"))) int run(int batch) {{
-    return {invoke}((const void *const *)places, places + {inputs}, batch, scratch);
+    return invoke((const void *const *)places, places + {inputs}, batch, scratch);
 }}
 """
 
@@ -75,7 +72,9 @@ def compile_modules(program: Program) -> WasmModules:
     source = _rendered(graph, compiler.compiler.version)
     description = described(program, source)
     section = custom_section(SECTION, json.dumps(description, allow_nan=False).encode())
-    simd, scalar = (_module(source, level, compiler) + section for level in LEVELS)
+    with ThreadPoolExecutor(max_workers=len(LEVELS)) as pool:  # each waits for its own compiler
+        modules = pool.map(lambda level: _module(source, level, compiler), LEVELS)
+        simd, scalar = (module + section for module in modules)
     return WasmModules(simd, scalar, description, source)
 
 
@@ -88,24 +87,21 @@ def _rendered(graph: Graph, version: str) -> NativeSource:
 
 
 def _module(source: NativeSource, level: IsaLevel, compiler: WasmCompiler) -> bytes:
+    parts = (
+        source.texts[level],
+        resources.files(__package__).joinpath("library.c").read_text(encoding="utf-8"),
+        WEIGHTS_C.format(name=source.weights_name, size=len(source.weights)),
+        ENTRY_C.format(
+            scratch=max(1, source.scratch_bytes),
+            inputs=len(source.graph.inputs),
+            outputs=len(source.graph.outputs),
+        ),
+    )
     with tempfile.TemporaryDirectory(prefix="grandopt-wasm-") as name:
         folder = Path(name)
-        texts = {
-            "agent.c": source.texts[level],
-            "library.c": resources.files(__package__).joinpath("library.c").read_text(encoding="utf-8"),
-            "weights.c": WEIGHTS_C.format(name=source.weights_name, size=len(source.weights)),
-            "entry.c": ENTRY_C.format(
-                invoke=source.invokes[level],
-                scratch=max(1, source.scratch_bytes),
-                inputs=len(source.graph.inputs),
-                outputs=len(source.graph.outputs),
-            ),
-        }
         (folder / "weights.bin").write_bytes(source.weights)
-        for file, text in texts.items():
-            (folder / file).write_text(text, encoding="utf-8")
-        objects = [compiler.compile(file, (*source.flags, *level.flags), folder) for file in texts]
-        return compiler.link(objects, "agent.wasm", folder)
+        (folder / "agent.c").write_text("\n".join(parts), encoding="utf-8")
+        return compiler.module("agent.c", (*source.flags, *level.flags), folder)
 
 
 def described(program: Program, source: NativeSource) -> dict[str, Any]:

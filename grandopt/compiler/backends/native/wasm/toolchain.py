@@ -29,28 +29,21 @@ class WasmCompiler:
 
     compiler: Compiler
     target: tuple[str, ...]
-    linking: tuple[str, ...]
 
-    def compile(self, source: str, flags: tuple[str, ...], folder: Path) -> str:
-        """The name of the object of a C file in `folder`; raises BuildError when the compiler fails."""
-        made = f"{Path(source).stem}.o"
+    def module(self, source: str, flags: tuple[str, ...], folder: Path) -> bytes:
+        """The module of a C file in `folder`; raises BuildError when compiler or linker fails."""
         headers = str(resources.files(__package__).joinpath("include"))
         given = (*self.target, *flags, *COMPILING, "-isystem", headers)
-        self.compiler.run([*given, "-c", source, "-o", made], folder)
-        return made
-
-    def link(self, objects: list[str], module: str, folder: Path) -> bytes:
-        """A module of objects in `folder`; raises BuildError when the linker fails."""
-        self.compiler.run([*self.target, "-nostdlib", *self.linking, *objects, "-o", module], folder)
-        return (folder / module).read_bytes()
+        self.compiler.run([*given, source, *LINKING, "-o", "agent.wasm"], folder)
+        return (folder / "agent.wasm").read_bytes()
 
 
 def find_wasm_compiler() -> WasmCompiler:
     """clang with wasm-ld beside it, or else the package `ziglang`; raises EngineUnavailableError without."""
     if shutil.which("clang") and shutil.which("wasm-ld") and _knows_wasm():
-        return WasmCompiler(probe(("clang",)), ("--target=wasm32",), LINKING)
+        return WasmCompiler(probe(("clang",)), ("--target=wasm32",))
     if importlib.util.find_spec("ziglang") is not None:
-        return WasmCompiler(probe(ZIG), ("-target", "wasm32-freestanding"), LINKING)
+        return WasmCompiler(probe(ZIG), ("-target", "wasm32-freestanding"))
     raise EngineUnavailableError(
         "no compiler for WebAssembly found: install clang and lld, or `pip install ziglang`",
         remedy="pip install ziglang",
