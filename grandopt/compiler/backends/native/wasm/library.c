@@ -5,7 +5,7 @@
 #include "math.h"
 #include "string.h"
 
-void *memcpy(void *to, const void *from, size_t bytes) {
+void *(memcpy)(void *to, const void *from, size_t bytes) {
     unsigned char *y = to;
     const unsigned char *x = from;
     /* In words where both lie so; volatile, or the loops would be made calls of the functions that they are. */
@@ -16,12 +16,12 @@ void *memcpy(void *to, const void *from, size_t bytes) {
 }
 
 void *memmove(void *to, const void *from, size_t bytes) {
-    if ((uintptr_t)to - (uintptr_t)from >= bytes) return memcpy(to, from, bytes);
+    if ((uintptr_t)to - (uintptr_t)from >= bytes) return (memcpy)(to, from, bytes);
     while (bytes-- > 0) ((volatile unsigned char *)to)[bytes] = ((const unsigned char *)from)[bytes];
     return to;
 }
 
-void *memset(void *to, int value, size_t bytes) {
+void *(memset)(void *to, int value, size_t bytes) {
     while (bytes-- > 0) ((volatile unsigned char *)to)[bytes] = (unsigned char)value;
     return to;
 }
