@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from grandopt.compiler.backends.native.wasm import module, toolchain
+from grandopt.compiler.backends.native.wasm import toolchain
 from grandopt.compiler.backends.native.wasm.module import compile_modules
 from grandopt.compiler.backends.native.wasm.toolchain import find_wasm_compiler
-from grandopt.compiler.program import Program
+from grandopt.compiler.capture.export import capture
+from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.errors import (
     ArtifactError,
     EngineUnavailableError,
@@ -91,15 +94,14 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         compile_modules(recurrent(GruCellPolicy).but(contract=infinite))
 
 
-def test_no_branch_depends_on_numbers_where_that_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[bool] = []
-    real = module.render
+class Best(nn.Module):
+    """Sorts, which branches on numbers."""
 
-    def render(*args: object, realtime: bool = False, **more: object) -> object:
-        asked.append(realtime)
-        return real(*args, realtime=realtime, **more)
+    def forward(self, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(scores.topk(2))
 
-    monkeypatch.setattr(module, "render", render)
-    of: Program = program(Policy)
-    assert compile_modules(of).source.realtime
-    assert asked == [True]
+
+def test_no_branch_depends_on_numbers_where_that_can_be() -> None:
+    assert compile_modules(program(Policy)).source.realtime
+    best = capture(from_module("best", Best(), (torch.zeros(2, 5),)), 0)
+    assert not compile_modules(best).source.realtime
