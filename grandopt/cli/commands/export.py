@@ -36,8 +36,8 @@ def export(
         Target,
         typer.Option(
             "--to",
-            help="What to write. c: source and libraries, of a native artifact; onnx: one file; wasm: modules "
-            "for pages and Node; mcu: a C header for microcontrollers.",
+            help="What to write. c: source and libraries, of a native artifact; onnx: one file; wasm: "
+            "modules for pages and Node; mcu: a C header for microcontrollers.",
         ),
     ] = "c",
     flavour: Annotated[
@@ -77,10 +77,13 @@ def export(
     """Write an artifact for hosts that are not Python.
 
     c: the header, static and shared libraries, source, examples and Makefile of a native artifact.
+
     onnx: the agent of any artifact with its normalisation, scaling and clipping inside, checked before it is
     put in place: by onnx.checker, by the answers of ONNX Runtime, and by reading it back.
+
     wasm: the agent of any artifact in float32 as WebAssembly, with and without vectors, its loader, types and
     examples; checked in Node first, where that is installed.
+
     mcu: the agent of any artifact as one header of plain C, laid out as a library of Arduino, PlatformIO and
     ESP-IDF, verified on this machine, and measured for the board.
 

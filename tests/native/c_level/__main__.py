@@ -1,4 +1,4 @@
-"""`python -m tests.native.c_level [--best] [--generator PATH/emx-onnx-cgen] [NETWORK…]`: the table, one thread."""
+"""The table, on one thread: `python -m tests.native.c_level [--best] [--generator PATH] [NETWORK…]`."""
 
 from __future__ import annotations
 
