@@ -107,7 +107,7 @@ Network = Annotated[
         "--network",
         metavar="MODULE:CALLABLE|mlp:ACT[,OUT]",
         help="What builds the network of a state dict; mlp:relu,tanh is a plain stack of its linear layers "
-        "with relu between them and tanh at the end.",
+        "with relu between them and tanh at the end, gru:, lstm: and cnn: one with such layers before it.",
     ),
 ]
 Fix = Annotated[

@@ -12,7 +12,7 @@ from torch import nn
 
 from grandopt.compiler.checkpoints import detect
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.weight_files import stack
+from grandopt.compiler.checkpoints.weight_files import plain
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 
@@ -103,7 +103,8 @@ def test_layers_without_an_order_are_no_stack(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        ({"conv.weight": torch.zeros(2, 3, 3, 3)}, r"no plain stack of linear layers: tensor 'conv.weight'"),
+        ({"deep.weight": torch.zeros(2, 3, 3, 3, 3)}, r"no plain stack of layers: tensor 'deep.weight'"),
+        ({"conv.weight": torch.zeros(2, 3, 3, 3)}, r"names begin with nothing"),
         ({"a.weight": torch.zeros(4, 3), "b.weight": torch.zeros(2, 5)}, "do not fit one behind the other"),
         ({"a.weight": torch.zeros(4, 3), "a.bias": torch.zeros(5)}, "do not fit one behind the other"),
         ({"norm.weight": torch.zeros(4)}, "do not fit one behind the other"),
@@ -116,7 +117,7 @@ def test_what_is_no_stack_is_refused(tmp_path: Path, tensors: dict[str, torch.Te
     with pytest.raises(CheckpointError, match=message) as caught:
         opened(tensors, tmp_path, "mlp:relu")
     assert "\n" not in str(caught.value)
-    assert stack.proposal(tensors) == {}
+    assert plain.proposal(tensors) == {}
 
 
 @pytest.mark.parametrize("network", ["mlp:rleu", "mlp:relu,tanh,tanh", "mlp:", "mlp:relu,"])
@@ -130,8 +131,8 @@ def test_a_module_of_the_users_own_by_that_name_is_theirs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlp.py").write_text("")
-    assert stack.wanted("mlp:Actor") is None
-    assert stack.wanted("mlp:relu,tanh") == ("relu", "tanh")
+    assert plain.wanted("mlp:Actor") is None
+    assert plain.wanted("mlp:relu,tanh") == plain.Wanted("mlp", "relu", "tanh")
 
 
 def test_arguments_are_refused(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from grandopt.compiler.checkpoints.settings import (
 from grandopt.compiler.checkpoints.stateful.inside import with_state_outside
 from grandopt.compiler.checkpoints.stateful.recurrence import recurrent
 from grandopt.compiler.checkpoints.vetting.foreign import current_folder_importable, foreign_code
-from grandopt.compiler.checkpoints.weight_files import stack
-from grandopt.config.schema import AgentConfig, InputConfig
+from grandopt.compiler.checkpoints.weight_files import plain
+from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, SignatureError
 from grandopt.signature import TensorSpec
 
@@ -37,13 +37,14 @@ def instantiate(
     be imported, found or called, or returns something else.
     """
     if agent.network is None:
-        spelled = stack.proposal(tensors or {}).get("spells")
-        made = f"`network: {stack.WORD}:ACTIVATION,OUTPUT` makes"
-        plain = "" if spelled is None else f"; its keys spell {spelled}, which {made} of them"
+        said = plain.proposal(tensors or {})
+        word = str(said.get("network")).partition(":")[0]
+        made = f"`network: {word}:{plain.HIDDEN},{plain.OUTPUT}` makes"
+        proposed = f"; its keys spell {said['spells']}, which {made} of them" if said else ""
         raise CheckpointError(
             f"{path}: holds weights but no network; add to this agent in grandopt.yaml the line "
             f"`network: my_module:MyNetwork` (a callable that makes it) and, if it takes arguments, "
-            f"`network_args: {{name: value}}`{plain}"
+            f"`network_args: {{name: value}}`{proposed}"
         )
     module_name, _, callable_name = agent.network.partition(":")
     with current_folder_importable():
@@ -112,10 +113,11 @@ def loaded(
     network takes the inputs as declared only in float32, it is a network in float32. Raises like
     `instantiate`, `fit` and `assembled`.
     """
-    activations = stack.wanted(agent.network)
-    if activations is not None:
-        found = stack.stack(tensors, where, ordered=file_format != "safetensors")
-        return _stacked(name, agent, path, found, activations, file_format)
+    asked = plain.wanted(agent.network)
+    if asked is not None:
+        found = plain.spelled(tensors, where, ordered=file_format != "safetensors")
+        found, agent = plain.configured(found, asked, agent, where)
+        return _plain(name, agent, path, found, asked, file_format)
     network = instantiate(agent, path, tensors)
     stored = dtypes.any_narrow(tensors) and any(item.dtype for item in agent.inputs)
     try:
@@ -129,22 +131,19 @@ def loaded(
     return assembled(name, agent, path, network, file_format)
 
 
-def _stacked(
+def _plain(
     name: str,
     agent: AgentConfig,
     path: Path,
-    found: stack.Stack,
-    activations: tuple[str, str],
+    found: plain.Spelled,
+    asked: plain.Wanted,
     file_format: str,
 ) -> Checkpoint:
-    """The checkpoint of a plain stack of layers, whose input follows from the first of them."""
-    if agent.network_args:
-        raise CheckpointError(f"{path}: 'network_args' cannot be used with {agent.network!r}; remove it")
-    if not agent.inputs:
-        agent = agent.model_copy(update={"inputs": (InputConfig(name=stack.INPUT, shape=(found.inputs,)),)})
+    """The checkpoint of a network that its weights spell."""
+    activations = (asked.hidden, asked.output)
     checkpoint = assembled(name, agent, path, found.built(*activations), file_format)
     left_out = {"left_out": ", ".join(found.left_out)} if found.left_out else {}
-    source = checkpoint.source.noting(network=found.spelled(*activations), **left_out)
+    source = checkpoint.source.noting(network=plain.in_words(found, *activations), **left_out)
     return replace(checkpoint, source=source)
 
 

@@ -15,7 +15,7 @@ from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.left_out import left_out
 from grandopt.compiler.checkpoints.settings import refuse
-from grandopt.compiler.checkpoints.weight_files import network, stack
+from grandopt.compiler.checkpoints.weight_files import network, plain
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, first_line
 
@@ -52,7 +52,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
 def describe(path: Path) -> dict[str, Any]:
     """The tensors in the file."""
     tensors = _read(path)
-    return {"format": FORMAT, **stack.proposal(tensors, ordered=False), **weights.listed(tensors)}
+    return {"format": FORMAT, **plain.proposal(tensors, ordered=False), **weights.listed(tensors)}
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

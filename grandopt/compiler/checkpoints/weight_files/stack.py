@@ -1,14 +1,9 @@
-"""Plain stacks of linear layers, rebuilt from the names and shapes of their weights.
-
-A state dict does not hold activations: `network: mlp:relu,tanh` says the one behind each hidden layer and,
-after the comma, the one behind the last, if there is one.
-"""
+"""Plain stacks of linear layers, rebuilt from the names and shapes of their weights."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,12 +11,7 @@ from torch import nn
 
 from grandopt.compiler.checkpoints.activations import ACTIVATIONS
 from grandopt.compiler.checkpoints.module.wrappers import plain_name
-from grandopt.compiler.checkpoints.vetting.foreign import current_folder_importable
 from grandopt.errors import CheckpointError
-
-WORD = "mlp"
-INPUT = "obs"
-"""The name of the input where nobody gives one."""
 
 SPREAD = re.compile(r"(^|[._])(log_?)?(std|sigma)(_?param)?$|logstd$")
 """Names of a distribution's spread, which the mean has no use for."""
@@ -30,8 +20,8 @@ SHOWN = 4
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """A linear layer (`size` inputs) or a norm, by the name that its tensors begin with."""
+class Layer:
+    """A linear layer or a norm, by the name that its tensors begin with."""
 
     name: str
     weight: torch.Tensor
@@ -60,16 +50,23 @@ class _Layer:
 class Stack:
     """The layers that a state dict spells, in order; `left_out` are its tensors that are none of theirs."""
 
-    layers: tuple[_Layer, ...]
+    layers: tuple[Layer, ...]
     left_out: tuple[str, ...]
 
-    @property
-    def inputs(self) -> int:
-        """How many numbers it takes."""
-        return next(layer.weight.shape[1] for layer in self.layers if layer.linear)
+    word: str = "mlp"
 
-    def spelled(self, hidden: str = "ACTIVATION", output: str = "OUTPUT") -> str:
-        """The stack in words; what only its author knows is in capitals where it is not given."""
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The shape of one observation."""
+        return (next(int(layer.weight.shape[1]) for layer in self.layers if layer.linear),)
+
+    @property
+    def state(self) -> dict[str, tuple[int, ...]]:
+        """It remembers nothing."""
+        return {}
+
+    def words(self, hidden: str, output: str) -> list[str]:
+        """The layers and activations, one behind the other."""
         words = []
         for layer in self.layers:
             out = layer.weight.shape[0]
@@ -77,7 +74,7 @@ class Stack:
         linear = [place for place, layer in enumerate(self.layers) if layer.linear]
         for place in reversed(linear[1:]):
             words.insert(place, hidden)
-        return f"Sequential({', '.join([*words, output])})"
+        return [*words, output]
 
     def built(self, hidden: str, output: str) -> nn.Sequential:
         """The network with these activations, in the dtypes of the weights."""
@@ -89,72 +86,64 @@ class Stack:
         return nn.Sequential(*modules, ACTIVATIONS[output]())
 
 
-def wanted(network: str | None) -> tuple[str, str] | None:
-    """The activations that `network` asks a stack with: hidden and output; None where it names code.
-
-    Raises CheckpointError for a stack with an activation that is not known.
-    """
-    word, _, rest = (network or "").partition(":")
-    if word != WORD:
-        return None
-    names = rest.split(",")
-    unknown = [name for name in names if name not in ACTIVATIONS]
-    if unknown or len(names) > 2:
-        with current_folder_importable():
-            if importlib.util.find_spec(WORD) is not None:
-                return None
-        what = f"{unknown[0]!r} is no activation" if unknown else "there are two activations at most"
-        raise CheckpointError(
-            f"network {network!r}: {what}; write {WORD}:HIDDEN or {WORD}:HIDDEN,OUTPUT with "
-            f"{', '.join(ACTIVATIONS)}"
-        )
-    return names[0], names[1] if len(names) == 2 else "identity"
-
-
 def stack(tensors: Mapping[str, torch.Tensor], where: str, *, ordered: bool = True) -> Stack:
     """The stack that the names and shapes of a state dict spell; raises CheckpointError where it is none.
 
     Layers whose names differ in a number alone stand in its order, others as in the file if it is `ordered`.
     """
-    named = {plain_name(key): tensor for key, tensor in tensors.items()}
-    left_out = tuple(key for key in named if SPREAD.search(key))
-    kept = {key: tensor for key, tensor in named.items() if key not in left_out}
+    kept, left_out = without_spread(tensors)
     layers = []
-    for key, tensor in kept.items():
-        name, _, part = key.rpartition(".")
-        if part == "bias" and f"{name}.weight" in kept:
-            continue
-        if part != "weight" or tensor.dim() not in (1, 2) or not tensor.is_floating_point():
-            raise CheckpointError(
-                f"{where}: is no plain stack of linear layers: tensor {key!r} {list(tensor.shape)} belongs "
-                f"to none; give the network as module:callable, or choose a part with `key`"
-            )
-        layers.append(_Layer(name, tensor, kept.get(f"{name}.bias")))
+    for name, weight, bias in weighted(kept, where):
+        if weight.dim() not in (1, 2):
+            raise strange(where, f"{name}.weight", weight)
+        layers.append(Layer(name, weight, bias))
     found = _in_order(layers, ordered=ordered)
     if found is not None and _fits(found):
         return Stack(tuple(found), left_out)
-    stems = list(dict.fromkeys(layer.name.partition(".")[0] for layer in layers))
+    raise unfitting(where, [layer.name for layer in layers])
+
+
+def without_spread(
+    tensors: Mapping[str, torch.Tensor],
+) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """The tensors by their names without wrappers, and the names of those that are left out."""
+    named = {plain_name(key): tensor for key, tensor in tensors.items()}
+    left_out = tuple(key for key in named if SPREAD.search(key))
+    return {key: tensor for key, tensor in named.items() if key not in left_out}, left_out
+
+
+def weighted(
+    tensors: Mapping[str, torch.Tensor], where: str = ""
+) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
+    """Each layer's name, weight and bias, in order; raises CheckpointError for a tensor that is neither."""
+    for key, tensor in tensors.items():
+        name, _, part = key.rpartition(".")
+        if part == "bias" and f"{name}.weight" in tensors:
+            continue
+        if part != "weight" or not tensor.is_floating_point():
+            raise strange(where, key, tensor)
+        yield name, tensor, tensors.get(f"{name}.bias")
+
+
+def strange(where: str, key: str, tensor: torch.Tensor) -> CheckpointError:
+    """The error for a tensor that no layer of a plain stack has."""
+    return CheckpointError(
+        f"{where}: is no plain stack of layers: tensor {key!r} {list(tensor.shape)} belongs to none; give "
+        f"the network as module:callable, or choose a part with `key`"
+    )
+
+
+def unfitting(where: str, names: Sequence[str]) -> CheckpointError:
+    """The error for layers that do not follow one another."""
+    stems = list(dict.fromkeys(name.partition(".")[0] for name in names))
     shown = ", ".join(stems[:SHOWN]) + (", …" if len(stems) > SHOWN else "")
-    raise CheckpointError(
+    return CheckpointError(
         f"{where}: its layers do not fit one behind the other, so they are no plain stack (their names begin "
         f"with {shown or 'nothing'}); choose one with `key`, or give the network as module:callable"
     )
 
 
-def proposal(tensors: Mapping[str, torch.Tensor], *, ordered: bool = True) -> dict[str, object]:
-    """For people: the stack that the tensors spell, and how to have it built; {} where they spell none."""
-    try:
-        found = stack(tensors, "", ordered=ordered)
-    except CheckpointError:
-        return {}
-    said: dict[str, object] = {
-        "spells": found.spelled(),
-        "network": f"{WORD}:ACTIVATION or {WORD}:ACTIVATION,OUTPUT, such as {WORD}:relu,tanh",
-    }
-    return {**said, "left_out": list(found.left_out)} if found.left_out else said
-
-
-def _fits(layers: Sequence[_Layer]) -> bool:
+def _fits(layers: Sequence[Layer]) -> bool:
     """Whether each layer takes what the one before it gives."""
     width: int | None = None
     for layer in layers:
@@ -166,22 +155,26 @@ def _fits(layers: Sequence[_Layer]) -> bool:
     return any(layer.linear for layer in layers)
 
 
-def _in_order(layers: Sequence[_Layer], *, ordered: bool) -> list[_Layer] | None:
+def _in_order(layers: Sequence[Layer], *, ordered: bool) -> list[Layer] | None:
     """The layers as they stand one behind the other; None where their names do not say that.
 
     Two networks in one file (actor and critic) may fit one behind the other by chance: so the linear layers
     must have one name but for a number in it, and only the last may have another.
     """
-    plain = [re.sub(r"\d+", "", layer.name) for layer in layers]
+    plain = [numberless(layer.name) for layer in layers]
     if len(set(plain)) == 1:
-        return sorted(layers, key=_natural)
+        return sorted(layers, key=lambda layer: natural(layer.name))
     linear = [name for name, layer in zip(plain, layers, strict=True) if layer.linear]
     return list(layers) if ordered and len(set(linear[:-1])) <= 1 else None
 
 
-def _natural(layer: _Layer) -> list[tuple[bool, int, str]]:
-    """Names in the order of the numbers in them."""
+def numberless(name: str) -> str:
+    """A layer's name without the numbers in it, which the layers of one stack share."""
+    return re.sub(r"\d+", "", name)
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts names by the numbers in them."""
     return [
-        (part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-        for part in re.split(r"(\d+)", layer.name)
+        (part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)
     ]

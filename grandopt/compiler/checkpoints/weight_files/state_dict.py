@@ -13,7 +13,7 @@ from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.left_out import left_out
 from grandopt.compiler.checkpoints.settings import refuse
-from grandopt.compiler.checkpoints.weight_files import network, stack, torch_file
+from grandopt.compiler.checkpoints.weight_files import network, plain, torch_file
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 
@@ -53,7 +53,7 @@ def describe(path: Path, content: Any = None) -> dict[str, Any]:
         "format": FORMAT,
         "parameters": sum(tensor.numel() for _, tensors in found for tensor in tensors.values()),
         "state_dicts": [
-            {"key": key, **stack.proposal(tensors), **weights.listed(tensors)} for key, tensors in found
+            {"key": key, **plain.proposal(tensors), **weights.listed(tensors)} for key, tensors in found
         ],
     }
 
