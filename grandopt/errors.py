@@ -4,7 +4,8 @@ GrandoptError
 ├── InputError                what the user gave cannot be used
 │   ├── ConfigError           a configuration file, a field of it, or an option
 │   ├── CheckpointError       a file that should hold an agent
-│   │   └── UntrustedError    … that would have to be unpickled first
+│   │   ├── UntrustedError    … that would have to be unpickled first
+│   │   └── UnknownFormatError    … of none of the known formats
 │   ├── SignatureError        inputs that do not fit the agent
 │   ├── SamplesError          recorded observations that cannot be used
 │   ├── OutputError           a place that cannot be written
@@ -58,6 +59,10 @@ class CheckpointError(InputError):
 
 class UntrustedError(CheckpointError):
     """Reading the file would run code from it; the caller has not said that it is trusted."""
+
+
+class UnknownFormatError(CheckpointError):
+    """The file is of none of the formats that agents come in."""
 
 
 class SignatureError(InputError):

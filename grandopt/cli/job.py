@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grandopt.cli.checkpoint_paths import found
 from grandopt.cli.console import complain
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import CheckpointReading
@@ -35,8 +36,9 @@ def job(
 ) -> Job:
     """The job that a command line describes.
 
-    Checkpoints named on it are the agents; without any, those of `config` or `./grandopt.yaml`, else the
-    reference agents. Raises ConfigError for options that do not fit together or have wrong values.
+    Checkpoints named on it, and those in folders that are named, are the agents; without any, those of
+    `config` or `./grandopt.yaml`, else the reference agents. Where there are several, one that cannot be read
+    does not stop the others. Raises ConfigError for options that do not fit together or have wrong values.
     """
     from grandopt.config.load import DEFAULT_FILE, Overrides, load_file, resolve
     from grandopt.config.schema import FileConfig
@@ -51,12 +53,15 @@ def job(
     if path is None and not checkpoints and DEFAULT_FILE.is_file():
         path = DEFAULT_FILE
     file = FileConfig() if path is None else load_file(path)
-    return resolve(file, _agents(checkpoints, reading), overrides or Overrides())
+    agents = _agents(found(checkpoints), reading)
+    resolved = resolve(file, agents, overrides or Overrides())
+    return resolved.model_copy(update={"go_on": len(agents) > 1})
 
 
 def refuse_unreadable(described: Job) -> None:
     """Refuse checkpoints where a look at the file suffices, and feature levels that cannot be had here:
-    before torch is imported, which takes seconds.
+    before torch is imported, which takes seconds. Of several checkpoints that go on without one another, none
+    is refused here.
 
     Raises CheckpointError or UntrustedError, with the agent's name in front; ConfigError for the levels.
     """
@@ -64,7 +69,7 @@ def refuse_unreadable(described: Job) -> None:
     from grandopt.compiler.checkpoints.detect import preflight
 
     check_levels(described.levels)
-    for name, agent in described.agents.items():
+    for name, agent in described.agents.items() if not described.go_on else ():
         if agent.checkpoint is not None:
             try:
                 preflight(agent.checkpoint, trust=agent.trust, to_run=True)
@@ -105,8 +110,8 @@ def _agents(checkpoints: Sequence[Path], reading: CheckpointReading) -> dict[str
 def outcome(report: Report, *, strict: bool = False) -> ExitCode:
     """The exit code for a report, after one line on stderr for each agent that failed.
 
-    With `strict` a missed target is a failed check, and an unsteady measurement of an agent that met its
-    targets is inconclusive.
+    Bad input where any agent failed for it and none came through; else a failed check. With `strict` a missed
+    target is one too, and an unsteady measurement of an agent that met its targets is inconclusive.
     """
     from grandopt.reporting.verdict import is_unsteady
 
@@ -116,7 +121,8 @@ def outcome(report: Report, *, strict: bool = False) -> ExitCode:
     missed = [agent for agent in report.agents if strict and agent.targets.met is False]
     for agent in missed:
         complain(f"error: {agent.name}: target missed: {'; '.join(agent.targets.misses)}")
-    if any(agent.error_kind == "input" for agent in failed):
+    none_done = all(agent.status in ("failed", "not run") for agent in report.agents)
+    if none_done and any(agent.error_kind == "input" for agent in failed):
         return ExitCode.BAD_INPUT
     if failed or missed:
         return ExitCode.FAILED

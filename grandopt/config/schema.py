@@ -220,11 +220,12 @@ class Job(Model):
     """A resolved job: nothing in it is left to default.
 
     `levels` are the CPU feature levels that the native engine builds for; without any, it builds for those
-    that matter for the precision.
+    that matter for the precision. With `go_on` an agent that cannot be opened does not stop the others.
     """
 
     agents: dict[str, AgentConfig]
     profile: Profile
+    go_on: bool = False
     levels: tuple[str, ...] = ()
     threads: int | Literal["auto"] = 1
     seed: int = 0

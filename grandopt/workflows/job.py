@@ -28,7 +28,7 @@ from grandopt.reporting.report import AgentReport, Report
 from grandopt.workflows import records
 from grandopt.workflows.building.pool import BuildPool
 from grandopt.workflows.events import Event, Level, Listener
-from grandopt.workflows.open_agents import OpenedAgent
+from grandopt.workflows.open_agents import OpenedAgent, RefusedAgent
 
 STATE = ".grandopt"
 RELEASE_PROCESSES = 3
@@ -172,6 +172,16 @@ def _attempt(run: Run, agent: OpenedAgent, work: Work) -> AgentReport:
             config=agent.config,
             profile=run.job.profile,
         )
+
+
+def refusals(job: Job, refused: Sequence[RefusedAgent], listener: Listener) -> list[AgentReport]:
+    """The records of the agents that could not be opened, each told to the listener."""
+    for agent in refused:
+        listener(Event("error", agent.name, "failed", str(agent.error)))
+    return [
+        records.failed(agent.name, agent.error, bad_input=True, config=agent.config, profile=job.profile)
+        for agent in refused
+    ]
 
 
 @contextmanager

@@ -29,6 +29,32 @@ class OpenedAgent:
     samples_file: FileDigest | None = None
 
 
+@dataclass(frozen=True)
+class RefusedAgent:
+    """An agent that could not be opened, and why."""
+
+    name: str
+    config: AgentConfig
+    error: InputError
+
+
+def open_each(job: Job, samples: Path | None = None) -> tuple[list[OpenedAgent], list[RefusedAgent]]:
+    """The agents of a job that could be opened, in order, and those that could not.
+
+    Raises like `open_agents` for a job that does not go on without one of its agents.
+    """
+    if not job.go_on:
+        return open_agents(job, samples), []
+    opened: list[OpenedAgent] = []
+    refused: list[RefusedAgent] = []
+    for name, config in job.agents.items():
+        try:
+            opened.append(_open(name, config, job.seed, config.samples or samples))
+        except InputError as error:
+            refused.append(RefusedAgent(name, config, error))
+    return opened, refused
+
+
 def open_agents(job: Job, samples: Path | None = None) -> list[OpenedAgent]:
     """Open all agents of a job, in order.
 

@@ -33,13 +33,14 @@ from grandopt.workflows.job import (
     attempts,
     check_threads,
     kept_when_stopped,
+    refusals,
     remember,
     running,
     storage_url,
     waiting,
 )
 from grandopt.workflows.machine_limit import limit_of_run, tell_below_limit
-from grandopt.workflows.open_agents import OpenedAgent, open_agents
+from grandopt.workflows.open_agents import OpenedAgent, RefusedAgent, open_each
 from grandopt.workflows.records import Summary
 from grandopt.workflows.selection.build_stage import BuildStage
 from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
@@ -66,23 +67,26 @@ def optimize_job(
 ) -> Report:
     """Optimize every agent of a job; returns the report that was written.
 
-    All checkpoints are read before anything is written, and an InputError of any of them ends the job there.
-    Later failures of one agent are recorded and the others go on. After each agent the report on disk is
-    whole and says "partial"; KeyboardInterrupt leaves it so, with the agents not yet done as "not run".
+    All checkpoints are read before anything is written, and an InputError of any of them ends the job there,
+    unless the job goes on without it. Later failures of one agent are recorded and the others go on. After
+    each agent the report on disk is whole and says "partial"; KeyboardInterrupt leaves it so, with the agents
+    not yet done as "not run".
     """
     check_threads(job.threads)
-    return optimize_opened(job, open_agents(job, samples), command=command, listener=listener, now=now)
+    opened, refused = open_each(job, samples)
+    return optimize_opened(job, opened, refused, command=command, listener=listener, now=now)
 
 
 def optimize_opened(
     job: Job,
     opened: Sequence[OpenedAgent],
+    refused: Sequence[RefusedAgent] = (),
     *,
     command: Sequence[str] = (),
     listener: Listener = silent,
     now: Callable[[], datetime] = utc_now,
 ) -> Report:
-    """Like `optimize_job`, for agents that were opened before.
+    """Like `optimize_job`, for agents that were opened before; those `refused` stand in the report, first.
 
     Raises ConfigError for more threads than the machine grants, OutputError where it cannot write.
     """
@@ -98,21 +102,23 @@ def optimize_opened(
             listener(event)
 
         def unfinished() -> Report:
-            return summary.report(done, waiting(job, opened[len(done) :]), "partial")
+            return summary.report(done, waiting(job, opened[len(done) - len(refused) :]), "partial")
 
         def keep(report: Report) -> None:
             write_report(report, path)
             remember(job, report, tell)
 
+        done += refusals(job, refused, tell)
         with (
             kept_when_stopped(unfinished, keep),
             running(job, job.output / STATE / "store", tell, summary.command) as run,
         ):
-            limit = limit_of_run(run)  # alone, before any other process of this run is there
-            run.start_measuring()
-            for report in attempts(run, opened, partial(optimize_agent, limit=limit)):
-                done.append(report)
-                write_report(unfinished(), path)
+            if opened:
+                limit = limit_of_run(run)  # alone, before any other process of this run is there
+                run.start_measuring()
+                for report in attempts(run, opened, partial(optimize_agent, limit=limit)):
+                    done.append(report)
+                    write_report(unfinished(), path)
         complete = summary.report(done, [], "complete")
         keep(complete)
         return complete

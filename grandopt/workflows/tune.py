@@ -24,12 +24,13 @@ from grandopt.workflows.job import (
     Stages,
     attempts,
     kept_when_stopped,
+    refusals,
     remember,
     running,
     storage_url,
     waiting,
 )
-from grandopt.workflows.open_agents import OpenedAgent, open_agents
+from grandopt.workflows.open_agents import OpenedAgent, open_each
 from grandopt.workflows.records import Summary
 from grandopt.workflows.selection.build_stage import BuildStage
 from grandopt.workflows.selection.candidate_set import prepare_candidates
@@ -75,12 +76,12 @@ def tune_job(
     """
     if job.profile.trials == 0:
         raise TuningError(f"profile {job.profile.name!r} has no trials; give --trials N or another profile")
-    opened = open_agents(job, samples)
+    opened, refused = open_each(job, samples)
     summary = Summary("tune", job, command, now)
-    done: list[AgentReport] = []
+    done = refusals(job, refused, listener)
     with (
         kept_when_stopped(
-            lambda: summary.report(done, waiting(job, opened[len(done) :]), "partial"),
+            lambda: summary.report(done, waiting(job, opened[len(done) - len(refused) :]), "partial"),
             lambda unfinished: remember(job, unfinished, listener),
         ),
         running(job, job.output / STATE / "store", listener, summary.command) as run,

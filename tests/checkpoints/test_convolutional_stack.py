@@ -43,7 +43,7 @@ def test_it_is_the_network(tmp_path: Path) -> None:
     x = torch.randn(3, 2, 12, 10)
     torch.testing.assert_close(checkpoint.module(x), network()(x))
     assert checkpoint.source.details["network"].startswith(
-        "Sequential(Conv2d(2, 4, 4, stride=2, padding=1), relu, Conv2d(4, 3, 3, stride=1, padding=0), relu, Fl"
+        "Sequential(Conv2d(2, 4, 4, stride=2, padding=1), relu, Conv2d(4, 3, 3, stride=1, padding=0), relu, "
     )
 
 
@@ -61,7 +61,9 @@ def test_it_is_proposed_with_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "actor.pth"
     torch.save(network().state_dict(), path)
     (found,) = detect.describe(path)["state_dicts"]
-    assert found["spells"].startswith("Sequential(Conv2d(2, 4, 4, stride=STRIDE, padding=PADDING), ACTIVATION,")
+    assert found["spells"].startswith(
+        "Sequential(Conv2d(2, 4, 4, stride=STRIDE, padding=PADDING), ACTIVATION,"
+    )
     assert found["network_args"] == {"stride": ["S", "S"]}
 
 

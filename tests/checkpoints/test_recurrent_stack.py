@@ -84,9 +84,7 @@ def test_a_cell_and_no_head(tmp_path: Path) -> None:
 
 def test_input_and_output_can_be_named(tmp_path: Path) -> None:
     inputs = [{"name": "state", "shape": [5], "low": -1, "high": 1}]
-    checkpoint = opened(
-        Policy(nn.GRU).state_dict(), tmp_path, "gru:elu", inputs=inputs, outputs=["action"]
-    )
+    checkpoint = opened(Policy(nn.GRU).state_dict(), tmp_path, "gru:elu", inputs=inputs, outputs=["action"])
     assert [spec.name for spec in checkpoint.inputs] == ["state", "h"]
     assert checkpoint.inputs[0].low == -1
     assert checkpoint.output_names == ("action", "h_next")
@@ -120,7 +118,10 @@ def core(size: int = 5, width: int = 6, rows: int = 3) -> dict[str, torch.Tensor
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        (core(rows=4), r"network 'gru:…' is asked for, but its weights spell Sequential\(LSTM\(5, 6\).*lstm:elu"),
+        (
+            core(rows=4),
+            r"network 'gru:…' is asked for, but its weights spell Sequential\(LSTM\(5, 6\).*lstm:elu",
+        ),
         (core(rows=1), "has 6 rows for a state of 6, where a GRU has 18 and an LSTM 24"),
         ({**core(), "rnn.weight_ih_l0_reverse": torch.zeros(18, 5)}, "bidirectional or has a projection"),
         ({**core(), "other.weight_ih": torch.zeros(18, 5)}, r"holds 2 recurrent layers \(other, rnn\)"),

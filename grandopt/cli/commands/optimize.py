@@ -17,7 +17,8 @@ from grandopt.cli.option_groups import CheckpointReading, JobOptions, Saying, wi
 @with_option_groups
 def optimize(
     checkpoints: Annotated[
-        list[Path] | None, typer.Argument(metavar="CHECKPOINT", help="Files that hold trained agents.")
+        list[Path] | None,
+        typer.Argument(metavar="CHECKPOINT", help="Files that hold trained agents, or folders of them."),
     ] = None,
     resume: options.Resume = True,
     strict: options.Strict = None,
@@ -36,6 +37,7 @@ def optimize(
     Example:
       grandopt optimize ppo-LunarLander-v2.zip --profile aggressive
       grandopt optimize actor.pth --network my_agents:Actor --key actors.0 --input state=7
+      grandopt optimize models/ other.onnx
     """
     asked = given.overrides(strict=strict, realtime=realtime, resume=resume)
     described = job(checkpoints or [], reading, given.config, asked)

@@ -15,7 +15,7 @@ from grandopt.compiler.checkpoints.frameworks.flax import packed
 from grandopt.compiler.checkpoints.onnx import wire
 from grandopt.compiler.checkpoints.vetting import zip_archive
 from grandopt.config.schema import AgentConfig
-from grandopt.errors import CheckpointError, UntrustedError
+from grandopt.errors import CheckpointError, UnknownFormatError, UntrustedError
 
 if TYPE_CHECKING:
     from grandopt.compiler.checkpoints.base import Checkpoint
@@ -218,8 +218,8 @@ def _describe_torch(path: Path, *, trust: bool) -> dict[str, Any]:
 def detect(path: Path) -> Format:
     """The format of the file or folder at `path`, by what is in it; the suffix is not looked at.
 
-    Raises CheckpointError for a missing file, a folder that is no agent, an empty file, a damaged zip, or
-    bytes that are none of the known formats.
+    Raises CheckpointError for a missing file, a folder that is no agent, an empty file or a damaged zip,
+    UnknownFormatError for bytes that are none of the known formats.
     """
     if folders.is_agent(path):
         return "folder"
@@ -237,7 +237,7 @@ def detect(path: Path) -> Format:
         return "onnx"
     if packed.is_tree(head):
         return "flax"
-    raise CheckpointError(
+    raise UnknownFormatError(
         f"{path}: is none of the formats known here (a torch file, safetensors, TorchScript, .pt2, ONNX, "
         f"Flax, or a Stable-Baselines3 zip); it begins with {head[:8]!r}"
     )
@@ -253,7 +253,7 @@ def _detect_zip(path: Path) -> Format:
     if "data.pkl" in inner:
         return "torchscript" if "constants.pkl" in inner else "torch"
     shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    raise CheckpointError(
+    raise UnknownFormatError(
         f"{path}: is a zip, but neither a torch file nor a Stable-Baselines3 agent (which holds 'data' and "
         f"'policy.pth'); it holds {shown or 'nothing'}"
     )

@@ -23,9 +23,19 @@ from grandopt.workflows.benchmark.operators import operator_reports
 from grandopt.workflows.benchmark.ranking import Competitor, Ranking, candidate, mean_leads
 from grandopt.workflows.building.built import ORIGINAL
 from grandopt.workflows.events import Listener, silent
-from grandopt.workflows.job import STATE, Run, Stages, attempts, kept_when_stopped, remember, running, waiting
+from grandopt.workflows.job import (
+    STATE,
+    Run,
+    Stages,
+    attempts,
+    kept_when_stopped,
+    refusals,
+    remember,
+    running,
+    waiting,
+)
 from grandopt.workflows.machine_limit import limit_of_run, tell_below_limit
-from grandopt.workflows.open_agents import OpenedAgent, open_agents
+from grandopt.workflows.open_agents import OpenedAgent, open_each
 from grandopt.workflows.records import Summary
 from grandopt.workflows.selection.build_stage import BuildStage, threads
 from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
@@ -68,12 +78,12 @@ def benchmark_job(
     opened or an interpreter that cannot be used, before any work.
     """
     asked = wanted or Benchmark()
-    opened = open_agents(job, samples)
+    opened, refused = open_each(job, samples)
     summary = Summary("benchmark", job, command, now)
-    done: list[AgentReport] = []
+    done = refusals(job, refused, listener)
     with (
         kept_when_stopped(
-            lambda: summary.report(done, waiting(job, opened[len(done) :]), "partial"),
+            lambda: summary.report(done, waiting(job, opened[len(done) - len(refused) :]), "partial"),
             lambda unfinished: remember(job, unfinished, listener),
         ),
         environments(asked.external_engines, asked.pythons or {}) as others,
