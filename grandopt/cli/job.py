@@ -93,6 +93,7 @@ def _agents(checkpoints: Sequence[Path], reading: CheckpointReading) -> dict[str
             network=reading.network,
             inputs=parse_inputs(reading.input),
             fix=parse_fix(reading.fix),
+            method=reading.method,
             vecnormalize=parse_vecnormalize(reading.vecnormalize),
             trust=reading.trust,
             outputs=parse_names(reading.outputs),

@@ -71,6 +71,7 @@ class CheckpointReading:
     vecnormalize: options.VecNormalize = "auto"
     trust: options.Trust = False
     fix: options.Fix = None
+    method: options.Method = None
     outputs: options.Outputs = None
     state: options.States = None
     framework: options.Framework = None

@@ -119,6 +119,14 @@ Fix = Annotated[
         "deterministic=true. May be repeated.",
     ),
 ]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        help="The method of a TorchScript archive that is called, if not forward; inspect lists them.",
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
@@ -131,7 +139,9 @@ Inputs = Annotated[
 Outputs = Annotated[
     str | None,
     typer.Option(
-        "--outputs", metavar="NAME,…", help="The outputs, by name: of an ONNX file those that are kept."
+        "--outputs",
+        metavar="NAME,…",
+        help="The outputs that are kept, by name (output_0 for the first without one), or new names for all.",
     ),
 ]
 States = Annotated[

@@ -98,6 +98,13 @@ def evaluate(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> tuple[t
     return outputs
 
 
+def without_unused(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The same program, in whose graph nothing is computed that no output needs; it is changed."""
+    if program.graph.eliminate_dead_code():
+        program.graph_module.recompile()
+    return program
+
+
 def copied(module: ModuleT) -> ModuleT:
     """A deep copy of a module, also of an exported program's."""
     with warnings.catch_warnings():

@@ -79,11 +79,12 @@ class BoundsConfig(Model):
 class AgentConfig(Model):
     """One agent: exactly one of `checkpoint` and `reference` says where it comes from.
 
-    `outputs` names the network's outputs in order. `state` declares its recurrent state, input by input; the
-    short form `{h: h_next}` stands for `{h: {output: h_next}}`. `stepwise` turns a network that reads whole
-    sequences [T, …] into one that takes a step at a time. `fix` gives arguments of an archive that are no
-    tensors, such as `deterministic`, their value. With `realtime` only builds under the real-time contract
-    are candidates.
+    `outputs` names the network's outputs in order, or, by the names that it has for them, those that are
+    kept. `state` declares its recurrent state, input by input; the short form `{h: h_next}` stands for
+    `{h: {output: h_next}}`. `stepwise` turns a network that reads whole sequences [T, …] into one that takes
+    a step at a time. `fix` gives arguments of an archive that are no tensors, such as `deterministic`, their
+    value; `method` is the method of an archive that is called in the place of `forward`. With `realtime` only
+    builds under the real-time contract are candidates.
 
     Of training checkpoints: `framework` is the one that wrote it, "none" to have it read as a plain state
     dict. `activation`, `statistics` (of the observations; "none": the agent goes without), `bounds` (of the
@@ -100,6 +101,7 @@ class AgentConfig(Model):
     state: dict[str, StateConfig] = Field(default_factory=dict)
     stepwise: bool = False
     fix: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    method: str | None = None
     samples: Path | None = None
     vecnormalize: Path | Literal["auto", "none"] = "auto"
     framework: str | None = None

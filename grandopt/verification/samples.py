@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import io
-import math
-import struct
-import tokenize
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from grandopt import limits
+from grandopt import limits, npy
 from grandopt.errors import SamplesError
 from grandopt.signature import Array, Signature, TensorSpec
 
-NPY = b"\x93NUMPY"
 ENTRY = b"PK\x01\x02"
 """What each entry of a zip's table of contents begins with."""
 
-DAMAGED = (
-    ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, LookupError,
-    TypeError, OverflowError, MemoryError, SyntaxError, tokenize.TokenError,
-)  # fmt: skip
+DAMAGED = (*npy.DAMAGED, zipfile.BadZipFile, zlib.error, RuntimeError)
 """What zipfile and NumPy are seen to raise on damaged archives and arrays."""
 
 
@@ -56,7 +49,7 @@ def _read(path: Path, signature: Signature) -> tuple[Array, ...]:
         raise SamplesError(
             f"{limits.shortened(path)}: {reason}; give an .npz file with recorded observations"
         ) from error
-    if data.startswith(NPY) and _is_array(data):
+    if data.startswith(npy.MAGIC) and _is_array(data):
         raise SamplesError(f"{path}: holds a single array, not an .npz archive; use numpy.savez")
     if data.count(ENTRY) > limits.MEMBERS:
         raise SamplesError(f"{path}: holds more than {limits.MEMBERS:,} arrays")
@@ -90,7 +83,7 @@ def _member(path: Path, archive: zipfile.ZipFile, spec: TensorSpec, signature: S
             f"found {', '.join(names) or 'none'}"
         )
     try:
-        return _array(archive.read(members[name]))
+        return npy.array(archive.read(members[name]))
     except DAMAGED as error:
         raise SamplesError(
             f"{path}: array {name!r} cannot be read (damaged, or pickled objects, which are refused)"
@@ -99,27 +92,10 @@ def _member(path: Path, archive: zipfile.ZipFile, spec: TensorSpec, signature: S
 
 def _is_array(data: bytes) -> bool:
     try:
-        _array(data)
+        npy.array(data)
     except DAMAGED:
         return False
     return True
-
-
-def _array(data: bytes) -> Array:
-    """The array in the bytes of an .npy member; raises ValueError when its head claims another size."""
-    stream = io.BytesIO(data)
-    match np.lib.format.read_magic(stream):
-        case (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        case (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        case version:
-            raise ValueError(f"an array of version {version} is not read")
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
-        raise ValueError("the head of the array and its size disagree")
-    stream.seek(0)
-    array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
 
 
 def _checked(path: Path, spec: TensorSpec, array: Array) -> Array:

@@ -71,7 +71,7 @@ def test_a_cell_and_no_head(tmp_path: Path) -> None:
     torch.manual_seed(0)
     cell = nn.LSTMCell(5, 6)
     checkpoint = opened(
-        {f"module.cell.{key}": value for key, value in cell.state_dict().items()}, tmp_path, "lstm:tanh"
+        {f"module.cell.{key}": value for key, value in cell.state_dict().items()}, tmp_path, "lstm:relu,tanh"
     )
     x, h, c = torch.randn(3, 5), torch.randn(3, 6), torch.randn(3, 6)
     with torch.no_grad():

@@ -117,7 +117,7 @@ def test_what_is_no_stack_is_refused(tmp_path: Path, tensors: dict[str, torch.Te
     with pytest.raises(CheckpointError, match=message) as caught:
         opened(tensors, tmp_path, "mlp:relu")
     assert "\n" not in str(caught.value)
-    assert plain.proposal(tensors) == {}
+    assert plain.spelling(tensors) == {}
 
 
 @pytest.mark.parametrize("network", ["mlp:rleu", "mlp:relu,tanh,tanh", "mlp:", "mlp:relu,"])
@@ -153,3 +153,19 @@ def test_inspect_and_the_error_propose_it(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         detect.load("a", AgentConfig(checkpoint=path, key="actor"))
     assert f"its keys spell {spelled}, which `network: mlp:ACTIVATION,OUTPUT` makes" in str(caught.value)
+
+
+def test_inspect_proposes_the_parts_of_a_flat_file(tmp_path: Path) -> None:
+    path = tmp_path / "actor.pth"
+    both = nn.ModuleDict({"actor": nn.ModuleDict({"net": mlp(4, 8, 4)}), "critic": mlp(4, 8, 1)})
+    torch.save({"model": {"std": torch.zeros(4), **both.state_dict()}}, path)
+    (found,) = detect.describe(path)["state_dicts"]
+    assert [part["key"] for part in found["parts"]] == ["model.actor", "model.critic"]
+    assert found["parts"][1]["spells"] == "Sequential(Linear(4, 8), ACTIVATION, Linear(8, 1), OUTPUT)"
+    x = torch.randn(3, 4)
+    for key, network in (("model.actor", both["actor"]["net"]), ("model.critic", both["critic"])):
+        checkpoint = detect.load("a", AgentConfig(checkpoint=path, network="mlp:elu", key=key))
+        torch.testing.assert_close(checkpoint.module(x), network(x))
+    wrapped = {f"_orig_mod.{key}": value for key, value in both.state_dict().items()}
+    found = opened(wrapped, tmp_path, "mlp:elu", key="critic")
+    torch.testing.assert_close(found.module(x), both["critic"](x))

@@ -125,7 +125,7 @@ def test_weights_that_do_not_fit_are_named_by_kind_with_counts(tmp_path: Path) -
         ("critics.0", "there is no 'critics' at the top, which holds actors, epoch"),
         ("actors.2", "there is no '2' under 'actors', which holds 0, 1"),
         ("epoch", "key 'epoch' is a int, not a state dict"),
-        ("actors.0.net", "there is no 'net' under 'actors.0', which holds net.0.weight"),
+        ("actors.0.body", "there is no 'body' under 'actors.0', which holds net.0.weight"),
     ],
 )  # fmt: skip
 def test_a_key_that_leads_nowhere_says_what_there_is(tmp_path: Path, key: str | None, message: str) -> None:

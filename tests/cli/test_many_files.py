@@ -95,7 +95,7 @@ def test_the_exit_code_says_whether_any_came_through() -> None:
 
 
 def test_the_table_says_what_could_not_be_read(grandopt: Grandopt, folder: Path) -> None:
-    """With nothing that can be read there is nothing to build, and the report still names each with its reason."""
+    """With nothing that can be read there is nothing to build, and the report names each."""
     (folder / "a.onnx").unlink()
     result = grandopt("optimize", folder, "--json")
     assert result.returncode == ExitCode.BAD_INPUT

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -29,6 +30,7 @@ SETTINGS: dict[str, Any] = {
     "state": {"h": "h_next"},
     "stepwise": True,
     "fix": {"deterministic": True},
+    "method": "forward",
     "vecnormalize": Path("vecnormalize.pkl"),
     "framework": "rsl_rl",
     "activation": "tanh",
@@ -115,6 +117,11 @@ def _flax(network: nn.Module, path: Path) -> None:
     path.write_bytes(flax_files.packed({"params": flax_files.dense(network)}))
 
 
+def _arrays(network: nn.Module, path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **{key: value.numpy() for key, value in network.state_dict().items()})
+
+
 WEIGHTS = {"key", "network", "network_args", "inputs", *RECURRENT}
 FORMATS = {
     "state_dict": Format("torch", _nested, WEIGHTS, {"key", "network", "inputs"}),
@@ -122,8 +129,9 @@ FORMATS = {
         "safetensors", lambda network, path: save_file(network.state_dict(), path), WEIGHTS,
         {"network", "inputs"},
     ),
+    "numpy": Format("numpy", _arrays, WEIGHTS, {"network", "inputs"}),
     "pickled": Format("torch", torch.save, {"inputs", *RECURRENT}, {"inputs"}),
-    "torchscript": Format("torchscript", _script, {"inputs", "fix", *RECURRENT}, {"inputs"}),
+    "torchscript": Format("torchscript", _script, {"inputs", "fix", "method", *RECURRENT}, {"inputs"}),
     "exported": Format("exported", _export, RECURRENT),
     "onnx": Format("onnx", _onnx, {"inputs", "outputs", "state"}),
     "flax": Format(

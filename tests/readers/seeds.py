@@ -128,6 +128,18 @@ def _safetensors(path: Path) -> None:
     save_file(_network().state_dict(), path)
 
 
+def _arrays(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **{key: value.numpy() for key, value in _network().state_dict().items()})
+
+
+def _pickled_arrays(path: Path) -> None:
+    import pickle
+
+    arrays = {key: value.numpy() for key, value in _network().state_dict().items()}
+    path.write_bytes(pickle.dumps({"actors": [arrays], "best": np.float64(3.0)}, protocol=4))
+
+
 def _sb3(path: Path) -> None:
     from tests.checkpoints import sb3_zips as zips
 
@@ -187,9 +199,9 @@ def _load_checkpoint(path: Path) -> object:
     except GrandoptError as error:
         failure = error
     fields: dict[str, Any] = {"checkpoint": path}
-    if path.suffix in (".pth", ".legacy", ".safetensors", ".pkl"):
+    if path.suffix in (".pth", ".legacy", ".safetensors", ".pkl", ".npz"):
         fields |= {"network": "tests.readers.seeds:_network", "inputs": [{"name": "x", "shape": [3]}]}
-        fields["key"] = "actors.0" if path.suffix in (".pth", ".legacy") else None
+        fields["key"] = "actors.0" if path.suffix in (".pth", ".legacy", ".pkl") else None
     elif path.suffix == ".torchscript":
         fields["inputs"] = [{"name": "x", "shape": [6 if path.name == "remembers.torchscript" else 3]}]
     elif path.suffix == ".msgpack":
@@ -253,6 +265,8 @@ READERS = (
     Reader("recurrent.onnx", _onnx_recurrent, _load_checkpoint),
     Reader("agent.msgpack", _flax, _load_checkpoint),
     Reader("weights.safetensors", _safetensors, _load_checkpoint),
+    Reader("weights.npz", _arrays, _load_checkpoint),
+    Reader("weights.pkl", _pickled_arrays, _load_checkpoint),
     Reader("agent.zip", _sb3, _load_checkpoint),
     Reader("vecnormalize.pkl", _statistics, _load_statistics),
     Reader("grandopt.yaml", lambda path: path.write_text(YAML) and None, _load_config),

@@ -16,7 +16,7 @@ from grandopt.compiler.capture.log_suppression import quiet
 from grandopt.compiler.capture.reason import export_reason
 from grandopt.compiler.capture.signature import EXAMPLE_BATCH, observe
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.program import FORWARD_ERRORS, Program, Refusal
+from grandopt.compiler.program import FORWARD_ERRORS, Program, Refusal, without_unused
 from grandopt.compiler.scripted.network import ScriptedNetwork
 from grandopt.errors import CaptureError
 from grandopt.reason import Reason, ReasonCode
@@ -108,4 +108,5 @@ def _exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> tor
     for value in inputs:
         shapes[value] = {0: batch}
     with quiet(), unvalidated(), torch.no_grad():
-        return torch.export.export(module, inputs, dynamic_shapes=shapes.dynamic_shapes(module, inputs))
+        exported = torch.export.export(module, inputs, dynamic_shapes=shapes.dynamic_shapes(module, inputs))
+    return without_unused(exported)

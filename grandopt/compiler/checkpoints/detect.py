@@ -9,18 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from grandopt import npy
 from grandopt.compiler.checkpoints import files, folder
 from grandopt.compiler.checkpoints.frameworks import folders
 from grandopt.compiler.checkpoints.frameworks.flax import packed
 from grandopt.compiler.checkpoints.onnx import wire
 from grandopt.compiler.checkpoints.vetting import zip_archive
 from grandopt.config.schema import AgentConfig
-from grandopt.errors import CheckpointError, UnknownFormatError, UntrustedError
+from grandopt.errors import CheckpointError, SignatureError, UnknownFormatError, UntrustedError
 
 if TYPE_CHECKING:
     from grandopt.compiler.checkpoints.base import Checkpoint
 
-NetworkFormat = Literal["torch", "torchscript", "exported", "safetensors", "onnx", "flax", "folder"]
+NetworkFormat = Literal[
+    "torch", "torchscript", "exported", "safetensors", "numpy", "onnx", "flax", "folder"
+]
 Format = Literal["sb3", NetworkFormat]
 """What the bytes say. "torch" is what torch.save writes, and any pickle: a state dict or a whole module;
 "folder" is one that is an agent as a whole."""
@@ -47,18 +50,33 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     found = detect(path)
     if found not in FRAMEWORKS_OWN:
         _refuse_frameworks_own(agent, path)
-    if agent.fix and found != "torchscript":
-        raise CheckpointError(
-            f"{path}: 'fix' cannot be used with anything but a TorchScript archive; remove it"
-        )
+    for field in ("fix", "method"):
+        if getattr(agent, field) and found != "torchscript":
+            raise CheckpointError(
+                f"{path}: {field!r} cannot be used with anything but a TorchScript archive; remove it"
+            )
     if found == "sb3":
         from grandopt.compiler.checkpoints.sb3 import agent as sb3
 
         return sb3.load(name, agent)
     from grandopt.compiler.checkpoints.sb3 import beside
 
-    checkpoint = _load_network(name, agent, path, found)
+    checkpoint = _with_outputs(name, agent, path, found)
     return replace(checkpoint, statistics=(*checkpoint.statistics, *beside.unused(path)))
+
+
+def _with_outputs(name: str, agent: AgentConfig, path: Path, found: NetworkFormat) -> Checkpoint:
+    """The agent with the outputs that the configuration chooses, or in the order in which it names them."""
+    if not agent.outputs or found == "onnx":
+        return _load_network(name, agent, path, found)
+    from grandopt.compiler.checkpoints.chosen_outputs import with_outputs
+
+    try:
+        whole = _load_network(name, agent.model_copy(update={"outputs": ()}), path, found)
+    except (CheckpointError, SignatureError):  # `state` may need the names; what else there is shows below
+        whole = None
+    chosen = None if whole is None else with_outputs(whole, agent.outputs, path)
+    return chosen or _load_network(name, agent, path, found)
 
 
 def _load_network(name: str, agent: AgentConfig, path: Path, found: NetworkFormat) -> Checkpoint:
@@ -76,6 +94,10 @@ def _load_network(name: str, agent: AgentConfig, path: Path, found: NetworkForma
             from grandopt.compiler.checkpoints.weight_files import safetensors_file
 
             return safetensors_file.load(name, agent)
+        case "numpy":
+            from grandopt.compiler.checkpoints.weight_files import numpy_file
+
+            return numpy_file.load(name, agent)
         case "onnx":
             from grandopt.compiler.checkpoints.onnx import reader as onnx
 
@@ -162,6 +184,10 @@ def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:
             from grandopt.compiler.checkpoints.weight_files import safetensors_file
 
             facts = safetensors_file.describe(path)
+        case "numpy":
+            from grandopt.compiler.checkpoints.weight_files import numpy_file
+
+            facts = numpy_file.describe(path)
         case "onnx":
             from grandopt.compiler.checkpoints.onnx import reader as onnx
 
@@ -230,6 +256,8 @@ def detect(path: Path) -> Format:
         return _detect_zip(path)
     if head.startswith(PICKLE_MAGIC):
         return "torch"
+    if head.startswith(npy.MAGIC):
+        return "numpy"
     header = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and header <= LONGEST_SAFETENSORS_HEADER:
         return "safetensors"
@@ -238,8 +266,8 @@ def detect(path: Path) -> Format:
     if packed.is_tree(head):
         return "flax"
     raise UnknownFormatError(
-        f"{path}: is none of the formats known here (a torch file, safetensors, TorchScript, .pt2, ONNX, "
-        f"Flax, or a Stable-Baselines3 zip); it begins with {head[:8]!r}"
+        f"{path}: is none of the formats known here (a torch file, safetensors, NumPy's, TorchScript, .pt2, "
+        f"ONNX, Flax, or a Stable-Baselines3 zip); it begins with {head[:8]!r}"
     )
 
 
@@ -252,6 +280,8 @@ def _detect_zip(path: Path) -> Format:
         return "exported"
     if "data.pkl" in inner:
         return "torchscript" if "constants.pkl" in inner else "torch"
+    if names and all(name.endswith(".npy") for name in names):
+        return "numpy"
     shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     raise UnknownFormatError(
         f"{path}: is a zip, but neither a torch file nor a Stable-Baselines3 agent (which holds 'data' and "

@@ -90,8 +90,8 @@ def _arguments(module: torch.jit.ScriptModule) -> Sequence[Any]:
     if "forward" not in module._c._method_names():
         known = ", ".join(other_methods(module)) or "none"
         raise CheckpointError(
-            f"the TorchScript archive has no forward method (its methods: {known}); export a module whose "
-            f"forward computes the action"
+            f"the TorchScript archive has no forward method (its methods: {known}); choose one of them "
+            f"with `method` (--method), or export a module whose forward computes the action"
         )
     forward: Any = module.forward
     arguments: Sequence[Any] = forward.schema.arguments[1:]

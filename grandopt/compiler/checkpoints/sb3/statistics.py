@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from grandopt import limits
+from grandopt.compiler.checkpoints.vetting import arrays
 from grandopt.compiler.checkpoints.vetting.pickle_scan import scan
 from grandopt.errors import CheckpointError, UntrustedError, first_line
 from grandopt.signature import Array, Moments
@@ -28,8 +29,6 @@ VEC_NORMALIZE = ("stable_baselines3.common.vec_env.vec_normalize", "VecNormalize
 RUNNING_MEAN_STD = ("stable_baselines3.common.running_mean_std", "RunningMeanStd")
 KEPT_MODULES = ("gym.spaces.", "gymnasium.spaces.", "numpy.random.")
 """Whatever a pickle names below these becomes an empty stand-in: no statistic depends on it."""
-
-NUMBER_KINDS = "biuf"
 
 DAMAGED = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
@@ -124,14 +123,14 @@ def _statistics(moments: Any, where: str) -> Statistics:
 
 
 def _array(value: Any, where: str) -> Array:
-    if isinstance(value, _Array | _Scalar):
-        return value.array().astype(np.float64)
+    if isinstance(value, arrays.ArrayStandIn):
+        return value.array(where).astype(np.float64)
     raise CheckpointError(f"{where}: is no array of numbers")
 
 
 def _number(value: Any, where: str) -> float:
-    if isinstance(value, _Array | _Scalar):
-        value = value.array().item()
+    if isinstance(value, arrays.ArrayStandIn):
+        value = value.array(where).item()
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise CheckpointError(f"{where}: is no number (got {shown(value)})")
     return float(value)
@@ -145,15 +144,10 @@ class _Unpickler(pickle.Unpickler):
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        match module.replace("numpy._core", "numpy.core"), name:
-            case "numpy", "dtype":
-                return type("dtype", (_Dtype,), {})
-            case "numpy", "ndarray":
-                return type("ndarray", (_Kept,), {"name": name})
-            case ("numpy.core.multiarray", "_reconstruct") | ("numpy.core.numeric", "_frombuffer"):
-                return type(name, (_Array,), {})
-            case "numpy.core.multiarray", "scalar":
-                return type(name, (_Scalar,), {})
+        array = arrays.fresh(module, name)
+        if array is not None:
+            return array
+        match module, name:
             case "collections", "OrderedDict":
                 return collections.OrderedDict
             case (("builtins" | "__builtin__"), "set"):
@@ -189,52 +183,3 @@ class _Kept:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Old Dict spaces are mappings of their own, whose items a pickle sets one by one."""
-
-
-class _Dtype:
-    """A NumPy dtype by its text ("f8"); the byte order comes with the state."""
-
-    text = ""
-
-    def __init__(self, text: Any = "", *_: Any) -> None:
-        self.text = str(text)
-
-    def __setstate__(self, state: Any) -> None:
-        if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
-            self.text = f"{state[1]}{self.text.lstrip('<>|=')}"
-
-    def numpy(self) -> np.dtype[Any]:
-        """The dtype; raises ValueError unless it is one of plain numbers."""
-        dtype = np.dtype(self.text)
-        if dtype.kind not in NUMBER_KINDS:
-            raise ValueError(f"dtype {self.text!r} is none of numbers")
-        return dtype
-
-
-class _Array:
-    """An array: made empty and given its state, or made from a buffer at once (pickle protocol 5)."""
-
-    parts: tuple[Any, ...] = (None, None, False, None)
-
-    def __init__(self, buffer: Any = None, dtype: Any = None, shape: Any = None, order: Any = "C") -> None:
-        self.parts = (shape, dtype, order == "F", buffer)
-
-    def __setstate__(self, state: Any) -> None:
-        self.parts = tuple(state)[-4:]
-
-    def array(self) -> Array:
-        """The NumPy array; raises CheckpointError unless it is made of plain numbers."""
-        try:
-            shape, dtype, fortran, raw = self.parts
-            if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray):
-                raise CheckpointError("an array in the VecNormalize pickle is none of numbers")
-            return np.frombuffer(raw, dtype.numpy()).reshape(shape, order="F" if fortran else "C")
-        except (ValueError, TypeError) as error:
-            raise CheckpointError(f"an array in the VecNormalize pickle is damaged: {error}") from error
-
-
-class _Scalar(_Array):
-    """A NumPy number: dtype and bytes."""
-
-    def __init__(self, dtype: Any = None, raw: Any = None) -> None:
-        super().__init__(raw, dtype, ())

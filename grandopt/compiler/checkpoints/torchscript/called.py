@@ -34,13 +34,10 @@ class Archive:
 
     def left_out(self) -> dict[str, str]:
         """What the archive has beside the call that becomes the artifact, in words."""
-        methods = other_methods(self.module)
         said = {}
         if self.call.fixed:
             said["defaults"] = ", ".join(f"{name}={value}" for name, value in self.call.fixed.items())
-        if methods:
-            said["left_out"] = f"the archive's other methods ({', '.join(methods)})"
-        return said
+        return {**said, **left_out(self.module)}
 
     def inputs(self, agent: AgentConfig, path: Path, dtype: str) -> tuple[TensorSpec, ...]:
         """The configured inputs; the state of recurrent layers need not be among them.
@@ -83,14 +80,25 @@ def called(
         raise CheckpointError(f"{where}: {error}") from error
 
 
+def left_out(module: torch.jit.ScriptModule, method: str = "forward") -> dict[str, str]:
+    """The methods of an archive beside the one that is called, in words; {} where there are none."""
+    names = [name for name in ("forward", *other_methods(module)) if name != method]
+    methods = [name for name in names if name in module._c._method_names()]
+    return {"left_out": f"the archive's other methods ({', '.join(methods)})"} if methods else {}
+
+
 def facts(module: torch.jit.ScriptModule, where: str) -> dict[str, Any]:
-    """What an archive takes and keeps, JSON-able: `inputs`, and where there are any `flags` and `state`."""
+    """What an archive takes and keeps, JSON-able: `inputs`, and where there are any `flags`, `state` and
+    `methods`; the last alone for an archive without `forward`."""
+    methods: dict[str, Any] = {"methods": list(other_methods(module))} if other_methods(module) else {}
+    if methods and "forward" not in module._c._method_names():
+        return methods
     try:
         known = flags(module)
         call = call_of(module, fix=known)
     except (CheckpointError, CaptureError) as error:
         raise CheckpointError(f"{where}: {error}") from error
-    said: dict[str, Any] = {"inputs": list(call.names)}
+    said: dict[str, Any] = {"inputs": list(call.names), **methods}
     if known:
         said["flags"] = list(known)
     try:

@@ -13,9 +13,10 @@ from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.settings import refuse
 from grandopt.compiler.checkpoints.torchscript import archive as torchscript_archive
 from grandopt.compiler.checkpoints.torchscript import graph as torchscript_graph
-from grandopt.compiler.checkpoints.torchscript.agent import as_agent
-from grandopt.compiler.checkpoints.torchscript.called import called, facts
+from grandopt.compiler.checkpoints.torchscript.agent import RESETS, as_agent
+from grandopt.compiler.checkpoints.torchscript.called import called, facts, left_out
 from grandopt.compiler.checkpoints.vetting import tree
+from grandopt.compiler.scripted.methods import as_forward
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError, first_line
 from grandopt.signature import TensorSpec
@@ -37,12 +38,16 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     fields = ("key", "network", "network_args")
     refuse(agent, path, "a TorchScript archive", fields, "which brings its own network")
     refuse(agent, path, "a TorchScript archive", ("vecnormalize",), "statistics belong to an SB3 zip")
-    module = _open(path, trust=agent.trust, to_run=True)
+    opened = _open(path, trust=agent.trust, to_run=True)
+    module = _with_method(opened, agent.method, path)
     archive = called(module, str(path), [item.name for item in agent.inputs], agent.fix, reopened)
     weights.require_sane(module, str(path))
     frozen = constants(module)
     weights.require_numbers(frozen, str(path))
-    source = weights.source(path, FORMAT, **archive.left_out())
+    said = archive.left_out()
+    if agent.method is not None:
+        said = {**said, "method": agent.method, **left_out(opened, agent.method)}
+    source = weights.source(path, FORMAT, **said)
 
     def attempt(network: torch.nn.Module, inputs: tuple[TensorSpec, ...]) -> Checkpoint:
         return as_agent(Checkpoint(name, network, inputs, source), archive, agent, path)
@@ -54,7 +59,8 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
 def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:
     """The inputs that the archive's `forward` names, its weights, and the constants frozen into its graph.
 
-    Where there is any, also what it keeps between calls (`state`), and arguments that can be fixed (`flags`).
+    Where there is any, also what it keeps between calls (`state`), arguments that can be fixed (`flags`), and
+    its other methods (`methods`), which may be all that it has.
     """
     module = _open(path, trust=trust, to_run=False)
     return {
@@ -62,6 +68,16 @@ def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:
         **facts(module, str(path)),
         **weights.listed({**module.state_dict(), **dict(constants(module))}),
     }
+
+
+def _with_method(module: torch.jit.ScriptModule, method: str | None, path: Path) -> torch.jit.ScriptModule:
+    """The archive as it is called: its `forward`, or the method that is chosen in its place."""
+    if method is None:
+        return module
+    try:
+        return as_forward(module, method, RESETS)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def constants(module: torch.jit.ScriptModule) -> list[tuple[str, torch.Tensor]]:

@@ -78,6 +78,11 @@ class ConvolutionalStack:
         return (int(self.convolutions[0].weight.shape[1]),)
 
     @property
+    def sides(self) -> tuple[str, ...]:
+        """What else there is of its shape, in letters."""
+        return ("H", "W") if len(self.convolutions[0].kernel) == 2 else ("L",)
+
+    @property
     def state(self) -> dict[str, tuple[int, ...]]:
         """It remembers nothing."""
         return {}
@@ -105,7 +110,6 @@ class ConvolutionalStack:
         Raises CheckpointError where they, or the shape, are missing or do not fit the weights.
         """
         count, channels = len(self.convolutions), self.inputs[0]
-        sides = "H, W" if len(self.convolutions[0].kernel) == 2 else "L"
         unknown = [key for key in arguments if key not in ARGUMENTS]
         if unknown:
             raise CheckpointError(
@@ -116,7 +120,7 @@ class ConvolutionalStack:
                 f"{where}: weights do not say the strides of its {count} convolution(s), nor the size of an "
                 f"observation; add to this agent in grandopt.yaml `network_args: {{stride: "
                 f"[{', '.join(['S'] * count)}]}}` (and `padding` where it is not 0) and `inputs: [{{name: "
-                f"obs, shape: [{channels}, {sides}]}}]`, filled in"
+                f"obs, shape: [{channels}, {', '.join(self.sides)}]}}]`, filled in"
             )
         stride = self._numbers("stride", arguments["stride"], 1, where)
         padding = self._numbers("padding", arguments.get("padding", [0] * count), 0, where)

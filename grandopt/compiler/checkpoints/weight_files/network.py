@@ -37,7 +37,7 @@ def instantiate(
     be imported, found or called, or returns something else.
     """
     if agent.network is None:
-        said = plain.proposal(tensors or {})
+        said = plain.spelling(tensors or {})
         word = str(said.get("network")).partition(":")[0]
         made = f"`network: {word}:{plain.HIDDEN},{plain.OUTPUT}` makes"
         proposed = f"; its keys spell {said['spells']}, which {made} of them" if said else ""

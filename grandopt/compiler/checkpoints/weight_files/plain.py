@@ -8,7 +8,7 @@ such a stack behind it, `cnn:` for convolutions.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,9 @@ from grandopt.errors import CheckpointError
 WORDS = ("mlp", "gru", "lstm", "cnn")
 INPUT = "obs"
 """The name of the input where nobody gives one."""
+
+DEEPEST = 8
+"""How many levels of names are looked through for parts."""
 
 HIDDEN, OUTPUT = "ACTIVATION", "OUTPUT"
 """What stands in a proposal for what only the author of the network knows."""
@@ -105,8 +108,23 @@ def in_words(found: Spelled, hidden: str = HIDDEN, output: str = OUTPUT) -> str:
     return f"Sequential({', '.join(found.words(hidden, output))})"
 
 
-def proposal(tensors: Mapping[str, torch.Tensor], *, ordered: bool = True) -> dict[str, object]:
-    """What the tensors spell, and how to have it built, JSON-able; {} where they spell nothing."""
+def proposal(tensors: Mapping[str, torch.Tensor], key: str, *, ordered: bool = True) -> dict[str, object]:
+    """What the tensors at `key` of a file spell, and how to have it built, JSON-able.
+
+    Where they spell no network as a whole, `parts` lists those of several layers whose names share their
+    beginning, each with its `key`; {} where there are none.
+    """
+    said = spelling(tensors, ordered=ordered)
+    if said:
+        return said
+    parts = [
+        {"key": f"{key}.{name}" if key else name, **part} for name, part in _parts(tensors, ordered=ordered)
+    ]
+    return {"parts": parts} if parts else {}
+
+
+def spelling(tensors: Mapping[str, torch.Tensor], *, ordered: bool = True) -> dict[str, object]:
+    """What all of the tensors spell, and how to have it built, JSON-able; {} where they spell nothing."""
     try:
         found = spelled(tensors, "", ordered=ordered)
     except CheckpointError:
@@ -117,7 +135,26 @@ def proposal(tensors: Mapping[str, torch.Tensor], *, ordered: bool = True) -> di
     }
     if isinstance(found, ConvolutionalStack):
         said["network_args"] = {"stride": ["S"] * len(found.convolutions)}
+        said["inputs"] = [{"name": INPUT, "shape": [*found.inputs, *found.sides]}]
     return {**said, "left_out": list(found.left_out)} if found.left_out else said
+
+
+def _parts(
+    tensors: Mapping[str, torch.Tensor], *, ordered: bool, depth: int = 0
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """The largest parts of a state dict that spell a network of several layers, by their common beginning."""
+    groups: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        first, _, rest = key.partition(".")
+        if rest:
+            groups.setdefault(first, {})[rest] = tensor
+    for first, inner in groups.items():
+        said = spelling(inner, ordered=ordered) if len({key.rpartition(".")[0] for key in inner}) > 1 else {}
+        if said:
+            yield first, said
+        elif depth < DEEPEST:
+            for name, part in _parts(inner, ordered=ordered, depth=depth + 1):
+                yield f"{first}.{name}", part
 
 
 def configured(found: Spelled, asked: Wanted, agent: AgentConfig, where: str) -> tuple[Spelled, AgentConfig]:

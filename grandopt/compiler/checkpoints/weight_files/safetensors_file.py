@@ -52,7 +52,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
 def describe(path: Path) -> dict[str, Any]:
     """The tensors in the file."""
     tensors = _read(path)
-    return {"format": FORMAT, **plain.proposal(tensors, ordered=False), **weights.listed(tensors)}
+    return {"format": FORMAT, **plain.proposal(tensors, "", ordered=False), **weights.listed(tensors)}
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

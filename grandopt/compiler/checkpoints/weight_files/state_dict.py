@@ -12,6 +12,7 @@ import torch
 from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.left_out import left_out
+from grandopt.compiler.checkpoints.module.wrappers import plain_name
 from grandopt.compiler.checkpoints.settings import refuse
 from grandopt.compiler.checkpoints.weight_files import network, plain, torch_file
 from grandopt.config.schema import AgentConfig
@@ -22,14 +23,15 @@ MAX_NAMED = 12
 """An error lists at most so many keys or places."""
 
 
-def load(name: str, agent: AgentConfig, content: Any = None) -> Checkpoint:
+def load(name: str, agent: AgentConfig, content: Any = None, file_format: str = FORMAT) -> Checkpoint:
     """The configured network with the weights found at `key` (or at the top of the file).
 
     Statistics that lie beside them in the file are named as left out.
 
-    `content` is what the file holds where it has been read already. Raises CheckpointError when the key
-    leads nowhere or to something else than a state dict, when the network cannot be made, when the weights
-    do not fit it or hold NaN or inf, and UntrustedError when the file would have to be unpickled.
+    `content` is what the file, of the format `file_format`, holds where it has been read already. Raises
+    CheckpointError when the key leads nowhere or to something else than a state dict, when the network cannot
+    be made, when the weights do not fit it or hold NaN or inf, and UntrustedError when the file would have to
+    be unpickled.
     """
     path = files.checkpoint_path(agent)
     refuse(agent, path, "a state dict", ("vecnormalize",), "observation statistics belong to an SB3 zip")
@@ -38,7 +40,7 @@ def load(name: str, agent: AgentConfig, content: Any = None) -> Checkpoint:
     tensors = tensors_at(content, agent.key, path)
     where = str(path) if agent.key is None else f"{path} at {agent.key}"
     weights.require_finite(tensors.items(), where)
-    checkpoint = network.loaded(name, agent, path, tensors, where, FORMAT)
+    checkpoint = network.loaded(name, agent, path, tensors, where, file_format)
     return replace(checkpoint, statistics=left_out(content, agent.key))
 
 
@@ -53,7 +55,7 @@ def describe(path: Path, content: Any = None) -> dict[str, Any]:
         "format": FORMAT,
         "parameters": sum(tensor.numel() for _, tensors in found for tensor in tensors.values()),
         "state_dicts": [
-            {"key": key, **plain.proposal(tensors), **weights.listed(tensors)} for key, tensors in found
+            {"key": key, **plain.proposal(tensors, key), **weights.listed(tensors)} for key, tensors in found
         ],
     }
 
@@ -63,10 +65,6 @@ def tensors_at(content: Any, key: str | None, path: Path) -> Mapping[str, torch.
 
     Raises CheckpointError naming the keys there are.
     """
-    if key is not None and is_state_dict(content) and key not in content:
-        part = {name[len(key) + 1 :]: value for name, value in content.items() if name.startswith(f"{key}.")}
-        if part:
-            return part
     target = content if key is None else _follow(content, key, path)
     if is_state_dict(target):
         tensors: Mapping[str, torch.Tensor] = target
@@ -78,17 +76,30 @@ def tensors_at(content: Any, key: str | None, path: Path) -> Mapping[str, torch.
 
 
 def _follow(content: Any, key: str, path: Path) -> Any:
-    here, walked = content, ""
-    for part in key.split("."):
+    here, walked, rest = content, "", key.split(".")
+    while rest:
+        part = rest[0]
         found, step = _step(here, part)
         if not found:
+            tensors = _part(here, ".".join(rest))
+            if tensors:
+                return tensors
             at = f"under {walked!r}" if walked else "at the top"
             raise CheckpointError(
                 f"{path}: key {key!r}: there is no {part!r} {at}, which holds "
                 f"{_listing(_keys(here)) or _kind(here)}"
             )
-        here, walked = step, f"{walked}.{part}" if walked else part
+        here, walked, rest = step, f"{walked}.{part}" if walked else part, rest[1:]
     return here
+
+
+def _part(here: Any, prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors of a state dict whose names, wrappers in them aside, begin with `prefix`; without it."""
+    if not is_state_dict(here):
+        return {}
+    found = {name if name.startswith(f"{prefix}.") else plain_name(name): name for name in here}
+    start = f"{prefix}."
+    return {name.removeprefix(start): here[full] for name, full in found.items() if name.startswith(start)}
 
 
 def _step(here: Any, part: str) -> tuple[bool, Any]:

@@ -1,4 +1,7 @@
-"""Files written by `torch.save`: read weights-only, every way of failing translated here."""
+"""Files written by `torch.save`: read weights-only, every way of failing translated here.
+
+NumPy's arrays among the tensors, and in plain pickles, come out as tensors.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from typing import Any
 import torch
 
 from grandopt.compiler.checkpoints import files
-from grandopt.compiler.checkpoints.vetting import plain_entries, tree, zip_archive
+from grandopt.compiler.checkpoints.vetting import arrays, plain_entries, tree, zip_archive
 from grandopt.compiler.checkpoints.vetting.foreign import current_folder_importable, foreign_code
 from grandopt.compiler.checkpoints.vetting.pickle_scan import PickleScan, scan
+from grandopt.compiler.checkpoints.weight_files import numpy_pickle
 from grandopt.errors import CheckpointError, UntrustedError, named_line
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -32,7 +36,10 @@ DAMAGED = (
 MEMBERS = ("data.pkl", "byteorder", "version", ".format_version", ".storage_alignment")
 """What torch reads of the members of its zip, beside those below "data/"."""
 
-ORDINARY = ("collections.OrderedDict", "torch._utils.", "torch.FloatStorage", "__builtin__.", "builtins.set")
+ORDINARY = (
+    "collections.OrderedDict", "torch._utils.", "torch.FloatStorage", "__builtin__.", "builtins.set",
+    numpy_pickle.ENCODE, *arrays.CLASSES,
+)  # fmt: skip
 """Globals of any file with tensors; a refusal names the others."""
 
 
@@ -56,8 +63,11 @@ def from_bytes(data: bytes, where: str, *, trust: bool = False) -> Any:
     found = contents(data)
     if found.greedy is not None:
         raise CheckpointError(f"{where}: the pickle in it {found.greedy}; it is not read")
+    if not data.startswith((zip_archive.MAGIC, LEGACY_MAGIC)) and numpy_pickle.holds_arrays(found):
+        return numpy_pickle.read(data, where)
+    stand_ins = [(stand_in, name) for name, stand_in in arrays.CLASSES.items()]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
             # torch warns of pickle protocols above 2 and of sparse tensors; whether it can read them shows.
             warnings.simplefilter("ignore")
             content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -68,7 +78,7 @@ def from_bytes(data: bytes, where: str, *, trust: bool = False) -> Any:
             raise _refusal(found, where) from error
         raise CheckpointError(f"{where}: is damaged or not a torch file: {named_line(error)}") from error
     tree.require_bounded(content, held, where)
-    return content
+    return arrays.as_tensors(content, held, where)
 
 
 def read_plain_entries(path: Path) -> tuple[Any, tuple[str, ...]] | None:
