@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from grandopt.cli.console import Terminal
+from grandopt.cli import checkpoint_paths
+from grandopt.cli.console import Terminal, complain
+from grandopt.cli.job_file import entries, write_new
 from grandopt.cli.options import Json, Quiet
 from grandopt.config.agents import REFERENCE_AGENTS
-from grandopt.errors import OutputError
+from grandopt.config.load import DEFAULT_FILE, agent_names
+from grandopt.errors import CheckpointError, ConfigError
+
+JOB_FILES = (".yaml", ".yml")
 
 HEAD = """\
 # The job of `grandopt optimize` in this folder. Relative paths start from this file's folder.
@@ -32,6 +38,9 @@ profile: aggressive      # basic, standard, aggressive or maximum
 # cache: {folder: kept}  # of served answers (grandopt.cached); configs/cache.yaml shows all of it
 
 agents:
+"""
+
+REFERENCES = """\
   # The built-in reference agents, with seeded weights. Replace them by your own.
 """
 
@@ -83,31 +92,62 @@ OWN_AGENTS = """\
 
 
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write.")] = Path("grandopt.yaml"),
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CHECKPOINT…] [FILE.yaml]",
+            help="Agents to begin with, and what to write.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a commented grandopt.yaml to start from.
 
-    It lists the reference agents and shows how to name your own. An existing file is never overwritten.
+    With checkpoints, or folders of them, it has an entry for each: what is in the file is filled in, what is
+    not stands in capitals. Without any it lists the reference agents and shows how to name your own. An
+    existing file is never overwritten.
 
     \b
     Example:
       grandopt init
+      grandopt init actor.pth models/
       grandopt optimize
     """
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(template())
-    except FileExistsError as error:
-        raise OutputError(
-            f"{file} exists and is not overwritten; move it away or name another file"
-        ) from error
-    except OSError as error:
-        raise OutputError(f"{file}: cannot be written ({error.strerror})") from error
+    targets = [file for file in files or [] if file.suffix in JOB_FILES]
+    if len(targets) > 1:
+        raise ConfigError(
+            f"one file is written, but {len(targets)} are named: {', '.join(map(str, targets))}"
+        )
+    target = targets[0] if targets else DEFAULT_FILE
+    named = [file for file in files or [] if file not in targets]
+    described = _described(checkpoint_paths.found(named))
+    write_new(target, HEAD + entries(described, target) if named else template())
     terminal = Terminal(as_json=json, quiet=quiet)
-    terminal.document({"written": str(file)})
-    terminal.note(f"wrote {file}; edit it, then run `grandopt optimize`")
+    terminal.document({"written": str(target)})
+    terminal.note(f"wrote {target}; edit it, then run `grandopt optimize`")
+
+
+def _described(paths: list[Path]) -> dict[str, tuple[Path, Mapping[str, Any]]]:
+    """What is in each file, by the name of its agent; of several, those that cannot be read are named.
+
+    Raises CheckpointError where there is none that can.
+    """
+    described: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+    failed: CheckpointError | None = None
+    for name, path in agent_names(paths).items():
+        from grandopt.compiler.checkpoints.detect import describe
+
+        try:
+            described[name] = (path, describe(path))
+        except CheckpointError as error:
+            if len(paths) > 1:
+                complain(f"left out: {error}")
+            failed = failed or error
+    if failed is not None and not described:
+        raise failed
+    return described
 
 
 def template() -> str:
@@ -117,4 +157,4 @@ def template() -> str:
         f"target_throughput: {targets.throughput:g}}}\n"
         for name, targets in REFERENCE_AGENTS.items()
     )
-    return HEAD + references + OWN_AGENTS
+    return HEAD + REFERENCES + references + OWN_AGENTS

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from grandopt.cli.console import Terminal
+from grandopt.cli.job_file import entries, write_new
 from grandopt.cli.options import Json, Quiet, Trust, Verbose
-from grandopt.errors import ArtifactError
+from grandopt.config.load import agent_names
+from grandopt.errors import ArtifactError, ConfigError
 from grandopt.reporting.log import one_line
 
 MANIFEST = "manifest.json"
@@ -19,6 +21,10 @@ LONGEST = 12
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A checkpoint or an artifact's folder.")],
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", metavar="FILE.yaml", help="Write a job with an entry for the checkpoint."),
+    ] = None,
     trust: Trust = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -27,18 +33,28 @@ def inspect(
     """Show what is in a checkpoint or an artifact.
 
     Nothing in the file is run, and the payload of an artifact is checked against its digests. With -v every
-    entry of a long list is shown.
+    entry of a long list is shown. --write makes a grandopt.yaml of a checkpoint, as `grandopt init` does; an
+    existing file is never overwritten.
 
     \b
     Example:
       grandopt inspect ppo-LunarLander-v2.zip
+      grandopt inspect actor.pth --write grandopt.yaml
       grandopt inspect artifacts/decision_gate
     """
     facts = _checkpoint(path, trust=trust) if _holds_agent(path) else _artifact(path)
+    if write is not None:
+        if facts["kind"] == "artifact":
+            raise ConfigError(f"--write makes a job of a checkpoint, but {path} is an artifact")
+        write_new(write, f"agents:\n{entries({next(iter(agent_names([path]))): (path, facts)}, write)}")
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     terminal.document(facts)
     shown = facts if verbose or facts["kind"] != "artifact" else in_short(facts)
     terminal.lines(outline(shown, longest=None if verbose else LONGEST))
+    if write is not None:
+        terminal.note(
+            f"wrote {write}; fill in what stands in capitals, then run `grandopt optimize -c {write}`"
+        )
 
 
 def _holds_agent(path: Path) -> bool:
