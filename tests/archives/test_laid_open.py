@@ -21,6 +21,7 @@ from tests.archives.networks import HIDDEN, OBSERVED
 STEPS = 12
 X = {"x": [OBSERVED]}
 REPLACED, ONE_BY_ONE = "replaced by any", "one row after the other"
+BY_ITSELF = "its operators take any, each row by itself"
 
 
 def saved(network: nn.Module, folder: Path) -> Path:
@@ -76,13 +77,14 @@ def original(path: Path, observations: Tensor, *, reset: str = "", batched: bool
         (networks.Memory, None, ""),
         (networks.Reset, None, "reset_memory"),
         (networks.History, None, ""),
-        (networks.BareHistory, ONE_BY_ONE, ""),
+        (networks.BareHistory, BY_ITSELF, ""),
+        (networks.FilteredHistory, ONE_BY_ONE, ""),
         (networks.Clock, None, ""),
         (networks.LastAction, REPLACED, ""),
         (networks.View, REPLACED, ""),
         (networks.MadeState, REPLACED, ""),
         (networks.Squeezed, None, ""),
-        (networks.Single, ONE_BY_ONE, ""),
+        (networks.Single, BY_ITSELF, ""),
     ],
 )
 def test_every_stream_goes_as_the_archive_does(

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints import detect
 from grandopt.compiler.checkpoints.exported import size_expressions
 from grandopt.config.schema import AgentConfig
@@ -81,6 +82,46 @@ class SumsBatch(nn.Module):
         return x + x.sum(0, keepdim=True)
 
 
+class SortsBatch(nn.Module):
+    """Mixes the rows by an operator that takes no others beside them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.nn.functional.conv1d(x.t().unsqueeze(0), torch.ones(2, 2, 3), padding=1)[0].t()
+
+
+class OneStep(nn.Module):
+    """A batch of 1 in the sizes of a view, whose frames are joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frames = x.view(1, 3, 4)
+        result: torch.Tensor = self.head(torch.cat([frames[:, -1].tanh(), frames[:, 0]], dim=1))
+        return result
+
+
+def test_rows_that_do_not_come_out_alone_are_one_observation(tmp_path: Path) -> None:
+    path = _export(SumsBatch(), tmp_path / "sum.pt2", torch.zeros(3, 2), low=None)
+    checkpoint = _load(path)
+    assert [spec.shape for spec in checkpoint.inputs] == [(3, 2)]
+    assert checkpoint.source.details["batch"].startswith("3 fixed: no row could be taken alone")
+    x = torch.randn(4, 3, 2)
+    torch.testing.assert_close(checkpoint.module(x), torch.stack([SumsBatch()(each) for each in x]))
+
+
+def test_a_batch_of_1_that_cannot_be_undone_is_each_row_by_itself(tmp_path: Path) -> None:
+    network = OneStep().eval()
+    checkpoint = _load(_export(network, tmp_path / "one.pt2", torch.zeros(1, 12), low=None))
+    assert checkpoint.source.details["batch"].startswith("a batch of 1 is fixed; its operators take any")
+    x = torch.randn(5, 12)
+    wanted = torch.cat([network(row) for row in x.unsqueeze(1)])
+    torch.testing.assert_close(checkpoint.module(x), wanted)
+    assert capture(checkpoint).exported is not None
+
+
 class OtherSize(nn.Module):
     """Reads how long its second dimension is."""
 
@@ -89,7 +130,7 @@ class OtherSize(nn.Module):
 
 
 def test_programs_that_are_no_agents_are_refused(tmp_path: Path) -> None:
-    path = _export(SumsBatch(), tmp_path / "sum.pt2", torch.zeros(3, 2), low=None)
+    path = _export(SortsBatch(), tmp_path / "mode.pt2", torch.zeros(3, 2), low=None)
     with pytest.raises(CheckpointError, match="fixed batch of 3, and gives other rows with a batch of 1"):
         _load(path)
     path = _export(nn.Linear(2, 2), tmp_path / "eight.pt2", torch.zeros(9, 2), low=8)

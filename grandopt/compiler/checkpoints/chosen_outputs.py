@@ -92,7 +92,8 @@ def _exported_again(
     checkpoint: Checkpoint, program: torch.export.ExportedProgram, places: Sequence[int]
 ) -> Checkpoint:
     """The checkpoint of a program that ends in the outputs at `places`."""
-    from grandopt.compiler.checkpoints.exported.program import quiet, runnable
+    from grandopt.compiler.checkpoints.exported.program import runnable
+    from grandopt.compiler.checkpoints.exported.quietly import quiet
 
     network = KeptOutputs(program.module(check_guards=False), places)
     example = drawn(checkpoint.inputs, EXAMPLE_BATCH, seed=0)

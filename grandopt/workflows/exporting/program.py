@@ -11,7 +11,8 @@ from grandopt.compiler.capture import saved
 from grandopt.compiler.capture.inputs import draw
 from grandopt.compiler.capture.signature import EXAMPLE_BATCH
 from grandopt.compiler.checkpoints.exported import archive
-from grandopt.compiler.checkpoints.exported.program import EXPORT_ERRORS, quiet, runnable
+from grandopt.compiler.checkpoints.exported.program import runnable
+from grandopt.compiler.checkpoints.exported.quietly import EXPORT_ERRORS, quiet
 from grandopt.compiler.checkpoints.vetting.first_call import first_call
 from grandopt.compiler.program import Program
 from grandopt.errors import (

@@ -147,6 +147,15 @@ def test_rows_that_depend_on_each_other_are_no_batch(tmp_path: Path) -> None:
     assert "gives other rows" in refused(made, tmp_path)
 
 
+def test_rows_of_a_fixed_number_that_depend_on_each_other_are_one_observation(tmp_path: Path) -> None:
+    nodes = [node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1), node("Sub", ["x", "m"], ["y"])]
+    checkpoint = load(model(nodes, [value("x", [3, 4])], [value("y", [3, 4])]), tmp_path)
+    assert [spec.shape for spec in checkpoint.inputs] == [(3, 4)]
+    assert checkpoint.source.details["batch"].startswith("3 fixed: no row could be taken alone")
+    given = rows(5, 3, 4)
+    np.testing.assert_allclose(results(checkpoint, given)[0], given - given.mean(1, keepdims=True), atol=1e-6)
+
+
 def test_sizes_that_are_computed_from_shapes(tmp_path: Path) -> None:
     """What exporters write for `x.view(x.shape[0], -1) / sqrt(x.shape[1])`."""
     nodes = [

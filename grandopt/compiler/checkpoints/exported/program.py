@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,8 @@ import torch
 from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.exported import archive as exported_archive
+from grandopt.compiler.checkpoints.exported.quietly import EXPORT_ERRORS, quiet
+from grandopt.compiler.checkpoints.exported.vectorised import vectorised
 from grandopt.compiler.checkpoints.module.one_by_one import OneByOne, positional
 from grandopt.compiler.checkpoints.settings import (
     EXAMPLE_BATCH,
@@ -34,20 +32,15 @@ FORMAT = "exported"
 LARGEST_LOWEST_BATCH = 2
 """torch.export states 2 as the lowest size of a dynamic dimension that also runs with 1."""
 
-EXPORT_ERRORS = (
-    RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError,
-    SyntaxError, OSError,
-)  # fmt: skip
-"""What torch.export raises on programs it cannot read or specialise; none of them is documented."""
-
 
 def load(name: str, agent: AgentConfig) -> Checkpoint:
     """The program with its inputs, names, sizes and dtypes as the file has them, and a dynamic batch.
 
     A program that was exported with a fixed batch is exported again with a dynamic one and compared with
-    itself row by row. Raises CheckpointError when that does not hold, when another dimension is dynamic,
-    when the program was exported in training mode, for NaN, for a damaged file, and for settings that do
-    not apply; UntrustedError when reading it could run code.
+    itself row by row; where its rows do not come out alone, one observation is all of them. Raises
+    CheckpointError when that does not hold, when another dimension is dynamic, when the program was exported
+    in training mode, for NaN, for a damaged file, and for settings that do not apply; UntrustedError when
+    reading it could run code.
     """
     path = files.checkpoint_path(agent)
     fields = ("key", "network", "network_args", "inputs")
@@ -67,7 +60,7 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
             return found
     batch = _batch(program, path)
     if isinstance(batch, int):
-        program, note = _freed(program, inputs, batch, path), f"exported again from a fixed batch of {batch}"
+        program, inputs, note = _any_batch(program, inputs, batch, path)
     else:
         note = "dynamic batch from the file"
     module = runnable(program)
@@ -185,6 +178,23 @@ def _positional(program: torch.export.ExportedProgram, path: Path) -> torch.expo
         ) from error
 
 
+def _any_batch(
+    program: torch.export.ExportedProgram, inputs: tuple[TensorSpec, ...], batch: int, path: Path
+) -> tuple[torch.export.ExportedProgram, tuple[TensorSpec, ...], str]:
+    """A program of a fixed batch as one of any batch, what it takes then, and how that came about."""
+    try:
+        freed = _freed(program, inputs, batch, path)
+        return freed, inputs, f"exported again from a fixed batch of {batch}"
+    except CheckpointError:
+        found = vectorised(program, inputs, batch)
+        if found is None:
+            raise
+    if batch == 1:
+        return *found, "a batch of 1 is fixed; its operators take any, each row by itself"
+    require_bounded(found[1], str(path))
+    return *found, f"{batch} fixed: no row could be taken alone, so one observation is all {batch} of them"
+
+
 def _freed(
     program: torch.export.ExportedProgram, inputs: tuple[TensorSpec, ...], batch: int, path: Path
 ) -> torch.export.ExportedProgram:
@@ -253,17 +263,3 @@ def _trial(module: torch.nn.Module, inputs: tuple[TensorSpec, ...], path: Path, 
             f"{path}: the program does not run with a batch of {EXAMPLE_BATCH}: {named_line(error)}"
         ) from error
     outputs_of(result, path)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep torch.export's own warnings (deprecations inside it) and its log from the user."""
-    log = logging.getLogger("torch._export")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

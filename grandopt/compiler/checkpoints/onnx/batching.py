@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from grandopt.compiler.checkpoints.exported.program import EXPORT_ERRORS, quiet
+from grandopt.compiler.checkpoints.exported.quietly import EXPORT_ERRORS, quiet
 from grandopt.compiler.checkpoints.onnx.call import OperatorError, is_symbol
 from grandopt.compiler.checkpoints.onnx.network import OnnxNetwork
 from grandopt.compiler.checkpoints.onnx.readings import Input, Reading, row_shape

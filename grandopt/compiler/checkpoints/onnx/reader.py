@@ -13,7 +13,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from grandopt import limits
 from grandopt.compiler.checkpoints import files, weights
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.exported.program import EXPORT_ERRORS, runnable
+from grandopt.compiler.checkpoints.exported.program import runnable
+from grandopt.compiler.checkpoints.exported.quietly import EXPORT_ERRORS
 from grandopt.compiler.checkpoints.onnx import contract, document, independent, stated
 from grandopt.compiler.checkpoints.onnx.batching import batched
 from grandopt.compiler.checkpoints.onnx.call import OperatorError

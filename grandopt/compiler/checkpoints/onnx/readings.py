@@ -21,12 +21,14 @@ class Reading:
 
     `axes` are where each input has it, None where the input has none. `built_in` is its size where the file
     fixes it. A file that is `looped` is followed for one row at a time, and its operators then made to take
-    all rows at once; of any other the inputs simply get more rows.
+    all rows at once; of any other the inputs simply get more rows. `whole` is the size of what may have
+    been a batch, where all of it is one observation.
     """
 
     axes: tuple[int | None, ...]
     built_in: int | None
     looped: bool = False
+    whole: int | None = None
 
     @property
     def single(self) -> bool:
@@ -35,6 +37,11 @@ class Reading:
 
     def words(self) -> str:
         """What a report says of it."""
+        if self.whole is not None:
+            return (
+                f"{self.whole} fixed: no row could be taken alone, so one observation is all {self.whole} of "
+                f"them; any number of such is taken, and each gives the same answer"
+            )
         if self.single:
             return "none in the file; one was put in front, and each row gives the same answer"
         if self.built_in is None:
@@ -103,8 +110,9 @@ def _numbered(inputs: Sequence[Input], outputs: Sequence[Shape | None]) -> Itera
     if usual and size == 1:
         yield Reading(tuple(own[0] for own in places), 1, looped=True)
     none = (None,) * len(inputs)
-    yield Reading(none, None)
-    yield Reading(none, None, looped=True)
+    whole = size if usual and isinstance(size, int) and size > 1 else None
+    yield Reading(none, None, whole=whole)
+    yield Reading(none, None, looped=True, whole=whole)
 
 
 def _places(item: Input, size: Dim) -> list[int]:

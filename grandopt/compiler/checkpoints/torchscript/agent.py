@@ -204,6 +204,7 @@ def _assembled(checkpoint: Checkpoint, archive: Archive, answer: Answer, agent: 
     return replace(
         checkpoint,
         module=answer.module,
+        exported=answer.program,
         inputs=(*checkpoint.inputs, *held),
         source=checkpoint.source.noting(**said),
         contract=replace(checkpoint.contract, state=tuple(state)),

@@ -15,6 +15,9 @@ from typing import Any
 import torch
 
 from grandopt.compiler.checkpoints.dtypes import Bfloat16Boundary
+from grandopt.compiler.checkpoints.exported.program import runnable
+from grandopt.compiler.checkpoints.exported.quietly import EXPORT_ERRORS, quiet
+from grandopt.compiler.checkpoints.exported.vectorised import vectorised
 from grandopt.compiler.checkpoints.stateful.held import Held, Tensors, agrees, placed, row_of, streams
 from grandopt.compiler.checkpoints.stateful.recurrence import FlatState
 from grandopt.compiler.checkpoints.torchscript.original import Call, Original
@@ -25,6 +28,7 @@ from grandopt.compiler.scripted.batch import Freed
 from grandopt.compiler.scripted.graph import steps
 from grandopt.compiler.scripted.network import ScriptedNetwork
 from grandopt.errors import CaptureError
+from grandopt.signature import TensorSpec
 
 LEARNED = (3, 5)
 """Batches that show which dimensions of size 1 are none of the batch."""
@@ -37,6 +41,7 @@ GUESSES = (
     Freed(views=True, made=0, selected=True),
 )
 REPLACED = "a batch of 1 is built in; replaced by any, which was tried to give the same rows"
+ALL_ROWS = "a batch of 1 is built in; its operators take any, each row by itself"
 ONE_BY_ONE = "a batch of 1 is built in; a batch is computed one row after the other"
 
 
@@ -86,13 +91,15 @@ class Answer:
 
     `names` are those of the results. `pairs` are the inputs, by name, whose next value a recurrent layer
     gives, each with the place of that result. `batch` says what became of a batch of 1 that was built in.
+    `program` is set where the module is that of an exported program.
     """
 
-    module: torch.jit.ScriptModule
+    module: torch.nn.Module
     held: tuple[Held, ...]
     names: tuple[str, ...]
     pairs: tuple[tuple[str, int], ...]
     batch: str | None = None
+    program: torch.export.ExportedProgram | None = None
 
 
 def laid_open(
@@ -147,6 +154,19 @@ def _freed(
     return Answer(made, held, names, pairs, None if guess == Freed() else REPLACED)
 
 
+def _all_rows(
+    step: torch.nn.Module, one: Sequence[torch.Tensor], inputs: Sequence[TensorSpec], held: Sequence[Held]
+) -> torch.export.ExportedProgram | None:
+    """A step for one row, whose operators take any number of rows; None where there is one that does not."""
+    try:
+        with quiet(), torch.no_grad():
+            program = torch.export.export(step, tuple(one))
+    except EXPORT_ERRORS:
+        return None
+    found = vectorised(program, (*inputs, *(item.spec for item in held)), 1)
+    return None if found is None else found[0]
+
+
 def _one_by_one(
     archive: torch.jit.ScriptModule,
     twin: torch.jit.ScriptModule,
@@ -155,7 +175,10 @@ def _one_by_one(
     *,
     batched: bool,
 ) -> Answer:
-    """The archive for any batch, computed row by row; `batched` says whether it has a batch of 1 in front."""
+    """The archive for any batch, each row by itself; `batched` says whether it has a batch of 1 in front.
+
+    Its operators take all rows at once where they can, else one row after the other.
+    """
     network = LaidOpen(archive, call, held)
     original = Original(twin, call, held, batched=batched)
     one, count = streams(call.inputs, held, 1), len(call.inputs)
@@ -165,6 +188,9 @@ def _one_by_one(
     own = call if batched else replace(call, axes=(0,) * count)
     flat, names, pairs = _flat(network, own, held, [*observed, *(value[0] for value in one[count:])])
     step = OneRow(flat, len(held), batched=batched)
+    program = _all_rows(step, one, own.inputs, held)
+    if program is not None and agrees(runnable(program), original, call.inputs, held):
+        return Answer(runnable(program), tuple(held), names, pairs, ALL_ROWS, program)
     module = row_by_row(_traced(step, one), len(one), len(evaluate(step, one)))
     if not agrees(module, original, call.inputs, held):
         raise CaptureError("the network's graph gives other answers than the network itself")

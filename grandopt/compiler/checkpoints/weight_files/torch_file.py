@@ -65,7 +65,7 @@ def from_bytes(data: bytes, where: str, *, trust: bool = False) -> Any:
         raise CheckpointError(f"{where}: the pickle in it {found.greedy}; it is not read")
     if not data.startswith((zip_archive.MAGIC, LEGACY_MAGIC)) and numpy_pickle.holds_arrays(found):
         return numpy_pickle.read(data, where)
-    stand_ins = [(stand_in, name) for name, stand_in in arrays.CLASSES.items()]
+    stand_ins: list[Any] = [(stand_in, name) for name, stand_in in arrays.CLASSES.items()]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins):
             # torch warns of pickle protocols above 2 and of sparse tensors; whether it can read them shows.
