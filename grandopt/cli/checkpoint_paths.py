@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,12 +11,16 @@ from grandopt.errors import CheckpointError, ConfigError, UnknownFormatError
 MOST_FILES = 1000
 """What is looked at in one folder."""
 
+WEIGHT = re.compile(r"weight|kernel|bias", re.IGNORECASE)
+"""In the name of an array that is a weight."""
+
 
 def found(paths: Sequence[Path]) -> list[Path]:
     """The checkpoints that `paths` name, a folder standing for those in it, in the order of their names.
 
-    A folder that is one agent is that agent. In any other, files of no known format, hidden ones and
-    folders that are no agents are passed over; damaged files are not. Raises ConfigError for a folder
+    A folder that is one agent is that agent. In any other, files of no known format, hidden ones, folders
+    that are no agents and `.npz` files in whose names there is no weight (recorded observations, mostly) are
+    passed over; damaged files are not. Raises ConfigError for a folder
     without checkpoints, and for one with more than MOST_FILES entries.
     """
     return [path for given in paths for path in _found(given)]
@@ -51,11 +56,13 @@ def _is_agent(folder: Path) -> bool:
 def _may_be_agent(file: Path) -> bool:
     """Whether a file begins like a checkpoint, also one that turns out to be damaged."""
     from grandopt.compiler.checkpoints.detect import detect
+    from grandopt.compiler.checkpoints.vetting import zip_archive
 
     try:
-        detect(file)
+        if detect(file) != "numpy" or file.suffix != ".npz":
+            return True
+        return any(WEIGHT.search(name) for name in zip_archive.opened(file).names)
     except UnknownFormatError:
         return False
     except CheckpointError:
         return True
-    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -37,20 +38,22 @@ def folder(tmp_path: Path) -> Path:
     torch.save(network().state_dict(), made / "b.pth")
     (made / "c.pth").write_bytes((made / "b.pth").read_bytes()[:600])
     (made / "README.md").write_text("Our models")
+    np.savez(made / "d.npz", **{key: value.numpy() for key, value in network().state_dict().items()})
+    np.savez(made / "samples.npz", obs=np.zeros((4, 3)))
     (made / ".hidden.pth").write_bytes((made / "b.pth").read_bytes())
     (made / "logs").mkdir()
     return made
 
 
 def test_a_folder_stands_for_the_checkpoints_in_it(folder: Path) -> None:
-    names = ["a.onnx", "b.pth", "c.pth"]
+    names = ["a.onnx", "b.pth", "c.pth", "d.npz"]
     assert [path.name for path in checkpoint_paths.found([folder])] == names
     other = folder / "b.pth"
     assert checkpoint_paths.found([other, folder])[0] == other
     missing = folder / "missing.pth"
     assert checkpoint_paths.found([missing]) == [missing]  # its reader says that there is none
     described = job([folder])
-    assert (list(described.agents), described.go_on) == (["a", "b", "c"], True)
+    assert (list(described.agents), described.go_on) == (["a", "b", "c", "d"], True)
     assert not job([folder / "a.onnx"]).go_on
 
 
@@ -68,11 +71,11 @@ def test_one_that_cannot_be_read_does_not_stop_the_others(folder: Path) -> None:
     refuse_unreadable(described)
     opened, refused = open_each(described)
     assert [agent.name for agent in opened] == ["a"]
-    assert [agent.name for agent in refused] == ["b", "c"]
+    assert [agent.name for agent in refused] == ["b", "c", "d"]
     heard: list[str] = []
     records = refusals(described, refused, lambda event: heard.append(event.agent))
-    assert heard == ["b", "c"]
-    assert [(record.status, record.error_kind) for record in records] == [("failed", "input")] * 2
+    assert heard == ["b", "c", "d"]
+    assert [(record.status, record.error_kind) for record in records] == [("failed", "input")] * 3
     assert "holds weights but no network" in (records[0].reason or "")
     with pytest.raises(CheckpointError, match=r"^b: .*holds weights but no network"):
         open_agents(described)
@@ -103,7 +106,7 @@ def test_the_table_says_what_could_not_be_read(grandopt: Grandopt, folder: Path)
     assert "holds weights but no network" in agents["b"]["reason"]
     assert agents["c"]["status"] == "failed"
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert [line.split(":")[1] for line in errors] == [" b", " c"]
+    assert [line.split(":")[1] for line in errors] == [" b", " c", " d"]
 
 
 @pytest.mark.slow
