@@ -21,9 +21,7 @@ from grandopt.errors import CheckpointError, SignatureError, UnknownFormatError,
 if TYPE_CHECKING:
     from grandopt.compiler.checkpoints.base import Checkpoint
 
-NetworkFormat = Literal[
-    "torch", "torchscript", "exported", "safetensors", "numpy", "onnx", "flax", "folder"
-]
+NetworkFormat = Literal["torch", "torchscript", "exported", "safetensors", "numpy", "onnx", "flax", "folder"]
 Format = Literal["sb3", NetworkFormat]
 """What the bytes say. "torch" is what torch.save writes, and any pickle: a state dict or a whole module;
 "folder" is one that is an agent as a whole."""
