@@ -68,8 +68,8 @@ REFUSED = {
     "skrl_agent": Case("skrl_agent.pt", X, refused=KEY),
     "tianshou_policy": Case("tianshou_policy.pth", X, refused=NETWORK),
     "sample_factory": Case("sample_factory.pth", X, refused=KEY),
-    "numpy_weights": Case("numpy_weights.npz", X, refused="is a zip, but"),
-    "numpy_weights_pickled": Case("numpy_weights.pkl", X, refused=UNPICKLED),
+    "numpy_weights": Case("numpy_weights.npz", X, refused=NETWORK),
+    "numpy_weights_pickled": Case("numpy_weights.pkl", X, refused=NETWORK),
     "rllib_folder": Case("rllib_checkpoint", X, refused="is a folder"),
 }
 """Files that are no agents as they are, with the true cause."""
@@ -85,7 +85,7 @@ LAID_OPEN = {
     "ts_lstm_tuple": Case("ts_lstm_tuple.pt", {**X, "h": (1, 16), "c": (1, 16)}),
     "ts_gru_layers_first": Case("ts_gru_layers_first.pt", {**X, "h": (1, 16)}),
     "ts_fixed_view": Case("ts_fixed_view.pt", {"x": (50,)}),
-    "ts_one_dim": Case("ts_one_dim.pt", {**OBS, "command": (3,)}, native=False),
+    "ts_one_dim": Case("ts_one_dim.pt", {**OBS, "command": (3,)}),
     "ts_dict_out": Case("ts_dict_out.pt", OBS),
     "ts_nested_out": Case("ts_nested_out.pt", OBS),
     "ts_dict_in": Case("ts_dict_in.pt", {"proprio": (10,), "command": (3,)}),

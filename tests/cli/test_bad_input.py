@@ -40,7 +40,7 @@ def missing_file(folder: Path) -> tuple[list[str], str]:
 
 def directory(folder: Path) -> tuple[list[str], str]:
     (folder / "models").mkdir()
-    return ["models"], "models: is a folder; give the path of a checkpoint file in it"
+    return ["models"], "models: is a folder that holds no checkpoint; name one that does, or a file"
 
 
 def empty_file(folder: Path) -> tuple[list[str], str]:
