@@ -53,19 +53,20 @@ MASKED = {"obs": (10,), "mask": (5,)}
 BOOL = {"mask": "bool"}
 KEY = "not a state dict; set `key`"
 NETWORK = "holds weights but no network"
-UNPICKLED = "would have to be unpickled"
+RECOGNISED = "'inputs' cannot be used with a checkpoint of"
+ACTIVATION = "neither the file nor settings beside it say which activation"
 
 REFUSED = {
     "ts_no_forward": Case("ts_no_forward.pt", OBS, refused=r"has no forward method \(its methods: act\)"),
     "ts_deterministic": Case("ts_deterministic.pt", OBS, refused="--fix deterministic=VALUE"),
     "ts_sampling": Case("ts_sampling.pt", OBS, refused="draws random numbers .'randn_like'"),
     "ts_sample_and_mean": Case("ts_sample_and_mean.pt", OBS, refused="draws random numbers .'randn_like'"),
-    "rsl_rl": Case("rsl_rl.pt", X, refused=KEY),
-    "rsl_rl_normalised": Case("rsl_rl_normalised.pt", X, refused=KEY),
-    "rl_games": Case("rl_games.pth", X, refused=UNPICKLED),
+    "rsl_rl": Case("rsl_rl.pt", X, refused=ACTIVATION),
+    "rsl_rl_normalised": Case("rsl_rl_normalised.pt", X, refused=ACTIVATION),
+    "rl_games": Case("rl_games.pth", X, refused=RECOGNISED),
     "cleanrl_ppo": Case("cleanrl_ppo.cleanrl_model", X, refused=NETWORK),
     "cleanrl_sac": Case("cleanrl_sac.cleanrl_model", X, refused=KEY),
-    "skrl_agent": Case("skrl_agent.pt", X, refused=KEY),
+    "skrl_agent": Case("skrl_agent.pt", X, refused=RECOGNISED),
     "tianshou_policy": Case("tianshou_policy.pth", X, refused=NETWORK),
     "sample_factory": Case("sample_factory.pth", X, refused=KEY),
     "numpy_weights": Case("numpy_weights.npz", X, refused=NETWORK),
