@@ -18,7 +18,15 @@ from tests.checkpoints import sb3_zips as zips
 from tests.checkpoints.frameworks import flax_files
 from tests.checkpoints.onnx import models
 
-GENERAL = {"checkpoint", "reference", "samples", "trust", "target_latency_ms", "target_throughput"}
+GENERAL = {
+    "checkpoint",
+    "reference",
+    "samples",
+    "trust",
+    "realtime",
+    "target_latency_ms",
+    "target_throughput",
+}
 """Settings that mean the same whatever the format."""
 
 SETTINGS: dict[str, Any] = {
