@@ -21,6 +21,7 @@ from grandopt.compiler.checkpoints.sb3 import (
     actions,
     beside,
     layers,
+    masked,
     observations,
     policies,
     recurrent,
@@ -60,7 +61,8 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     the path of a VecNormalize pickle. The output is `action`: int64 [B] for Discrete,
     int64 [B, k] for MultiDiscrete, int64 [B, *shape] for MultiBinary, float32 [B, *shape] for Box. A Dict
     observation becomes one input per key, in the order of the space. A recurrent policy also takes
-    `episode_start`, `h` and `c`, and gives `h_next` and `c_next` (see `recurrent`).
+    `episode_start`, `h` and `c`, and gives `h_next` and `c_next` (see `recurrent`); one with masks takes
+    `action_masks`, too (see `masked`).
 
     Raises CheckpointError for a damaged zip, policies that are not SB3's own, weights with NaN or inf,
     statistics that do not fit or may be another agent's, and settings that do not apply; UntrustedError for
@@ -73,10 +75,9 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     found = beside.choose(agent, path)
     normalisation = None if found.chosen is None else statistics.read(found.chosen)
     parts = _parts(archive, normalisation, found.chosen)
-    steps = [*parts.policy.network, *parts.head]
-    module = weights.ready(_assembled(parts, tuple(steps)))
+    module = weights.ready(_assembled(parts, scores=False))
     decides = parts.contract.action in ("argmax", "binary")
-    scores = weights.ready(_assembled(parts, parts.policy.network)) if decides else None
+    scores = weights.ready(_assembled(parts, scores=True)) if decides else None
     _trial(module, parts.inputs, path)
     value: Role = "value"
     return Checkpoint(
@@ -109,6 +110,8 @@ def _parts(archive: Sb3Archive, normalisation: statistics.Normalisation | None, 
     where = str(archive.path)
     observed = spaces.parse(archive.data.get("observation_space"), f"{where}: observation_space")
     acted = spaces.parse(archive.data.get("action_space"), f"{where}: action_space")
+    if policies.family_of(archive) == "masked":
+        acted = masked.chosen_from(acted, where)
     policy = policies.read(archive, actions.width(acted, where), continuous=isinstance(acted, spaces.Box))
     head, contract = actions.head(acted, squashed=policy.squashed, where=where)
     if normalisation is not None:
@@ -134,6 +137,8 @@ def _parts(archive: Sb3Archive, normalisation: statistics.Normalisation | None, 
     if policy.memory is not None:
         inputs += recurrent.inputs(policy.memory)
         contract = recurrent.with_memory(contract)
+    if policy.masked:
+        inputs.append(masked.spec(sum(contract.groups)))
     return _Parts(tuple(inputs), tuple(encoders), policy, tuple(head), contract)
 
 
@@ -170,9 +175,18 @@ def _require_same_keys(
         )
 
 
-def _assembled(parts: _Parts, steps: tuple[nn.Module, ...]) -> nn.Module:
-    """One module over the inputs: a Sequential for one, a graph that joins the features for several, or what
-    a recurrent layer stands in the middle of."""
+def _assembled(parts: _Parts, *, scores: bool) -> nn.Module:
+    """One module over the inputs, to the action or to the `scores` that it is taken from.
+
+    A Sequential for one input, a graph that joins the features for several, or what a recurrent layer or a
+    mask stands in the middle of.
+    """
+    network, head = parts.policy.network, () if scores else parts.head
+    steps = (*network, *head)
+    if parts.policy.masked:
+        encoders = [_sequence(encoder) for encoder in parts.encoders]
+        mask = masked.Lowering() if scores else masked.Forbidding()
+        return masked.MaskedPolicy(encoders, _sequence(network), mask, _sequence(head))
     if parts.policy.memory is not None:
         encoders = [_sequence(encoder) for encoder in parts.encoders]
         return recurrent.RecurrentPolicy(encoders, parts.policy.memory, _sequence(steps))

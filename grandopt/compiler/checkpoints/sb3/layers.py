@@ -20,6 +20,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }  # fmt: skip
 """Element-wise activations without weights, which SB3 makes without arguments."""
 
+LONGEST_INDEX = 6
+"""Digits of a layer's place in its Sequential."""
+
 NATURE_STRIDES = {0: 4, 2: 2, 4: 1}
 """Index in the Sequential to stride of the three convolutions of Mnih et al. 2015, "Human-level control"."""
 
@@ -73,13 +76,63 @@ def stack(
     return layers
 
 
+def renormed_stack(
+    tensors: Tensors, prefix: str, between: type[nn.Module], epsilon: float, where: str
+) -> list[nn.Module]:
+    """CrossQ's hidden layers: batch renormalisation, Linear, activation, and so on, renormalisation at the
+    end; without any renormalisation, the layers of `stack`.
+
+    Outside training it is a batch normalisation with the running statistics. Raises CheckpointError where
+    something else stands between.
+    """
+    keys = [key for key in tensors if key.startswith(f"{prefix}.")]
+    if not any(key.endswith(".ra_mean") for key in keys):
+        return stack(tensors, prefix, between, where, last_active=True)
+    numbers = {key.removeprefix(f"{prefix}.").partition(".")[0] for key in keys}
+    if not all(_is_index(number) for number in numbers):
+        raise CheckpointError(f"{where}: the layers of '{prefix}' are not numbered, as CrossQ's are")
+    indices = sorted(map(int, numbers))
+    count = len(indices) // 2
+    if indices != sorted([*range(0, 3 * count + 1, 3), *range(1, 3 * count, 3)]):
+        raise CheckpointError(
+            f"{where}: the layers of '{prefix}' are numbered {', '.join(map(str, indices))}, not 0, 1, 3, "
+            f"4, …, as CrossQ's are"
+        )
+    layers: list[nn.Module] = []
+    for start in range(0, 3 * count, 3):
+        layers.append(_renorm(tensors, f"{prefix}.{start}", epsilon, where))
+        layers += [linear(tensors, f"{prefix}.{start + 1}", where), between()]
+    return [*layers, _renorm(tensors, f"{prefix}.{3 * count}", epsilon, where)]
+
+
+RENORM_NAMES = {"weight": "scale", "bias": "bias", "running_mean": "ra_mean", "running_var": "ra_var"}
+"""torch's names of a batch normalisation to those of sb3-contrib's BatchRenorm."""
+
+
+def _renorm(tensors: Tensors, name: str, epsilon: float, where: str) -> nn.BatchNorm1d:
+    own = {torchs: tensors.get(f"{name}.{theirs}") for torchs, theirs in RENORM_NAMES.items()}
+    given = {key: value for key, value in own.items() if value is not None and value.dim() == 1}
+    if len(given) < len(own) or len({value.shape for value in given.values()}) > 1:
+        raise CheckpointError(
+            f"{where}: '{name}' is no batch renormalisation: it needs {', '.join(RENORM_NAMES.values())} of "
+            f"one length"
+        )
+    layer = nn.BatchNorm1d(given["weight"].shape[0], eps=epsilon)
+    layer.load_state_dict({**given, "num_batches_tracked": torch.zeros((), dtype=torch.int64)})
+    return layer
+
+
 def _index(key: str, prefix: str, where: str) -> int:
     number, _, kind = key.removeprefix(f"{prefix}.").partition(".")
-    if not number.isdecimal() or kind not in ("weight", "bias"):
+    if not _is_index(number) or kind not in ("weight", "bias"):
         raise CheckpointError(
             f"{where}: tensor {key!r} belongs to no Linear layer, which is what should stand there"
         )
     return int(number)
+
+
+def _is_index(number: str) -> bool:
+    return number.isdecimal() and len(number) <= LONGEST_INDEX
 
 
 def nature_cnn(tensors: Tensors, prefix: str, image: tuple[int, ...], where: str) -> list[nn.Module]:

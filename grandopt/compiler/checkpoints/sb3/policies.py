@@ -12,8 +12,13 @@ from grandopt.compiler.checkpoints.sb3 import layers, recurrent
 from grandopt.compiler.checkpoints.sb3.archive import Sb3Archive
 from grandopt.errors import CheckpointError
 
-Algorithm = Literal["PPO", "A2C", "TRPO", "DQN", "QR-DQN", "SAC", "TQC", "TD3", "DDPG", "ARS", "RecurrentPPO"]
-Family = Literal["actor-critic", "q", "quantile", "gaussian", "deterministic", "search", "recurrent"]
+Algorithm = Literal[
+    "PPO", "A2C", "TRPO", "DQN", "QR-DQN", "SAC", "TQC", "CrossQ", "TD3", "DDPG", "ARS", "RecurrentPPO",
+    "MaskablePPO",
+]  # fmt: skip
+Family = Literal[
+    "actor-critic", "q", "quantile", "gaussian", "renormed", "deterministic", "search", "recurrent", "masked"
+]
 
 FAMILIES: dict[str, Family] = {
     "stable_baselines3.common.policies": "actor-critic",
@@ -26,10 +31,11 @@ FAMILIES: dict[str, Family] = {
     "sb3_contrib.tqc.policies": "gaussian",
     "stable_baselines3.td3.policies": "deterministic",
     "sb3_contrib.ars.policies": "search",
+    "sb3_contrib.crossq.policies": "renormed",
     "sb3_contrib.common.recurrent.policies": "recurrent",
+    "sb3_contrib.common.maskable.policies": "masked",
 }
-"""The module of the policy class to the kind of network. Other modules hold policies of the user's own, or
-such that need more than an observation and a state (a mask of actions)."""
+"""The module of the policy class to the kind of network. Other modules hold policies of the user's own."""
 
 SIGNS: tuple[tuple[str, Family], ...] = (
     (f"{recurrent.LAYER}.", "recurrent"),
@@ -37,6 +43,7 @@ SIGNS: tuple[tuple[str, Family], ...] = (
     ("value_net.", "actor-critic"),
     ("quantile_net.", "quantile"),
     ("q_net.", "q"),
+    ("actor.latent_pi.0.ra_mean", "renormed"),
     ("actor.latent_pi.", "gaussian"),
     ("actor.log_std", "gaussian"),
     ("actor.mu.", "deterministic"),
@@ -45,7 +52,10 @@ SIGNS: tuple[tuple[str, Family], ...] = (
 """Where the zip names no policy class: the beginning of a tensor's name to the kind, most telling first."""
 
 DEFAULT_CLIP_MEAN = 2.0
-"""SAC and TQC with gSDE hold the mean within ±2 unless `clip_mean` says otherwise."""
+"""SAC, TQC and CrossQ with gSDE hold the mean within ±2 unless `clip_mean` says otherwise."""
+
+DEFAULT_RENORM_EPSILON = 0.001
+"""What CrossQ's batch renormalisation adds to the variance unless `batch_norm_eps` says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class Sb3Policy:
 
     `network` maps features [B, n] to scores, means or Q values [B, m]; `extractor` is where the weights of
     the features extractor begin; `squashed` says that a tanh follows. `memory` is the recurrent layer that
-    stands between features and network, if there is one.
+    stands between features and network, if there is one; `masked` says that the allowed actions are told.
     """
 
     algorithm: Algorithm
@@ -62,6 +72,7 @@ class Sb3Policy:
     network: tuple[nn.Module, ...]
     squashed: bool
     memory: nn.LSTM | None = None
+    masked: bool = False
 
 
 class QuantileMean(nn.Module):
@@ -83,13 +94,13 @@ def read(archive: Sb3Archive, actions: int, *, continuous: bool) -> Sb3Policy:
     and shapes that SB3 gives them.
     """
     tensors, where = archive.tensors, f"{archive.path} (policy.pth)"
-    family = _family(archive)
-    default = nn.Tanh if family in ("actor-critic", "recurrent") else nn.ReLU
+    family = family_of(archive)
+    default = nn.Tanh if family in ("actor-critic", "recurrent", "masked") else nn.ReLU
     between = layers.activation(archive.class_argument("activation_fn"), default, str(archive.path))
     algorithm = _algorithm(archive, family)
     network: list[nn.Module]
     match family:
-        case "actor-critic" | "recurrent":
+        case "actor-critic" | "recurrent" | "masked":
             prefix = "mlp_extractor"
             network = layers.stack(tensors, f"{prefix}.shared_net", between, where, last_active=True)
             network += layers.stack(tensors, f"{prefix}.policy_net", between, where, last_active=True)
@@ -108,6 +119,10 @@ def read(archive: Sb3Archive, actions: int, *, continuous: bool) -> Sb3Policy:
             network = layers.stack(tensors, "actor.latent_pi", between, where, last_active=True)
             network += _mean(archive, where)
             extractor, squashed = "actor.features_extractor", True
+        case "renormed":
+            network = layers.renormed_stack(tensors, "actor.latent_pi", between, _epsilon(archive), where)
+            network += _mean(archive, where)
+            extractor, squashed = "actor.features_extractor", True
         case "deterministic":
             network = layers.stack(tensors, "actor.mu", between, where, last_active=False)
             extractor, squashed = "actor.features_extractor", True
@@ -119,10 +134,14 @@ def read(archive: Sb3Archive, actions: int, *, continuous: bool) -> Sb3Policy:
             extractor, squashed = "features_extractor", continuous and _search_squashes(archive)
     _require_width(network, actions, where)
     memory = recurrent.lstm(tensors, where) if family == "recurrent" else None
-    return Sb3Policy(algorithm, extractor, tuple(network), squashed, memory)
+    return Sb3Policy(algorithm, extractor, tuple(network), squashed, memory, family == "masked")
 
 
-def _family(archive: Sb3Archive) -> Family:
+def family_of(archive: Sb3Archive) -> Family:
+    """The kind of network, by the policy's class or, where the zip names none, by the names of its weights.
+
+    Raises CheckpointError for a class that is not SB3's own, and where neither says it.
+    """
     module = archive.policy_module
     if module in FAMILIES:
         return FAMILIES[module]
@@ -157,17 +176,32 @@ def _algorithm(archive: Sb3Archive, family: Family) -> Algorithm:
             return "DDPG" if plain else "TD3"
         case "search":
             return "ARS"
+        case "renormed":
+            return "CrossQ"
         case "recurrent":
             return "RecurrentPPO"
+        case "masked":
+            return "MaskablePPO"
 
 
 def _mean(archive: Sb3Archive, where: str) -> list[nn.Module]:
-    """SAC's and TQC's mean: with gSDE it is a Sequential that ends in a Hardtanh."""
+    """The mean of SAC, TQC and CrossQ: with gSDE it is a Sequential that ends in a Hardtanh."""
     if "actor.mu.weight" in archive.tensors:
         return [layers.linear(archive.tensors, "actor.mu", where)]
     clip = archive.policy_argument("clip_mean")
     limit = DEFAULT_CLIP_MEAN if clip is None else float(clip)
     return [layers.linear(archive.tensors, "actor.mu.0", where), nn.Hardtanh(-limit, limit)]
+
+
+def _epsilon(archive: Sb3Archive) -> float:
+    given = archive.policy_argument("batch_norm_eps")
+    if given is None:
+        return DEFAULT_RENORM_EPSILON
+    if not isinstance(given, float | int) or not 0 < given < 1:
+        raise CheckpointError(
+            f"{archive.path}: policy_kwargs['batch_norm_eps'] is {given!r}, no small number"
+        )
+    return float(given)
 
 
 def _quantile_mean(network: list[nn.Module], actions: int, where: str) -> list[nn.Module]:
