@@ -116,7 +116,7 @@ Fix = Annotated[
         "--fix",
         metavar="NAME=VALUE",
         help="The value of an argument of a TorchScript archive that is no tensor, such as "
-        "deterministic=true. May be repeated.",
+        "deterministic=true, or what a training checkpoint lacks, such as max_action=1. May be repeated.",
     ),
 ]
 Method = Annotated[

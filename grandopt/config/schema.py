@@ -83,8 +83,8 @@ class AgentConfig(Model):
     kept. `state` declares its recurrent state, input by input; the short form `{h: h_next}` stands for
     `{h: {output: h_next}}`. `stepwise` turns a network that reads whole sequences [T, …] into one that takes
     a step at a time. `fix` gives arguments of an archive that are no tensors, such as `deterministic`, their
-    value; `method` is the method of an archive that is called in the place of `forward`. With `realtime` only
-    builds under the real-time contract are candidates.
+    value, and those that a training checkpoint lacks; `method` is the method of an archive that is called in
+    the place of `forward`. With `realtime` only builds under the real-time contract are candidates.
 
     Of training checkpoints: `framework` is the one that wrote it, "none" to have it read as a plain state
     dict. `activation`, `statistics` (of the observations; "none": the agent goes without), `bounds` (of the

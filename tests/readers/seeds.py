@@ -147,6 +147,17 @@ def _sb3(path: Path) -> None:
     zips.write_zip(path, zips.ON_POLICY, zips.box(-1, 1, (4,)), zips.discrete(2), made.tensors)
 
 
+def _d3rlpy(path: Path) -> None:
+    from torch import nn
+
+    from tests.checkpoints.frameworks import files
+    from tests.checkpoints.frameworks.test_d3rlpy import _config, _d3, _states
+
+    network = files.mlp(3, 4, 4, 2, between=nn.ReLU)
+    config = _config("sac") | {"observation_shape": [3], "action_size": 2}
+    _d3(path, _states(network, "_mu"), config)
+
+
 def _statistics(path: Path) -> None:
     from tests.checkpoints import sb3_zips as zips
 
@@ -268,6 +279,7 @@ READERS = (
     Reader("weights.npz", _arrays, _load_checkpoint),
     Reader("weights.pkl", _pickled_arrays, _load_checkpoint),
     Reader("agent.zip", _sb3, _load_checkpoint),
+    Reader("policy.d3", _d3rlpy, _load_checkpoint),
     Reader("vecnormalize.pkl", _statistics, _load_statistics),
     Reader("grandopt.yaml", lambda path: path.write_text(YAML) and None, _load_config),
     Reader("samples.npz", _samples, _load_samples),

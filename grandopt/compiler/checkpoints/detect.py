@@ -48,11 +48,12 @@ def load(name: str, agent: AgentConfig) -> Checkpoint:
     found = detect(path)
     if found not in FRAMEWORKS_OWN:
         _refuse_frameworks_own(agent, path)
-    for field in ("fix", "method"):
-        if getattr(agent, field) and found != "torchscript":
-            raise CheckpointError(
-                f"{path}: {field!r} cannot be used with anything but a TorchScript archive; remove it"
-            )
+    if agent.fix and found not in ("torchscript", "torch"):
+        _refuse_fix(path)
+    if agent.method and found != "torchscript":
+        raise CheckpointError(
+            f"{path}: 'method' cannot be used with anything but a TorchScript archive; remove it"
+        )
     if found == "sb3":
         from grandopt.compiler.checkpoints.sb3 import agent as sb3
 
@@ -123,6 +124,8 @@ def _load_torch(name: str, agent: AgentConfig, path: Path) -> Checkpoint:
     if refused is not None:
         raise refused
     _refuse_frameworks_own(agent, path)
+    if agent.fix:
+        _refuse_fix(path)
     if isinstance(content, torch.nn.Module):
         return pickled.load(name, agent, content)
     return state_dict.load(name, agent, content)
@@ -133,8 +136,12 @@ def _torch_content(path: Path, *, trust: bool) -> tuple[Any, tuple[str, ...], Un
 
     A framework may read its checkpoint all the same: weights do not need what lies beside them.
     """
+    from grandopt.compiler.checkpoints.frameworks.d3rlpy import file as d3rlpy_file
     from grandopt.compiler.checkpoints.weight_files import torch_file
 
+    content = d3rlpy_file.content(path)
+    if content is not None:
+        return content, (), None
     try:
         return torch_file.read(path, trust=trust), (), None
     except UntrustedError as refused:
@@ -154,6 +161,13 @@ def _refuse_frameworks_own(agent: AgentConfig, path: Path) -> None:
                 f"{path}: {field!r} cannot be used with a file that is no training checkpoint of a known "
                 f"framework; remove it"
             )
+
+
+def _refuse_fix(path: Path) -> None:
+    raise CheckpointError(
+        f"{path}: 'fix' cannot be used with anything but a TorchScript archive, or a training checkpoint "
+        f"that asks for it; remove it"
+    )
 
 
 def describe(path: Path, *, trust: bool = False) -> dict[str, Any]:

@@ -8,20 +8,23 @@ from typing import Any
 
 from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.frameworks import rl_games, rsl_rl, skrl
+from grandopt.compiler.checkpoints.frameworks import cleanrl, rl_games, rsl_rl, skrl
 from grandopt.compiler.checkpoints.frameworks.base import Framework
+from grandopt.compiler.checkpoints.frameworks.d3rlpy import agent as d3rlpy
+from grandopt.compiler.checkpoints.frameworks.sample_factory import agent as sample_factory
+from grandopt.compiler.checkpoints.frameworks.tianshou import agent as tianshou
 from grandopt.compiler.checkpoints.settings import refuse
 from grandopt.compiler.checkpoints.weight_files import state_dict
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
 
-MEMBERS: tuple[Framework, ...] = (rsl_rl, rl_games, skrl)
+MEMBERS: tuple[Framework, ...] = (rsl_rl, rl_games, skrl, cleanrl, tianshou, sample_factory, d3rlpy)
 """Those whose checkpoints are files of torch."""
 
 NONE = "none"
 """What `framework:` says to have a file read as the state dict that it holds."""
 
-SETTINGS = ("activation", "statistics", "bounds", "distribution", "inputs")
+SETTINGS = ("activation", "statistics", "bounds", "distribution", "inputs", "fix")
 """The fields of AgentConfig that some frameworks heed, each as its TAKES says."""
 
 PLAIN_ONLY = ("key", "network", "network_args", "outputs", "state", "stepwise")

@@ -101,7 +101,13 @@ def memory(tensors: Tensors, prefix: str, where: str) -> nn.GRU | nn.LSTM:
     _require_float32(tensors, prefix, where)
     own = below(tensors, prefix)
     first, hidden = own.get("weight_ih_l0"), own.get("weight_hh_l0")
-    if first is None or hidden is None or first.dim() != 2 or hidden.dim() != 2 or 0 in hidden.shape:
+    if (
+        first is None
+        or hidden is None
+        or first.dim() != 2
+        or hidden.dim() != 2
+        or 0 in (*first.shape, *hidden.shape)
+    ):
         raise CheckpointError(f"{where}: the weights of '{prefix}' are missing or no matrices")
     rows, size = hidden.shape
     if rows not in (3 * size, 4 * size):

@@ -46,7 +46,7 @@ def linear(tensors: Tensors, name: str, where: str) -> nn.Linear:
     weight, bias = tensors.get(f"{name}.weight"), tensors.get(f"{name}.bias")
     if weight is None:
         raise CheckpointError(f"{where}: tensor '{name}.weight' is missing")
-    if weight.dim() != 2 or (bias is not None and bias.shape != weight.shape[:1]):
+    if weight.dim() != 2 or 0 in weight.shape or (bias is not None and bias.shape != weight.shape[:1]):
         shapes = f"{list(weight.shape)} and bias {None if bias is None else list(bias.shape)}"
         raise CheckpointError(f"{where}: '{name}' is no Linear layer: its weight is {shapes}")
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)

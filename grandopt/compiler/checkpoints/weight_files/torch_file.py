@@ -42,6 +42,14 @@ ORDINARY = (
 )  # fmt: skip
 """Globals of any file with tensors; a refusal names the others."""
 
+INSTEAD = {
+    "ray.": "as it is RLlib's, call torch.save(algo.get_module().state_dict(), 'FILE.pt')",
+    "tianshou.": "as it is Tianshou's, save policy.state_dict() alone",
+    "d3rlpy.": "as it is d3rlpy's, save it with algo.save('FILE.d3')",
+    "stable_baselines3.": "as it is Stable-Baselines3's, save it with model.save('FILE.zip')",
+}
+"""What to save, by the package that a pickle names classes of."""
+
 
 def read(path: Path, *, trust: bool = False) -> Any:
     """The object in a `torch.save` file or a plain pickle, tensors on the CPU.
@@ -136,9 +144,11 @@ def _refusal(found: PickleScan, where: str) -> CheckpointError:
     foreign = [name for name in found.globals if not name.startswith(ORDINARY)] or list(found.globals)
     named = ", ".join(foreign[:3]) + (", …" if len(foreign) > 3 else "")
     tensors = "" if found.has_tensors else "holds no tensors and "
+    known = (name for name in INSTEAD if any(own.startswith(name) for own in foreign))
+    instead = INSTEAD.get(next(known, ""), "save its state_dict() instead")
     return UntrustedError(
         f"{where}: {tensors}would have to be unpickled, which runs code that the file names ({named}); pass "
-        f"--trust (or `trust: true`) only if you know who made it, or save its state_dict() instead"
+        f"--trust (or `trust: true`) only if you know who made it, or {instead}"
     )
 
 

@@ -1,0 +1,1 @@
+"""Checkpoints of Sample Factory, with the settings of their runs."""

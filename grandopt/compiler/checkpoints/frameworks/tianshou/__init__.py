@@ -1,0 +1,1 @@
+"""Checkpoints of Tianshou: the networks in them, and what its policies do with these."""
