@@ -25,7 +25,7 @@ LOGGING = (
 )
 """What several import before they do anything."""
 
-GYMNASIUM = ("gymnasium==1.4.0", "farama-notifications==0.0.6")
+GYMNASIUM = ("gymnasium==1.4.0", "farama-notifications==0.0.6", "cloudpickle==3.1.2")
 TENSORDICT = ("tensordict==0.15.3", "pyvers==0.2.3")
 
 ENVIRONMENTS: dict[str, tuple[str, ...]] = {
@@ -47,6 +47,19 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         *("toml==0.10.2", "typing-inspect==0.9.0", "urllib3==2.8.0", "termcolor==3.3.0"),
         *("certifi==2026.10.19.post1", "charset-normalizer==3.5.3", "idna==3.20"),
     ),
+    "tianshou_2": ("tianshou==2.0.1", "sensai-utils==1.6.0", *GYMNASIUM),
+    "sample_factory_2": ("sample-factory==2.1.1", *GYMNASIUM),
+    "d3rlpy_2": (
+        *(
+            "d3rlpy==2.8.1",
+            "gym==0.26.2",
+            "gym-notices==0.1.0",
+            "dataclasses-json==0.6.7",
+            "marshmallow==4.4.0",
+        ),
+        *("typing-inspect==0.9.0", "structlog==26.1.0", "colorama==0.4.6", *GYMNASIUM),
+    ),
+    "sb3_contrib_2": ("sb3-contrib==2.7.1", "stable-baselines3==2.7.1", *GYMNASIUM),
     "skrl_1": ("skrl==1.4.3", *GYMNASIUM, *LOGGING),
 }
 """By the name of the script in `made_by` that they are for: what is installed."""
@@ -104,7 +117,7 @@ def made_by(name: str, output: Path, *arguments: str) -> Path:
     }
     done = subprocess.run(
         [sys.executable, "-P", str(SCRIPTS / f"{name}.py"), str(output), *arguments],
-        env={**environment, "PYTHONPATH": str(folder(name)), "OMP_NUM_THREADS": "1"},
+        env={**environment, "PYTHONPATH": f"{folder(name)}{os.pathsep}{SCRIPTS}", "OMP_NUM_THREADS": "1"},
         cwd=output,
         timeout=LIMIT_S,
         capture_output=True,

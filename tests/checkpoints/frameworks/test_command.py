@@ -117,3 +117,24 @@ def test_options_say_what_the_file_does_not(tmp_path: Path, capsys: pytest.Captu
     )
     assert code == 2
     assert "squashed='perhaps'; it must be true or false" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ray.rllib.algorithms.ppo PPO", "as it is RLlib's, call torch.save(algo.get_module().state_dict()"),
+        ("tianshou.algorithm PPO", "as it is Tianshou's, save policy.state_dict() alone"),
+        ("mine Agent", "save its state_dict() instead"),
+    ],
+)
+def test_pickles_are_refused_with_what_to_save_instead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, words: str
+) -> None:
+    module, _, kind = name.partition(" ")
+    path = tmp_path / "algorithm_state.pkl"
+    path.write_bytes(b"\x80\x02c" + f"{module}\n{kind}\n".encode() + b"q\x00.")
+    code = main(["optimize", str(path), "-o", str(tmp_path)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert f"({module}.{kind})" in line
+    assert words in line

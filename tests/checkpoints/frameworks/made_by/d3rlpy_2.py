@@ -52,9 +52,12 @@ AGENTS = {
     "iql": (d3rlpy.algos.IQLConfig(actor_encoder_factory=SimBaEncoderFactory(16, 32, 2)), 3),
     "bc": (d3rlpy.algos.BCConfig(policy_type="stochastic", action_scaler=ACTIONS), 3),
     "dqn": (d3rlpy.algos.DQNConfig(n_critics=2, observation_scaler=STANDARD), 5),
-    "discrete_cql": (d3rlpy.algos.DiscreteCQLConfig(q_func_factory=QRQFunctionFactory(8)), 5),
-    "discrete_bc": (d3rlpy.algos.DiscreteBCConfig(), 5),
-    "discrete_sac": (d3rlpy.algos.DiscreteSACConfig(), 5),
+    "discrete_cql": (
+        d3rlpy.algos.DiscreteCQLConfig(q_func_factory=QRQFunctionFactory(8), observation_scaler=STANDARD),
+        5,
+    ),
+    "discrete_bc": (d3rlpy.algos.DiscreteBCConfig(observation_scaler=STANDARD), 5),
+    "discrete_sac": (d3rlpy.algos.DiscreteSACConfig(observation_scaler=STANDARD), 5),
     "pixel": (d3rlpy.algos.DQNConfig(encoder_factory=PIXEL, observation_scaler=PixelObservationScaler()), 5),
     "bcq": (d3rlpy.algos.BCQConfig(), 3),
 }
@@ -72,6 +75,7 @@ def disturbed(algorithm: d3rlpy.base.LearnableBase) -> None:
 
 
 def main(output: Path) -> None:
+    torch.manual_seed(0)
     rng = np.random.default_rng(1)
     for name, (config, actions) in AGENTS.items():
         algorithm = config.create()
