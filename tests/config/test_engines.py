@@ -26,8 +26,11 @@ ALSO = {
     ("native", "workflows/selection/certificate.py"): "bounds are those of this engine's arithmetic",
     ("native", "suites/memory.py"): "the suite builds an agent of its own",
     ("native", "runtime/memory/leaks.py"): "where memory leaks: in Python, or in native code",
+    ("native", "workflows/exporting/arm_source.py"): "C is that of this engine",
+    ("onnxruntime", "workflows/exporting/onnx/write.py"): "the library that checks ONNX files",
     ("onnxruntime", "config/external_engines.py"): "an external engine of the same name",
     ("torchscript", "compiler/checkpoints/detect.py"): "a format of checkpoints of the same name",
+    ("torchscript", "cli/job_file.py"): "a format of checkpoints of the same name",
     ("torchscript", "compiler/checkpoints/torchscript/script.py"): "a format of checkpoints of the same name",
 }
 """Other places, each with the reason why another engine would not need it."""

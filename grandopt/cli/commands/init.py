@@ -10,10 +10,8 @@ import typer
 
 from grandopt.cli import checkpoint_paths
 from grandopt.cli.console import Terminal, complain
-from grandopt.cli.job_file import entries, write_new
 from grandopt.cli.options import Json, Quiet
 from grandopt.config.agents import REFERENCE_AGENTS
-from grandopt.config.load import DEFAULT_FILE, agent_names
 from grandopt.errors import CheckpointError, ConfigError
 
 JOB_FILES = (".yaml", ".yml")
@@ -115,6 +113,9 @@ def init(
       grandopt init actor.pth models/
       grandopt optimize
     """
+    from grandopt.cli.job_file import entries, write_new
+    from grandopt.config.load import DEFAULT_FILE
+
     targets = [file for file in files or [] if file.suffix in JOB_FILES]
     if len(targets) > 1:
         raise ConfigError(
@@ -134,6 +135,8 @@ def _described(paths: list[Path]) -> dict[str, tuple[Path, Mapping[str, Any]]]:
 
     Raises CheckpointError where there is none that can.
     """
+    from grandopt.config.load import agent_names
+
     described: dict[str, tuple[Path, Mapping[str, Any]]] = {}
     failed: CheckpointError | None = None
     for name, path in agent_names(paths).items():

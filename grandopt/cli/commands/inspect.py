@@ -9,9 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from grandopt.cli.console import Terminal
-from grandopt.cli.job_file import entries, write_new
 from grandopt.cli.options import Json, Quiet, Trust, Verbose
-from grandopt.config.load import agent_names
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.reporting.log import one_line
 
@@ -46,6 +44,9 @@ def inspect(
     if write is not None:
         if facts["kind"] == "artifact":
             raise ConfigError(f"--write makes a job of a checkpoint, but {path} is an artifact")
+        from grandopt.cli.job_file import entries, write_new
+        from grandopt.config.load import agent_names
+
         write_new(write, f"agents:\n{entries({next(iter(agent_names([path]))): (path, facts)}, write)}")
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
     terminal.document(facts)

@@ -24,7 +24,7 @@ from grandopt.errors import (
     named_line,
 )
 from grandopt.reason import Reason
-from grandopt.runtime.executors.eager import EXPORTED
+from grandopt.runtime.executors.eager import ENGINE, EXPORTED
 
 NOT_CARRIED = "not_carried"
 """Where an artifact's evidence says why it carries no program."""
@@ -86,7 +86,7 @@ def carried(path: Path) -> Program:
 
 def _engine_runs_it(manifest: Manifest) -> bool:
     """Whether the payload that is called is the program itself."""
-    exported = manifest.engine == "eager" and any(entry.name == EXPORTED for entry in manifest.payload)
+    exported = manifest.engine == ENGINE and any(entry.name == EXPORTED for entry in manifest.payload)
     return exported and manifest.precision == "float32"
 
 

@@ -44,6 +44,7 @@ ORDINARY = (
 
 INSTEAD = {
     "ray.": "as it is RLlib's, call torch.save(algo.get_module().state_dict(), 'FILE.pt')",
+    "brax.": "as it is Brax's, save a folder with brax.training.agents.ppo.checkpoint.save",
     "tianshou.": "as it is Tianshou's, save policy.state_dict() alone",
     "d3rlpy.": "as it is d3rlpy's, save it with algo.save('FILE.d3')",
     "stable_baselines3.": "as it is Stable-Baselines3's, save it with model.save('FILE.zip')",
