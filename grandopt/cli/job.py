@@ -10,7 +10,7 @@ from grandopt.cli.checkpoint_paths import found
 from grandopt.cli.console import complain
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import CheckpointReading
-from grandopt.cli.options import (
+from grandopt.cli.option_values import (
     parse_bounds,
     parse_distribution,
     parse_fix,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from grandopt.cli import options
 from grandopt.cli.console import Terminal
-from grandopt.cli.options import parse_levels, parse_threads
+from grandopt.cli.option_values import parse_levels, parse_threads
 
 if TYPE_CHECKING:
     from grandopt.config.load import Overrides

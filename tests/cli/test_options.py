@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.cli.options import (
+from grandopt.cli.option_values import (
     parse_fix,
     parse_inputs,
     parse_names,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from grandopt.cli.options import parse_names
+from grandopt.cli.option_values import parse_names
 from grandopt.errors import ConfigError
 
 Target = Literal["c", "onnx", "wasm", "mcu"]
