@@ -25,7 +25,7 @@ def specs(drawing: st.DrawFn) -> TensorSpec:
     return TensorSpec("x", shape, dtype, low, high)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(specs(), st.integers(1, 5), st.integers(0, 2**31))
 def test_draws_fit_the_space(spec: TensorSpec, batch: int, seed: int) -> None:
     (values,) = draw((spec,), batch, seed)

@@ -149,7 +149,7 @@ def test_a_trusted_pickle_that_breaks_is_one_line(tmp_path: Path) -> None:
         detect.load("agent", AgentConfig(checkpoint=path, trust=True))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     start=st.sampled_from([b"", b"PK\x03\x04", b"\x80\x04", b"\x80\x02}", b"\x10" + bytes(7) + b"{"]),
     rest=st.binary(max_size=80),

@@ -167,7 +167,7 @@ def test_a_dtype_that_the_code_chose_is_kept_where_it_is_wider(tmp_path: Path) -
     assert module.running_mean.dtype == torch.float64
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(chosen=st.lists(st.sampled_from(FLOATS), min_size=4, max_size=4))
 def test_any_mixture_of_dtypes_is_loaded_as_it_was_stored(
     tmp_path_factory: pytest.TempPathFactory, chosen: list[torch.dtype]

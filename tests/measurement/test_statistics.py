@@ -150,7 +150,7 @@ def test_a_distribution_is_of_samples_and_reaches_as_far_as_they_allow(count: in
 
 
 @given(st.floats(1.0, 1e6), st.floats(0.0, 0.2), st.integers(1, 6), st.integers(3, 30), st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_interval_of_a_median_holds_it_and_lies_among_the_rounds(
     level: float, noise: float, processes: int, rounds: int, seed: int
 ) -> None:

@@ -88,7 +88,7 @@ def _bits(values: Array) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("name", ["Policy", "Pair", "Recurrent", "Table"])
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_c_answers_and_refuses_as_python_does(
     policies: dict[str, NativeExecutor], name: str, data: st.DataObject
@@ -112,7 +112,7 @@ def test_a_fault_of_the_agent_is_the_same_error(policies: dict[str, NativeExecut
 class TestOutputs:
     """What the caller holds stays as it is; what comes is always like new."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         acts=st.lists(
             st.tuples(

@@ -30,7 +30,9 @@ from tests.native.conftest import REDUCED
 from tests.native.test_property import GENERIC
 
 ALL = (*REDUCED, GENERIC.name)
-AGREEMENT = 0.995
+AGREEMENT = 0.99
+"""Of the arg max, on a thousand observations, a few of them nearly ties; verification holds each build to
+the limit of its profile."""
 
 
 @pytest.fixture(autouse=True)

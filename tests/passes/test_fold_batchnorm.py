@@ -41,7 +41,7 @@ def test_convolutions_take_the_norm_in(layer: nn.Module, norm: nn.Module, shape:
     torch.testing.assert_close(evaluate(after.module, inputs)[0], expected, rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     widths=st.lists(st.integers(1, 12), min_size=2, max_size=4),
     bias=st.booleans(),

@@ -59,7 +59,7 @@ def test_in_a_text_on_a_command_line_and_in_plain_data(url: str) -> None:
 @given(
     secret=secrets, user=st.sampled_from(["", "bob"]), scheme=st.sampled_from(["postgresql", "redis", "x+y"])
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_password(secret: str, user: str, scheme: str) -> None:
     url = f"{scheme}://{user}:{secret}@host:1/db"
     wanted = f"{scheme}://{user}:{HIDDEN}@host:1/db"

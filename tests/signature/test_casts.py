@@ -79,7 +79,7 @@ def test_floats_are_rounded_and_keep_what_is_not_finite() -> None:
 
 
 @pytest.mark.parametrize(("code", "dtype"), PAIRS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_every_pair_of_dtypes(code: str, dtype: str, data: Any) -> None:
     """Either the values come out as they are (floats: rounded), or one of them is refused by name."""

@@ -29,7 +29,7 @@ def specs(build: st.DrawFn) -> TensorSpec:
     return TensorSpec("x", build(st.sampled_from([(), (3,), (2, 4)])), dtype, low, high)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(specs(), st.integers(0, 99))
 def test_draws_lie_in_the_declared_space(spec: TensorSpec, seed: int) -> None:
     values = draw(spec, 17, np.random.default_rng(seed))
@@ -40,7 +40,7 @@ def test_draws_lie_in_the_declared_space(spec: TensorSpec, seed: int) -> None:
     assert (values.astype(np.float64) <= high).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(specs(), st.integers(0, 99))
 def test_no_case_but_the_special_ones_leaves_the_space(spec: TensorSpec, seed: int) -> None:
     low, high = spec.bounds()

@@ -94,5 +94,5 @@ class PoolStates(RuleBasedStateMachine):
             lease.give_back()
 
 
-PoolStates.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+PoolStates.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestPoolStates = PoolStates.TestCase
