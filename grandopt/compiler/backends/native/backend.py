@@ -48,7 +48,7 @@ RELEASE_NS = 20_000
 """Calls estimated to be longer release the GIL."""
 FAULTS = (TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
 """What a stage raises where it is wrong itself."""
-MACS_PER_NS = 16
+AVX2_MACS_PER_NS = 16
 """Multiply-adds per nanosecond for that estimate: half of one AVX2 core's peak at 2 GHz."""
 
 
@@ -98,7 +98,7 @@ def lower(program: Program, options: NativeOptions, calibration: Sequence[Array]
             "scratch_bytes": source.scratch_bytes,
             "multiply_adds": macs,
             "spared_weights": 0 if options.realtime else spared_weights(graph),
-            "release_batch": max(1, math.ceil(RELEASE_NS * MACS_PER_NS / max(1, macs))),
+            "release_batch": max(1, math.ceil(RELEASE_NS * AVX2_MACS_PER_NS / max(1, macs))),
             "compiler": compiler.version,
             "flags": [*source.flags, *sorted({flag for level in levels for flag in level.flags})],
         },
