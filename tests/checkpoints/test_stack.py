@@ -70,6 +70,75 @@ def test_a_norm_stands_behind_its_layer_and_names_are_in_the_order_of_their_numb
     torch.testing.assert_close(found.module(x), shuffled(x))
 
 
+def _normed(*modules: nn.Module) -> nn.Sequential:
+    """The modules as one network, whose norms do something."""
+    network = nn.Sequential(*modules)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for module in network:
+            if isinstance(module, nn.LayerNorm):
+                module.weight.uniform_(0.5, 2.0)
+                module.bias.normal_()
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        _normed(nn.Linear(5, 8), nn.ELU(), nn.LayerNorm(8), nn.Linear(8, 3)),
+        _normed(nn.LayerNorm(5), nn.Linear(5, 8), nn.ELU(), nn.LayerNorm(8), nn.Linear(8, 3)),
+        _normed(nn.Linear(5, 8), nn.LayerNorm(8), nn.ELU(), nn.Dropout(), nn.Linear(8, 3)).eval(),
+    ],
+)
+def test_the_activation_stands_where_the_numbers_leave_a_gap(tmp_path: Path, network: nn.Sequential) -> None:
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(opened(network.state_dict(), tmp_path, "mlp:elu").module(x), network(x))
+
+
+def test_layers_of_lists_have_the_activation_before_the_next_linear_layer(tmp_path: Path) -> None:
+    blocks = [_normed(nn.Linear(size, 8), nn.LayerNorm(8), nn.ELU()) for size in (5, 8)]
+    network = nn.Sequential(nn.Sequential(*blocks), nn.Sequential(nn.Linear(8, 3)))
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(opened(network.state_dict(), tmp_path, "mlp:elu").module(x), network(x))
+    listed = nn.ModuleList([nn.Linear(5, 8), nn.Linear(8, 3)])
+    found = opened(listed.state_dict(), tmp_path, "mlp:elu")
+    torch.testing.assert_close(found.module(x), listed[1](nn.functional.elu(listed[0](x))))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 4)),
+        nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)),
+        nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.LayerNorm(4)),
+        nn.ModuleDict(
+            {"fc1": nn.Linear(4, 4), "fc2": nn.Linear(4, 4), "n1": nn.LayerNorm(4), "n2": nn.LayerNorm(4)}
+        ),
+    ],
+)
+def test_norms_and_activations_without_a_clear_place_are_refused(tmp_path: Path, network: nn.Module) -> None:
+    with pytest.raises(CheckpointError, match="do not say where norms and activation stand between"):
+        opened(network.state_dict(), tmp_path, "mlp:relu")
+
+
+@pytest.mark.parametrize("network", [nn.RMSNorm(8), nn.PReLU(8), nn.LayerNorm(8, bias=False)])
+def test_one_number_for_each_unit_may_be_of_any_norm(tmp_path: Path, network: nn.Module) -> None:
+    stack = nn.Sequential(nn.Linear(5, 8), network, nn.ReLU(), nn.Linear(8, 3))
+    with pytest.raises(CheckpointError, match=r"tensor '1\.weight' \[8\] belongs to none"):
+        opened(stack.state_dict(), tmp_path, "mlp:relu")
+
+
+def test_a_file_that_was_sorted_by_text_is_not_read_in_its_order(tmp_path: Path) -> None:
+    body = {f"fc.{place}.weight": torch.eye(4) for place in (0, 10, 2)}
+    with pytest.raises(CheckpointError, match="do not fit one behind the other"):
+        opened({**body, "head.weight": torch.eye(4)}, tmp_path, "mlp:relu")
+
+
+def test_a_number_that_no_module_has_is_no_bug(tmp_path: Path) -> None:
+    tensors = {f"fc.{'9' * 5000}.weight": torch.eye(4), "fc.0.weight": torch.eye(4)}
+    assert opened(tensors, tmp_path, "mlp:relu").inputs[0].shape == (4,)
+
+
 def test_the_dtype_follows_from_the_weights(tmp_path: Path) -> None:
     checkpoint = opened(mlp(5, 8, 3).double().state_dict(), tmp_path, "mlp:elu")
     assert checkpoint.inputs[0].dtype == "float64"
@@ -107,7 +176,8 @@ def test_layers_without_an_order_are_no_stack(tmp_path: Path) -> None:
         ({"conv.weight": torch.zeros(2, 3, 3, 3)}, r"names begin with nothing"),
         ({"a.weight": torch.zeros(4, 3), "b.weight": torch.zeros(2, 5)}, "do not fit one behind the other"),
         ({"a.weight": torch.zeros(4, 3), "a.bias": torch.zeros(5)}, "do not fit one behind the other"),
-        ({"norm.weight": torch.zeros(4)}, "do not fit one behind the other"),
+        ({"norm.weight": torch.zeros(4)}, "tensor 'norm.weight'"),
+        ({f"norm.{part}": torch.zeros(4) for part in ("weight", "bias")}, "do not fit one behind the other"),
         ({"log_std": torch.zeros(4)}, r"names begin with nothing"),
         ({"a.weight": torch.zeros(4, 3), "scale": torch.zeros(4)}, "tensor 'scale'"),
         ({"a.weight": torch.zeros(4, 3, dtype=torch.int64)}, "tensor 'a.weight'"),

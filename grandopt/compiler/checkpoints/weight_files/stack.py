@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -17,6 +18,8 @@ SPREAD = re.compile(r"(^|[._])(log_?)?(std|sigma)(_?param)?$|logstd$")
 """Names of a distribution's spread, which the mean has no use for."""
 
 SHOWN = 4
+LONGEST_NUMBER = 9
+"""Digits of a layer's number."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Layer:
         if self.linear:
             module = nn.Linear(self.weight.shape[1], out, bias=self.bias is not None)
         else:
-            module = nn.LayerNorm(out, bias=self.bias is not None)
+            module = nn.LayerNorm(out)
         for key, tensor in (("weight", self.weight), ("bias", self.bias)):
             if tensor is not None:
                 setattr(module, key, nn.Parameter(tensor.clone(), requires_grad=False))
@@ -48,9 +51,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stack:
-    """The layers that a state dict spells, in order; `left_out` are its tensors that are none of theirs."""
+    """The layers that a state dict spells, in order; `left_out` are its tensors that are none of theirs.
+
+    `active` are the places of the layers that a hidden activation stands before.
+    """
 
     layers: tuple[Layer, ...]
+    active: tuple[int, ...]
     left_out: tuple[str, ...]
 
     word: str = "mlp"
@@ -68,20 +75,17 @@ class Stack:
     def words(self, hidden: str, output: str) -> list[str]:
         """The layers and activations, one behind the other."""
         words = []
-        for layer in self.layers:
+        for place, layer in enumerate(self.layers):
             out = layer.weight.shape[0]
+            words += [hidden] if place in self.active else []
             words.append(f"Linear({layer.weight.shape[1]}, {out})" if layer.linear else f"LayerNorm({out})")
-        linear = [place for place, layer in enumerate(self.layers) if layer.linear]
-        for place in reversed(linear[1:]):
-            words.insert(place, hidden)
         return [*words, output]
 
     def built(self, hidden: str, output: str) -> nn.Sequential:
         """The network with these activations, in the dtypes of the weights."""
         modules: list[nn.Module] = []
         for place, layer in enumerate(self.layers):
-            if layer.linear and any(earlier.linear for earlier in self.layers[:place]):
-                modules.append(ACTIVATIONS[hidden]())
+            modules += [ACTIVATIONS[hidden]()] if place in self.active else []
             modules.append(layer.made())
         return nn.Sequential(*modules, ACTIVATIONS[output]())
 
@@ -90,17 +94,18 @@ def stack(tensors: Mapping[str, torch.Tensor], where: str, *, ordered: bool = Tr
     """The stack that the names and shapes of a state dict spell; raises CheckpointError where it is none.
 
     Layers whose names differ in a number alone stand in its order, others as in the file if it is `ordered`.
+    One number for each unit without a bias may be of several norms, or of a PReLU, and is refused.
     """
     kept, left_out = without_spread(tensors)
     layers = []
     for name, weight, bias in weighted(kept, where):
-        if weight.dim() not in (1, 2):
+        if weight.dim() not in (1, 2) or (weight.dim() == 1 and bias is None):
             raise strange(where, f"{name}.weight", weight)
         layers.append(Layer(name, weight, bias))
     found = _in_order(layers, ordered=ordered)
-    if found is not None and _fits(found):
-        return Stack(tuple(found), left_out)
-    raise unfitting(where, [layer.name for layer in layers])
+    if found is None or not _fits(found):
+        raise unfitting(where, [layer.name for layer in layers])
+    return Stack(tuple(found), _active(found, where), left_out)
 
 
 def without_spread(
@@ -159,13 +164,56 @@ def _in_order(layers: Sequence[Layer], *, ordered: bool) -> list[Layer] | None:
     """The layers as they stand one behind the other; None where their names do not say that.
 
     Two networks in one file (actor and critic) may fit one behind the other by chance: so the linear layers
-    must have one name but for a number in it, and only the last may have another.
+    must have one name but for a number in it, and only the last may have another. A file whose order is not
+    that of the numbers was sorted by its writer.
     """
     plain = [numberless(layer.name) for layer in layers]
     if len(set(plain)) == 1:
         return sorted(layers, key=lambda layer: natural(layer.name))
     linear = [name for name, layer in zip(plain, layers, strict=True) if layer.linear]
+    numbers = [[natural(layer.name) for layer in layers if numberless(layer.name) == one] for one in plain]
+    ordered = ordered and all(found == sorted(found) for found in numbers)
     return list(layers) if ordered and len(set(linear[:-1])) <= 1 else None
+
+
+def _active(layers: Sequence[Layer], where: str) -> tuple[int, ...]:
+    """The places of the layers that a hidden activation stands before, one between two linear layers.
+
+    It stands in the gap that it leaves in the numbers of a Sequential; where these have none, as those of a
+    ModuleList, and where layers are not numbered, right before the second. Raises CheckpointError where that
+    leaves it open, and for norms behind one another, which a class may call anywhere.
+    """
+    linear = [place for place, layer in enumerate(layers) if layer.linear]
+    steps = [0, *(_step(before.name, after.name) for before, after in pairwise(layers))]
+    numbered = any(step > 1 for step in steps)
+    found = []
+    for before, after in pairwise(linear):
+        places = range(before + 1, after + 1)
+        gaps = [place for place in places if steps[place] > 1]
+        loose = [place for place in places if steps[place] == 0]
+        if len(gaps) > 1 or (gaps and loose) or (numbered and not gaps and not loose):
+            raise _unplaced(where, layers[before], layers[after])
+        found.append(gaps[0] if gaps else after)
+    outside = [place for place in range(1, len(layers)) if not linear[0] < place <= linear[-1]]
+    for place in range(1, len(layers)):
+        twice = not layers[place].linear and not layers[place - 1].linear
+        if twice or (place in outside and steps[place] > 1):
+            raise _unplaced(where, layers[place - 1], layers[place])
+    return tuple(found)
+
+
+def _step(before: str, after: str) -> int:
+    """How far apart two modules of one Sequential stand; 0 for those that are of none."""
+    (parent, _, first), (other, _, second) = before.rpartition("."), after.rpartition(".")
+    one = parent == other and first.isdecimal() and second.isdecimal()
+    return _number(second) - _number(first) if one else 0
+
+
+def _unplaced(where: str, before: Layer, after: Layer) -> CheckpointError:
+    return CheckpointError(
+        f"{where}: names and shapes do not say where norms and activation stand between {before.name!r} and "
+        f"{after.name!r}; give the network as module:callable"
+    )
 
 
 def numberless(name: str) -> str:
@@ -175,6 +223,9 @@ def numberless(name: str) -> str:
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """A key that sorts names by the numbers in them."""
-    return [
-        (part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)
-    ]
+    return [(part.isdecimal(), _number(part), part) for part in re.split(r"(\d+)", name)]
+
+
+def _number(text: str) -> int:
+    """The number that a text is; 0 for any that no module has."""
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else 0
