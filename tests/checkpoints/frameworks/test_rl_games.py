@@ -126,7 +126,7 @@ def test_where_two_orders_fit_the_settings_of_the_run_say_which(tmp_path: Path) 
         ({"running_mean_std.running_mean": torch.zeros(7), "running_mean_std.running_var": -torch.ones(7)},
          "a negative spread"),
         ({"running_mean_std.running_mean": torch.zeros(2), "running_mean_std.running_var": torch.ones(2)},
-         "do not fit together"),
+         "statistics are of 2 numbers"),
         ({f"running_mean_std.running_mean_std.{key}.running_mean": torch.zeros(2) for key in "ab"},
          "normalises 2 observations (a, b)"),
     ],

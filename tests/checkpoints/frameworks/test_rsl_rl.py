@@ -274,3 +274,12 @@ def test_convolutions_that_are_not_known_are_one_line(
     assert str(caught.value).startswith(f"{path}: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [1, SIZE + 1])
+def test_statistics_of_another_size_are_refused(tmp_path: Path, size: int) -> None:
+    """One number would be of every element of an observation."""
+    inside = {f"actor_obs_normalizer.{key}": value for key, value in files.rsl_rl_statistics(size).items()}
+    path = files.saved(files.rsl_rl({**_old(files.mlp(SIZE, 8, ACTIONS)), **inside}), tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=rf"statistics are of {size} numbers, but 'obs' .* \[{SIZE}\]"):
+        _load(path, activation="elu")

@@ -89,6 +89,21 @@ def test_the_settings_of_the_run_say_activations_output_and_clipping(tmp_path: P
         _load(path)
 
 
+def test_a_deterministic_policy_is_clipped_by_a_setting_of_its_own(tmp_path: Path) -> None:
+    network, policy = _policy()
+    del policy["log_std_parameter"]
+    content = {**files.skrl(policy), "target_policy": policy}
+    path = files.saved(content, tmp_path / "best_agent.pt")
+    (tmp_path / "config.yaml").write_text("models: {policy: {clip_actions: true, clip_mean_actions: false}}")
+    with pytest.raises(CheckpointError, match="its settings say clip_actions; give the bounds"):
+        _load(path, activation="elu")
+    observation = files.observations(SIZE)
+    clipped = _answer(_load(path, activation="elu", bounds={"low": -0.1, "high": 0.1}), observation)
+    torch.testing.assert_close(clipped, network(observation).clamp(-0.1, 0.1))
+    gaussian = files.saved(files.skrl(_policy()[1]), tmp_path / "agent_1.pt")  # only what it draws is clipped
+    torch.testing.assert_close(_answer(_load(gaussian, activation="elu"), observation), network(observation))
+
+
 def test_settings_that_cannot_be_read_are_named_where_they_are_missed(tmp_path: Path) -> None:
     path = files.saved(files.skrl(_policy()[1]), tmp_path / "agent.pt")
     (tmp_path / "config.yaml").write_text("a: [1")

@@ -14,6 +14,7 @@ begins with the path. Nothing that content names is imported or called, nothing 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,10 +86,18 @@ def checkpoint(name: str, framework: tuple[str, str], path: Path, policy: Policy
 
     `framework` is the member's NAME and TITLE.
 
-    Raises CheckpointError for tensors with NaN or inf, and for layers that do not fit together.
+    Raises CheckpointError for tensors with NaN or inf, for layers that do not fit together, and for
+    statistics of another size than the observation.
     """
     where = str(path)
     require_bounded(policy.inputs, where)
+    for spec in policy.inputs:
+        moments = policy.moments.get(spec.name)
+        if moments is not None and len(moments.mean) != math.prod(spec.shape):  # one number would fit all
+            raise CheckpointError(
+                f"{where}: its statistics are of {len(moments.mean)} numbers, but {spec.name!r} has the "
+                f"shape {list(spec.shape)}"
+            )
     weights.require_finite(policy.module.named_parameters(), where)
     weights.require_finite(policy.module.named_buffers(), where)
     module = weights.ready(policy.module)

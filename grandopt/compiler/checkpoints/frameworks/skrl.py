@@ -33,9 +33,11 @@ TITLE = "skrl"
 TAKES = frozenset({"activation", "bounds"})
 
 MODEL = ("models", "policy")
-CLIPS = (*MODEL, "clip_mean_actions")
 OUTPUT = (*MODEL, "output")
 """Where the settings of a run have them."""
+
+CLIPS_MEANS, CLIPS_ACTIONS = "clip_mean_actions", "clip_actions"
+"""What clips the action of a Gaussian policy in evaluation, and that of a deterministic one."""
 
 SHARED = "policy_layer"
 SPREAD = "log_std_parameter"
@@ -101,7 +103,8 @@ def load(name: str, agent: AgentConfig, path: Path, content: Any) -> Checkpoint:
     )
     stack = actor.layers(between, where)
     normalise = _normaliser(actor, where)
-    clip, contract = _clip(agent, settings, layers.outputs(stack), path)
+    clips = CLIPS_MEANS if SPREAD in actor.tensors else CLIPS_ACTIONS
+    clip, contract = _clip(agent, settings, clips, layers.outputs(stack), path)
     squash = [] if behind is None else [behind]
     if normalise:
         contract = replace(contract, normalised=True, clip_obs=CLIP)
@@ -179,15 +182,18 @@ def _last_activation(agent: AgentConfig, settings: RunSettings, path: Path) -> s
 
 
 def _clip(
-    agent: AgentConfig, settings: RunSettings, elements: int, path: Path
+    agent: AgentConfig, settings: RunSettings, clips: str, elements: int, path: Path
 ) -> tuple[list[nn.Module], Contract]:
-    """The step that clips the mean, where that was said, and what the action means."""
+    """The step that clips the action, where bounds were given, and what it means.
+
+    Raises CheckpointError without bounds where the settings have `clips`.
+    """
     given = heads.bounds(agent, elements, path)
     if given is not None:
         return [Clip(*given)], Contract("continuous", low=given[0], high=given[1])
-    if agent.bounds is None and settings.at(*CLIPS) is True:
+    if agent.bounds is None and settings.at(*MODEL, clips) is True:
         raise CheckpointError(
-            f"{path}: its settings say clip_mean_actions; give the bounds of the action space with "
+            f"{path}: its settings say {clips}; give the bounds of the action space with "
             f"--action-bounds LOW,HIGH, or none"
         )
     return [], Contract("continuous")

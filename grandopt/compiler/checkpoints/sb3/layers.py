@@ -126,7 +126,7 @@ def _index(key: str, prefix: str, where: str) -> int:
     number, _, kind = key.removeprefix(f"{prefix}.").partition(".")
     if not _is_index(number) or kind not in ("weight", "bias"):
         raise CheckpointError(
-            f"{where}: tensor {key!r} belongs to no Linear layer, which is what should stand there"
+            f"{where}: tensor {key!r:.80} belongs to no Linear layer, which is what should stand there"
         )
     return int(number)
 
