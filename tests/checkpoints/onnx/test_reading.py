@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,24 @@ def test_outputs_are_chosen_by_name(tmp_path: Path) -> None:
     assert "there is no output 'c'; the outputs are a, b" in refused(made, tmp_path, outputs=["c"])
 
 
+def test_torch_says_nothing_of_a_batch_that_it_could_not_take(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    nodes = [node("Reshape", ["x", "flat"], ["row"]), node("MatMul", ["row", "w"], ["out"])]
+    nodes.append(node("Reshape", ["out", "back"], ["y"]))
+    constants = {"flat": np.array([4]), "back": np.array([1, 3]), "w": WEIGHT}
+    lines = logging.StreamHandler()
+    logs = logging.getLogger("torch._subclasses.fake_tensor")
+    logs.addHandler(lines)
+    try:
+        found = load(model(nodes, [value("x", [1, 4])], [value("y", [1, 3])], constants), tmp_path)
+    finally:
+        logs.removeHandler(lines)
+    given = rows(5, 4)
+    np.testing.assert_allclose(results(found, given)[0], given @ WEIGHT, atol=1e-6)
+    assert capfd.readouterr().err == ""
+
+
 def remembering(*names: str) -> Any:
     state, following = names
     nodes = [node("Add", [state, "x"], [following]), node("Tanh", [following], ["y"])]
@@ -273,7 +292,7 @@ def test_what_may_be_state_is_asked_for(tmp_path: Path) -> None:
     made = remembering("hidden", "new")
     said = refused(made, tmp_path)
     assert "input 'hidden' may be a recurrent state" in said
-    assert "state: {hidden:" in said
+    assert "whose next value is output 'y' or 'new'; say so (`state: {hidden: OUTPUT}`" in said
     found = load(made, tmp_path, state={"hidden": {"output": "new", "initial": 0.5}})
     assert [(item.input, item.output, item.initial) for item in found.contract.state] == [
         ("hidden", "new", 0.5)

@@ -14,15 +14,21 @@ EXPORT_ERRORS = (
 """What torch.export raises on programs it cannot read or specialise; none of them is documented."""
 
 
+LOGS = {"torch._export": logging.ERROR, "torch._subclasses.fake_tensor": logging.CRITICAL}
+"""Where torch says something by itself, and from which level on it is let through."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep torch.export's own warnings (deprecations inside it) and its log from the user."""
-    log = logging.getLogger("torch._export")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """Keep torch.export's own warnings (deprecations inside it) and its logs from the user."""
+    logs = {logging.getLogger(name): least for name, least in LOGS.items()}
+    levels = {log: log.level for log in logs}
     try:
+        for log, least in logs.items():
+            log.setLevel(least)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in levels.items():
+            log.setLevel(level)

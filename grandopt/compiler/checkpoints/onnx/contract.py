@@ -70,10 +70,12 @@ def states(
             continue
         fits = [name for name in outputs if name not in taken and known[name].shape == info.shape]
         if fits:
+            one = fits[0] if len(fits) == 1 else "OUTPUT"
             raise CheckpointError(
                 f"{path}: input {info.name!r} may be a recurrent state whose next value is output "
-                f"{fits[0]!r}; say so (`state: {{{info.name}: {fits[0]}}}`, --state {info.name}={fits[0]}), "
-                f"or name the outputs if it is none (`outputs: [{', '.join(outputs)}]`, or --outputs)"
+                f"{' or '.join(map(repr, fits))}; say so (`state: {{{info.name}: {one}}}`, --state "
+                f"{info.name}={one}), or name the outputs if it is none (`outputs: "
+                f"[{', '.join(outputs)}]`, or --outputs)"
             )
     return found
 
