@@ -20,8 +20,8 @@ def found(paths: Sequence[Path]) -> list[Path]:
 
     A folder that is one agent is that agent. In any other, files of no known format, hidden ones, folders
     that are no agents and `.npz` files in whose names there is no weight (recorded observations, mostly) are
-    passed over; damaged files are not. Raises ConfigError for a folder
-    without checkpoints, and for one with more than MOST_FILES entries.
+    passed over; damaged files are not. Raises ConfigError for a folder without checkpoints, and for one with
+    more than MOST_FILES entries.
     """
     return [path for given in paths for path in _found(given)]
 

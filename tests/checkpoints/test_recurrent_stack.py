@@ -11,7 +11,7 @@ from torch import nn
 
 from grandopt.compiler.checkpoints import detect
 from grandopt.compiler.checkpoints.base import Checkpoint
-from grandopt.compiler.checkpoints.weight_files import plain
+from grandopt.compiler.checkpoints.weight_files import plain, recurrent_layers
 from grandopt.compiler.program import evaluate
 from grandopt.config.schema import AgentConfig
 from grandopt.errors import CheckpointError
@@ -125,7 +125,10 @@ def core(size: int = 5, width: int = 6, rows: int = 3) -> dict[str, torch.Tensor
         (core(rows=1), "has 6 rows for a state of 6, where a GRU has 18 and an LSTM 24"),
         ({**core(), "rnn.weight_ih_l0_reverse": torch.zeros(18, 5)}, "bidirectional or has a projection"),
         ({**core(), "other.weight_ih": torch.zeros(18, 5)}, r"holds 2 recurrent layers \(other, rnn\)"),
-        ({**core(), "rnn.bias_hh_l0": torch.zeros(3)}, "recurrent layer 'rnn' is no GRU: bias_hh_l0"),
+        (
+            {**core(), "rnn.bias_hh_l0": torch.zeros(3)},
+            "recurrent layer 'rnn' is no GRU in one direction: bias_hh_l0",
+        ),
         ({**core(), "rnn.weight_ih_l2": torch.zeros(18, 6)}, "is no GRU"),
         ({"rnn.weight_ih_l0": torch.zeros(18, 5)}, "are missing or no matrices"),
         ({**core(), "head.weight": torch.zeros(2, 7)}, r"\(head\) do not stand behind its GRU 'rnn'"),
@@ -161,3 +164,16 @@ def test_layers_that_may_stand_on_either_side_are_refused() -> None:
 def test_a_state_besides_is_refused(tmp_path: Path, setting: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match=r"'state' and 'stepwise' cannot be used with 'gru:elu'"):
         opened(Policy(nn.GRU).state_dict(), tmp_path, "gru:elu", **setting)
+
+
+def test_layers_that_a_file_only_claims_take_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_: object, **__: object) -> nn.Module:
+        raise AssertionError("weights were made before their shapes were compared")
+
+    made.__name__ = "GRU"
+    monkeypatch.setitem(recurrent_layers.KINDS, 3, made)
+    more = {f"rnn.weight_ih_l{layer}": torch.zeros(1) for layer in range(1, 100)}
+    with pytest.raises(CheckpointError, match=r"no GRU in one direction: bias_hh_l1, .*, …"):
+        opened({**core(), **more}, tmp_path, "gru:elu")

@@ -95,6 +95,14 @@ def test_the_activation_stands_where_the_numbers_leave_a_gap(tmp_path: Path, net
     torch.testing.assert_close(opened(network.state_dict(), tmp_path, "mlp:elu").module(x), network(x))
 
 
+def test_a_norm_by_another_name_stands_where_it_alone_fits(tmp_path: Path) -> None:
+    network = _normed(nn.LayerNorm(5), nn.Linear(5, 8), nn.LayerNorm(8), nn.ELU(), nn.Linear(8, 3))
+    names = {"0": "norm", "1": "fc1", "2": "inner", "4": "fc2"}
+    tensors = {f"{names[key[0]]}{key[1:]}": value for key, value in network.state_dict().items()}
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(opened(tensors, tmp_path, "mlp:elu").module(x), network(x))
+
+
 def test_layers_of_lists_have_the_activation_before_the_next_linear_layer(tmp_path: Path) -> None:
     blocks = [_normed(nn.Linear(size, 8), nn.LayerNorm(8), nn.ELU()) for size in (5, 8)]
     network = nn.Sequential(nn.Sequential(*blocks), nn.Sequential(nn.Linear(8, 3)))
@@ -114,6 +122,8 @@ def test_layers_of_lists_have_the_activation_before_the_next_linear_layer(tmp_pa
         nn.ModuleDict(
             {"fc1": nn.Linear(4, 4), "fc2": nn.Linear(4, 4), "n1": nn.LayerNorm(4), "n2": nn.LayerNorm(4)}
         ),
+        nn.ModuleDict({"fc1": nn.Linear(4, 4), "fc2": nn.Linear(4, 4), "norm": nn.LayerNorm(4)}),
+        nn.ModuleDict({"norm": nn.LayerNorm(4), "fc1": nn.Linear(4, 4), "fc2": nn.Linear(4, 2)}),
     ],
 )
 def test_norms_and_activations_without_a_clear_place_are_refused(tmp_path: Path, network: nn.Module) -> None:

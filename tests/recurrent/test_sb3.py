@@ -98,13 +98,20 @@ def test_a_zip_steps_as_sb3_does(
     np.testing.assert_allclose(session.state["h"], h, rtol=0, atol=1e-6)
 
 
+GRU = nn.GRU(OBSERVED, HIDDEN)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lstm_actor.weight_ih_l0_reverse": torch.zeros(96, 4)}, "is bidirectional"),
-        ({"lstm_actor.weight_hh_l0": torch.zeros(96, 23)}, "is no LSTM as sb3-contrib makes it"),
+        ({"lstm_actor.weight_ih_l0_reverse": torch.zeros(96, 4)}, "in one direction: weight_ih_l0_reverse"),
+        ({"lstm_actor.weight_hh_l0": torch.zeros(96, 23)}, "has 96 rows for a state of 23"),
         ({"lstm_actor.weight_ih_l0": torch.zeros(96)}, "are missing or no matrices"),
-        ({"lstm_actor.extra": torch.zeros(1)}, "is no LSTM as sb3-contrib makes it: extra"),
+        ({"lstm_actor.extra": torch.zeros(1)}, "is no LSTM in one direction: extra"),
+        (
+            {f"lstm_actor.{key}": value for key, value in GRU.state_dict().items()},
+            "is a GRU, and sb3-contrib",
+        ),
     ],
 )
 def test_other_layers_are_refused(tmp_path: Path, change: dict[str, torch.Tensor], message: str) -> None:

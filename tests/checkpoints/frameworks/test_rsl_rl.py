@@ -283,3 +283,13 @@ def test_statistics_of_another_size_are_refused(tmp_path: Path, size: int) -> No
     path = files.saved(files.rsl_rl({**_old(files.mlp(SIZE, 8, ACTIONS)), **inside}), tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match=rf"statistics are of {size} numbers, but 'obs' .* \[{SIZE}\]"):
         _load(path, activation="elu")
+
+
+def test_a_kernel_that_is_long_and_narrow_is_no_reason_for_a_square_one(tmp_path: Path) -> None:
+    """Whose weights would be a million times as many as the file holds."""
+    *_, path = _seeing(tmp_path)
+    content = torch.load(path)
+    content["model_state_dict"]["actor_cnns.camera.0.weight"] = torch.zeros(4, 2, 10**6, 1)
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="its kernels are of 1000000 by 1, and RSL-RL has squares"):
+        _load(path, **CAMERA)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from grandopt.compiler.checkpoints.frameworks.base import MEMORY
 from grandopt.compiler.checkpoints.module.wrappers import plain_name
 from grandopt.compiler.checkpoints.sb3 import layers as sb3_layers
 from grandopt.compiler.checkpoints.weight_files import state_dict
+from grandopt.compiler.checkpoints.weight_files.recurrent_layers import recurrent_layers
 from grandopt.errors import CheckpointError
 from grandopt.signature import Contract, TensorSpec
 
@@ -99,31 +99,8 @@ def memory(tensors: Tensors, prefix: str, where: str) -> nn.GRU | nn.LSTM:
     fit each other.
     """
     _require_float32(tensors, prefix, where)
-    own = below(tensors, prefix)
-    first, hidden = own.get("weight_ih_l0"), own.get("weight_hh_l0")
-    if (
-        first is None
-        or hidden is None
-        or first.dim() != 2
-        or hidden.dim() != 2
-        or 0 in (*first.shape, *hidden.shape)
-    ):
-        raise CheckpointError(f"{where}: the weights of '{prefix}' are missing or no matrices")
-    rows, size = hidden.shape
-    if rows not in (3 * size, 4 * size):
-        raise CheckpointError(
-            f"{where}: '{prefix}' has {rows} rows for {size} hidden units, so it is neither a GRU nor an LSTM"
-        )
-    kind = nn.LSTM if rows == 4 * size else nn.GRU
-    layers = sum(re.fullmatch(r"weight_ih_l\d+", name) is not None for name in own)
-    made = kind(first.shape[1], size, num_layers=layers, bias="bias_ih_l0" in own)
-    wanted = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    if given != wanted:
-        odd = sorted(name for name in {*wanted, *given} if wanted.get(name) != given.get(name))
-        raise CheckpointError(f"{where}: '{prefix}' is no {kind.__name__} in one direction: {', '.join(odd)}")
-    made.load_state_dict(own)
-    return made
+    own = {name: tensor.float() for name, tensor in below(tensors, prefix).items()}
+    return recurrent_layers(own, prefix, where)
 
 
 class Remembering(nn.Module):

@@ -124,7 +124,11 @@ def _encoder(
     size = list(shape[1:])
     found: list[nn.Module] = []
     for index, weight in enumerate(kernels):
-        wide, channels, kernel, _ = weight.shape
+        wide, channels, kernel, breadth = weight.shape
+        if kernel != breadth or 0 in weight.shape:
+            raise CheckpointError(
+                f"{where}: its kernels are of {kernel} by {breadth}, and RSL-RL has squares"
+            )
         stride, dilation = (_whole(said, name, index, where) for name in ("stride", "dilation"))
         high, broad = (_padding(side, kernel, stride, dilation) if mode != "none" else 0 for side in size)
         filled: Any = "zeros" if mode == "none" else mode

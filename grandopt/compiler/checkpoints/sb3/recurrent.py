@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from grandopt.compiler.checkpoints.sb3.layers import Tensors
+from grandopt.compiler.checkpoints.weight_files.recurrent_layers import recurrent_layers
 from grandopt.errors import CheckpointError
 from grandopt.signature import Contract, StateTensor, TensorSpec
 
@@ -45,21 +46,13 @@ class RecurrentPolicy(nn.Module):
 def lstm(tensors: Tensors, where: str) -> nn.LSTM:
     """The actor's LSTM from its weights; raises CheckpointError where sb3-contrib makes no such."""
     own = {
-        key.removeprefix(f"{LAYER}."): value for key, value in tensors.items() if key.startswith(f"{LAYER}.")
+        key.removeprefix(f"{LAYER}."): value.float()
+        for key, value in tensors.items()
+        if key.startswith(f"{LAYER}.")
     }
-    first, hidden = own.get("weight_ih_l0"), own.get("weight_hh_l0")
-    if first is None or hidden is None or first.dim() != 2 or hidden.dim() != 2:
-        raise CheckpointError(f"{where}: the weights of '{LAYER}' are missing or no matrices")
-    if any(key.endswith("_reverse") for key in own):
-        raise CheckpointError(f"{where}: '{LAYER}' is bidirectional and cannot be called step by step")
-    layers = sum(key.startswith("weight_ih_l") for key in own)
-    made = nn.LSTM(first.shape[1], hidden.shape[0] // 4, num_layers=layers, bias="bias_ih_l0" in own)
-    wanted = {key: tuple(value.shape) for key, value in made.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in own.items()}
-    if given != wanted:
-        odd = sorted(key for key in {*wanted, *given} if wanted.get(key) != given.get(key))
-        raise CheckpointError(f"{where}: '{LAYER}' is no LSTM as sb3-contrib makes it: {', '.join(odd)}")
-    made.load_state_dict(own)
+    made = recurrent_layers(own, LAYER, where)
+    if not isinstance(made, nn.LSTM):
+        raise CheckpointError(f"{where}: '{LAYER}' is a {type(made).__name__}, and sb3-contrib makes LSTMs")
     return made
 
 

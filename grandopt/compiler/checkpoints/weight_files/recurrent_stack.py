@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from grandopt.compiler.checkpoints import dtypes
 from grandopt.compiler.checkpoints.activations import ACTIVATIONS
 from grandopt.compiler.checkpoints.weight_files import stack
+from grandopt.compiler.checkpoints.weight_files.recurrent_layers import recurrent_layers
 from grandopt.compiler.checkpoints.weight_files.stack import Stack
 from grandopt.errors import CheckpointError
 
@@ -23,11 +23,8 @@ PART = re.compile(r"(?P<core>.*?)\.?(?P<part>(weight|bias)_(ih|hh))(?P<layer>_l\
 UNSTEADY = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+_reverse|weight_hr_l\d+")
 """Tensors of bidirectional layers, and of LSTMs with a projection."""
 
-LAYERS: dict[str, tuple[int, type[nn.GRU | nn.LSTM], tuple[str, ...]]] = {
-    "gru": (3, nn.GRU, ("h",)),
-    "lstm": (4, nn.LSTM, ("h", "c")),
-}
-"""By word: rows for each number of the state, the layer, and the names of its state."""
+STATE: dict[str, tuple[str, ...]] = {"gru": ("h",), "lstm": ("h", "c")}
+"""The names of the state, by word."""
 
 
 class CoreAndHead(nn.Module):
@@ -62,7 +59,7 @@ class RecurrentStack:
     def state(self) -> dict[str, tuple[int, ...]]:
         """The shape of each tensor of the state, without its batch, which is its second dimension."""
         shape = (int(self.core.num_layers), int(self.core.hidden_size))
-        return dict.fromkeys(LAYERS[self.word][2], shape)
+        return dict.fromkeys(STATE[self.word], shape)
 
     def words(self, hidden: str, output: str) -> list[str]:
         """The layers and activations, one behind the other."""
@@ -104,7 +101,8 @@ def recurrent_stack(
         )
     name = names.pop()
     own = {f"{match['part']}{match['layer'] or '_l0'}": kept[key] for key, match in found.items()}
-    word, core = _core(own, name, where)
+    core = recurrent_layers(own, name, where)
+    word = type(core).__name__.lower()
     rest = {key: value for key, value in kept.items() if key not in found}
     if not rest:
         return RecurrentStack(word, core, None, left_out)
@@ -116,31 +114,6 @@ def recurrent_stack(
             f"{word.upper()} {name!r} without doubt; give the network as module:callable"
         )
     return RecurrentStack(word, core, head, left_out)
-
-
-def _core(own: Mapping[str, torch.Tensor], name: str, where: str) -> tuple[str, nn.GRU | nn.LSTM]:
-    """The recurrent layers with these weights, and their word."""
-    first, square = own.get("weight_ih_l0"), own.get("weight_hh_l0")
-    if first is None or square is None or first.dim() != 2 or square.dim() != 2 or square.shape[1] == 0:
-        raise CheckpointError(f"{where}: the weights of recurrent layer {name!r} are missing or no matrices")
-    width = square.shape[1]
-    word = next((word for word, (rows, _, _) in LAYERS.items() if rows * width == square.shape[0]), None)
-    if word is None:
-        raise CheckpointError(
-            f"{where}: recurrent layer {name!r} has {square.shape[0]} rows for a state of {width}, where a "
-            f"GRU has {3 * width} and an LSTM {4 * width}; give the network as module:callable"
-        )
-    count = sum(key.startswith("weight_ih") for key in own)
-    core = LAYERS[word][1](first.shape[1], width, num_layers=count, bias="bias_ih_l0" in own)
-    wanted = {key: value.shape for key, value in core.state_dict().items()}
-    odd = sorted(
-        key for key in {*wanted, *own} if key not in own or key not in wanted or own[key].shape != wanted[key]
-    )
-    if odd:
-        raise CheckpointError(f"{where}: recurrent layer {name!r} is no {word.upper()}: {', '.join(odd)}")
-    dtypes.as_in(core, own)
-    core.load_state_dict(dict(own))
-    return word, core
 
 
 def _stands_behind(head: Stack, core: nn.GRU | nn.LSTM, name: str, *, core_leads: bool) -> bool:

@@ -194,12 +194,23 @@ def _active(layers: Sequence[Layer], where: str) -> tuple[int, ...]:
         if len(gaps) > 1 or (gaps and loose) or (numbered and not gaps and not loose):
             raise _unplaced(where, layers[before], layers[after])
         found.append(gaps[0] if gaps else after)
-    outside = [place for place in range(1, len(layers)) if not linear[0] < place <= linear[-1]]
     for place in range(1, len(layers)):
         twice = not layers[place].linear and not layers[place - 1].linear
-        if twice or (place in outside and steps[place] > 1):
+        outside = not linear[0] < place <= linear[-1]
+        if twice or (outside and steps[place] > 1):
             raise _unplaced(where, layers[place - 1], layers[place])
+    if any(_fits_elsewhere(layers[place], layers) for place in (0, -1)):
+        raise _unplaced(where, layers[0], layers[-1])
     return tuple(found)
+
+
+def _fits_elsewhere(norm: Layer, layers: Sequence[Layer]) -> bool:
+    """Whether a norm at an end that has a name of its own has the size of several layers."""
+    linear = [layer for layer in layers if layer.linear]
+    if norm.linear or numberless(norm.name) == numberless(linear[0].name):
+        return False
+    size = norm.weight.shape[0]
+    return [linear[0].weight.shape[1], *(layer.weight.shape[0] for layer in linear)].count(size) > 1
 
 
 def _step(before: str, after: str) -> int:

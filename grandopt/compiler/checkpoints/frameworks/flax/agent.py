@@ -19,6 +19,7 @@ from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.checkpoints.frameworks import heads
 from grandopt.compiler.checkpoints.frameworks.base import OBSERVATION, Policy, checkpoint
+from grandopt.compiler.checkpoints.frameworks.distributional import ExpectedReturn
 from grandopt.compiler.checkpoints.frameworks.flax import layers
 from grandopt.compiler.checkpoints.frameworks.flax.networks import Network, networks
 from grandopt.compiler.checkpoints.sb3.actions import ArgMax
@@ -62,20 +63,6 @@ class _Found:
             "categorical": "a distribution of values for each action, as CleanRL's C51 saves it",
         }
         return words[self.kind]
-
-
-class MeanOfAtoms(nn.Module):
-    """The value of each action: the mean of a distribution over fixed values."""
-
-    atoms: torch.Tensor
-
-    def __init__(self, atoms: torch.Tensor) -> None:
-        super().__init__()
-        self.register_buffer("atoms", atoms)
-
-    def forward(self, logits: torch.Tensor) -> torch.Tensor:
-        """[B, actions * atoms] to [B, actions]."""
-        return (logits.unflatten(1, (-1, len(self.atoms))).softmax(dim=2) * self.atoms).sum(dim=2)
 
 
 def recognises(content: Any) -> bool:
@@ -135,7 +122,7 @@ def _head(found: _Found, agent: AgentConfig, path: Path) -> tuple[list[nn.Module
                 f"{path}: the last layer gives {count} numbers, no multiple of the {len(found.atoms)} atoms"
             )
         actions = count // len(found.atoms)
-        return [MeanOfAtoms(found.atoms), ArgMax()], Contract("argmax", groups=(actions,))
+        return [ExpectedReturn(found.atoms), ArgMax()], Contract("argmax", groups=(actions,))
     if agent.distribution == "categorical":
         return [ArgMax()], Contract("argmax", groups=(count,))
     return [], Contract()

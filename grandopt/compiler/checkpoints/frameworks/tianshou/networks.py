@@ -48,15 +48,10 @@ def found_in(content: Any) -> Found | None:
     own = layers.below(everything, "policy") or everything
     if layers.has_stack(own, "actor.preprocess.model.model"):
         actor = layers.below(own, "actor")
-        ends = {"preprocess": "", **dict.fromkeys(layers.stems(actor), "")}
-        if layers.has_stack(actor, "mu.model") and ends.keys() <= {
-            "preprocess",
-            "mu",
-            "sigma",
-            "sigma_param",
-        }:
+        ends = layers.stems(actor) - {"preprocess"}
+        if layers.has_stack(actor, "mu.model") and ends <= {"mu", "sigma", "sigma_param"}:
             return Found(actor, _gaussian(everything), "preprocess.model.model", ("mu",))
-        if layers.has_stack(actor, "last.model") and ends.keys() == {"preprocess", "last"}:
+        if layers.has_stack(actor, "last.model") and ends == {"last"}:
             return Found(actor, _last(everything, actor), "preprocess.model.model", ("last",))
     if layers.has_stack(own, "model.model.model"):
         return _q_values(everything, own)
