@@ -186,3 +186,10 @@ def test_damaged_actors_are_one_line(tmp_path: Path, damage: str) -> None:
         case _:
             state["fc1.weight"][0, 0] = float("nan")
     assert refusal(files.saved((state, critic), tmp_path / "a.cleanrl_model"))
+
+
+def test_complex_numbers_do_not_lose_a_part(tmp_path: Path) -> None:
+    held = nn.ModuleDict({name: nn.Linear(4, 4) for name in ("fc1", "fc2", "fc_mu")}).state_dict()
+    held |= {"action_scale": torch.full((1, 4), 1 + 2j), "action_bias": torch.zeros(1, 4)}
+    said = refusal(files.saved((held, {}), tmp_path / "a.cleanrl_model"))
+    assert "'0.action_scale' is complex" in said

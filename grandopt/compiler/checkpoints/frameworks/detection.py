@@ -84,10 +84,13 @@ def describe(path: Path, content: Any, members: Sequence[Framework] = MEMBERS) -
 
 
 def _require_plain(content: Any, path: Path) -> None:
-    """Raise CheckpointError for a tensor in a state dict that is none of plain numbers in memory."""
+    """Raise CheckpointError for a tensor in a state dict that is none of plain real numbers in memory."""
     for place, tensors in state_dict.places(content):
         for key, tensor in tensors.items():
-            weights.require_plain(f"{place}.{key}".removeprefix("."), tensor, str(path))
+            name = f"{place}.{key}".removeprefix(".")
+            weights.require_plain(name, tensor, str(path))
+            if tensor.is_complex():  # of which a cast would leave a part
+                raise CheckpointError(f"{path}: tensor {name!r:.80} is complex, and no framework writes such")
 
 
 def _ambiguous(fitting: Sequence[Framework]) -> str:
