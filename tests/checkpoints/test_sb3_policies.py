@@ -274,7 +274,7 @@ def test_without_a_policy_class_the_weights_tell(tmp_path: Path) -> None:
         (
             ("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticPolicy"),
             {},
-            "weights of 'lstm_actor' are missing",
+            "weights of recurrent layer 'lstm_actor' are missing",
         ),
         (ON_POLICY, {"features_extractor_class": "<class '__main__.MyCnn'>"}, "extractor is __main__.MyCnn"),
         (ON_POLICY, {"activation_fn": "<function <lambda> at 0x7f>"}, "which is no class"),
