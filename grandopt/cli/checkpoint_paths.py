@@ -14,13 +14,19 @@ MOST_FILES = 1000
 WEIGHT = re.compile(r"weight|kernel|bias", re.IGNORECASE)
 """In the name of an array that is a weight."""
 
+SUFFIXES = frozenset(
+    (".pt", ".pth", ".pt2", ".ckpt", ".zip", ".safetensors", ".onnx", ".npz", ".npy", ".pkl", ".d3",
+     ".cleanrl_model", ".msgpack")
+)  # fmt: skip
+"""What checkpoints are called, mostly: an empty file that is called so has lost what was in it."""
+
 
 def found(paths: Sequence[Path]) -> list[Path]:
     """The checkpoints that `paths` name, a folder standing for those in it, in the order of their names.
 
     A folder that is one agent is that agent. In any other, files of no known format, hidden ones, folders
-    that are no agents and `.npz` files in whose names there is no weight (recorded observations, mostly) are
-    passed over; damaged files are not. Raises ConfigError for a folder without checkpoints, and for one with
+    that are no agents, `.npz` files in whose names there is no weight (recorded observations, mostly) and empty
+    files that are not called like checkpoints are passed over; damaged files are not. Raises ConfigError for a folder without checkpoints, and for one with
     more than MOST_FILES entries.
     """
     return [path for given in paths for path in _found(given)]
@@ -58,6 +64,8 @@ def _may_be_agent(file: Path) -> bool:
     from grandopt.compiler.checkpoints.detect import detect
     from grandopt.compiler.checkpoints.vetting import zip_archive
 
+    if file.stat().st_size == 0:
+        return file.suffix in SUFFIXES
     try:
         if detect(file) != "numpy" or file.suffix != ".npz":
             return True

@@ -42,6 +42,7 @@ def folder(tmp_path: Path) -> Path:
     np.savez(made / "samples.npz", obs=np.zeros((4, 3)))
     (made / ".hidden.pth").write_bytes((made / "b.pth").read_bytes())
     (made / "logs").mkdir()
+    (made / "train.log").touch()
     return made
 
 
@@ -50,6 +51,9 @@ def test_a_folder_stands_for_the_checkpoints_in_it(folder: Path) -> None:
     assert [path.name for path in checkpoint_paths.found([folder])] == names
     other = folder / "b.pth"
     assert checkpoint_paths.found([other, folder])[0] == other
+    (folder / "empty.pth").touch()
+    assert folder / "empty.pth" in checkpoint_paths.found([folder])
+    (folder / "empty.pth").unlink()
     missing = folder / "missing.pth"
     assert checkpoint_paths.found([missing]) == [missing]  # its reader says that there is none
     described = job([folder])
