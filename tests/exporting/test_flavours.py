@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from grandopt.compiler.checkpoints.onnx import reader
 from grandopt.compiler.program import Program, evaluate
+from grandopt.config.schema import AgentConfig
 from grandopt.errors import ConfigError
 from grandopt.signature import Contract, Signature
 from grandopt.workflows.exporting.onnx.document import document, opset
+from grandopt.workflows.exporting.onnx.executors import in_onnxruntime, read_back
 from grandopt.workflows.exporting.onnx.flavours import MLAGENTS_VERSION, Flavour, formed
 from grandopt.workflows.exporting.onnx.narrowed import narrowed
 from tests.recurrent import networks
@@ -54,12 +58,12 @@ def test_isaaclab_has_the_layers_of_the_state_first(kind: type) -> None:
     of = networks.program(kind)
     session, _ = opened(of, "isaaclab")
     layers, width = 2 if kind is networks.LstmPolicy else 1, networks.HIDDEN
-    state = [layers, "batch", width]
+    state = [layers, 1, width]
     assert sides(session) == (
-        {"obs": ["batch", networks.OBSERVED], "h_in": state, "c_in": state},
-        {"actions": ["batch", networks.ACTIONS], "h_out": state, "c_out": state},
+        {"obs": [1, networks.OBSERVED], "h_in": state, "c_in": state},
+        {"actions": [1, networks.ACTIONS], "h_out": state, "c_out": state},
     )
-    obs, h, c = draw(of, 4)
+    obs, h, c = draw(of, 1)
     first = [h, c] if kind is networks.LstmCellPolicy else [np.moveaxis(part, 1, 0) for part in (h, c)]
     given = [part[np.newaxis] if part.ndim == 2 else np.ascontiguousarray(part) for part in first]
     action, h_out, c_out = session.run(None, {"obs": obs, "h_in": given[0], "c_in": given[1]})
@@ -67,6 +71,28 @@ def test_isaaclab_has_the_layers_of_the_state_first(kind: type) -> None:
     np.testing.assert_allclose(action, wanted[0], atol=1e-5)
     for found, state_out in zip((h_out, c_out), wanted[1:], strict=True):
         np.testing.assert_allclose(np.moveaxis(found, 0, 1).reshape(state_out.shape), state_out, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [networks.LstmPolicy, networks.GruCellPolicy])
+def test_a_file_of_one_row_is_asked_row_by_row_and_read_back(kind: type, tmp_path: Path) -> None:
+    """Of two layers, too, where the state's first axis is no 1."""
+    chosen, form = formed(networks.program(kind), "isaaclab")
+    content = document(chosen, form, {}, "0")
+    (tmp_path / "agent.onnx").write_bytes(content)
+    inputs = draw(chosen, 3)
+    wanted = [output.numpy() for output in evaluate(chosen.module, [*map(_tensor, inputs)])]
+    for executor in (
+        in_onnxruntime(content, chosen, form)[0],
+        read_back(tmp_path / "agent.onnx", chosen, form),
+    ):
+        for found, output in zip(executor.run(inputs), wanted, strict=True):
+            np.testing.assert_allclose(found, output, atol=1e-5)
+    checkpoint = reader.load("agent", AgentConfig(checkpoint=tmp_path / "agent.onnx"))
+    assert {state.input for state in checkpoint.contract.state} == {
+        port.name for port in form.inputs if port.name != "obs"
+    }
+    assert [spec.shape for spec in checkpoint.inputs if spec.name == "obs"] == [(networks.OBSERVED,)]
 
 
 def test_mlagents_packs_the_state_and_states_what_the_host_checks() -> None:
@@ -148,7 +174,7 @@ def test_the_start_of_an_episode_is_the_hosts_own() -> None:
     assert [port.name for port in kept.inputs] == ["h", "x", "start"]
     session, _ = opened(starting(), "isaaclab")
     assert set(sides(session)[0]) == {"obs", "h_in"}
-    h, obs = draw(of, 2)
+    h, obs = draw(of, 1)
     action, h_out = session.run(["actions", "h_out"], {"obs": obs, "h_in": h[np.newaxis]})
     wanted = [output.numpy() for output in evaluate(of.module, [*map(_tensor, (h, obs))])]
     np.testing.assert_allclose(action, wanted[1], atol=1e-5)
@@ -160,7 +186,6 @@ def test_the_start_of_an_episode_is_the_hosts_own() -> None:
     [
         (program(Pair), "isaaclab", "2 observations (state, image); the host gives one, 'obs'"),
         (program(Pair), "godot", "2 observations (state, image)"),
-        (program(Pair), "mlagents", "none is marked as the action (output_0, output_1, output_2); say which"),
         (networks.program(networks.LstmCellPolicy), "godot", "recurrent state; the host keeps none"),
         (
             program(Policy).but(contract=Contract(action="argmax")),
@@ -173,7 +198,13 @@ def test_what_a_host_has_no_place_for_is_said(of: Program, flavour: Flavour, wor
     with pytest.raises(ConfigError) as caught:
         formed(of, flavour)
     assert words in str(caught.value)
-    assert f"--flavour {flavour} cannot be written" in str(caught.value)
+    assert str(caught.value).endswith(f"--flavour {flavour} cannot be written, --flavour generic can")
+
+
+def test_an_action_that_nothing_marks_is_asked_for() -> None:
+    marked = r"none is marked as the action \(output_0, output_1, output_2\), .* say which: --outputs NAME"
+    with pytest.raises(ConfigError, match=marked):
+        formed(program(Pair), "mlagents")
 
 
 def test_inputs_that_a_host_gives_in_another_dtype_are_said() -> None:

@@ -100,6 +100,19 @@ class Functions(nn.Module):
         )  # fmt: skip
 
 
+class Normalised(nn.Module):
+    """A policy behind statistics in float64, as Stable-Baselines3 keeps them: [6]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 3)
+        self.register_buffer("mean", torch.linspace(-2, 3, 6, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = ((x.double() - self.mean) / 1.7).clamp(-1.5, 1.5)
+        return self.head((seen.abs() + seen.relu()).float())
+
+
 class Sorting(nn.Module):
     """What plain C has not."""
 
@@ -114,6 +127,7 @@ EXAMPLES: dict[type[nn.Module], dict[str, Array]] = {
     Camera: {"image": np.zeros((2, 3, 16, 16), np.uint8)},
     Attending: {"tokens": np.zeros((2, 5, 16), np.float32)},
     Functions: {"x": np.zeros((2, 9), np.float32)},
+    Normalised: {"x": np.zeros((2, 6), np.float32)},
     Sorting: {"x": np.zeros((2, 9), np.float32)},
 }
 

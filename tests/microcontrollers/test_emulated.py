@@ -12,11 +12,20 @@ from torch import nn
 from grandopt.compiler.backends.native.plain.stages import plain
 from grandopt.signature import Array
 from grandopt.verification.tolerance import float32_limit
-from tests.microcontrollers.agents import Actor, Attending, Camera, Functions, Remembering, Sequence, program
+from tests.microcontrollers.agents import (
+    Actor,
+    Attending,
+    Camera,
+    Functions,
+    Normalised,
+    Remembering,
+    Sequence,
+    program,
+)
 from tests.microcontrollers.emulated import CORTEX_M0, CORTEX_M4F, bare_metal, on_linux
 from tests.small_agents import draw, expected
 
-AGENTS = (Actor, Remembering, Sequence, Camera, Attending, Functions)
+AGENTS = (Actor, Remembering, Sequence, Camera, Attending, Functions, Normalised)
 
 
 def hold(kind: type[nn.Module], answers: tuple[Array, ...], inputs: list[Array]) -> None:

@@ -23,7 +23,7 @@ from grandopt.errors import ConfigError, OutputError, UnsupportedError
 from grandopt.workflows.exporting.microcontroller.export import export_mcu
 from grandopt.workflows.exporting.microcontroller.fit import ALLOWANCE, Fit, fitted
 from grandopt.workflows.exporting.microcontroller.verification import observations, verified
-from tests.microcontrollers.agents import Actor, Attending, Camera, Remembering, Sequence, program
+from tests.microcontrollers.agents import Actor, Attending, Camera, Normalised, Remembering, Sequence, program
 from tests.microcontrollers.emulated import tool
 from tests.small_agents import draw
 
@@ -110,6 +110,13 @@ def test_int8_that_is_another_agent_is_refused(tmp_path: Path) -> None:
     verdict = verified(of, agent.source, "int8", known)
     assert verdict is not None
     assert not verdict.passed
+
+
+def test_statistics_in_float64_are_written_and_let_nan_through(tmp_path: Path) -> None:
+    """As Stable-Baselines3's normaliser is, with its clipping; NaN is among what is asked."""
+    written = export_mcu(program(Normalised), tmp_path / "mcu")
+    assert written.verification is not None
+    assert written.verification.passed
 
 
 def test_a_board_that_is_too_small_is_named_with_the_limit(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_tensors_keep_their_names_unless_c_has_them() -> None:
 
 
 def test_what_plain_c_has_not_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedError, match=r"sort \(.*\) is not written in plain C"):
+    with pytest.raises(UnsupportedError, match=r"sort \(.*\) is not written in plain C; .* export --to c"):
         plain(program(Sorting), "float32")
     with pytest.raises(UnsupportedError, match="nothing is known of them; give recorded observations"):
         plain(program(Actor), "int8")

@@ -18,7 +18,7 @@ Precision = Literal["float32", "int8"]
 OPTIONS: dict[Target, tuple[str, ...]] = {
     "c": ("realtime",),
     "onnx": ("flavour", "outputs", "samples", "overwrite"),
-    "wasm": (),
+    "wasm": ("samples",),
     "mcu": ("precision", "board", "samples"),
 }
 """The options that say something about each target."""
@@ -55,8 +55,8 @@ def export(
         typer.Option(
             "--samples",
             metavar="FILE.npz",
-            help="onnx, mcu: recorded observations to check the answers on, in the place of draws, and to "
-            "calibrate int8 on.",
+            help="onnx, wasm, mcu: recorded observations to check the answers on, in the place of draws, and "
+            "to calibrate int8 on.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -112,7 +112,7 @@ def export(
         case "onnx":
             lines = _onnx(artifact, place, flavour or "generic", outputs, samples, overwrite=overwrite)
         case "wasm":
-            lines = _wasm(artifact, place)
+            lines = _wasm(artifact, place, samples)
         case "mcu":
             lines = _mcu(artifact, place, precision or "float32", board, samples)
     typer.echo("\n".join(lines))
@@ -161,11 +161,11 @@ def _onnx(
     ]
 
 
-def _wasm(artifact: Path, place: Path) -> list[str]:
+def _wasm(artifact: Path, place: Path, samples: Path | None) -> list[str]:
     from grandopt.reporting.units import size
     from grandopt.workflows.exporting.wasm import export_wasm
 
-    modules = export_wasm(artifact, place)
+    modules = export_wasm(artifact, place, samples=samples)
     sizes = ", ".join(f"{name} {size(count)}" for name, count in modules.sizes.items())
     return [f"{place}: {sizes}", *modules.checks]
 

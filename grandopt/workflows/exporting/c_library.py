@@ -11,8 +11,9 @@ from typing import Any
 
 from grandopt.artifacts.artifact import Artifact, read
 from grandopt.config.engines import ENGINE_CLASSES
-from grandopt.errors import ArtifactError, OutputError, VerificationError
+from grandopt.errors import ArtifactError, VerificationError
 from grandopt.workflows.exporting.arm_source import arm_source
+from grandopt.workflows.exporting.folder import put_folder, require_free
 from grandopt.workflows.exporting.realtime.check import check
 from grandopt.workflows.exporting.realtime.contract import Contract, unclaimed
 
@@ -31,6 +32,7 @@ def export_c(path: Path, folder: Path, *, realtime: bool = False) -> tuple[str, 
     and where `realtime` demands a contract that it is not under; VerificationError where that cannot be
     relied on; OutputError when the folder cannot be written.
     """
+    require_free(folder)
     artifact = read(path)
     if artifact.manifest.engine not in HOLD_C:
         able = " or ".join(HOLD_C)
@@ -41,15 +43,7 @@ def export_c(path: Path, folder: Path, *, realtime: bool = False) -> tuple[str, 
     files = _files(artifact)
     _note_contract(artifact, files, demanded=realtime)
     files |= arm_source(artifact)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise OutputError(f"{folder}: is not empty; choose another folder or empty this one")
-        for name, content in files.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(content)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    put_folder(folder, files)
     return tuple(sorted(files))
 
 

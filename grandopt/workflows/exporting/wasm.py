@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import resources
@@ -15,8 +15,11 @@ from grandopt.compiler.backends.native import wasm
 from grandopt.compiler.backends.native.wasm.module import compile_modules
 from grandopt.compiler.backends.native.wasm.types import declarations
 from grandopt.compiler.program import Program
-from grandopt.errors import EngineUnavailableError, OutputError
+from grandopt.errors import EngineUnavailableError
+from grandopt.signature import Array, Signature
+from grandopt.verification.samples import load_samples
 from grandopt.workflows.exporting.checking import checked, figures, questions
+from grandopt.workflows.exporting.folder import put_folder, require_free
 from grandopt.workflows.exporting.node import NodeExecutor, find_node
 from grandopt.workflows.exporting.program import carried
 
@@ -32,39 +35,31 @@ class WrittenWasm:
     checks: tuple[str, ...]
 
 
-def export_wasm(path: Path, folder: Path) -> WrittenWasm:
+def export_wasm(path: Path, folder: Path, *, samples: Path | None = None) -> WrittenWasm:
     """Write the agent of the artifact at `path` as WebAssembly into `folder`; see `write_wasm`.
 
     Also raises ArtifactError (see `carried`).
     """
-    _check_empty(folder)
-    return write_wasm(carried(path), folder)
+    require_free(folder)
+    return write_wasm(carried(path), folder, samples=samples)
 
 
-def write_wasm(program: Program, folder: Path) -> WrittenWasm:
+def write_wasm(program: Program, folder: Path, *, samples: Path | None = None) -> WrittenWasm:
     """Write a program as WebAssembly into `folder`, which is made if it is missing and must be empty.
 
     Where Node is installed, both modules are run in it first, and held to the float32 rule of verification on
-    drawn inputs; nothing is written unless they pass. Raises OutputError when the folder cannot be written,
-    VerificationError when an answer is wrong, and what `compile_modules` raises.
+    the observations in `samples` or on draws; nothing is written unless they pass. Raises OutputError when
+    the folder cannot be written, SamplesError, VerificationError when an answer is wrong, and what
+    `compile_modules` raises.
     """
-    _check_empty(folder)
+    require_free(folder)
+    recorded = None
+    if samples is not None:
+        recorded = load_samples(samples, Signature(program.signature.observed(program.contract)))
     files = _files(program)
-    checks = _checked(program, files)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(files, folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    checks = _checked(program, files, recorded)
+    put_folder(folder, files)
     return WrittenWasm({name: len(content) for name, content in sorted(files.items())}, checks)
-
-
-def _check_empty(folder: Path) -> None:
-    try:
-        if folder.exists() and any(folder.iterdir()):
-            raise OutputError(f"{folder}: is not empty; choose another folder or empty this one")
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def _files(program: Program) -> dict[str, bytes]:
@@ -86,21 +81,18 @@ def _files(program: Program) -> dict[str, bytes]:
     }
 
 
-def _write(files: Mapping[str, bytes], folder: Path) -> None:
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-
-
-def _checked(program: Program, files: Mapping[str, bytes]) -> tuple[str, ...]:
+def _checked(
+    program: Program, files: Mapping[str, bytes], recorded: Sequence[Array] | None
+) -> tuple[str, ...]:
     """A line for each module: what it answered in Node, or why it was not run."""
     try:
         node = find_node()
     except EngineUnavailableError as error:
         return (f"not run: {error}",)
-    oracle = questions(program)
+    oracle = questions(program, recorded)
     lines = []
     with tempfile.TemporaryDirectory(prefix="grandopt-wasm-") as name:
-        _write(files, Path(name))
+        put_folder(Path(name), files)
         for module in MODULES:
             executor = NodeExecutor(node, Path(name), module, program.signature, program.contract)
             with closing(executor):

@@ -38,7 +38,7 @@ def node() -> str:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports ask nothing: the test does."""
-    monkeypatch.setattr("grandopt.workflows.exporting.wasm._checked", lambda program, files: ())
+    monkeypatch.setattr("grandopt.workflows.exporting.wasm._checked", lambda *given: ())
 
 
 @pytest.fixture

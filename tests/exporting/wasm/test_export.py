@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from grandopt.cli.app import main
 from grandopt.compiler.backends.native.wasm import toolchain
 from grandopt.compiler.backends.native.wasm.module import compile_modules
 from grandopt.compiler.backends.native.wasm.toolchain import find_wasm_compiler
@@ -52,6 +54,31 @@ def test_a_state_is_stepped_through_episodes(node: str, tmp_path: Path) -> None:
     (line, other) = write_wasm(recurrent(GruCellPolicy), tmp_path / "out").checks
     assert " steps, " in line
     assert " steps, " in other
+
+
+class Looked(nn.Module):
+    """A table of ten rows: drawn numbers are no rows of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(10, 4)
+
+    def forward(self, token: torch.Tensor) -> torch.Tensor:
+        return self.table(token).sum(1)
+
+
+def test_recorded_observations_are_asked_where_none_can_be_drawn(
+    node: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = capture(from_module("looked", Looked().eval(), (torch.zeros(2, 3, dtype=torch.int64),)), 0)
+    artifact = shipped(tmp_path, of).path
+    command = ["export", str(artifact), str(tmp_path / "out"), "--to", "wasm"]
+    assert main(command) == 1
+    assert "or give recorded samples" in capsys.readouterr().err
+    name = of.signature.inputs[0].name
+    np.savez(tmp_path / "samples.npz", **{name: np.random.default_rng(0).integers(0, 10, (64, 3))})
+    assert main([*command, "--samples", str(tmp_path / "samples.npz")]) == 0
+    assert "agent.wasm in Node: " in capsys.readouterr().out
 
 
 def test_a_wrong_answer_is_not_written(node: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

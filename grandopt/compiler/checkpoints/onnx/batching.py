@@ -79,8 +79,11 @@ class _Rows(torch.nn.Module):
         return tuple(outputs[place].squeeze(self._front(outputs[place], place)) for place in self.kept)
 
     def _front(self, output: torch.Tensor, place: int) -> int:
-        axis = self.fronts.axes.get(place, 0)
-        if output.dim() <= axis or output.shape[axis] != 1:
+        single = [axis for axis, size in enumerate(output.shape) if size == 1]
+        axis = self.fronts.axes.get(place)
+        if axis is None:  # in front, or where no other can be: a state with its layers first
+            axis = 0 if 0 in single or len(single) != 1 else single[0]
+        if axis not in single:
             raise BatchError(f"output {place} of the shape {list(output.shape)} has no batch of 1 in front")
         return axis
 

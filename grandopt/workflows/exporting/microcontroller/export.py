@@ -9,8 +9,9 @@ from pathlib import Path
 from grandopt.compiler.backends.native.plain.stages import PlainAgent, PlainPrecision, plain
 from grandopt.compiler.program import Program
 from grandopt.config.boards import board as board_of
-from grandopt.errors import OutputError, UnsupportedError
+from grandopt.errors import UnsupportedError
 from grandopt.verification.result import Verification
+from grandopt.workflows.exporting.folder import put_folder, require_free
 from grandopt.workflows.exporting.microcontroller.fit import Fit, fitted
 from grandopt.workflows.exporting.microcontroller.layouts import layouts
 from grandopt.workflows.exporting.microcontroller.verification import observations, verified
@@ -47,8 +48,7 @@ def export_mcu(
     Then nothing is written.
     """
     wanted = None if board is None else board_of(board)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise OutputError(f"{folder}: is not empty; choose another folder or empty this one")
+    require_free(folder)
     known = observations(program, samples)
     agent = plain(program, precision, known.calibration)
     verdict = verified(program, agent.source, precision, known)
@@ -79,13 +79,7 @@ def _written(
         "verification": None if verdict is None else verdict.to_json(),
     }
     files = {**layouts(agent.source), REPORT: json.dumps(report, indent=2) + "\n"}
-    try:
-        for name, text in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    put_folder(folder, {name: text.encode() for name, text in files.items()})
     return tuple(sorted(files))
 
 

@@ -52,8 +52,10 @@ def document(program: Program, form: Form, metadata: Mapping[str, Any], version:
     _add(graph, form)
     for info in (*graph.input, *graph.output):
         for size in info.type.tensor_type.shape.dim:
-            if size.dim_param:
+            if size.dim_param and form.batch is None:
                 size.dim_param = BATCH
+            elif size.dim_param:
+                size.dim_value = form.batch
     if form.opset is not None:
         model = _older(model, form.opset)
     model.producer_name, model.producer_version = "grandopt", version

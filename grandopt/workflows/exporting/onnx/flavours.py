@@ -6,7 +6,8 @@ godot_rl's stable_baselines_export).
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Literal
 
 from grandopt.compiler.program import Program
 from grandopt.errors import ConfigError
@@ -15,7 +16,6 @@ from grandopt.workflows.exporting.onnx.form import Form, Packed, Port
 from grandopt.workflows.exporting.onnx.narrowed import narrowed
 
 Flavour = Literal["generic", "isaaclab", "mlagents", "godot"]
-FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
 
 MLAGENTS_VERSION = 3.0
 """`version_number` of the models that ML-Agents exports since its release 2.0."""
@@ -47,7 +47,10 @@ def formed(program: Program, flavour: Flavour, outputs: tuple[str, ...] = ()) ->
 
 
 def _isaaclab(program: Program, outputs: tuple[str, ...]) -> tuple[Program, Form]:
-    """`obs[, h_in[, c_in]]` → `actions[, h_out[, c_out]]`, states with their layers first."""
+    """`obs[, h_in[, c_in]]` → `actions[, h_out[, c_out]]`, of one row, states with their layers first.
+
+    The batch is 1 for good, as in the files of RSL-RL's exporter: hosts size their buffers by it.
+    """
     observation = _one_observation(program, "isaaclab", "obs")
     action = _action(program, "isaaclab", outputs)
     _require_numbers(program, "isaaclab", action)
@@ -68,7 +71,7 @@ def _isaaclab(program: Program, outputs: tuple[str, ...]) -> tuple[Program, Form
             )
         inputs[state.input] = Port(f"{letter}_in", taken, "layers")
         given[state.output] = Port(f"{letter}_out", next_one, "layers")
-    return chosen, _in_order(chosen, inputs, given)
+    return chosen, replace(_in_order(chosen, inputs, given), batch=1)
 
 
 def _mlagents(program: Program, outputs: tuple[str, ...]) -> tuple[Program, Form]:
@@ -142,10 +145,9 @@ def _action(program: Program, flavour: Flavour, outputs: tuple[str, ...]) -> str
     found = marked if len(marked) == 1 else specs
     if len(found) != 1:
         names = ", ".join(spec.name for spec in specs) or "none beside the state"
-        raise _no_place(
-            program,
-            flavour,
-            f"outputs of which none is marked as the action ({names}); say which: --outputs NAME",
+        raise ConfigError(
+            f"{program.name}: of its outputs none is marked as the action ({names}), and --flavour {flavour} "
+            f"has one; say which: --outputs NAME"
         )
     return found[0].name
 
@@ -182,6 +184,5 @@ def _spec(program: Program, name: str) -> TensorSpec:
 
 def _no_place(program: Program, flavour: Flavour, words: str) -> ConfigError:
     return ConfigError(
-        f"{program.name}: has {words}; --flavour {flavour} cannot be written, generic can (or choose with "
-        f"--flavour {', '.join(FLAVOURS)})"
+        f"{program.name}: has {words}; --flavour {flavour} cannot be written, --flavour generic can"
     )

@@ -96,6 +96,8 @@ class Form:
     passed: tuple[str, str] | None = None
     opset: int | None = None
     """The newest opset that the host is sure to take; None for any."""
+    batch: int | None = None
+    """The rows that every call has; None for any number."""
 
     def port(self, name: str) -> Port:
         """The port of a tensor of the program; raises KeyError where it has none."""

@@ -49,5 +49,8 @@ def plain(
             )
         graph = fixed(simplified, calibration)
     coded = sum(isinstance(op, (FixedLinear, FixedRelay, FixedRecurrent)) for op in graph.ops)
-    source = plain_source(graph, program.signature, program.contract)
+    try:
+        source = plain_source(graph, program.signature, program.contract)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{program.name}: {error}; for hosts with a system, export --to c") from error
     return PlainAgent(source, sum(map(multiply_adds, simplified.ops)), coded)

@@ -25,6 +25,13 @@ WHOLE = {
     "relu": "({0} < 0 ? 0 : {0})",
 }
 """Functions of whole numbers, which are never NaN."""
+DOUBLE = {
+    "min": "({0} < {1} || {0} != {0} ? {0} : {1})",
+    "max": "({0} > {1} || {0} != {0} ? {0} : {1})",
+    "abs": "({0} <= 0.0 ? 0.0 - {0} : {0})",
+    "relu": "({0} < 0.0 ? 0.0 : {0})",
+}
+"""Functions of float64, in which statistics of observations are applied; NaN comes through."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ def _text(expression: Expression, args: list[str]) -> str:
     if expression.op == "cast":
         if expression.dtype == "bool":
             return f"({args[0]} != 0)"
+        if source == "float64" and not expression.dtype.startswith("float"):
+            raise UnsupportedError(f"{expression.dtype} of float64 is not written in plain C")
         if source == "float32" and not expression.dtype.startswith("float"):
             wide = "v_to_int64" if expression.dtype in ("int64", "uint8") else "v_to_int32"
             return f"({C_TYPES[expression.dtype]}){wide}({args[0]})"
@@ -102,6 +111,8 @@ def _text(expression: Expression, args: list[str]) -> str:
     function = SCALARS[expression.op]
     if expression.op in OWN and source == "float32":
         return OWN[expression.op].format(*args)
+    if expression.op in DOUBLE and source == "float64":
+        return DOUBLE[expression.op].format(*args)
     if expression.op in WHOLE and not source.startswith("float"):
         return WHOLE[expression.op].format(*args)
     if expression.op == "where":
