@@ -141,7 +141,7 @@ def _drawn(
 
 
 def _edges(signature: Signature, rng: np.random.Generator) -> list[Case]:
-    bounded = all(np.isfinite(float_bounds(spec)).all() for spec in signature.inputs if _is_float(spec))
+    bounded = all(_is_bounded(spec) for spec in signature.inputs)
     zeros = tuple(_constant(spec, 0.0, 2) for spec in signature.inputs)
     large = tuple(_large(spec, 7, rng) for spec in signature.inputs)
     found = [Case("zeros", zeros, "edge"), Case("large values", large, "edge" if bounded else "beyond")]
@@ -149,6 +149,13 @@ def _edges(signature: Signature, rng: np.random.Generator) -> list[Case]:
         tiny = tuple(_tiny(spec, 7, rng) for spec in signature.inputs)
         found.append(Case("denormals", tiny, "edge"))
     return found
+
+
+def _is_bounded(spec: TensorSpec) -> bool:
+    """Whether somebody says how large it may be: its bounds, or a dtype that is a range by itself."""
+    if _is_float(spec):
+        return bool(np.isfinite(float_bounds(spec)).all())
+    return (spec.low is not None and spec.high is not None) or np.dtype(spec.dtype).itemsize == 1
 
 
 def _constant(spec: TensorSpec, value: float, rows: int) -> Array:

@@ -95,3 +95,4 @@ def test_what_cannot_be_rendered_for_arm_is_said(
     assert reason in text
     assert text.count("(") == text.count(")") == 5
     assert "touch" not in text
+    assert str(artifact.path) not in text

@@ -126,6 +126,15 @@ def test_tensors_keep_their_names_unless_c_has_them() -> None:
     assert names == ["obs_double", "int_1", "a_b", "a_b_1", "v1"]
 
 
+@pytest.mark.parametrize("name", ["math", "Features", "time"])
+def test_no_header_hides_one_of_the_system(name: str, tmp_path: Path) -> None:
+    """Where a host finds the folder first: the agent's header reads math.h itself."""
+    source = plain(program(Actor).but(name=name), "float32").source
+    assert source.symbol == f"agent_{name}"
+    written(source, tmp_path)
+    find_compiler().run([*WARNINGS, "-I.", "-c", "main.c", "-o", "main.o"], tmp_path)
+
+
 def test_what_plain_c_has_not_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match=r"sort \(.*\) is not written in plain C; .* export --to c"):
         plain(program(Sorting), "float32")

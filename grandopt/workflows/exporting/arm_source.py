@@ -37,7 +37,8 @@ def arm_source(artifact: Artifact) -> dict[str, bytes]:
     try:
         source = _source(artifact)
     except (GrandoptError, ValueError) as error:  # the latter: options that are none
-        reason = first_line(error).translate(MAKE)
+        # Where the artifact lies says nothing to a host.
+        reason = first_line(error).removeprefix(f"{artifact.path}: ").translate(MAKE)
         refusal = f"$(error there is no source for {ARCHITECTURE} here: {reason})\n"
         return {"GNUmakefile": CHOICE.format(folder=ARCHITECTURE, arm=refusal).encode()}
     chosen = CHOICE.format(folder=ARCHITECTURE, arm=DELEGATED.format(folder=ARCHITECTURE))

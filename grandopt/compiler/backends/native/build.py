@@ -52,6 +52,16 @@ __attribute__((visibility("default"))) const char {name}[] =
 {lines};
 """
 
+HEADERS = frozenset(
+    (
+        "assert", "complex", "ctype", "endian", "errno", "fcntl", "features", "fenv", "float", "inttypes",
+        "limits", "locale", "malloc", "math", "memory", "poll", "pthread", "sched", "search", "setjmp",
+        "signal", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string",
+        "strings", "threads", "time", "uchar", "unistd", "values", "wchar", "wctype", "arduino",
+    )
+)  # fmt: skip
+"""Headers of C and of systems that others are written with."""
+
 
 @dataclass(frozen=True)
 class NativeSource:
@@ -225,6 +235,7 @@ def compile_libraries(
 
 
 def symbol_of(name: str) -> str:
-    """The agent's name as a C identifier."""
+    """The agent's name as a C identifier that no header of the system has for a name, in whose place its own
+    would be found."""
     plain = re.sub(r"[^0-9A-Za-z_]", "_", name)
-    return f"agent_{plain}" if not plain or plain[0].isdigit() else plain
+    return f"agent_{plain}" if not plain or plain[0].isdigit() or plain.lower() in HEADERS else plain
