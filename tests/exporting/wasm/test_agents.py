@@ -14,10 +14,12 @@ from tests.exporting.wasm.conftest import Opened
 from tests.small_agents import draw, expected
 
 ROWS = 3
+SOME = ("decision_gate", "strategic_system", "shared_policy")
+OTHERS = tuple(name for name in REFERENCE_AGENTS if name not in SOME)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REFERENCE_AGENTS)
+@pytest.mark.parametrize("name", [*SOME, *(pytest.param(name, marks=pytest.mark.stress) for name in OTHERS)])
 def test_a_reference_agent_answers_right(name: str, opened: Opened) -> None:
     """By the error's share in the float32 rule: 4 times the original's own, and 1e-6 of the scale."""
     of = capture(agents.load(name, name, 0), 0)
