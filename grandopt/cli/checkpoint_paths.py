@@ -25,9 +25,9 @@ def found(paths: Sequence[Path]) -> list[Path]:
     """The checkpoints that `paths` name, a folder standing for those in it, in the order of their names.
 
     A folder that is one agent is that agent. In any other, files of no known format, hidden ones, folders
-    that are no agents, `.npz` files in whose names there is no weight (recorded observations, mostly) and empty
-    files that are not called like checkpoints are passed over; damaged files are not. Raises ConfigError for a folder without checkpoints, and for one with
-    more than MOST_FILES entries.
+    that are no agents, `.npz` files in whose names there is no weight (recorded observations, mostly) and
+    empty files that are not called like checkpoints are passed over; damaged files are not. Raises
+    ConfigError for a folder without checkpoints, and for one with more than MOST_FILES entries.
     """
     return [path for given in paths for path in _found(given)]
 
