@@ -91,7 +91,7 @@ def library(
         _resource("mathematics.h"),
         *([_resource("tiles.h")] if tiled else []),
         *([_resource("pairs.h")] if "pairs_of_row(" in text else []),
-        *([_resource("nonzero.h")] if "nonzero_numbers(" in text else []),
+        *([_resource("nonzero.h")] if "nonzero_numbers(" in text or "nonzero_codes(" in text else []),
         *([_resource("attention.h")] if any(isinstance(s.op, Attention) for s in layout.steps) else []),
         *([_resource("special.h")] if _special(layout) else []),
         *([_resource("quantized.h")] if any(isinstance(s.op, QUANTIZED) for s in layout.steps) else []),
