@@ -104,7 +104,13 @@ def _collect(stream: IO[bytes], pieces: list[bytes]) -> None:
     pieces.append(stream.read())
 
 
-@pytest.mark.parametrize("item", READERS, ids=lambda item: item.name)
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(item, id=item.name, marks=[pytest.mark.slow] if item.name == "recurrent.onnx" else [])
+        for item in READERS
+    ],
+)
 def test_damaged_files_are_read_or_refused(tmp_path: Path, item: Reader) -> None:
     outcome = run(item, tmp_path, QUICK)
     assert not outcome.faults, "\n".join(outcome.faults)
