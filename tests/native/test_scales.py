@@ -30,9 +30,7 @@ from tests.native.conftest import REDUCED
 from tests.native.test_property import GENERIC
 
 ALL = (*REDUCED, GENERIC.name)
-AGREEMENT = 0.99
-"""Of the arg max, on a thousand observations, a few of them nearly ties; verification holds each build to
-the limit of its profile."""
+AGREEMENT = 0.995
 
 
 @pytest.fixture(autouse=True)
@@ -92,14 +90,18 @@ def test_recorded_observations_keep_the_small_features_their_codes(
     case: str, cases: dict[str, Any], tmp_path: Path
 ) -> None:
     network, example, x = cases[case]()
+    # Of a thousand observations so few act differently that chance decides: 200,000 are asked, each feature of
+    # them (they are independent) one that was recorded.
+    random = np.random.default_rng(0)
+    asked = np.stack([random.choice(column, 200_000) for column in x.numpy().T], axis=1)
     with torch.no_grad():
-        wanted = network(x).argmax(1).numpy()
+        wanted = network(torch.from_numpy(asked)).argmax(1).numpy()
     of = captured(network, example)
     agreement = {}
     for name, samples in (("without", None), ("with", (x.numpy(),))):
         artifact = build(of, int8(), Store(tmp_path), calibration=samples)
         assert len(artifact.manifest.options["scaled"]) == (samples is not None)
-        agreement[name] = float(np.mean(load(artifact.path).run((x.numpy(),))[0].argmax(1) == wanted))
+        agreement[name] = float(np.mean(load(artifact.path).run((asked,))[0].argmax(1) == wanted))
     assert agreement["with"] >= AGREEMENT
     assert agreement["without"] < 0.9
 

@@ -153,8 +153,8 @@ class _Writer:
             for place, value in zip(step.inputs, op.inputs, strict=True)
         ]
         writes = [self._operand(place) for place in step.outputs]
-        within = step.inputs and step.inputs[0] is not None
-        inside = bool(within) and step.inputs[0].buffer is step.outputs[0].buffer  # type: ignore[union-attr]
+        first = step.inputs[0] if step.inputs else None
+        inside = first is not None and first.buffer is step.outputs[0].buffer
         return _rendered(op, reads, writes, inside=inside)
 
     def _moved(self, op: Gather | Scatter, step: Step) -> list[str]:
