@@ -90,8 +90,8 @@ def test_recorded_observations_keep_the_small_features_their_codes(
     case: str, cases: dict[str, Any], tmp_path: Path
 ) -> None:
     network, example, x = cases[case]()
-    # Of a thousand observations so few act differently that chance decides: 200,000 are asked, each feature of
-    # them (they are independent) one that was recorded.
+    # Of a thousand observations so few act differently that chance decides: 200,000 are asked, each feature
+    # of them (they are independent) one that was recorded.
     random = np.random.default_rng(0)
     asked = np.stack([random.choice(column, 200_000) for column in x.numpy().T], axis=1)
     with torch.no_grad():
