@@ -11,7 +11,8 @@ GrandoptError
 │   ├── OutputError           a place that cannot be written
 │   ├── ArtifactError         a damaged or unfitting artifact
 │   ├── ReportError           a damaged or unfitting report
-│   └── HistoryError          a history of runs that cannot be read or written
+│   ├── HistoryError          a history of runs that cannot be read or written
+│   └── UnknownAgentError     a name that no served agent has
 ├── EngineError               an engine and a program do not come together
 │   ├── EngineUnavailableError    the engine is not installed here
 │   ├── UnsupportedError          the engine cannot take this program
@@ -23,6 +24,12 @@ GrandoptError
 ├── MeasurementError          a figure could not be taken
 ├── CacheError                a value that cannot be cached, or a cache that cannot be used
 ├── MemoryPoolError           memory that a pool cannot lend, or a lease that is over
+├── ServingError              a request that got no answer
+│   ├── Overloaded                too many wait already
+│   ├── DeadlineExceeded          its deadline has passed, or would before the answer
+│   ├── AgentFailed               the agent raised an error on it
+│   ├── WorkerLost                the process that computed it ended
+│   └── EngineClosed              the engine was shut down, or never started
 └── TuningError               a study could not be run
 
 A message says what happened, with the offending value, and what to do next. Exit codes and HTTP
@@ -67,6 +74,10 @@ class UnknownFormatError(CheckpointError):
 
 class SignatureError(InputError):
     """Inputs do not fit the agent's names, shapes or dtypes."""
+
+
+class UnknownAgentError(InputError):
+    """No served agent has that name; the message lists those that there are."""
 
 
 class SamplesError(InputError):
@@ -135,6 +146,41 @@ class MemoryPoolError(GrandoptError):
 
 class TuningError(GrandoptError):
     """A study could not be opened or run."""
+
+
+class ServingError(GrandoptError):
+    """A request got no answer."""
+
+
+class Overloaded(ServingError):  # noqa: N818 - the names that callers of servers know
+    """Too many requests wait already; `retry_after_s` is when there is likely to be room, in seconds."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(ServingError):  # noqa: N818
+    """The deadline has passed, or would before the answer; `retry_after_s` as for Overloaded.
+
+    That is 0 where the same request with the same time to live could be taken at once.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class AgentFailed(ServingError):  # noqa: N818
+    """The agent raised an error on this request; `__cause__` is that error."""
+
+
+class WorkerLost(ServingError):  # noqa: N818
+    """The process that computed the request ended before it answered."""
+
+
+class EngineClosed(ServingError):  # noqa: N818
+    """The engine was shut down, or was not initialized yet."""
 
 
 _RAISED = re.compile(r"[\w.]*(Error|Exception): (?P<cause>.+)")

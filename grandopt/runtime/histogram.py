@@ -1,0 +1,118 @@
+"""Counts of latencies in buckets of at most 1/16 of their value, which can be added and subtracted.
+
+The buckets are those of HdrHistogram (G. Tene) with four bits of mantissa: below 1024 ns they are 64 ns wide,
+and from there on each power of two is cut into 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from grandopt.signature import Array
+
+FINEST = 6
+"""The smallest buckets are 2 ** FINEST nanoseconds wide."""
+MANTISSA = 4
+LONGEST = 42
+"""Durations from 2 ** LONGEST nanoseconds (73 minutes) on are counted in the last bucket."""
+BUCKETS = (LONGEST - MANTISSA - 1 - FINEST + 2) << MANTISSA
+FOLDED = 512
+"""Durations that are kept before they are counted together, which costs 40 ns each in the place of 300."""
+
+
+@dataclass(frozen=True)
+class LatencyCounts:
+    """How many durations fell into each bucket, and the sum of all in nanoseconds."""
+
+    counts: Array = field(default_factory=lambda: np.zeros(BUCKETS, dtype=np.int64))
+    sum_ns: int = 0
+
+    def __add__(self, other: LatencyCounts) -> LatencyCounts:
+        return LatencyCounts(self.counts + other.counts, self.sum_ns + other.sum_ns)
+
+    def __sub__(self, earlier: LatencyCounts) -> LatencyCounts:
+        """What came since `earlier`, a snapshot of the same histogram."""
+        return LatencyCounts(self.counts - earlier.counts, self.sum_ns - earlier.sum_ns)
+
+    @cached_property
+    def total(self) -> int:
+        """How many durations there are."""
+        return int(self.counts.sum())
+
+    @property
+    def mean_ns(self) -> float | None:
+        """The exact mean; None without any duration."""
+        return self.sum_ns / self.total if self.total else None
+
+    def quantile(self, q: float) -> float | None:
+        """The duration in nanoseconds that a share `q` of all is at most: the middle of its bucket.
+
+        None without any duration; how many a quantile needs is for the caller to judge.
+        """
+        if not self.total:
+            return None
+        rank = max(1, int(np.ceil(q * self.total)))
+        bucket = int(np.searchsorted(np.cumsum(self.counts), rank))
+        return (lower_ns(bucket) + lower_ns(bucket + 1)) / 2
+
+    def at_most(self, ns: float) -> int:
+        """How many durations lie in buckets that end at or below `ns`."""
+        edges = np.array([lower_ns(bucket + 1) for bucket in range(BUCKETS)])
+        return int(self.counts[edges <= ns].sum())
+
+
+class LatencyHistogram:
+    """Counts durations; one thread writes, any may take snapshots.
+
+    Durations are collected and counted some hundreds at a time.
+    """
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(BUCKETS, dtype=np.int64)
+        self._sum = 0
+        self._raw: list[int] = []
+
+    def record(self, ns: int) -> None:
+        """Count one duration in nanoseconds; negative ones count as 0."""
+        self._raw.append(ns)
+        if len(self._raw) >= FOLDED:
+            self._fold()
+
+    def record_many(self, durations: Iterable[int]) -> None:
+        """Count durations in nanoseconds."""
+        self._raw.extend(durations)
+        if len(self._raw) >= FOLDED:
+            self._fold()
+
+    def snapshot(self) -> LatencyCounts:
+        """All that was counted until now."""
+        raw = list(self._raw)
+        extra = np.bincount(buckets_of(raw), minlength=BUCKETS) if raw else 0
+        return LatencyCounts(self._counts + extra, self._sum + sum(raw))
+
+    def _fold(self) -> None:
+        raw, self._raw = self._raw, []
+        # In one step each, so that a snapshot of another thread sees whole numbers.
+        self._counts = self._counts + np.bincount(buckets_of(raw), minlength=BUCKETS)
+        self._sum += sum(raw)
+
+
+def buckets_of(durations: Iterable[int]) -> Array:
+    """The bucket of each duration."""
+    ns = np.clip(np.asarray(durations, dtype=np.int64), 0, (1 << LONGEST) - 1)
+    # frexp gives the number of bits, exactly for integers below 2 ** 53.
+    bits = np.frexp(ns.astype(np.float64))[1]
+    shift = np.maximum(bits - MANTISSA - 1, FINEST)
+    return ((shift - FINEST) << MANTISSA) + (ns >> shift)  # type: ignore[no-any-return]
+
+
+def lower_ns(bucket: int) -> int:
+    """Where a bucket begins, in nanoseconds."""
+    if bucket < 1 << MANTISSA:
+        return bucket << FINEST
+    octave = (bucket >> MANTISSA) - 1
+    return ((1 << MANTISSA) + (bucket & ((1 << MANTISSA) - 1))) << (octave + FINEST)

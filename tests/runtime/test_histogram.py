@@ -1,0 +1,76 @@
+"""Latency histograms: their buckets, and what they say of a sample."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grandopt.runtime.histogram import (
+    BUCKETS,
+    FOLDED,
+    LatencyCounts,
+    LatencyHistogram,
+    buckets_of,
+    lower_ns,
+)
+
+durations = st.integers(min_value=0, max_value=1 << 41)
+
+
+@given(durations)
+def test_a_duration_lies_in_its_bucket(ns: int) -> None:
+    (bucket,) = buckets_of([ns])
+    assert lower_ns(int(bucket)) <= ns < lower_ns(int(bucket) + 1)
+
+
+def test_buckets_are_narrow_and_leave_no_gap() -> None:
+    edges = [lower_ns(bucket) for bucket in range(BUCKETS + 1)]
+    assert edges[0] == 0
+    assert edges[-1] == 1 << 42
+    assert all(a < b for a, b in itertools.pairwise(edges))
+    assert all((b - a) <= max(64, a / 16) for a, b in itertools.pairwise(edges))
+
+
+def test_what_is_out_of_range_is_counted_at_the_ends() -> None:
+    assert list(buckets_of([-5, 1 << 60])) == [0, BUCKETS - 1]
+
+
+@given(st.lists(durations, min_size=1, max_size=2 * FOLDED), st.floats(0, 1))
+def test_quantiles_are_those_of_the_sample_to_a_bucket(sample: list[int], q: float) -> None:
+    histogram = LatencyHistogram()
+    for ns in sample:
+        histogram.record(ns)
+    counts = histogram.snapshot()
+    exact = sorted(sample)[max(1, int(np.ceil(q * len(sample)))) - 1]
+    found = counts.quantile(q)
+    assert counts.total == len(sample)
+    assert counts.sum_ns == sum(sample)
+    assert found is not None
+    assert abs(found - exact) <= max(64, exact / 16)
+
+
+@given(st.lists(durations), st.lists(durations))
+def test_a_difference_is_what_came_between(first: list[int], second: list[int]) -> None:
+    histogram, only = LatencyHistogram(), LatencyHistogram()
+    histogram.record_many(first)
+    before = histogram.snapshot()
+    histogram.record_many(second)
+    only.record_many(second)
+    between = histogram.snapshot() - before
+    assert (between.counts == only.snapshot().counts).all()
+    assert between.sum_ns == sum(second)
+    assert ((before + between).counts == histogram.snapshot().counts).all()
+
+
+def test_nothing_has_no_quantile() -> None:
+    assert LatencyCounts().quantile(0.5) is None
+    assert LatencyCounts().mean_ns is None
+
+
+def test_at_most_counts_whole_buckets() -> None:
+    histogram = LatencyHistogram()
+    histogram.record_many([100, 1_000, 10_000])
+    assert [histogram.snapshot().at_most(ns) for ns in (50, 1_100, 20_000)] == [0, 2, 3]
