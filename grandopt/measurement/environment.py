@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
+from grandopt import cgroup
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.config.engines import ENGINE_CLASSES
-from grandopt.measurement import cgroup
 
 CPUINFO = Path("/proc/cpuinfo")
 CPUS = Path("/sys/devices/system/cpu")

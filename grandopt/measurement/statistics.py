@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from grandopt.errors import MeasurementError
+from grandopt.runtime.histogram import SAMPLES_NEEDED as SAMPLES_NEEDED  # one rule for samples and for counts
+from grandopt.runtime.histogram import too_few as too_few
 from grandopt.signature import Array
-
-# Samples that a percentile needs, from the design: about six and a half beyond it. With fewer, a single
-# interrupt decides the figure.
-SAMPLES_NEEDED = {50.0: 1, 90.0: 64, 95.0: 130, 99.0: 662, 99.9: 6636}
 
 SAMPLES_BEYOND = 6.5
 
@@ -33,12 +31,6 @@ def percentile(samples: Array, percent: float) -> float:
     if shortage is not None:
         raise MeasurementError(f"p{percent:g} {shortage}")
     return float(np.percentile(samples, percent))
-
-
-def too_few(count: int, percent: float) -> str | None:
-    """Why a percentile cannot be taken from so many samples, or None if it can."""
-    needed = SAMPLES_NEEDED[percent]
-    return None if count >= needed else f"needs {needed} samples, has {count}"
 
 
 def distribution(samples: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:

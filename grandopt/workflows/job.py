@@ -15,10 +15,10 @@ from typing import Literal
 import torch
 
 from grandopt.artifacts.store import Store
+from grandopt.cgroup import cpu_quota
 from grandopt.compiler.backends.native.level_choice import check_levels
 from grandopt.config.schema import Job
 from grandopt.errors import ConfigError, GrandoptError, HistoryError, InputError, ReportError
-from grandopt.measurement.cgroup import cpu_quota
 from grandopt.measurement.environment import affinity, available_cores
 from grandopt.measurement.process.pool import WorkerPool
 from grandopt.measurement.settings import MOST_PROCESSES, MeasurementSettings

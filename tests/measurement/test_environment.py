@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from grandopt import cgroup
+from grandopt.cgroup import cpu_quota, memory_limit
 from grandopt.errors import MeasurementError
-from grandopt.measurement import cgroup
 from grandopt.measurement import environment as machine
-from grandopt.measurement.cgroup import cpu_quota, memory_limit
 from grandopt.measurement.environment import available_cores, cpu_model, crowded, environment, governor
 from grandopt.measurement.measure import measure
 from grandopt.measurement.process.pool import WorkerPool

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import threading
 
 import numpy as np
 from hypothesis import given
@@ -74,3 +76,43 @@ def test_at_most_counts_whole_buckets() -> None:
     histogram = LatencyHistogram()
     histogram.record_many([100, 1_000, 10_000])
     assert [histogram.snapshot().at_most(ns) for ns in (50, 1_100, 20_000)] == [0, 2, 3]
+
+
+def test_a_power_of_two_is_an_exact_limit() -> None:
+    histogram = LatencyHistogram()
+    histogram.record_many([1_023, 1_024, 2_047, 2_048])
+    assert histogram.snapshot().below([1 << 10, 1 << 11, 1 << 12]) == [1, 3, 4]
+
+
+def test_a_percentile_needs_its_samples() -> None:
+    histogram = LatencyHistogram()
+    histogram.record_many([1_000] * 661)
+    assert histogram.snapshot().percentile_ns(99.0) is None
+    assert histogram.snapshot().percentile_ns(50.0) is not None
+    histogram.record(1_000)
+    assert histogram.snapshot().percentile_ns(99.0) is not None
+
+
+def test_snapshots_of_another_thread_never_shrink() -> None:
+    histogram = LatencyHistogram()
+    taken: list[LatencyCounts] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            taken.append(histogram.snapshot())
+
+    reader = threading.Thread(target=look)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reader.start()
+        for number in range(20_000):
+            histogram.record(number)
+    finally:
+        over.set()
+        reader.join()
+        sys.setswitchinterval(interval)
+    totals = [counts.total for counts in taken]
+    assert totals == sorted(totals)
+    assert all((later - earlier).counts.min() >= 0 for earlier, later in itertools.pairwise(taken[:200]))
