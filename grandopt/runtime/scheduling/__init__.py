@@ -1,0 +1,1 @@
+"""From single requests to batches: the queue, the batcher, and the workers that compute."""

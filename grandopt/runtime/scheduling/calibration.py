@@ -1,0 +1,97 @@
+"""What a batch costs: `per_observation · n + fixed`, measured where it will be served."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grandopt.runtime.executors.base import Executor
+from grandopt.signature import Array, Signature
+
+SIZES = (1, 4, 16, 64, 256)
+BUDGET_S = 0.05
+"""For all sizes together; larger ones are left out when it is used up."""
+ROUNDS = 5
+"""Calls of each size: the fastest counts, because whatever else runs here only adds."""
+WORTH = 0.05
+"""A batch is large enough when what is fixed is less than this share of its time."""
+LEAST, MOST = 8, 256
+"""Bounds of the suggested limit, in rows."""
+
+
+@dataclass(frozen=True)
+class BatchCost:
+    """The measured line: nanoseconds for each observation, and for each batch whatever its size.
+
+    `single_ns` is what one observation alone took.
+    """
+
+    per_observation_ns: float
+    fixed_ns: float
+    single_ns: float
+
+    def of(self, rows: int) -> float:
+        """The time of a batch in nanoseconds."""
+        return self.per_observation_ns * rows + self.fixed_ns
+
+    @property
+    def limit(self) -> int:
+        """From how many rows on larger batches gain nothing worth waiting for: a power of two."""
+        if self.per_observation_ns <= 0:
+            return MOST
+        rows = self.fixed_ns / (WORTH * self.per_observation_ns)
+        return int(min(MOST, max(LEAST, 2 ** np.ceil(np.log2(max(rows, 1.0))))))
+
+
+def measure_cost(
+    executor: Executor,
+    observations: Sequence[Array] | None = None,
+    *,
+    budget_s: float = BUDGET_S,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> BatchCost:
+    """Time the executor on batches of growing size on the calling thread, and fit the line.
+
+    `observations` are one array [N, *shape] per input with N at least 256; without them, zeros. The line is
+    fitted by least squares of relative errors, and neither of its numbers is negative. What the executor
+    raises passes through.
+    """
+    rows = _rows(executor.signature) if observations is None else list(observations)
+    began, times = clock(), {}
+    for size in SIZES:
+        batch = [np.ascontiguousarray(array[:size]) for array in rows]
+        executor.run(batch)  # what a first call sets up
+        best = None
+        for _ in range(ROUNDS):
+            start = clock()
+            executor.run(batch)
+            took = max(1, clock() - start)
+            best = took if best is None else min(best, took)
+            if clock() - began > budget_s * 1e9:
+                break
+        times[size] = best
+        if clock() - began > budget_s * 1e9:
+            break
+    return fitted({size: float(took) for size, took in times.items() if took is not None})
+
+
+def fitted(times: dict[int, float]) -> BatchCost:
+    """The line through times in nanoseconds by batch size; one of size 1 must be there."""
+    single = times[1]
+    if len(times) == 1:
+        return BatchCost(single, 0.0, single)
+    sizes, taken = np.array(list(times), dtype=np.float64), np.array(list(times.values()))
+    matrix = np.stack([sizes / taken, 1.0 / taken], axis=1)
+    (slope, fixed), *_ = np.linalg.lstsq(matrix, np.ones_like(taken), rcond=None)
+    if fixed < 0:
+        return BatchCost(float(np.mean(taken / sizes)), 0.0, single)
+    if slope < 0:
+        return BatchCost(0.0, float(np.mean(taken)), single)
+    return BatchCost(float(slope), float(fixed), single)
+
+
+def _rows(signature: Signature) -> list[Array]:
+    return [np.zeros((SIZES[-1], *spec.shape), dtype=spec.dtype) for spec in signature.inputs]

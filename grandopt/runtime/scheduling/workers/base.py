@@ -1,0 +1,97 @@
+"""The contract of workers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from grandopt.runtime.executors.base import Executor
+from grandopt.signature import Array, Signature
+
+Outcome = tuple[Array, ...] | Exception
+"""What a batch gave: one array [rows, *shape] per output, or what was raised."""
+Done = Callable[[Outcome], None]
+
+
+class Workers(ABC):
+    """Compute batches with one executor.
+
+    Thread safety: workers belong to one event loop and are called on its thread alone; so is `done`, exactly
+    once for each batch. Ownership: arrays of `rows` belong to the borrower until `submit`, and
+    then to the workers until after `done` has returned; the outputs belong to the receiver for good. Whatever
+    an executor raises is handed to `done`, nothing is raised from `submit`.
+    """
+
+    kind: str
+    """ "inline", "threads" or "processes"."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many batches are computed at once."""
+
+    @property
+    @abstractmethod
+    def idle(self) -> int:
+        """How many batches more could be started now."""
+
+    @abstractmethod
+    def rows(self, count: int) -> list[Array]:
+        """Buffers [count, *shape], one per input, to write a batch into."""
+
+    @abstractmethod
+    def submit(self, inputs: Sequence[Array], done: Done) -> None:
+        """Compute one batch; there must be an idle worker. `inputs` need not come from `rows`."""
+
+    @abstractmethod
+    def replace(self, executor: Executor) -> None:
+        """Compute later batches with `executor`, of the same signature; running ones end with the old one."""
+
+    @abstractmethod
+    def resize(self, size: int) -> None:
+        """Compute up to `size` batches at once from now on; raises ConfigError where that cannot be."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Wait for the running batches, and give back threads and memory. Twice is allowed."""
+
+
+class BatchBuffers:
+    """Input buffers that are used again, in pieces of at least `rows` rows."""
+
+    def __init__(self, signature: Signature, rows: int = 64) -> None:
+        self._specs = [(spec.shape, np.dtype(spec.dtype)) for spec in signature.inputs]
+        self._least = rows
+        self._free: list[list[Array]] = []
+        self._lent: dict[int, list[Array]] = {}
+
+    def lend(self, count: int) -> list[Array]:
+        """One array [count, *shape] per input, with any content."""
+        whole = self._free.pop() if self._free else []
+        if not whole or len(whole[0]) < count:
+            self._least = max(self._least, 1 << (count - 1).bit_length())
+            whole = [np.empty((self._least, *shape), dtype) for shape, dtype in self._specs]
+        lent = [array[:count] for array in whole]
+        self._lent[id(lent[0])] = whole
+        return lent
+
+    def give_back(self, lent: Sequence[Array]) -> None:
+        """Take back what was lent; arrays of others are left alone."""
+        whole = self._lent.pop(id(lent[0]), None)
+        if whole is not None:
+            self._free.append(whole)
+
+    @property
+    def lent(self) -> int:
+        """How many pieces are lent now."""
+        return len(self._lent)
+
+
+def own(outputs: Sequence[Array], inputs: Sequence[Array]) -> tuple[Array, ...]:
+    """The outputs, copied where they lie in the memory of an input, which will be written to again."""
+    return tuple(
+        output.copy() if any(np.may_share_memory(output, array) for array in inputs) else output
+        for output in outputs
+    )
