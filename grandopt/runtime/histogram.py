@@ -79,7 +79,7 @@ class LatencyCounts:
         return self.below([ns])[0]
 
     def below(self, limits_ns: Sequence[float]) -> list[int]:
-        """`at_most` of each; exact where a limit is the edge of a bucket, as every power of two from 64 is."""
+        """`at_most` of each; exact at an edge of a bucket, as powers of two from 64 on are."""
         ends = np.searchsorted(_ends(), limits_ns, side="right")
         sums = np.cumsum(np.append(0, self.counts))
         return [int(count) for count in sums[ends]]

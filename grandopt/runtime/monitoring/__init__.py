@@ -1,0 +1,1 @@
+"""Watches what serves: figures, drift of the inputs, alerts, recommendations, history and exposition."""

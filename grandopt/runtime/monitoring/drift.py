@@ -1,0 +1,249 @@
+"""Whether an agent is still given what it was made for."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from grandopt.errors import ConfigError
+from grandopt.runtime.monitoring.blocks import FEWEST_BLOCKS, Blocks, RollingBlocks
+from grandopt.runtime.monitoring.reference import (
+    BINS,
+    LEAST_STD,
+    InputReference,
+    Reference,
+    chosen,
+    shares_of,
+)
+from grandopt.signature import Array, Contract, Signature
+
+KEPT = 512
+"""Rows that are kept for the distribution, the newest."""
+SHOWN = 10
+FARTHEST = 1e9
+"""Standard deviations that anything further away counts as."""
+ROW_BYTES = 1 << 14
+"""A row whose looked-at elements take more is only counted by its moments, not kept."""
+
+
+@dataclass(frozen=True)
+class DriftSettings:
+    """When inputs count as drifted: by statistics, and by a size that matters.
+
+    An element has drifted when its mean is off by `shift` reference standard deviations or more, or its
+    spread is `spread` times the reference's (or one part in it) or more, or its population stability index is
+    `psi` or more, and that could not be chance: all tests of one look together err once in 1 / `alpha` looks.
+    A window is 32 blocks of `block` rows. Raises ConfigError for values that mean nothing.
+    """
+
+    shift: float = 0.5
+    spread: float = 2.0
+    psi: float = 0.25
+    alpha: float = 1e-3
+    block: int = 64
+
+    def __post_init__(self) -> None:
+        if not (
+            self.shift > 0 and self.spread > 1 and self.psi > 0 and 0 < self.alpha < 1 and self.block > 0
+        ):
+            raise ConfigError(
+                f"drift: shift, psi and block must be positive, spread above 1, alpha between 0 and 1; got {self}"
+            )
+
+
+@dataclass(frozen=True)
+class FeatureDrift:
+    """One element of an input: `shift` of its mean in reference standard deviations, `spread` over the
+    reference's, each with its normal deviate, and the population stability index where it could be taken."""
+
+    input: str
+    element: int
+    shift: float
+    shift_z: float
+    spread: float
+    spread_z: float
+    psi: float | None
+    drifted: bool
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """What the newest rows say against the reference.
+
+    `drifted` is None with the `reason` where there is nothing to say. `rows` were looked at in this window,
+    `critical_z` is what a deviate must reach with `tests` of them. `features` are the farthest elements.
+    `seen` rows were tapped in all, of which `nonfinite` had a NaN or an infinity and are in no other figure.
+    """
+
+    origin: str | None
+    drifted: bool | None
+    reason: str | None
+    rows: int
+    tests: int
+    critical_z: float
+    drifted_features: int
+    largest_shift: float | None
+    features: tuple[FeatureDrift, ...]
+    seen: int
+    nonfinite: int
+
+
+class InputDrift:
+    """Compares tapped inputs with a reference. Not thread-safe: its monitor calls it from one thread.
+
+    Memory is bounded: 32 blocks of two sums per element, and KEPT rows where the reference has deciles.
+    """
+
+    def __init__(
+        self,
+        signature: Signature,
+        contract: Contract,
+        reference: Reference | None,
+        settings: DriftSettings = DriftSettings(),
+    ) -> None:
+        observed = {spec.name for spec in signature.observed(contract)}
+        self._origin = None if reference is None else reference.origin
+        self._settings = settings
+        self._observed = [place for place, spec in enumerate(signature.inputs) if spec.name in observed]
+        known = {} if reference is None else reference.inputs
+        self._inputs = [
+            (place, _Input(spec.name, known[spec.name], settings.block))
+            for place, spec in enumerate(signature.inputs)
+            if spec.name in observed and spec.name in known
+        ]
+        self._seen = self._nonfinite = 0
+
+    def add(self, inputs: Sequence[Array]) -> None:
+        """Look at rows: arrays [n, *shape] in the order of the signature, as they followed one another."""
+        rows = len(inputs[0])
+        finite = np.ones(rows, dtype=bool)
+        for place in self._observed:
+            if inputs[place].dtype.kind == "f":
+                finite &= np.isfinite(inputs[place]).reshape(rows, -1).all(axis=1)
+        self._seen += rows
+        self._nonfinite += rows - int(finite.sum())
+        if finite.any():
+            for place, item in self._inputs:
+                item.add(inputs[place][finite].reshape(int(finite.sum()), -1))
+
+    def report(self) -> DriftReport:
+        """The verdict on the newest rows."""
+        tests = sum(item.tests for _, item in self._inputs)
+        critical = NormalDist().inv_cdf(1 - self._settings.alpha / (2 * max(tests, 1)))
+        looked = [item.look(self._settings, critical) for _, item in self._inputs]
+        rows = min((count for count, _ in looked), default=0)
+        reason = None
+        if not self._inputs:
+            reason = "neither the checkpoint nor recorded samples say what its inputs were; give samples"
+        elif rows < FEWEST_BLOCKS * self._settings.block:
+            reason = (
+                f"needs {FEWEST_BLOCKS * self._settings.block} rows in {FEWEST_BLOCKS} blocks, has {rows}"
+            )
+        features = sorted(
+            (feature for _, found in looked for feature in found),
+            key=lambda item: (not item.drifted, -abs(item.shift)),
+        )
+        drifted = sum(feature.drifted for feature in features)
+        return DriftReport(
+            origin=self._origin,
+            drifted=None if reason else drifted > 0,
+            reason=reason,
+            rows=rows,
+            tests=tests,
+            critical_z=critical,
+            drifted_features=drifted,
+            largest_shift=max((abs(item.shift) for item in features), default=None),
+            features=tuple(features[:SHOWN]),
+            seen=self._seen,
+            nonfinite=self._nonfinite,
+        )
+
+
+class _Input:
+    """One input: its standardised rows in blocks, and the newest of them as they are."""
+
+    def __init__(self, name: str, reference: InputReference, block: int) -> None:
+        self.name = name
+        self._places = chosen(reference.mean.size)
+        self._mean = reference.mean[self._places]
+        self._std = np.maximum(reference.std[self._places], LEAST_STD * np.maximum(np.abs(self._mean), 1.0))
+        self._rows = reference.rows
+        self._blocks = RollingBlocks(block)
+        self._edges = self._shares = None
+        if (
+            reference.edges is not None
+            and reference.shares is not None
+            and self._places.size * 8 <= ROW_BYTES
+        ):
+            self._edges, self._shares = reference.edges[:, self._places], reference.shares[:, self._places]
+        self._newest: deque[Array] = deque(maxlen=KEPT)
+        self.tests = self._places.size * (2 if self._edges is None else 3)
+
+    def add(self, rows: Array) -> None:
+        rows = rows[:, self._places].astype(np.float64)
+        off = np.clip((rows - self._mean) / self._std, -FARTHEST, FARTHEST)
+        self._blocks.add(np.concatenate((off, off * off), axis=1))
+        if self._edges is not None:
+            self._newest.extend(rows)
+
+    def look(self, settings: DriftSettings, critical: float) -> tuple[int, list[FeatureDrift]]:
+        """How many rows the window has, and what each element does in it."""
+        blocks = self._blocks.blocks()
+        if blocks is None:
+            return 0, []
+        size = self._places.size
+        first, squares = blocks.means[:, :size], blocks.means[:, size:]
+        place = Blocks(first, blocks.counts).window()
+        centred = squares - 2 * place.mean * first + place.mean**2
+        width = Blocks(centred, blocks.counts).window()
+        own = 0.0 if self._rows is None else 1 / np.sqrt(self._rows)
+        shift_z, spread_z = place.z(np.zeros(size), own), width.z(np.ones(size), np.sqrt(2) * own)
+        spread = np.sqrt(np.maximum(width.mean, 0.0))
+        by_shift = (np.abs(place.mean) >= settings.shift) & (np.abs(shift_z) >= critical)
+        far = (spread >= settings.spread) | (spread <= 1 / settings.spread)
+        drifted = by_shift | (far & (np.abs(spread_z) >= critical))
+        psi = None
+        if self._edges is not None:
+            # Rows that resemble their neighbours count for as many as the error of the mean shows.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = np.nan_to_num(width.mean / place.error**2 / place.rows, posinf=1.0)
+            psi, psi_z = self._stability(np.clip(share, 1 / place.rows, 1.0))
+            drifted |= (psi >= settings.psi) & (psi_z >= critical)
+        return place.rows, [
+            FeatureDrift(
+                self.name,
+                int(self._places[f]),
+                float(place.mean[f]),
+                float(shift_z[f]),
+                float(spread[f]),
+                float(spread_z[f]),
+                None if psi is None else float(psi[f]),
+                bool(drifted[f]),
+            )
+            for f in range(size)
+        ]
+
+    def _stability(self, share: Array) -> tuple[Array, Array]:
+        """The population stability index of each element, and its normal deviate.
+
+        Where nothing changed the index, over its sum of inverse sample sizes, is about chi-squared with one
+        degree less than there are bins (Yurdakul, 2018); Wilson and Hilferty's cube root makes it normal.
+        """
+        assert self._edges is not None
+        assert self._shares is not None
+        assert self._rows is not None
+        rows = np.stack(self._newest)
+        effective = np.maximum(len(rows) * share, 1.0)
+        now = shares_of(rows, self._edges)
+        # A bin that one side leaves empty counts as holding half a row.
+        before = np.maximum(self._shares, 0.5 / self._rows)
+        now = np.where((now == 0) & (self._shares == 0), before, np.maximum(now, 0.5 / effective))
+        psi = ((now - before) * np.log(now / before)).sum(axis=0)
+        degrees = BINS - 1
+        ratio = psi / (1 / effective + 1 / self._rows) / degrees
+        spread = 2 / (9 * degrees)
+        return psi, (np.cbrt(ratio) - (1 - spread)) / np.sqrt(spread)
