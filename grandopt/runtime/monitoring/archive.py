@@ -177,8 +177,8 @@ def _version(path: Path, connection: sqlite3.Connection) -> int:
         raise HistoryError(f"{path}: is a database of another program; name another file")
     if version != ARCHIVE_VERSION:
         raise HistoryError(
-            f"{path}: is an archive of version {version}, this grandopt knows {ARCHIVE_VERSION}; name another "
-            f"file"
+            f"{path}: is an archive of version {version}, this grandopt knows {ARCHIVE_VERSION}; name "
+            f"another file"
         )
     return int(version)
 

@@ -51,7 +51,7 @@ class DriftSettings:
             self.shift > 0 and self.spread > 1 and self.psi > 0 and 0 < self.alpha < 1 and self.block > 0
         ):
             raise ConfigError(
-                f"drift: shift, psi and block must be positive, spread above 1, alpha between 0 and 1; got {self}"
+                f"shift, psi and block must be positive, spread above 1, alpha between 0 and 1; got {self}"
             )
 
 

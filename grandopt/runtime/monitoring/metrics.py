@@ -12,7 +12,8 @@ from grandopt.runtime.histogram import LatencyCounts, too_few
 from grandopt.runtime.monitoring.drift import DriftReport
 from grandopt.runtime.monitoring.gpu import GpuReading
 from grandopt.runtime.monitoring.margins import MarginReport
-from grandopt.runtime.monitoring.sources import AgentFacts, Served
+from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.scheduling.stats import BatcherStats, BatchSettings
 
 K = TypeVar("K")
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
@@ -64,7 +65,7 @@ class Counters:
     cache_misses: int = 0
 
     @classmethod
-    def of(cls, served: Served, cache: CacheStats | None = None) -> Counters:
+    def of(cls, served: BatcherStats, cache: CacheStats | None = None) -> Counters:
         """What a batcher and a cache say of all that they did."""
         levels = () if cache is None else cache.levels
         return cls(
@@ -90,8 +91,8 @@ class Counters:
 
     @property
     def asked(self) -> int:
-        """Requests that came to an end, whichever; those that missed their deadline are among the others."""
-        return self.answered + self.failed + self.cancelled + self.rejections
+        """Requests that came to an end, whichever."""
+        return self.answered + self.failed + self.cancelled + self.missed + self.rejections
 
     def since(self, earlier: Counters) -> Counters | None:
         """What came after `earlier`; None where something fell, because a part was replaced by a new one."""
@@ -131,7 +132,8 @@ class AgentMetrics:
     """One agent: `total` since it is served, `recent` in the last `window_s` seconds (None at the first
     look).
 
-    `cache`, `drift` and `margins` are None where the agent has no such part.
+    `depth` rows wait, of so many bytes. `cost` is the measured one of a batch, `original` says why the
+    original still answers; they and `cache`, `drift` and `margins` are None where there is no such thing.
     """
 
     agent: str
@@ -140,7 +142,11 @@ class AgentMetrics:
     window_s: float
     depth: int
     queued_bytes: int
-    facts: AgentFacts = field(default_factory=AgentFacts)
+    settings: BatchSettings
+    workers: str
+    concurrency: int
+    cost: BatchCost | None = None
+    original: str | None = None
     cache: CacheStats | None = None
     drift: DriftReport | None = None
     margins: tuple[MarginReport, ...] | None = None
@@ -164,7 +170,7 @@ class AgentMetrics:
         """Which share of the workers' time batches took in the window."""
         if self.recent is None or not self.window_s > 0:
             return None
-        return self.recent.busy_ns / 1e9 / self.window_s / max(self.facts.size, 1)
+        return self.recent.busy_ns / 1e9 / self.window_s / max(self.concurrency, 1)
 
     @property
     def hit_rate(self) -> float | None:
@@ -175,8 +181,8 @@ class AgentMetrics:
         return self.recent.cache_hits / asked if asked else None
 
     @property
-    def rows_per_batch(self) -> float | None:
-        """The mean size of the window's batches: requests that were computed, over batches."""
+    def requests_per_batch(self) -> float | None:
+        """Requests of the window that were computed, over its batches."""
         if self.recent is None or not self.recent.batches:
             return None
         return (self.recent.answered + self.recent.failed) / self.recent.batches
