@@ -1,0 +1,289 @@
+"""The engine: agents by name, and what one asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from asyncio import get_running_loop
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+
+from grandopt.config.load import nearest
+from grandopt.config.profiles import DEFAULT_PROFILE
+from grandopt.config.schema import CacheConfig, check_agent_name
+from grandopt.config.serving import ServingConfig, changed
+from grandopt.config.serving_profiles import serving_config
+from grandopt.errors import ConfigError, EngineClosed, ServingError, UnknownAgentError
+from grandopt.runtime.engine.deadline import deadline_of
+from grandopt.runtime.engine.served import ServedAgent
+from grandopt.runtime.engine.stats import EngineStats
+from grandopt.runtime.engine.upkeep import Upkeep
+from grandopt.runtime.engine.version import Version, given, loaded
+from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.scheduling.request import Priority, priority_of
+from grandopt.signature import FITS
+
+_ndarray = np.ndarray
+
+
+class Engine:
+    """Serves agents in the event loop that initialized it.
+
+    ::
+
+        async with Engine() as engine:                  # or: await engine.initialize("maximum")
+            engine.load("artifacts/gate")
+            action = await engine.infer("gate", observation)
+
+    Thread safety: `infer_now` and `stats` may be called from any thread; everything else belongs to the event
+    loop, and raises ServingError elsewhere. Ownership: the engine closes what it has loaded; executors that
+    were added stay their owner's. Answers belong to the caller; those from a cache are read-only. Inputs must
+    not be changed before the answer is there.
+    """
+
+    def __init__(self) -> None:
+        self._agents: dict[str, ServedAgent] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._config: ServingConfig = serving_config()
+        self._profile = DEFAULT_PROFILE
+        self._closed = False
+        self._began = 0.0
+        self._upkeep: Upkeep | None = None
+
+    # ---- life ---------------------------------------------------------------------------------------------
+
+    async def initialize(self, profile: str = DEFAULT_PROFILE, **changes: Any) -> None:
+        """Switch on the parts of a profile, with the fields of ServingConfig that are given in `changes`.
+
+        Raises ConfigError for an unknown profile, field or value, EngineClosed after a shutdown, and
+        ServingError when that was done before.
+        """
+        config = serving_config(profile, changes)
+        if self._closed:
+            raise EngineClosed("the engine was shut down; make another one")
+        if self._loop is not None:
+            raise ServingError(f"the engine is initialized already, with profile {self._profile!r}")
+        self._loop = get_running_loop()
+        self._config, self._profile = config, profile  # type: ignore[assignment]
+        self._began = time.monotonic()
+        if config.memory:
+            self._upkeep = Upkeep(self._is_idle)
+            self._upkeep.begin()
+
+    async def shutdown(self, *, drain: bool = True) -> None:
+        """Refuse new requests, answer those that wait (with `drain=False` refuse them, too), give all back.
+
+        Twice is allowed.
+        """
+        if self._loop is not None:
+            self._require_loop()
+        self._closed = True
+        agents, self._agents = list(self._agents.values()), {}
+        try:
+            await asyncio.gather(*[agent.close(drain=drain) for agent in agents])
+        finally:
+            if self._upkeep is not None:
+                self._upkeep.end()
+
+    async def __aenter__(self) -> Self:
+        if self._loop is None:
+            await self.initialize()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.shutdown(drain=kind is None)
+
+    # ---- agents -------------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        path: Path | str,
+        name: str | None = None,
+        *,
+        trust: bool = False,
+        threads: int | None = None,
+        cache: CacheConfig | None = None,
+        **changes: Any,
+    ) -> str:
+        """Serve the artifact at `path` under `name` (without one, its own); returns the name.
+
+        `trust` and `threads` as for `grandopt.load`. With `cache` answers are kept, if the profile has
+        caches. `changes` are fields of ServingConfig for this agent. What a batch costs is measured first;
+        that and loading hold up the event loop for some hundredths of a second. Raises what `grandopt.load`
+        does, and ConfigError for a name that is taken or a field that is wrong.
+        """
+        self._require_loop()
+        if name is not None:
+            self._check_free(name)
+        version, its = loaded(Path(path), trust=trust, threads=threads)
+        return self._serve(its if name is None else name, version, cache, changes)
+
+    def add(self, name: str, executor: Executor, *, cache: CacheConfig | None = None, **changes: Any) -> str:
+        """Serve an executor that is in memory already; otherwise as `load`. It stays its owner's to close."""
+        self._require_loop()
+        return self._serve(name, given(executor), cache, changes)
+
+    async def replace(
+        self, name: str, by: Path | str | Executor, *, trust: bool = False, threads: int | None = None
+    ) -> None:
+        """Answer the requests of an agent with another artifact or executor from now on.
+
+        A request is answered wholly by one of them: batches that run end with the old one, which is closed
+        then, if it was loaded here. Returns when that is so. Raises what `load` does, and SignatureError for
+        one with other inputs or outputs; then nothing has changed.
+        """
+        agent = self._agent(name)
+        if isinstance(by, Executor):
+            version = given(by)
+        else:
+            version, _ = await asyncio.to_thread(loaded, Path(by), trust=trust, threads=threads)
+        await agent.replace(version)
+
+    async def unload(self, name: str) -> None:
+        """Serve the agent no longer: requests that wait are answered before this returns."""
+        agent = self._agent(name)
+        del self._agents[name]
+        await agent.close(drain=True)
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The names of the agents that are served."""
+        return tuple(self._agents)
+
+    # ---- requests -----------------------------------------------------------------------------------------
+
+    async def infer(
+        self,
+        name: str,
+        *observation: Any,
+        priority: Priority | int | str = Priority.NORMAL,
+        deadline_s: float | None = None,
+    ) -> Any:
+        """The agent's answer to one observation, in any form that `Executor.__call__` takes, or to a batch.
+
+        `priority` is low, normal, high or critical. With `deadline_s`, seconds from now, the answer comes in
+        time or not at all. Raises UnknownAgentError, SignatureError and ConfigError for what cannot be asked,
+        Overloaded and DeadlineExceeded (with `retry_after_s`) for what cannot be answered now, AgentFailed,
+        WorkerLost and EngineClosed.
+        """
+        agent = self._agents.get(name)
+        if agent is None or get_running_loop() is not self._loop:
+            self._refuse(name)
+        deadline = 0 if deadline_s is None else deadline_of(deadline_s)
+        rank = 1 if priority is Priority.NORMAL else priority_of(priority)
+        if len(observation) == 1:
+            value = observation[0]
+            # What fits already goes in as it is: a check of any form takes longer than a small agent.
+            if (
+                type(value) is _ndarray
+                and value.dtype is agent.dtype
+                and value.shape == agent.shape
+                and value.flags.num & FITS == FITS
+            ):
+                outputs = await agent.ask(observation, rank, deadline)
+                return outputs[0] if agent.single else outputs
+        return await agent.infer_any(observation, rank, deadline)
+
+    def infer_now(self, name: str, *observation: Any) -> Any:
+        """The same answer, computed at once on the calling thread, whichever that is."""
+        agent = self._agents.get(name)
+        if agent is None:
+            self._refuse(name, anywhere=True)
+        return agent.now(*observation)
+
+    async def batch_inference(
+        self,
+        name: str,
+        *batch: Any,
+        priority: Priority | int | str = Priority.NORMAL,
+        deadline_s: float | None = None,
+    ) -> Any:
+        """The agent's answers to many observations: one array [n, *shape] per output.
+
+        `batch` is one array [n, *shape] per input, a mapping of them by input name, or a list of n
+        observations. It is computed in parts, between which single requests are answered. Raises as `infer`;
+        when a part fails, the whole batch does.
+        """
+        agent = self._agent(name)
+        deadline = deadline_of(deadline_s)
+        return await agent.infer_many(batch, priority_of(priority), deadline)
+
+    # ---- figures ------------------------------------------------------------------------------------------
+
+    def stats(self) -> EngineStats:
+        """What was done since the beginning; names only parts that run."""
+        agents = {name: agent.stats() for name, agent in list(self._agents.items())}
+        running = {
+            "batching": any(stats.batches is not None for stats in agents.values()),
+            "cache": any(stats.cache is not None for stats in agents.values()),
+            "memory": self._upkeep is not None,
+        }
+        return EngineStats(
+            profile=self._profile,
+            parts=tuple(part for part in self._config.parts if running.get(part)),
+            seconds=time.monotonic() - self._began if self._began else 0.0,
+            agents=agents,
+            collector=None if self._upkeep is None else self._upkeep.stats(),
+        )
+
+    def get_comprehensive_stats(self) -> EngineStats:
+        """The same as `stats`."""
+        return self.stats()
+
+    # ---- inside -------------------------------------------------------------------------------------------
+
+    def _serve(self, name: str, version: Version, cache: CacheConfig | None, changes: dict[str, Any]) -> str:
+        self._check_free(name)
+        config = changed(self._config, changes)
+        self._agents[name] = ServedAgent(name, version, config, cache if config.cache else None)
+        if self._upkeep is not None:
+            self._upkeep.loaded()
+        return name
+
+    def _check_free(self, name: str) -> None:
+        try:
+            check_agent_name(name)
+        except (ValueError, AttributeError) as error:
+            raise ConfigError(f"not a name of an agent: {error}") from error
+        if name in self._agents:
+            raise ConfigError(f"an agent {name!r} is served already; replace or unload it")
+
+    def _agent(self, name: str) -> ServedAgent:
+        agent = self._agents.get(name)
+        if agent is None or get_running_loop() is not self._loop:
+            self._refuse(name)
+        return agent
+
+    def _require_loop(self) -> None:
+        """Raise EngineClosed or ServingError unless this is the engine's loop."""
+        if self._closed:
+            raise EngineClosed("the engine is shut down")
+        if self._loop is None:
+            raise EngineClosed("the engine is not initialized: `await engine.initialize()` first")
+        try:
+            here = get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not self._loop:
+            raise ServingError(
+                "the engine belongs to the event loop that initialized it; other threads and loops can call "
+                "infer_now, or hand coroutines over by asyncio.run_coroutine_threadsafe"
+            )
+
+    def _refuse(self, name: object, *, anywhere: bool = False) -> NoReturn:
+        if not anywhere or self._closed or self._loop is None:
+            self._require_loop()
+        names = tuple(self._agents)
+        hint = nearest(str(name), names) if names else " (none is served yet)"
+        raise UnknownAgentError(f"no agent {name!r} is served{hint}")
+
+    def _is_idle(self) -> bool:
+        return all(agent.idle for agent in self._agents.values())

@@ -1,0 +1,200 @@
+"""One agent of an engine: what answers at present, and the ways to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import numpy as np
+
+from grandopt.config.schema import CacheConfig
+from grandopt.config.serving import ServingConfig
+from grandopt.errors import EngineClosed, SignatureError
+from grandopt.runtime.engine.cached_agent import Ask, CachedAgent
+from grandopt.runtime.engine.direct import DirectCalls
+from grandopt.runtime.engine.fit import check_same
+from grandopt.runtime.engine.stacking import stacked
+from grandopt.runtime.engine.stats import AgentStats
+from grandopt.runtime.engine.version import Version
+from grandopt.runtime.engine.working import workers_for
+from grandopt.runtime.executors.observation import as_arrays, as_given
+from grandopt.runtime.scheduling.batcher import Batcher
+from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
+from grandopt.runtime.scheduling.stats import BatchSettings
+from grandopt.signature import Array
+
+AHEAD = 1
+"""Parts of a batch that wait while others are computed: enough to keep the workers busy, and no more, so that
+single requests get in between."""
+
+
+class ServedAgent:
+    """An agent that an engine serves.
+
+    It belongs to the engine's event loop; only `now` may be called from any thread. `dtype` and `shape` are
+    those of its only input; None for an agent with several. `ask` answers one observation, given as arrays
+    [*shape] of exactly the declared dtypes.
+    """
+
+    def __init__(
+        self, name: str, version: Version, config: ServingConfig, cache: CacheConfig | None = None
+    ) -> None:
+        self.name = name
+        self.signature = version.signature
+        inputs = version.signature.inputs
+        self.dtype = np.dtype(inputs[0].dtype) if len(inputs) == 1 else None
+        self.shape = inputs[0].shape if len(inputs) == 1 else None
+        self.single = len(version.signature.outputs) == 1
+        self._direct = DirectCalls(name)
+        self._replaced = 0
+        self._closed = False
+        self._ending: set[asyncio.Task[None]] = set()
+        self.batcher: Batcher | None = None
+        self.ask: Ask = self._ask_directly
+        if config.batching:
+            cost = measure_cost(version)
+            self.batcher = Batcher(
+                version.executor, workers_for(version, cost, config), _settings(config, cost), cost
+            )
+            self.ask = self.batcher.infer
+        self.front = None if cache is None else CachedAgent(cache, name, version, self.ask)
+        if self.front is not None:
+            self.ask = self.front.infer
+        self._current = (version, self.front.policy if self.front else version.executor)
+
+    @property
+    def version(self) -> Version:
+        """What computes the answers at present."""
+        return self._current[0]
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits or is computed."""
+        if self.batcher is None:
+            return True
+        workers = self.batcher.workers
+        return workers.idle == workers.size and self.batcher.stats().depth == 0
+
+    def now(self, *observation: Any) -> Any:
+        """The answer to a call, computed on this thread; raises SignatureError and AgentFailed."""
+        current = self._current  # whoever holds the version keeps it open
+        return self._direct.call(current[1], *observation)
+
+    async def infer_any(self, observation: Sequence[Any], priority: int, deadline: int) -> Any:
+        """The answer to an observation, or a batch of them, in any form that a call takes."""
+        arrays, batched, tensors = as_arrays(self.signature, observation)
+        if batched:
+            return as_given(await self.infer_batch(tuple(arrays), priority, deadline), True, tensors)
+        outputs = await self.ask(tuple(array[0] for array in arrays), priority, deadline)
+        # As a batch of one, which `as_given` takes apart again.
+        return as_given(tuple(output[None] for output in outputs), False, tensors)
+
+    async def infer_many(self, batch: Sequence[Any], priority: int, deadline: int) -> Any:
+        """The answers to a batch, given as arrays or as a list of observations: one array per output."""
+        if len(batch) == 1 and isinstance(batch[0], list):
+            arrays, tensors = stacked(self.signature, batch[0])
+        else:
+            arrays, batched, tensors = as_arrays(self.signature, batch)
+            if not batched:
+                raise SignatureError(
+                    f"{self.name}: expected a batch [n, *shape] or a list of observations, got one "
+                    f"observation; `infer` answers it"
+                )
+        return as_given(await self.infer_batch(tuple(arrays), priority, deadline), True, tensors)
+
+    async def infer_batch(self, arrays: tuple[Array, ...], priority: int, deadline: int) -> tuple[Array, ...]:
+        """The outputs [n, *shape] for a batch [n, *shape], computed in parts of at most the batch limit."""
+        batcher, rows = self.batcher, len(arrays[0])
+        if batcher is None:
+            return self._direct.batch(self.version.executor.run, list(arrays), deadline)
+        limit = batcher.settings.limit
+        if rows <= limit:
+            return await batcher.infer_rows(arrays, priority, deadline)
+        parts: list[tuple[Array, ...] | None] = [None] * -(-rows // limit)
+        places = iter(range(len(parts)))
+
+        async def compute() -> None:
+            for place in places:
+                part = tuple(array[place * limit : (place + 1) * limit] for array in arrays)
+                parts[place] = await batcher.infer_rows(part, priority, deadline)
+
+        await _all([compute() for _ in range(min(len(parts), batcher.workers.size + AHEAD))])
+        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+
+    async def replace(self, version: Version) -> None:
+        """Answer with another version from now on; returns when the last batch of the old one has ended.
+
+        Whatever a caller cancels, batches that run keep the old one open. Raises SignatureError for a version
+        that does not fit.
+        """
+        check_same(self.name, self.version, version)
+        cost = None if self.batcher is None else await asyncio.to_thread(measure_cost, version)
+        if self._closed:
+            raise EngineClosed(f"{self.name}: is not served any more")
+        old = self.version
+        if self.front is not None:
+            self.front.deploy(version)
+        self._current = (version, self.front.policy if self.front else version.executor)
+        self._replaced += 1
+        if self.batcher is None or cost is None:
+            return
+        task = asyncio.get_running_loop().create_task(self._let_end(self.batcher, old, version, cost))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        await asyncio.shield(task)
+
+    def stats(self) -> AgentStats:
+        """What was done until now."""
+        batcher = self.batcher
+        return AgentStats(
+            self.name,
+            self.version.origin,
+            self._replaced,
+            self._direct.stats(),
+            None if batcher is None else batcher.stats(),
+            None if batcher is None else batcher.cost,
+            None if self.front is None else self.front.stats(),
+        )
+
+    async def close(self, *, drain: bool) -> None:
+        """Answer what waits, or with `drain=False` refuse it; then give back workers and cache."""
+        self._closed = True
+        if self.batcher is not None:
+            await self.batcher.close(drain=drain)
+        if self._ending:
+            await asyncio.wait(self._ending)
+        if self.front is not None:
+            self.front.close()
+
+    async def _ask_directly(
+        self, inputs: tuple[Array, ...], priority: int, deadline: int
+    ) -> tuple[Array, ...]:
+        version = self.version
+        outputs = self._direct.batch(version.executor.run, [array[None] for array in inputs], deadline)
+        return tuple(output[0] for output in outputs)
+
+    @staticmethod
+    async def _let_end(batcher: Batcher, old: Version, new: Version, cost: BatchCost) -> None:
+        await batcher.replace(new.executor, cost)
+        del old  # which was kept until here, however its callers fared
+
+
+async def _all(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once; the first error ends the others and is raised."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _settings(config: ServingConfig, cost: BatchCost) -> BatchSettings:
+    return BatchSettings(
+        limit=min(config.batch_limit, cost.limit),
+        queue_rows=config.queue_items,
+        queue_bytes=int(config.queue_mb * 1e6),
+        ageing_s=config.ageing_ms / 1000,
+    )

@@ -1,0 +1,44 @@
+"""What an engine tells of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grandopt.config.serving import ServingPart
+from grandopt.runtime.cache.stats import CacheStats
+from grandopt.runtime.engine.direct import DirectStats
+from grandopt.runtime.engine.version import Origin
+from grandopt.runtime.memory.collector import CollectorStats
+from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.scheduling.stats import BatcherStats
+
+
+@dataclass(frozen=True)
+class AgentStats:
+    """One agent: what answers now, how often that changed, and what each way to it has done.
+
+    `direct` are the calls on the caller's own thread. `batches` and `cost` (the measured line) are None for
+    an agent without batching, `cache` for one without a cache.
+    """
+
+    name: str
+    answering: Origin
+    replaced: int
+    direct: DirectStats
+    batches: BatcherStats | None
+    cost: BatchCost | None
+    cache: CacheStats | None
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """An engine: the `parts` that run (not those that a profile would switch on), and its agents by name.
+
+    `seconds` is how long it has been there. `collector` is None where the garbage collector is left alone.
+    """
+
+    profile: str
+    parts: tuple[ServingPart, ...]
+    seconds: float
+    agents: dict[str, AgentStats]
+    collector: CollectorStats | None
