@@ -39,7 +39,7 @@ SERVING: dict[ProfileName, ServingConfig] = {
 
 def serving_config(profile: str = DEFAULT_PROFILE, changes: Mapping[str, Any] | None = None) -> ServingConfig:
     """The settings of a profile with some fields changed; raises ConfigError for an unknown name or value."""
-    known = dict[object, ServingConfig](SERVING).get(profile)
-    if known is None:
-        raise ConfigError(f"unknown profile {profile!r}{nearest(str(profile), SERVING)}")
-    return changed(known, changes or {})
+    for name, config in SERVING.items():
+        if name == profile:
+            return changed(config, changes or {})
+    raise ConfigError(f"unknown profile {profile!r}{nearest(str(profile), SERVING)}")

@@ -78,6 +78,8 @@ class Engine:
 
         Twice is allowed.
         """
+        if self._closed:
+            return
         if self._loop is not None:
             self._require_loop()
         self._closed = True
