@@ -1,0 +1,1 @@
+"""Settings moved while serving, by measured effect."""

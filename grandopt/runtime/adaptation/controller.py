@@ -1,0 +1,297 @@
+"""Moves one setting at a time and keeps what was measured to be better.
+
+Each setting that could matter (see `Knob.candidates`) is tried in short windows that alternate with windows
+of the setting in force, so that a workload that moves meanwhile is not credited to it. A trial ends at once
+with a window that is clearly worse; a change that is kept is watched for some windows more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+
+from grandopt.errors import ConfigError, GrandoptError
+from grandopt.runtime.adaptation.budget import TrialBudget, TrialLimits
+from grandopt.runtime.adaptation.change import ChangeDetector
+from grandopt.runtime.adaptation.decisions import Decision, DecisionLog
+from grandopt.runtime.adaptation.evidence import Evidence, Reading
+from grandopt.runtime.adaptation.knobs import Knob
+from grandopt.runtime.adaptation.paired import spread
+from grandopt.runtime.adaptation.trial import ANSWERS, Trial, Verdict, stalled
+
+ENOUGH = 200
+"""Answers from which on a window is long enough."""
+SCORES = 8
+"""Windows that the usual spread is taken from."""
+PROBATION = 4
+"""Windows that a kept change is watched for."""
+
+Steps = Generator[float, Reading, Evidence]
+
+
+@dataclass(frozen=True)
+class ControllerSettings:
+    """Lengths in seconds: `window_s` of a trial's windows, up to `longest_s` where fewer than 200 answers
+    came; `watch_s` of the windows between trials, `idle_s` between looks at a service that nobody uses;
+    `floor_s` at least between two changes."""
+
+    window_s: float = 0.05
+    longest_s: float = 2.0
+    watch_s: float = 0.1
+    idle_s: float = 2.0
+    floor_s: float = 0.5
+    limits: TrialLimits = field(default_factory=TrialLimits)
+
+    def __post_init__(self) -> None:
+        for name in ("window_s", "longest_s", "watch_s", "idle_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a positive number of seconds, got {getattr(self, name)}")
+        if not 0 <= self.floor_s < math.inf:
+            raise ConfigError(f"floor_s must be 0 or a positive number of seconds, got {self.floor_s}")
+
+
+class Turn:
+    """Lets one of several controllers change something at a time; they share one."""
+
+    def __init__(self) -> None:
+        self._holder: object | None = None
+
+    def take(self, holder: object) -> bool:
+        """Whether `holder` has it now."""
+        if self._holder is None:
+            self._holder = holder
+        return self._holder is holder
+
+    def give_back(self, holder: object) -> None:
+        """Let another one have it; nothing happens where `holder` has not."""
+        if self._holder is holder:
+            self._holder = None
+
+
+class Controller:
+    """Tunes the knobs of one service, step by step.
+
+    `pull` gives the service's counts, with the clock's time in them: there is no other clock. Whoever drives
+    it calls `step` and then again after the number of seconds that it gave. Everything happens in `step` and
+    `close`, which belong to one thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pull: Callable[[], Reading],
+        knobs: Sequence[Knob],
+        settings: ControllerSettings | None = None,
+        *,
+        log: DecisionLog | None = None,
+        turn: Turn | None = None,
+    ) -> None:
+        names = [knob.name for knob in knobs]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"{name}: knobs must have different names, got {', '.join(names)}")
+        self.name = name
+        self.log = log or DecisionLog()
+        self._pull, self._knobs = pull, list(knobs)
+        self._settings = settings or ControllerSettings()
+        self._turn = turn or Turn()
+        self._detector = ChangeDetector()
+        self._scores: deque[float] = deque(maxlen=SCORES)
+        self._told: set[str] = set()
+        self._now = pull()
+        self._budget = TrialBudget(self._settings.limits, self._seconds)
+        self._changed_at = -math.inf
+        self._tried_s = 0.0
+        self._life = self._live()
+        self._begun = False
+
+    @property
+    def tried_s(self) -> float:
+        """Seconds spent in settings of trials, whatever became of them."""
+        return self._tried_s
+
+    def step(self) -> float:
+        """Look at the service, act if it is time, and say after how many seconds to call again."""
+        if not self._begun:
+            self._begun = True
+            return next(self._life)
+        self._now = self._pull()
+        return self._life.send(self._now)
+
+    def close(self) -> None:
+        """Put a setting that is being tried back, and end; `step` must not be called afterwards."""
+        self._life.close()
+        self._turn.give_back(self)
+
+    @property
+    def _seconds(self) -> float:
+        return self._now.at_ns / 1e9
+
+    def _live(self) -> Generator[float, Reading, None]:
+        idle = self._settings.watch_s
+        while True:
+            start = self._now
+            yield idle
+            window = Evidence(start, self._now)
+            if not window.answered:
+                idle = min(2 * idle, self._settings.idle_s)
+                continue
+            idle = self._settings.watch_s
+            self._watched(window)
+            found = self._choice(window)
+            if found is not None and self._turn.take(self):
+                try:
+                    yield from self._try(*found)
+                finally:
+                    self._turn.give_back(self)
+
+    def _watched(self, window: Evidence) -> None:
+        """Take note of a window of the settings in force."""
+        what = self._detector.changed(window)
+        if what is not None:
+            self._workload_changed(what)
+        score = window.score
+        if score is not None:
+            self._scores.append(score)
+
+    def _workload_changed(self, what: str) -> None:
+        self._decide(None, Verdict.WORKLOAD, detail=what)
+        self._budget.changed(self._seconds)
+        self._detector.reset()
+        self._scores.clear()
+        self._told.clear()
+
+    def _choice(self, window: Evidence) -> tuple[Knob, str, int] | None:
+        """What to try next, if it is time: what has lost least often, in the order of the knobs."""
+        now = self._seconds
+        if not self._detector.ready or now < self._changed_at + self._settings.floor_s:
+            return None
+        if window.rate * self._settings.longest_s < ANSWERS:
+            return None  # a window could not be judged
+        possible: list[tuple[int, int, Knob, str, int]] = []
+        for order, knob in enumerate(self._knobs):
+            candidates = knob.candidates(window)
+            for direction, value in candidates:
+                losses = self._budget.losses(knob.name, direction)
+                if not self._budget.rests(knob.name, direction, now):
+                    possible.append((losses, order, knob, direction, value))
+            if candidates and all(self._budget.losses(knob.name, side) for side, _ in candidates):
+                self._tell_settled(knob, window)
+        if not possible or now < self._budget.next_at:
+            return None
+        _, _, knob, direction, value = min(possible, key=lambda each: each[:2])
+        return knob, direction, value
+
+    def _tell_settled(self, knob: Knob, window: Evidence) -> None:
+        if knob.name not in self._told:
+            self._told.add(knob.name)
+            self._decide(knob, Verdict.SETTLED, detail=f"in {window.figures()}")
+
+    def _try(self, knob: Knob, direction: str, value: int) -> Generator[float, Reading, None]:
+        before = knob.get()
+        noise = 2 * spread(list(self._scores))  # of windows that are longer than those of the trial
+        trial = Trial((yield from self._measured()), noise)
+        spent, verdict = 0.0, None
+        while verdict is None:
+            began = self._seconds
+            try:
+                knob.set(value)
+            except GrandoptError as error:
+                self._knobs.remove(knob)
+                self._decide(knob, Verdict.REFUSED, before, value, detail=str(error))
+                return
+            try:
+                yield from self._settled(knob)
+                window = yield from self._measured(trial.base_rate)
+            finally:
+                # Also when the service ends meanwhile. What somebody else has set is left alone.
+                interfered = knob.get() != value
+                if not interfered:
+                    knob.set(before)
+            spent += self._seconds - began
+            verdict = Verdict.INTERFERED if interfered else trial.tried(window)
+            if verdict is None:
+                yield from self._settled(knob)
+                window = yield from self._measured()
+                verdict = Verdict.INTERFERED if knob.get() != before else trial.base(window)
+        self._tried_s += spent
+        if verdict is Verdict.KEPT:
+            yield from self._keep(knob, direction, value, trial, spent)
+            return
+        self._budget.lost(knob.name, direction, spent, self._seconds)
+        self._changed_at = self._seconds
+        self._decide(knob, verdict, before, value, trial, spent)
+
+    def _keep(
+        self, knob: Knob, direction: str, value: int, trial: Trial, spent: float
+    ) -> Generator[float, Reading, None]:
+        before = knob.get()
+        knob.set(value)
+        self._changed_at = self._seconds
+        self._budget.won(knob.name, direction)
+        self._told.discard(knob.name)
+        self._decide(knob, Verdict.KEPT, before, value, trial, spent)
+        yield from self._settled(knob)
+        for _ in range(PROBATION):
+            window = yield from self._measured()
+            if trial.worse_than_base(window) and knob.get() == value:
+                knob.set(before)
+                self._budget.lost(knob.name, direction, self._seconds - self._changed_at, self._seconds)
+                self._decide(knob, Verdict.WITHDRAWN, before, value, trial, spent)
+                break
+        # The way back has just lost against this value.
+        self._budget.lost(knob.name, "lower" if direction == "higher" else "higher", 0.0, self._seconds)
+        self._detector.reset()
+        self._scores.clear()
+
+    def _measured(self, rate: float = 0.0) -> Steps:
+        """A window of at least `window_s` that holds enough answers, or of `longest_s`.
+
+        It ends earlier where far fewer answers came than at `rate` a second.
+        """
+        start = self._now
+        delay = self._settings.window_s
+        while True:
+            yield delay
+            window = Evidence(start, self._now)
+            left = self._settings.longest_s - window.seconds
+            if window.answered >= ENOUGH or left <= 0 or stalled(window, rate):
+                return window
+            delay = min(left, self._settings.window_s)
+
+    def _settled(self, knob: Knob) -> Generator[float, Reading, None]:
+        """Wait until what was taken in before the setting changed is out."""
+        start = self._now
+        yield self._settings.window_s / 5
+        waiting = start.depth + knob.settle
+        while self._now.latency.total - start.latency.total < waiting:
+            if Evidence(start, self._now).seconds >= self._settings.longest_s:
+                return
+            yield self._settings.window_s / 5
+
+    def _decide(
+        self,
+        knob: Knob | None,
+        verdict: Verdict,
+        before: int | None = None,
+        tried: int | None = None,
+        trial: Trial | None = None,
+        spent: float = 0.0,
+        detail: str = "",
+    ) -> None:
+        now = None if knob is None else knob.get()
+        self.log.add(
+            Decision(
+                self._now.at_ns,
+                self.name,
+                None if knob is None else knob.name,
+                now if before is None else before,
+                now,
+                tried,
+                verdict,
+                None if trial is None else trial.effect(),
+                spent,
+                detail,
+            )
+        )

@@ -1,0 +1,174 @@
+"""Settings that can be moved while serving, and when another value of one could matter."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from grandopt.errors import ConfigError
+from grandopt.runtime.adaptation.evidence import Evidence
+
+FULL = 0.05
+"""The share of full batches from which on a higher limit could matter."""
+BUSY = 0.3
+"""The share of the workers' time from which on their number could matter."""
+WAITING = 1.2
+"""Rows per batch from which on some must have waited."""
+
+Worth = Callable[[Evidence], tuple[bool, bool]]
+"""Whether a lower and whether a higher value could matter, in view of the last window."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One setting.
+
+    `get` and `set` are called in the event loop's thread; `set` raises GrandoptError for a value that cannot
+    be. `values` are the candidates, ascending; the setting may stand between them. `worth` says which
+    direction is worth a trial; `below` gives, where it is known, the value that a lower one must be less
+    than to change anything. `settle` is how many answers a new value needs until its effect shows, beyond
+    what waits.
+    """
+
+    name: str
+    unit: str
+    get: Callable[[], int]
+    set: Callable[[int], None]
+    values: Sequence[int]
+    worth: Worth
+    below: Callable[[Evidence], int | None] = lambda evidence: None
+    settle: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.values or list(self.values) != sorted(set(self.values)) or self.values[0] < 0:
+            raise ConfigError(
+                f"{self.name}: candidate values must ascend from 0 or more, got {list(self.values)}"
+            )
+        if self.settle < 0:
+            raise ConfigError(f"{self.name}: settle must be 0 or more answers, got {self.settle}")
+
+    def candidates(self, evidence: Evidence) -> list[tuple[str, int]]:
+        """The values worth a trial: the next one in each direction that could matter, higher first."""
+        now = self.get()
+        lower, higher = self.worth(evidence)
+        found = []
+        up = bisect.bisect_right(self.values, now)
+        if higher and up < len(self.values):
+            found.append(("higher", self.values[up]))
+        bound = self.below(evidence)
+        down = bisect.bisect_left(self.values, now if bound is None else min(now, bound)) - 1
+        if lower and down >= 0:
+            found.append(("lower", self.values[down]))
+        return found
+
+
+def powers(first: int, last: int) -> tuple[int, ...]:
+    """`first`, its doubles below `last`, and `last`."""
+    values = [first]
+    while values[-1] * 2 < last:
+        values.append(values[-1] * 2)
+    return (*values, last) if last > values[-1] else tuple(values)
+
+
+def batch_limit(get: Callable[[], int], set_: Callable[[int], None], most: int) -> Knob:
+    """The most rows of one batch, from 1 to `most`.
+
+    A higher limit can matter where batches are full. A lower one can where it cuts the batches that carry
+    most rows: rows wait less for others then, and several workers share the work.
+    """
+    return Knob(
+        "batch limit",
+        "rows",
+        get,
+        set_,
+        powers(1, most),
+        lambda evidence: ((evidence.rows_per_batch or 0.0) >= 2.0, evidence.full_share >= FULL),
+        below=lambda evidence: evidence.common_size(),
+    )
+
+
+class SharedWork:
+    """How many batches are computed at once, while the batch limit lets them share what there is.
+
+    Where everything that waits fits one batch, a second worker finds nothing to do: then `set` also moves the
+    limit so that the workers together take the rows that one batch had, and puts it back with the old number.
+    """
+
+    def __init__(
+        self,
+        get: Callable[[], int],
+        set_: Callable[[int], None],
+        limit: Callable[[], int],
+        set_limit: Callable[[int], None],
+    ) -> None:
+        self._get, self._set = get, set_
+        self._limit, self._set_limit = limit, set_limit
+        self._rows: int | None = None
+        self._before: tuple[int, int, int] | None = None
+
+    def worth(self, evidence: Evidence) -> tuple[bool, bool]:
+        """Whether fewer or more workers could matter: where they are busy, and where requests wait."""
+        fits = evidence.full_share < FULL
+        self._rows = evidence.common_size() if fits else None
+        waits = evidence.after.depth > 0 or (evidence.rows_per_batch or 0.0) >= WAITING
+        busy = evidence.busy >= BUSY
+        return busy, busy and waits
+
+    def set(self, workers: int) -> None:
+        """Compute so many batches at once from now on."""
+        now, limit = self._get(), self._limit()
+        self._set(workers)
+        if self._before is not None and self._before[0] == workers and self._before[2] == limit:
+            self._set_limit(self._before[1])
+            self._before = None
+        elif self._rows is not None and workers > now:
+            shared = max(1, -(-min(limit, self._rows) * now // workers))
+            self._set_limit(shared)
+            self._before = (now, limit, shared)
+
+
+def concurrency(
+    get: Callable[[], int],
+    set_: Callable[[int], None],
+    limit: Callable[[], int],
+    set_limit: Callable[[int], None],
+    most: int,
+) -> Knob:
+    """How many batches are computed at once, from 1 to `most`; see `SharedWork` for what the limit has to do
+    with it."""
+    work = SharedWork(get, set_, limit, set_limit)
+    values = tuple(range(1, most + 1)) if most <= 8 else powers(1, most)
+    return Knob("concurrency", "batches", get, work.set, values, work.worth)
+
+
+def cache_entries(get: Callable[[], int], set_: Callable[[int], None], least: int, most: int) -> Knob:
+    """The entries that the cache's memory level holds; more can matter where it throws some out.
+
+    Fewer never make an answer faster by what is measured here, so the way down is for `undo` alone. A new
+    size shows its effect after as many look-ups as it has entries.
+    """
+    return Knob(
+        "cache entries",
+        "entries",
+        get,
+        set_,
+        powers(least, most),
+        lambda evidence: (False, evidence.evictions > FULL * max(1, evidence.lookups)),
+        settle=least,
+    )
+
+
+def collector_due(get: Callable[[], int], set_: Callable[[int], None]) -> Knob:
+    """The new objects for which an idle moment is used to collect garbage.
+
+    More make collections rarer and longer; which is better is for the measurement to say.
+    """
+    return Knob(
+        "collector due",
+        "objects",
+        get,
+        set_,
+        powers(350, 11_200),
+        lambda evidence: (evidence.answered > 0, evidence.answered > 0),
+    )

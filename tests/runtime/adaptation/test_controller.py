@@ -1,0 +1,261 @@
+"""Adaptive tuning of a simulated service, in virtual time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grandopt.errors import ConfigError
+from grandopt.runtime.adaptation.budget import TrialLimits
+from grandopt.runtime.adaptation.controller import Controller, ControllerSettings, Turn
+from grandopt.runtime.adaptation.decisions import Decision
+from grandopt.runtime.adaptation.knobs import Knob, powers
+from grandopt.runtime.adaptation.trial import Verdict
+from tests.runtime.adaptation.service import Cost, Load, Service, drive
+
+MS = 1_000_000
+LIMITS = powers(1, 128)
+
+costs = st.builds(
+    Cost,
+    row=st.floats(0.05 * MS, 0.3 * MS),
+    fixed=st.floats(0.1 * MS, 5 * MS),
+    square=st.sampled_from([0.0, 0.0, 0.01 * MS]),
+    contention=st.floats(0.0, 0.3),
+    noise=st.floats(0.0, 0.08),
+)
+loads = st.one_of(
+    st.builds(Load, callers=st.integers(1, 64), think_ns=st.sampled_from([0, 2 * MS])),
+    st.builds(Load, callers=st.just(0), arrivals=st.floats(100, 1500)),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    rate: float
+    mean_ns: float
+
+
+def outcome(service: Service, seconds: float) -> Outcome:
+    """Serve without a controller."""
+    before = service.latency.snapshot()
+    service.run(seconds)
+    after = service.latency.snapshot() - before
+    return Outcome(after.total / seconds, after.mean_ns or math.inf)
+
+
+def best_fixed(cost: Cost, load: Load, seed: int, workers: int) -> tuple[float, float]:
+    """The highest rate and the lowest mean latency of all fixed settings."""
+    found = []
+    for limit in LIMITS:
+        for count in range(1, workers + 1):
+            service = Service(cost, load, seed, limit=limit, workers=count)
+            service.run(1.0)
+            found.append(outcome(service, 3.0))
+    return max(each.rate for each in found), min(each.mean_ns for each in found)
+
+
+def decided(controller: Controller) -> list[Decision]:
+    return list(controller.log.last())
+
+
+def test_from_single_calls_to_bursts_the_limit_climbs_to_where_it_is_best() -> None:
+    cost = Cost(row=0.1 * MS, fixed=2 * MS, noise=0.05)
+    service = Service(cost, Load(callers=1), limit=4)
+    controller = Controller("gate", service.pull, service.knobs(128))
+    drive(service, controller, 5.0)
+    assert decided(controller) == []  # a lone caller never fills a batch
+    service.change(Load(callers=64))
+    drive(service, controller, 15.0)
+    rate, mean = best_fixed(cost, Load(callers=64), 0, 1)
+    final = outcome(service, 3.0)
+    assert final.rate >= 0.9 * rate
+    assert final.mean_ns <= mean / 0.9
+    verdicts = [decision.verdict for decision in decided(controller)]
+    assert verdicts.count(Verdict.KEPT) == 4  # 8, 16, 32, 64
+    kept = next(decision for decision in decided(controller) if decision.verdict is Verdict.KEPT)
+    assert (kept.before, kept.tried, kept.after) == (4, 8, 8)
+    assert kept.effect is not None
+    assert 0 < kept.effect.low <= kept.effect.gain <= kept.effect.high
+    assert "batch limit 4 -> 8: kept" in str(kept)
+
+
+def test_workers_share_what_one_batch_had() -> None:
+    cost = Cost(row=0.4 * MS, fixed=2 * MS, noise=0.03)
+    service = Service(cost, Load(callers=32), limit=64)
+    controller = Controller("gate", service.pull, service.knobs(64, workers=3))
+    drive(service, controller, 15.0)
+    rate, _ = best_fixed(cost, Load(callers=32), 0, 3)
+    assert service.workers == 3
+    assert outcome(service, 3.0).rate >= 0.9 * rate
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(costs, st.lists(loads, min_size=1, max_size=3), st.sampled_from(LIMITS), st.integers(0, 99))
+def test_every_phase_ends_near_its_best_fixed_setting(
+    cost: Cost, phases: list[Load], limit: int, seed: int
+) -> None:
+    service = Service(cost, phases[0], seed, limit=limit)
+    controller = Controller("gate", service.pull, service.knobs(128))
+    for load in phases:
+        service.change(load)
+        drive(service, controller, 60.0)
+        rate, mean = best_fixed(cost, load, seed, 1)
+        controller_free = outcome(service, 4.0)
+        assert controller_free.rate >= 0.9 * rate or controller_free.mean_ns <= mean / 0.9, load
+
+
+def compared_with_fixed(cost: Cost, load: Load, limit: int, seed: int, seconds: float) -> None:
+    """Over the whole of a steady run the same service without a controller is at most 3 % better."""
+    alone = Service(cost, load, seed, limit=limit)
+    alone.run(seconds)
+    tuned = Service(cost, load, seed, limit=limit)
+    controller = Controller("gate", tuned.pull, tuned.knobs(128))
+    drive(tuned, controller, seconds)
+    before, after = alone.latency.snapshot(), tuned.latency.snapshot()
+    assert before.mean_ns is not None
+    assert after.mean_ns is not None
+    assert after.total >= 0.97 * before.total
+    assert after.mean_ns <= 1.03 * before.mean_ns
+    limits = ControllerSettings().limits
+    bound = limits.allowance_s + (limits.steady + limits.regrowth) * seconds + 13 * 2.4
+    assert controller.tried_s <= bound
+
+
+@pytest.mark.parametrize("load", [Load(callers=1), Load(callers=24), Load(arrivals=500.0)])
+def test_a_steady_workload_is_not_made_worse(load: Load) -> None:
+    compared_with_fixed(Cost(0.3 * MS, 4 * MS, noise=0.05), load, 64, 3, 60.0)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(costs, loads, st.sampled_from(LIMITS), st.integers(0, 99))
+def test_no_steady_workload_is_made_worse(cost: Cost, load: Load, limit: int, seed: int) -> None:
+    compared_with_fixed(cost, load, limit, seed, 120.0)
+
+
+def test_a_harmful_value_is_undone_within_one_window() -> None:
+    # Nothing is gained by more than 8 rows, and 16 take ten times as long.
+    class Cliff(Cost):
+        def of(self, rows: int, others: int, draw: object) -> int:
+            return int(2 * MS if rows <= 8 else 40 * MS)
+
+    service = Service(Cliff(0, 0), Load(callers=64), limit=8)
+    controller = Controller("gate", service.pull, service.knobs(128))
+    drive(service, controller, 5.0)
+    worst = next(d for d in decided(controller) if d.tried == 16)
+    assert worst.verdict is Verdict.HARMFUL
+    assert worst.after == 8
+    assert worst.spent_s < 0.5
+    assert service.limit == 8
+
+
+def test_what_lost_rests_longer_each_time() -> None:
+    service = Service(Cost(0.3 * MS, 5 * MS), Load(callers=16), limit=16)
+    limits = TrialLimits(steady=0.5, eager=0.5, rest_s=2.0)
+    controller = Controller("gate", service.pull, service.knobs(16), ControllerSettings(limits=limits))
+    drive(service, controller, 40.0)
+    times = [d.at_ns / 1e9 for d in decided(controller) if d.tried == 8]
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    assert len(gaps) >= 3
+    assert all(gap >= 2.0 * 2**count for count, gap in enumerate(gaps))
+
+
+def test_an_idle_service_is_looked_at_ever_less_and_nothing_is_changed() -> None:
+    service = Service(Cost(0.1 * MS, 1 * MS), Load(callers=0))
+    controller = Controller("gate", service.pull, service.knobs(128))
+    delays = []
+    for _ in range(10):
+        delays.append(controller.step())
+        service.run(delays[-1])
+    assert delays == sorted(delays)
+    assert delays[-1] == ControllerSettings().idle_s
+    assert decided(controller) == []
+
+
+def test_closing_in_the_middle_of_a_trial_puts_the_setting_back() -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=64), limit=8)
+    controller = Controller("gate", service.pull, service.knobs(128))
+    delay = controller.step()
+    while service.limit == 8:
+        service.run(delay)
+        delay = controller.step()
+    assert service.limit == 16
+    controller.close()
+    assert service.limit == 8
+
+
+def test_what_somebody_else_sets_meanwhile_stays() -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=64), limit=8)
+    controller = Controller("gate", service.pull, service.knobs(128))
+    delay = controller.step()
+    while service.limit == 8:
+        service.run(delay)
+        delay = controller.step()
+    service.limit = 40
+    while not decided(controller):
+        service.run(delay)
+        delay = controller.step()
+    assert decided(controller)[-1].verdict is Verdict.INTERFERED
+    assert service.limit == 40
+
+
+def test_a_setting_that_is_refused_is_not_tried_again() -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=64), limit=8)
+
+    def refuse(value: int) -> None:
+        raise ConfigError(f"limit {value} cannot be")
+
+    knob = replace(service.knobs(128)[0], set=refuse)
+    controller = Controller("gate", service.pull, [knob])
+    drive(service, controller, 10.0)
+    assert [d.verdict for d in decided(controller)] == [Verdict.REFUSED]
+    assert "limit 16 cannot be" in decided(controller)[0].detail
+
+
+def test_one_controller_at_a_time_changes_something() -> None:
+    turn = Turn()
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=64), limit=8)
+    controller = Controller("gate", service.pull, service.knobs(128), turn=turn)
+    assert turn.take("another")
+    drive(service, controller, 5.0)
+    assert service.limit == 8
+    turn.give_back("another")
+    drive(service, controller, 5.0)
+    assert service.limit > 8
+
+
+def test_a_knob_without_effect_stays_and_the_log_says_so() -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS, noise=0.02), Load(callers=16), limit=64)
+    value = [5]
+    idle = Knob(
+        "nothing",
+        "units",
+        lambda: value[0],
+        lambda new: value.__setitem__(0, new),
+        (1, 5, 9),
+        lambda evidence: (True, True),
+    )
+    controller = Controller("gate", service.pull, [idle])
+    drive(service, controller, 10.0)
+    verdicts = {d.verdict for d in decided(controller)}
+    assert Verdict.SETTLED in verdicts
+    assert Verdict.KEPT not in verdicts
+    assert value == [5]
+
+
+def test_knobs_and_settings_are_checked() -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=1))
+    (knob,) = service.knobs(128)
+    with pytest.raises(ConfigError, match="different names"):
+        Controller("gate", service.pull, [knob, knob])
+    with pytest.raises(ConfigError, match="ascend"):
+        replace(knob, values=(4, 2))
+    with pytest.raises(ConfigError, match="window_s must be a positive number of seconds, got 0"):
+        ControllerSettings(window_s=0)
