@@ -49,15 +49,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The means [blocks, features] of consecutive blocks, and how many rows each has."""
+    """The means [blocks, features] of consecutive blocks of `size` rows."""
 
     means: Array
-    counts: Array
+    size: int
 
     def window(self) -> Window:
         """The mean over all rows, with its error."""
-        blocks = len(self.counts)
-        mean = np.average(self.means, axis=0, weights=self.counts)
+        blocks = len(self.means)
+        mean = self.means.mean(axis=0)
         off = self.means - mean
         squares = (off**2).sum(axis=0)
         # Blocks that are alike still say less than so many: the factor of an autoregressive process.
@@ -65,30 +65,30 @@ class Blocks:
             alike = (off[1:] * off[:-1]).sum(axis=0) / squares
         alike = np.clip(np.nan_to_num(alike), 0.0, 0.9)
         error = np.sqrt(squares / (blocks * (blocks - 1)) * (1 + alike) / (1 - alike))
-        return Window(mean, error, int(self.counts.sum()), blocks - 1)
+        return Window(mean, error, blocks * self.size, blocks - 1)
 
 
 class RollingBlocks:
-    """The last BLOCKS blocks of rows, each of `block` rows or a few more; not thread-safe."""
+    """The last BLOCKS blocks of `block` rows each, as sums; not thread-safe."""
 
     def __init__(self, block: int) -> None:
         self._block = block
-        self._sums: deque[tuple[Array, int]] = deque(maxlen=BLOCKS)
-        self._open: Array | None = None
+        self._sums: deque[Array] = deque(maxlen=BLOCKS)
+        self._open: Array | float = 0.0
         self._count = 0
 
     def add(self, rows: Array) -> None:
         """Count rows [n, features] of float64, in the order of time."""
-        total = rows.sum(axis=0)
-        self._open = total if self._open is None else self._open + total
-        self._count += len(rows)
-        if self._count >= self._block:
-            self._sums.append((self._open, self._count))
-            self._open, self._count = None, 0
+        while len(rows):
+            taken, rows = np.split(rows, [self._block - self._count])
+            self._open = self._open + taken.sum(axis=0)
+            self._count += len(taken)
+            if self._count == self._block:
+                self._sums.append(np.asarray(self._open))
+                self._open, self._count = 0.0, 0
 
     def blocks(self) -> Blocks | None:
         """The whole blocks that are kept; None where they are too few."""
         if len(self._sums) < FEWEST_BLOCKS:
             return None
-        counts = np.array([count for _, count in self._sums], dtype=np.float64)
-        return Blocks(np.stack([total for total, _ in self._sums]) / counts[:, np.newaxis], counts)
+        return Blocks(np.stack(self._sums) / self._block, self._block)

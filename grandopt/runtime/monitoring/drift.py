@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class DriftSettings:
     spread: float = 2.0
     psi: float = 0.25
     alpha: float = 1e-3
-    block: int = 64
+    block: int = 128
 
     def __post_init__(self) -> None:
         if not (
@@ -135,7 +136,7 @@ class InputDrift:
         tests = sum(item.tests for _, item in self._inputs)
         critical = NormalDist().inv_cdf(1 - self._settings.alpha / (2 * max(tests, 1)))
         looked = [item.look(self._settings, critical) for _, item in self._inputs]
-        rows = min((count for count, _ in looked), default=0)
+        rows = min((item.rows for item in looked), default=0)
         reason = None
         if not self._inputs:
             reason = "neither the checkpoint nor recorded samples say what its inputs were; give samples"
@@ -144,10 +145,10 @@ class InputDrift:
                 f"needs {FEWEST_BLOCKS * self._settings.block} rows in {FEWEST_BLOCKS} blocks, has {rows}"
             )
         features = sorted(
-            (feature for _, found in looked for feature in found),
+            (feature for item in looked for feature in item.farthest),
             key=lambda item: (not item.drifted, -abs(item.shift)),
         )
-        drifted = sum(feature.drifted for feature in features)
+        drifted = sum(item.drifted for item in looked)
         return DriftReport(
             origin=self._origin,
             drifted=None if reason else drifted > 0,
@@ -156,11 +157,20 @@ class InputDrift:
             tests=tests,
             critical_z=critical,
             drifted_features=drifted,
-            largest_shift=max((abs(item.shift) for item in features), default=None),
+            largest_shift=max((item.largest_shift for item in looked if item.rows), default=None),
             features=tuple(features[:SHOWN]),
             seen=self._seen,
             nonfinite=self._nonfinite,
         )
+
+
+class _Looked(NamedTuple):
+    """What one input does: its rows, elements that drifted, the largest shift, and the farthest elements."""
+
+    rows: int
+    drifted: int
+    largest_shift: float
+    farthest: tuple[FeatureDrift, ...]
 
 
 class _Input:
@@ -190,16 +200,15 @@ class _Input:
         if self._edges is not None:
             self._newest.extend(rows)
 
-    def look(self, settings: DriftSettings, critical: float) -> tuple[int, list[FeatureDrift]]:
-        """How many rows the window has, and what each element does in it."""
+    def look(self, settings: DriftSettings, critical: float) -> _Looked:
         blocks = self._blocks.blocks()
         if blocks is None:
-            return 0, []
+            return _Looked(0, 0, 0.0, ())
         size = self._places.size
         first, squares = blocks.means[:, :size], blocks.means[:, size:]
-        place = Blocks(first, blocks.counts).window()
+        place = Blocks(first, blocks.size).window()
         centred = squares - 2 * place.mean * first + place.mean**2
-        width = Blocks(centred, blocks.counts).window()
+        width = Blocks(centred, blocks.size).window()
         own = 0.0 if self._rows is None else 1 / np.sqrt(self._rows)
         shift_z, spread_z = place.z(np.zeros(size), own), width.z(np.ones(size), np.sqrt(2) * own)
         spread = np.sqrt(np.maximum(width.mean, 0.0))
@@ -213,19 +222,21 @@ class _Input:
                 share = np.nan_to_num(width.mean / place.error**2 / place.rows, posinf=1.0)
             psi, psi_z = self._stability(np.clip(share, 1 / place.rows, 1.0))
             drifted |= (psi >= settings.psi) & (psi_z >= critical)
-        return place.rows, [
+        order = np.lexsort((-np.abs(place.mean), ~drifted))[:SHOWN]
+        farthest = tuple(
             FeatureDrift(
-                self.name,
-                int(self._places[f]),
-                float(place.mean[f]),
-                float(shift_z[f]),
-                float(spread[f]),
-                float(spread_z[f]),
-                None if psi is None else float(psi[f]),
-                bool(drifted[f]),
+                input=self.name,
+                element=int(self._places[f]),
+                shift=float(place.mean[f]),
+                shift_z=float(shift_z[f]),
+                spread=float(spread[f]),
+                spread_z=float(spread_z[f]),
+                psi=None if psi is None else float(psi[f]),
+                drifted=bool(drifted[f]),
             )
-            for f in range(size)
-        ]
+            for f in order
+        )
+        return _Looked(place.rows, int(drifted.sum()), float(np.abs(place.mean).max()), farthest)
 
     def _stability(self, share: Array) -> tuple[Array, Array]:
         """The population stability index of each element, and its normal deviate.

@@ -18,6 +18,8 @@ from grandopt.runtime.monitoring.history import History
 from grandopt.runtime.monitoring.measures import values
 from grandopt.runtime.monitoring.metrics import AgentMetrics, Counters, Metrics
 from grandopt.runtime.monitoring.process import ProcessReader
+from grandopt.runtime.monitoring.recommendations.advice import Recommendations
+from grandopt.runtime.monitoring.recommendations.recommend import recommend
 from grandopt.runtime.monitoring.sources import AgentSource
 
 log = logging.getLogger(__name__)
@@ -129,6 +131,10 @@ class Monitor:
                 None if self._archive is None else self._archive.stats(),
             )
 
+    def recommendations(self) -> Recommendations:
+        """What to change, by the last look; about nothing before the first."""
+        return recommend(self.stats().last)
+
     def close(self) -> None:
         """Write what the archive still holds, and close the deliveries. Calling it twice is allowed."""
         with self._turn:
@@ -181,10 +187,10 @@ class _Watched:
         source = self._source
         if source.tap is None:
             return
-        for rows in source.tap.take():
-            if source.drift is not None:
-                source.drift.add(rows.inputs)
-            if source.margins:
-                source.margins.add(rows.outputs)
+        rows = source.tap.take()
+        if rows is not None and source.drift is not None:
+            source.drift.add(rows.inputs)
+        if rows is not None and source.margins:
+            source.margins.add(rows.outputs)
         if source.tap_every is not None:
             source.tap_every(source.tap.every(batches))

@@ -9,7 +9,7 @@ import numpy as np
 
 from grandopt.signature import Array
 
-BATCHES = 64
+BATCHES = 32
 """Batches that are kept between two looks of the monitor."""
 ROWS = 16
 """Rows that are kept of one batch, evenly spaced in it."""
@@ -17,7 +17,7 @@ ROWS = 16
 
 @dataclass(frozen=True)
 class TappedRows:
-    """Rows of one batch: arrays [n, *shape] in the order of the signature, owned by whoever has this."""
+    """Rows that were served: arrays [n, *shape] in the order of the signature, owned by whoever has this."""
 
     inputs: tuple[Array, ...]
     outputs: tuple[Array, ...]
@@ -31,17 +31,20 @@ class Tap:
     """
 
     def __init__(self) -> None:
-        self._kept: list[TappedRows] = []
+        self._kept: list[tuple[tuple[Array, ...], tuple[Array, ...]]] = []
 
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         kept = self._kept
         if len(kept) < BATCHES:
-            kept.append(TappedRows(_some(inputs), _some(outputs)))
+            kept.append((_some(inputs), _some(outputs)))
 
-    def take(self) -> list[TappedRows]:
-        """What was kept since the last call, the oldest first."""
+    def take(self) -> TappedRows | None:
+        """What was kept since the last call, the oldest first; None where that is nothing."""
         kept, self._kept = self._kept, []
-        return kept
+        if not kept:
+            return None
+        inputs, outputs = (zip(*arrays, strict=True) for arrays in zip(*kept, strict=True))
+        return TappedRows(tuple(map(np.concatenate, inputs)), tuple(map(np.concatenate, outputs)))
 
     @staticmethod
     def every(batches: int) -> int:
