@@ -92,6 +92,13 @@ class ReasonCode(StrEnum):
     OTHER_ARTIFACT = "other_artifact"
     NOT_RECORDED = "not_recorded"
 
+    # Choosing who computes a served agent
+    SET_BY_HAND = "set_by_hand"
+    SHORTER_THAN_HOP = "shorter_than_hop"  # a call takes less than handing it to another thread
+    ONE_CORE = "one_core"
+    CALLS_OVERLAP = "calls_overlap"
+    ONE_CALL_AT_A_TIME = "one_call_at_a_time"  # threads wait for each other
+
     UNKNOWN = "unknown"  # in a record of an earlier version, which had words alone
 
 
