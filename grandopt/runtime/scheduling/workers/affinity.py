@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from grandopt.errors import ConfigError
 
@@ -17,9 +17,7 @@ def allowed_cpus() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0)))
 
 
-def places(
-    affinity: Affinity, workers: int, allowed: Sequence[int] | None = None
-) -> tuple[int | None, ...]:
+def places(affinity: Affinity, workers: int, allowed: Sequence[int] | None = None) -> tuple[int | None, ...]:
     """The CPU of each of so many workers, None for one that is not pinned.
 
     "pin" spreads them over all CPUs `allowed` (those of this process), a list over the CPUs that it names; of
@@ -29,12 +27,9 @@ def places(
     usable = allowed_cpus() if allowed is None else tuple(allowed)
     if affinity == "none":
         return (None,) * workers
-    if affinity == "pin":
-        named: Sequence[int] = usable
-    elif isinstance(affinity, str) or not isinstance(affinity, Sequence) or not affinity:
+    named: Any = usable if affinity == "pin" else affinity
+    if isinstance(named, str) or not isinstance(named, Sequence) or not named:
         raise ConfigError(f"affinity must be 'none', 'pin' or a list of CPU numbers, got {affinity!r}")
-    else:
-        named = affinity
     for cpu in named:
         if isinstance(cpu, bool) or not isinstance(cpu, int) or cpu not in usable:
             raise ConfigError(

@@ -149,9 +149,7 @@ def _held(executor: Executor, seen: Evidence, shares: str, processes: bool) -> C
     if not processes or not executor.signature.outputs:
         long = call > 1e9 * sys.getswitchinterval()  # the event loop gets its turns beside a thread
         text = f"{shares}, and the agent cannot be made in another process"
-        return Choice(
-            "threads" if long else "inline", 1, Reason(ReasonCode.ONE_CALL_AT_A_TIME, text), seen
-        )
+        return Choice("threads" if long else "inline", 1, Reason(ReasonCode.ONE_CALL_AT_A_TIME, text), seen)
     way, copy = process_hop_ns(), copy_ns(executor.signature, 1)
     evidence = Evidence(
         seen.cores, call, seen.thread_hop_ns, seen.one_after_other_ns, seen.at_once_ns, way, copy

@@ -37,17 +37,18 @@ class ProcessWorkers(Workers):
     """Worker processes that share memory with this one.
 
     `rows` lends memory that the workers see as well, so that a batch is written once and read in place; other
-    inputs are copied into such memory. Outputs are copied out of it, once. A worker that dies, by `kill -9` or
-    otherwise, fails the batch that it computed with WorkerLost and is replaced; when no worker can be
+    inputs are copied into such memory. Outputs are copied out of it, once. A worker that dies, of kill -9 or
+    anything else, fails the batch that it computed with WorkerLost and is replaced; when no worker can be
     started, batches fail with WorkerLost at once, until one can. Workers end with this process, however it
     ends, and leave nothing behind.
 
     Starting takes what importing and loading take in a fresh process; batches that are submitted meanwhile
     wait. `ready` waits for it. `replace` needs new processes: after `prepare` they are there already.
 
-    `recipe` says how the agent is made in a worker; what it gives is pickled. `affinity` see `affinity.places`.
-    Raises ConfigError for a size below 1, CPUs that are not there, an agent without declared outputs, and a
-    recipe that cannot be pickled; UnsupportedError where the system offers no such processes.
+    `recipe` says how the agent is made in a worker; what it gives is pickled. Where workers run is said by
+    `affinity`, see `affinity.places`. Raises ConfigError for a size below 1, CPUs that are not there, an
+    agent without declared outputs, and a recipe that cannot be pickled; UnsupportedError where the system
+    offers no such processes.
     """
 
     kind = "processes"

@@ -72,8 +72,8 @@ class Slots:
     """Lends slots, and takes each back when nothing looks at its arrays any more.
 
     A lease needs no end of its own: it lasts as long as any array, view or memoryview of it, also of a batch
-    that was never computed. Slots are made when there is none free; `spare` free ones are kept. A batch larger
-    than any before makes later slots that large.
+    that was never computed. Slots are made when there is none free; `spare` free ones are kept. After a batch
+    larger than any before, new slots are that large.
 
     It belongs to one event loop, but arrays may die in any thread.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import math
 import os
@@ -48,9 +49,10 @@ class Owner(Protocol):
 class Team:
     """A process for each of `cpus` (None: on any CPU), each with the agent that `factory` makes.
 
-    One that ends is replaced at once; where its successors end soon and before they have answered anything, each waits twice as long as the one before. After LIMIT such ends, or when the agent cannot be
-    loaded, the team is broken as long as none is ready: `error` says why. It goes on trying, every
-    LONGEST_PAUSE_S seconds at last.
+    One that ends is replaced at once; where its successors end soon and before they have answered anything,
+    each waits twice as long as the one before. After LIMIT such ends, or when the agent cannot be loaded, the
+    team is broken as long as none is ready: `error` says why. It goes on trying, at last every
+    LONGEST_PAUSE_S seconds.
 
     It belongs to one event loop. Raises ConfigError for a factory that cannot be pickled and UnsupportedError
     where the system offers no such processes.
@@ -74,7 +76,8 @@ class Team:
         self._busy: set[ChildProcess] = set()
         self._leaving: set[ChildProcess] = set()
         self._since: dict[ChildProcess, float] = {}
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._numbers = itertools.count()
         self._failures = 0
         self._cause: Exception | None = None
         self._changed = asyncio.Event()
@@ -115,8 +118,8 @@ class Team:
             raise self.error
 
     def resize(self, cpus: Sequence[int | None]) -> None:
-        """Have a process for each of `cpus`; of those that are too many the idle and the unready end first."""
-        for timer in self._timers:
+        """Have a process for each of `cpus`; of those that are too many the unready and idle end first."""
+        for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
         self._size = len(cpus)
@@ -209,8 +212,8 @@ class Team:
         if self._failures > 1:
             pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._failures - 2, 20))
         _log.warning("a worker process ended with %s; another one starts in %.2f s", how, pause)
-        timer = self._loop.call_later(pause, lambda: self._again(timer, cpu))
-        self._timers.add(timer)
+        number = next(self._numbers)
+        self._timers[number] = self._loop.call_later(pause, self._again, number, cpu)
         if self._idle or self._busy:
             return
         if self._cause is not None:
@@ -218,14 +221,14 @@ class Team:
             self.error.__cause__ = self._cause
         elif self._failures >= LIMIT:
             self.error = WorkerLost(
-                f"{self._failures} worker processes in a row ended before they had answered anything, the last "
-                f"with {how}; another one is tried in {pause:.2g} s"
+                f"{self._failures} worker processes in a row ended before they had answered anything, the "
+                f"last with {how}; another one is tried in {pause:.2g} s"
             )
         if self.error is not None:
             self._owner.broken(self, self.error)
 
-    def _again(self, timer: asyncio.TimerHandle, cpu: int | None) -> None:
-        self._timers.discard(timer)
+    def _again(self, number: int, cpu: int | None) -> None:
+        del self._timers[number]
         try:
             self._start(cpu)
         except OSError as error:

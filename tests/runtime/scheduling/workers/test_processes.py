@@ -176,7 +176,7 @@ def test_workers_that_die_at_every_start_end_in_an_error_and_come_back(
 
     async def body(workers: ProcessWorkers) -> None:
         waiting = call(workers, observations(2))
-        with pytest.raises(WorkerLost, match="4 worker processes in a row .* exit code 3"):
+        with pytest.raises(WorkerLost, match=r"4 worker processes in a row .* exit code 3"):
             await workers.ready()
         assert isinstance(await waiting, WorkerLost)
         while isinstance(outcome := await call(workers, observations(2)), WorkerLost):

@@ -18,7 +18,9 @@ SIGNATURE = Signature((TensorSpec("a", (3,)), TensorSpec("b", (), "int8")), (Ten
 SPARE = 2
 
 tensors = st.lists(
-    st.tuples(st.lists(st.integers(1, 5), max_size=3), st.sampled_from(sorted(DTYPES))), min_size=1, max_size=3
+    st.tuples(st.lists(st.integers(1, 5), max_size=3), st.sampled_from(sorted(DTYPES))),
+    min_size=1,
+    max_size=3,
 )
 
 
