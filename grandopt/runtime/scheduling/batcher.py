@@ -141,8 +141,8 @@ class Batcher:
     async def replace(self, executor: Executor, cost: BatchCost) -> None:
         """Answer with `executor` as soon as the workers have it, until then with the one before.
 
-        Returns when the last batch of that one has ended. What workers raise when they cannot have the new one
-        passes through, and changes nothing.
+        Returns when the last batch of that one has ended. What workers raise when they cannot have the new
+        one passes through, and changes nothing.
         """
         await self.workers.prepare(executor)
         self._executor = self._call = executor
