@@ -139,7 +139,8 @@ def test_what_runs_ends_with_the_old_agent_and_what_comes_then_with_the_new(kind
         before = asyncio.create_task(call(workers, slow))
         await asyncio.sleep(0)
         after = Marked(2.0)
-        await workers.prepare(after)
+        if isinstance(workers, ProcessWorkers):
+            await workers.prepare(after)
         workers.replace(after)
         inputs = observations(5)
         same(await call(workers, inputs), expected(inputs, 2.0))

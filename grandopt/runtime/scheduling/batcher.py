@@ -70,7 +70,6 @@ class Batcher:
         self._turn = False  # a flush is scheduled
         self._closed = False
         self._running: dict[int, asyncio.Future[None]] = {}
-        workers.freed = self._freed
         self._number = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -139,12 +138,7 @@ class Batcher:
         )
 
     async def replace(self, executor: Executor, cost: BatchCost) -> None:
-        """Answer with `executor` as soon as the workers have it, until then with the one before.
-
-        Returns when the last batch of that one has ended. What workers raise when they cannot have the new
-        one passes through, and changes nothing.
-        """
-        await self.workers.prepare(executor)
+        """Answer with `executor` from now on; returns when the last batch of the one before has ended."""
         self._executor = self._call = executor
         self.cost = cost
         self._observed_ns = 0.0
@@ -234,11 +228,6 @@ class Batcher:
         self._turn = True
         self._idle.clear()
         self._loop.call_soon(self._flush)
-
-    def _freed(self) -> None:
-        """Of the workers: one is idle that was not before."""
-        if not self._turn:
-            self._flush()
 
     def _flush(self) -> None:
         """Give every idle worker what is there; one batch in a turn where the loop itself computes."""

@@ -26,8 +26,6 @@ class Workers(ABC):
 
     kind: str
     """ "inline", "threads" or "processes"."""
-    freed: Callable[[], None] | None = None
-    """Called when a worker has become idle by anything but the end of a batch, such as a start."""
 
     @property
     @abstractmethod
@@ -46,9 +44,6 @@ class Workers(ABC):
     @abstractmethod
     def submit(self, inputs: Sequence[Array], done: Done) -> None:
         """Compute one batch; there must be an idle worker. `inputs` need not come from `rows`."""
-
-    async def prepare(self, executor: Executor) -> None:  # noqa: B027 - most take any executor at once
-        """Do what a `replace` with `executor` needs time for, while the one of now goes on serving."""
 
     @abstractmethod
     def replace(self, executor: Executor) -> None:
