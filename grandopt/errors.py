@@ -29,6 +29,7 @@ GrandoptError
 │   ├── DeadlineExceeded          its deadline has passed, or would before the answer
 │   ├── AgentFailed               the agent raised an error on it
 │   ├── WorkerLost                the process that computed it ended
+│   ├── SessionClosed             its session was closed, or had been idle for too long
 │   └── EngineClosed              the engine was shut down, or never started
 └── TuningError               a study could not be run
 
@@ -177,6 +178,10 @@ class AgentFailed(ServingError):  # noqa: N818
 
 class WorkerLost(ServingError):  # noqa: N818
     """The process that computed the request ended before it answered."""
+
+
+class SessionClosed(ServingError):  # noqa: N818
+    """The session was closed, or ended because nobody had called it for its idle time."""
 
 
 class EngineClosed(ServingError):  # noqa: N818

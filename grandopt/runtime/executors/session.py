@@ -59,7 +59,8 @@ class EngineSession:
         self._names = [tensor.input for tensor in contract.state]
         self._specs = [inputs[name] for name in self._names]
         self._initial = [
-            _filled(tensor, spec, batch) for tensor, spec in zip(contract.state, self._specs, strict=True)
+            initial_state(tensor, spec, batch)
+            for tensor, spec in zip(contract.state, self._specs, strict=True)
         ]
         start = contract.episode_start
         self._start = () if start is None else (_zeros(inputs[start], batch),)
@@ -69,9 +70,9 @@ class EngineSession:
         outputs = [spec.name for spec in signature.outputs]
         kept = [name for name in outputs if name not in moved]
         self._kept = len(kept)
-        self._into_inputs = _arrangement([*taken, *self._names], list(inputs))
-        self._from_outputs = _arrangement(outputs, [*kept, *moved])
-        self._into_outputs = _arrangement([*kept, *moved], outputs)
+        self._into_inputs = arrangement([*taken, *self._names], list(inputs))
+        self._from_outputs = arrangement(outputs, [*kept, *moved])
+        self._into_outputs = arrangement([*kept, *moved], outputs)
         only = self.observed.inputs[0]
         self._one = len(self.observed.inputs) == 1
         self._shape, self._rows, self._dtype = only.shape, (batch, *only.shape), np.dtype(only.dtype)
@@ -189,7 +190,8 @@ class EngineSession:
         )
 
 
-def _filled(tensor: StateTensor, spec: TensorSpec, batch: int) -> Array:
+def initial_state(tensor: StateTensor, spec: TensorSpec, batch: int) -> Array:
+    """The value [batch, *shape] of a state before the first call."""
     value = np.asarray(tensor.initial, dtype=spec.dtype)
     one = value if value.ndim == 0 else value.reshape(spec.shape)
     return np.ascontiguousarray(np.broadcast_to(one, (batch, *spec.shape)))
@@ -199,7 +201,7 @@ def _zeros(spec: TensorSpec, batch: int) -> Array:
     return np.zeros((batch, *spec.shape), spec.dtype)
 
 
-def _arrangement(given: Sequence[str], wanted: Sequence[str]) -> Callable[[Any], tuple[Array, ...]] | None:
+def arrangement(given: Sequence[str], wanted: Sequence[str]) -> Callable[[Any], tuple[Array, ...]] | None:
     """What brings values in the order of the names `given` into that of `wanted`; None where they agree."""
     places = [list(given).index(name) for name in wanted]
     return None if places == list(range(len(places))) else itemgetter(*places)
