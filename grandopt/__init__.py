@@ -15,10 +15,19 @@ from grandopt.errors import GrandoptError
 
 if TYPE_CHECKING:
     from grandopt.api.cached import cached
+    from grandopt.api.configuration import ConfigurationManager, OptimizationGoal
     from grandopt.api.optimize import Optimized, optimize
     from grandopt.runtime.loader import load
 
-__all__ = ["GrandoptError", "Optimized", "cached", "load", "optimize"]
+__all__ = [
+    "ConfigurationManager",
+    "GrandoptError",
+    "OptimizationGoal",
+    "Optimized",
+    "cached",
+    "load",
+    "optimize",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -36,5 +45,9 @@ def __getattr__(name: str) -> Any:
             from grandopt.api import optimize
 
             return getattr(optimize, name)
+        case "ConfigurationManager" | "OptimizationGoal":
+            from grandopt.api import configuration
+
+            return getattr(configuration, name)
         case _:
             raise AttributeError(f"module 'grandopt' has no attribute {name!r}")

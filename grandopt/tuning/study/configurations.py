@@ -1,0 +1,282 @@
+"""A persistent study of configurations, in which none is evaluated twice."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from grandopt.errors import TuningError
+from grandopt.reason import Reason, reason_of
+from grandopt.tuning.claims import StoredTrial
+from grandopt.tuning.configuration.constraints import Constraint
+from grandopt.tuning.configuration.figures import ServingFigures
+from grandopt.tuning.configuration.goals import OptimizationGoal, Scoring
+from grandopt.tuning.configuration.result import ConfigurationTrial
+from grandopt.tuning.configuration.search_space import SearchSpace
+from grandopt.tuning.configuration.space import Configuration
+from grandopt.tuning.owner import this_process
+from grandopt.tuning.result import Infeasible
+from grandopt.tuning.study.configuration_sampler import FAILED, ConfigurationSampler, suggest
+from grandopt.tuning.study.log_suppression import no_experimental_warnings, quiet_logging
+from grandopt.tuning.study.storage import opened
+
+FEWEST_FOR_IMPORTANCE = 8
+
+Measure = Callable[[Configuration], ServingFigures]
+Rounds = list[dict[str, dict[str, float]]]
+"""Figures of several configurations measured in turn: for each round those of each, by its key."""
+
+
+class ConfigurationStudy:
+    """One search in its storage. Ownership: one process at a time works on it. Use `opened_study`."""
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: SearchSpace,
+        goals: tuple[OptimizationGoal, ...],
+        constraints: tuple[Constraint, ...],
+        seed: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._study = study
+        self._space = space
+        self._goals = goals
+        self._constraints = constraints
+        self._clock = clock
+        self._sampler = ConfigurationSampler(space, seed)
+        study.sampler = self._sampler
+        self._free_abandoned()
+
+    @property
+    def trials(self) -> tuple[ConfigurationTrial, ...]:
+        """All evaluated configurations, by number: the default is the first."""
+        states = (TrialState.COMPLETE, TrialState.PRUNED)
+        return tuple(_trial_of(frozen) for frozen in self._study.get_trials(deepcopy=False, states=states))
+
+    @property
+    def scoring(self) -> Scoring | None:
+        """How scores are made, from the first figures that there are; None before."""
+        trials = self.trials
+        figures = next((trial.figures for trial in trials if trial.figures is not None), None)
+        return None if figures is None else self._scoring(figures, trials)
+
+    def evaluate_next(self, measure: Measure) -> ConfigurationTrial | None:
+        """Propose a configuration that is new, measure it, and keep what came out; None where none is left.
+
+        Anything that `measure` raises beside Infeasible passes through, and the configuration is free again.
+        """
+        trial = self._study.ask()
+        with self._given_back(trial):
+            trial.set_user_attr("owner", this_process())
+            self._require_alone(trial.number)
+            configuration = self._sampler.proposed
+            if configuration is None:
+                self._study.tell(trial, state=TrialState.FAIL)
+                return None
+            trial.set_user_attr("configuration", configuration)
+            for name in self._space.varied:
+                if name in configuration:
+                    suggest(trial, self._space.definitions[name])
+            done = self._measured(trial.number, configuration, measure)
+            self._store(trial, done)
+        return done
+
+    def rounds(self, keys: Sequence[str]) -> Rounds:
+        """What is known of these configurations from being measured in turn."""
+        held: Rounds = self._study.user_attrs.get("rounds", [])
+        return [round_ for round_ in held if all(key in round_ for key in keys)]
+
+    def add_round(self, figures: dict[str, ServingFigures]) -> None:
+        """Keep one round: the figures of each configuration, by its key."""
+        held: Rounds = self._study.user_attrs.get("rounds", [])
+        added = {key: value.to_json() for key, value in figures.items()}
+        self._study.set_user_attr("rounds", [*held, added])
+
+    def importance(self) -> dict[str, float] | None:
+        """How much of the difference each varied parameter explains; None for several goals or few trials."""
+        scored = [trial for trial in self.trials if trial.scores is not None]
+        if len(self._goals) > 1 or len(scored) < FEWEST_FOR_IMPORTANCE:
+            return None
+        if len({trial.scores for trial in scored}) < 2:
+            return None
+        always = [
+            name
+            for name in self._space.varied
+            if self._space.definitions[name].count != 1
+            and all(name in trial.configuration for trial in scored)
+        ]
+        with no_experimental_warnings():
+            found = get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator(), params=always)
+        return {name: float(share) for name, share in found.items()}
+
+    def _scoring(self, first: ServingFigures, trials: Sequence[ConfigurationTrial]) -> Scoring:
+        if OptimizationGoal.BALANCED in self._goals and trials and trials[0].figures is None:
+            raise TuningError(
+                f"the goal 'balanced' compares with the default configuration, which could not be "
+                f"evaluated: {trials[0].reason}"
+            )
+        return Scoring.by(self._goals, first)
+
+    def _measured(self, number: int, configuration: Configuration, measure: Measure) -> ConfigurationTrial:
+        start = self._clock()
+
+        def made(state: Any, **facts: Any) -> ConfigurationTrial:
+            given = {"figures": None, "scores": None, "violations": (), "reason": None} | facts
+            return ConfigurationTrial(
+                number=number,
+                configuration=configuration,
+                state=state,
+                seconds=self._clock() - start,
+                **given,
+            )
+
+        try:
+            figures = measure(configuration)
+            scoring = self.scoring or self._scoring(figures, self.trials)
+            scores = scoring.scores(figures)
+        except Infeasible as error:
+            return made("infeasible", reason=error.reason)
+        broken = tuple(words for limit in self._constraints if (words := limit.broken(figures)))
+        state = "violating" if broken else "feasible"
+        return made(state, figures=figures, scores=scores, violations=broken)
+
+    def _store(self, trial: optuna.Trial, done: ConfigurationTrial) -> None:
+        # The facts come before the state: a trial that shows as finished has all of them.
+        if done.figures is None:
+            beyond = [FAILED]
+        else:
+            beyond = [limit.violation(done.figures) for limit in self._constraints]
+        trial.set_user_attr("beyond", beyond)
+        trial.set_user_attr("facts", done.to_json())
+        if done.scores is None:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, list(done.scores))
+
+    def _free_abandoned(self) -> None:
+        for entry in self._running():
+            if entry.abandoned:
+                self._study.tell(entry.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _require_alone(self, number: int) -> None:
+        for entry in self._running():
+            if entry.number < number and not entry.abandoned:
+                owner = entry.owner or {}
+                raise TuningError(
+                    f"process {owner.get('pid', '(unknown)')} on {owner.get('host', 'some host')} works on "
+                    f"this study, and services measured at once disturb each other; wait for it, or take "
+                    f"another name"
+                )
+
+    def _running(self) -> list[StoredTrial]:
+        now = datetime.datetime.now()  # Optuna stores local time without a zone
+        return [
+            StoredTrial(
+                number=frozen.number,
+                running=True,
+                choice=None,
+                owner=frozen.user_attrs.get("owner"),
+                age_s=(now - frozen.datetime_start).total_seconds() if frozen.datetime_start else 0.0,
+            )
+            for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        ]
+
+    @contextmanager
+    def _given_back(self, trial: optuna.Trial) -> Iterator[None]:
+        """Free the configuration when anything unforeseen, an interrupt included, leaves the block."""
+        completed = False
+        try:
+            yield
+            completed = True
+        finally:
+            if not completed:
+                self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+@contextmanager
+def opened_study(
+    url: str | None,
+    name: str,
+    space: SearchSpace,
+    goals: tuple[OptimizationGoal, ...],
+    constraints: tuple[Constraint, ...],
+    *,
+    seed: int,
+    resume: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[ConfigurationStudy]:
+    """The study `name` in the storage at `url`; without one, in memory.
+
+    With `resume=False` an existing study of that name is deleted first. Raises TuningError when the storage
+    cannot be used, holds a study of that name that was made for something else, or another process is at
+    work on it.
+    """
+    with quiet_logging(), _storage(url) as storage:
+        if not resume:
+            with suppress(KeyError):  # there is none to delete
+                optuna.delete_study(study_name=name, storage=storage)
+        study = optuna.create_study(
+            study_name=name, storage=storage, directions=["minimize"] * len(goals), load_if_exists=True
+        )
+        _require_same(study, name, space, goals, constraints)
+        # Mixed with the number of trials, so that a resumed search does not draw the same again.
+        held = len(study.get_trials(deepcopy=False))
+        mixed = int(np.random.SeedSequence([seed, held]).generate_state(1)[0])
+        yield ConfigurationStudy(study, space, goals, constraints, mixed, clock)
+
+
+@contextmanager
+def _storage(url: str | None) -> Iterator[BaseStorage]:
+    if url is None:
+        yield InMemoryStorage()
+        return
+    with opened(url) as storage:
+        yield storage
+
+
+def _require_same(
+    study: optuna.Study,
+    name: str,
+    space: SearchSpace,
+    goals: tuple[OptimizationGoal, ...],
+    constraints: tuple[Constraint, ...],
+) -> None:
+    wanted = {
+        "goals": [goal.value for goal in goals],
+        "constraints": [limit.to_json() for limit in constraints],
+        **space.to_json(),
+    }
+    made_for = study.user_attrs.get("grandopt-configuration")
+    if made_for is None and not study.get_trials(deepcopy=False) and "grandopt" not in study.user_attrs:
+        study.set_user_attr("grandopt-configuration", wanted)
+    elif made_for != wanted:
+        parts = [part for part in wanted if (made_for or {}).get(part) != wanted[part]]
+        raise TuningError(
+            f"study {name!r} was made for another search (other {', '.join(parts)}); start it anew without "
+            f"resuming, or take another name"
+        )
+
+
+def _trial_of(frozen: FrozenTrial) -> ConfigurationTrial:
+    facts = frozen.user_attrs["facts"]
+    reason: Reason | None = reason_of(facts)
+    return ConfigurationTrial(
+        number=frozen.number,
+        configuration=facts["configuration"],
+        state=facts["state"],
+        figures=None if facts["figures"] is None else ServingFigures.of(facts["figures"]),
+        scores=None if facts["scores"] is None else tuple(facts["scores"]),
+        violations=tuple(facts["violations"]),
+        reason=reason,
+        seconds=facts["seconds"],
+    )
