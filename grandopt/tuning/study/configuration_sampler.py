@@ -25,9 +25,9 @@ from grandopt.tuning.study.log_suppression import no_experimental_warnings
 
 STARTUP_TRIALS = 10
 """Random trials before TPE has enough to model; Optuna's default."""
-DRAWS = 20
-"""Proposals of TPE that may break a rule or be known, before one is changed until it does not."""
-REPAIRS = 100
+DRAWS = 6
+"""Proposals of TPE that may be known, before one is drawn without it."""
+UNIFORM_DRAWS = 100
 FAILED = 1e9
 """Stands for "by far the most" where a configuration failed and by how much it broke anything is unknown."""
 
@@ -36,8 +36,8 @@ class ConfigurationSampler(BaseSampler):
     """TPE over configurations that go together and that nobody has evaluated yet.
 
     The first are those of `SearchSpace.first`. Parameters that do not count are not drawn. TPE is told by how
-    much constraints were broken, and looks where they are kept. What it draws again and again without
-    meeting the rules is changed, from the start towards the draw, as far as the rules let it.
+    much constraints were broken, and looks where they are kept. A draw that breaks a rule is replaced by the
+    start, changed towards it as far as the rules allow; one that is known is drawn again.
     """
 
     def __init__(self, space: SearchSpace, seed: int) -> None:
@@ -99,15 +99,17 @@ class ConfigurationSampler(BaseSampler):
         drawn: Configuration = {}
         for _ in range(DRAWS):
             drawn = self._draw(study, trial)
-            if new(drawn) and self._space.definitions.problem(drawn) is None:
+            if self._space.definitions.problem(drawn) is not None:
+                drawn = self._space.towards(drawn, self._shuffled(self._space.varied))
+            if new(drawn):
                 return drawn
         if left is not None:
             return self._nearest(drawn, left)
-        for _ in range(REPAIRS):
-            repaired = self._space.towards(drawn, self._shuffled(self._space.varied))
-            if new(repaired):
-                return repaired
-            drawn = {name: self._uniform(self._space.definitions[name]) for name in self._space.varied}
+        for _ in range(UNIFORM_DRAWS):
+            wanted = {name: self._uniform(self._space.definitions[name]) for name in self._space.varied}
+            drawn = self._space.towards(wanted, self._shuffled(self._space.varied))
+            if new(drawn):
+                return drawn
         return None
 
     def _draw(self, study: optuna.Study, trial: FrozenTrial) -> Configuration:
