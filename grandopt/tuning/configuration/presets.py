@@ -39,13 +39,13 @@ class Preset:
 PRESETS = (
     Preset(
         "high-frequency",
-        "Decisions on which microseconds count, as in trading. Computed on the caller's own thread, because "
-        "a hop to another costs more than a small agent; small batches, so that nobody waits for many "
-        "others; a short queue, because a late decision is worth nothing; no cache, as observations hardly "
-        "ever repeat; garbage is collected between calls.",
+        "Decisions on which microseconds count, as in trading. Computed on the event loop's own thread, "
+        "because a hop to another costs more than a small agent; small batches, so that nobody waits for "
+        "many others; a short queue, because a late decision is worth nothing; no cache, as observations "
+        "hardly ever repeat; garbage is collected in idle moments.",
         {
-            "workers": "inline", "batch_limit": 16, "queue_rows": 256, "ageing_s": 0.005, "cache": False,
-            "collector": True,
+            "batching": True, "workers": "inline", "batch_limit": 16, "queue_items": 256, "ageing_ms": 5.0,
+            "memory": True, "cache": False,
         },
         OptimizationGoal.MINIMIZE_LATENCY,
         (Constraint("latency_p99_us", most=1000.0),),
@@ -56,31 +56,32 @@ PRESETS = (
         "batches share the fixed cost of a call, threads compute several of them at once, and the queue is "
         "long enough to fill them.",
         {
-            "workers": "threads", "concurrency": 2, "batch_limit": 1024, "queue_rows": 65_536,
-            "queue_bytes": 256_000_000, "ageing_s": 1.0, "cache": False, "collector": True,
+            "batching": True, "workers": "threads", "concurrency": 2, "batch_limit": 1024,
+            "queue_items": 65_536, "queue_mb": 1000.0, "ageing_ms": 1000.0, "memory": True, "cache": False,
         },
         OptimizationGoal.MAXIMIZE_THROUGHPUT,
         (),
     ),
     Preset(
         "low-memory",
-        "A place in a small container. One worker in the process itself, because each further process holds "
-        "the agent again; a bounded queue of few bytes; no cache; garbage is not left lying for long.",
+        "A place in a small container. Computed in the process itself, because each further process holds "
+        "the agent again; a queue of few bytes; no cache; garbage is collected at Python's own pace, so that "
+        "it does not lie about until an idle moment comes.",
         {
-            "workers": "inline", "batch_limit": 32, "queue_rows": 512, "queue_bytes": 4_000_000,
-            "cache": False, "collector": True, "gc_young": 5_000, "gc_due": 700,
+            "batching": True, "workers": "inline", "batch_limit": 32, "queue_items": 512, "queue_mb": 4.0,
+            "memory": False, "cache": False,
         },
         OptimizationGoal.MINIMIZE_MEMORY,
         (Constraint("memory_mb", most=500.0),),
     ),
     Preset(
         "edge",
-        "A device with few cores that reads the same sensors again and again. On the caller's thread, in "
+        "A device with few cores that reads the same sensors again and again. On the event loop's thread, in "
         "small batches, with a small cache of answers, and within little memory.",
         {
-            "workers": "inline", "batch_limit": 8, "queue_rows": 128, "queue_bytes": 2_000_000, "cache": True,
-            "cache_entries": 1_000, "cache_memory_mb": 4.0, "cache_policy": "adaptive", "collector": True,
-            "gc_young": 10_000,
+            "batching": True, "workers": "inline", "batch_limit": 8, "queue_items": 128, "queue_mb": 2.0,
+            "memory": True, "cache": True, "cache_entries": 1_000, "cache_memory_mb": 4.0,
+            "cache_policy": "adaptive",
         },
         OptimizationGoal.BALANCED,
         (Constraint("latency_p99_us", most=10_000.0), Constraint("memory_mb", most=250.0)),

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from grandopt.config.serving import changed
+from grandopt.config.serving_profiles import serving_config
 from grandopt.errors import ConfigError
 from grandopt.tuning.configuration.condition import when
 from grandopt.tuning.configuration.parameter import Parameter, boolean, categorical, integer, real
 from grandopt.tuning.configuration.rules import Conflict, Relation
-from grandopt.tuning.configuration.serving import SERVING
+from grandopt.tuning.configuration.search_space import SearchSpace
+from grandopt.tuning.configuration.serving import SERVING, cache_settings, engine_settings
 from grandopt.tuning.configuration.space import ConfigurationSpace, key_of
 from tests.tuning.configuration.spaces import spaces
 
@@ -204,14 +208,34 @@ def test_whatever_is_defined_has_valid_defaults_and_lists_each_valid_configurati
         assert space.complete(item) == item
 
 
-def test_the_serving_settings_that_exist_are_in_range() -> None:
-    from grandopt.config.schema import CacheConfig
-    from grandopt.runtime.memory import collector
-    from grandopt.runtime.memory.collector import Collector
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_every_serving_configuration_is_taken_by_the_engine(data: st.DataObject) -> None:
+    wanted = {
+        parameter.name: parameter.default
+        if parameter.count == 1
+        else data.draw(
+            st.sampled_from(parameter.choices)
+            if parameter.choices
+            else st.integers(int(parameter.low), int(parameter.high))
+            if parameter.kind == "integer"
+            else st.floats(parameter.low, parameter.high)
+        )
+        for parameter in SERVING.parameters
+    }
+    configuration = SearchSpace.of(SERVING).towards(wanted, [item.name for item in SERVING.ordered])
+    served = changed(serving_config(), engine_settings(configuration))
+    cache = cache_settings(configuration)
+    for name, value in configuration.items():
+        if name.startswith("cache_"):
+            assert getattr(cache, name.removeprefix("cache_")) == value
+        elif name == "cache":
+            assert (cache is not None) is value
+        else:
+            assert getattr(served, name) == value
 
-    on = SERVING.complete({"cache": True, "workers": "threads"})
-    cache = CacheConfig()
-    assert (on["cache_entries"], on["cache_memory_mb"]) == (cache.entries, cache.memory_mb)
-    assert on["cache_policy"] == cache.policy
-    assert (on["gc_young"], on["gc_due"]) == (collector.YOUNG, collector.DUE)
-    Collector(young=on["gc_young"], due=on["gc_due"])
+
+def test_the_defaults_are_those_of_the_default_profile() -> None:
+    usual, asked = serving_config(), engine_settings(SERVING.default)
+    assert changed(usual, asked) == usual
+    assert {"batch_limit", "queue_items", "queue_mb", "ageing_ms", "workers", "memory"} <= set(asked)

@@ -84,8 +84,8 @@ def test_a_file_that_is_there_is_not_lost(tmp_path: Path, monkeypatch: pytest.Mo
         ("configuration: {}", "version None is not known"),
         ("version: 1\nconfiguration: {batch_limits: 8}", "did you mean 'batch_limit'?"),
         (
-            "version: 1\nconfiguration: {queue_rows: 8}",
-            "queue_rows = 8 and batch_limit = 64 do not go",
+            "version: 1\nconfiguration: {queue_items: 8}",
+            "queue_items = 8 and batch_limit = 256 do not",
         ),
         ("version: 1\nconfiguration: [8]", "maps names to values"),
         ("version: 1\nextra: 1", "and nothing else"),

@@ -77,14 +77,14 @@ def test_the_usage_in_the_design_runs_as_written() -> None:
     import grandopt
 
     def f(configuration: dict[str, Any]) -> dict[str, float]:
-        rows = configuration["batch_limit"]
+        rows = configuration.get("batch_limit", 1)
         return {"throughput": 1e5 * rows / (rows + 50)}
 
     best = grandopt.ConfigurationManager().optimize_configuration(
         evaluator=f, goal=grandopt.OptimizationGoal.MAXIMIZE_THROUGHPUT
     )
     assert best.verdict == "better"
-    assert best.configuration["batch_limit"] > 64
+    assert best.configuration["batch_limit"] > 256
     assert grandopt.ConfigurationManager().validate(best.configuration) == best.configuration
 
 
@@ -355,7 +355,7 @@ def test_a_constraint_on_a_figure_that_is_not_measured_is_an_error() -> None:
     assert str(constraint_of("throughput >= 5e4")) == "throughput >= 50000"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(space=spaces(), seed=st.integers(0, 1000), limit=st.floats(0.1, 2.0), data=st.randoms())
 def test_every_proposal_is_valid_and_new_and_the_best_keeps_to_the_constraints(
     space: ConfigurationSpace, seed: int, limit: float, data: random.Random
@@ -527,8 +527,11 @@ def test_the_same_seed_makes_the_same_search_and_the_importance_names_what_matte
     runs = [manager().optimize_configuration(Service(), "throughput", trials=14, seed=3) for _ in range(2)]
     orders = [[trial.configuration for trial in found.trials] for found in runs]
     assert orders[0] == orders[1]
-    assert runs[0].importance is not None
-    assert max(runs[0].importance, key=runs[0].importance.__getitem__) == "limit"
+    free = ConfigurationManager([LIMIT, KIND, WORKERS, boolean("nothing", False)])
+    importance = free.optimize_configuration(Service(), "latency", trials=14).importance
+    assert importance is not None
+    assert set(importance) == {"limit", "kind", "nothing"}  # workers do not always count
+    assert importance["limit"] > 0.8
     assert small(by_n, trials=3).importance is None
 
 
