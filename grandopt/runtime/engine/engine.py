@@ -190,7 +190,14 @@ class Engine:
                 and value.shape == agent.shape
                 and value.flags.num & FITS == FITS
             ):
-                outputs = await agent.ask(observation, rank, deadline)
+                if (batcher := agent.lone) is None:
+                    outputs = await agent.ask(observation, rank, deadline)
+                else:  # what `batcher.infer` does, without a coroutine more
+                    at_once = batcher.at_once(observation, deadline)
+                    if at_once is not None:
+                        return at_once[0] if agent.single else at_once
+                    outputs = await batcher.submit(observation, rank, deadline)
+                    batcher.resumed()
                 return outputs[0] if agent.single else outputs
         return await agent.infer_any(observation, rank, deadline)
 

@@ -61,6 +61,8 @@ class ServedAgent:
         self.front = None if cache is None else CachedAgent(cache, name, version, self.ask)
         if self.front is not None:
             self.ask = self.front.infer
+        self.lone = None if self.front is not None else self.batcher
+        """The batcher, if nothing stands before it: asked without a coroutine of its own."""
         self._current = (version, self.front.policy if self.front else version.executor)
 
     @property

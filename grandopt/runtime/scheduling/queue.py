@@ -2,39 +2,39 @@
 
 Higher classes come first. Within a class the earliest deadline comes first (Liu and Layland, "Scheduling
 Algorithms for Multiprogramming in a Hard-Real-Time Environment", 1973), then what has none, in the order of
-arrival. So that nothing starves, a request that has waited for `ageing_ns` may overtake: of each batch at
-least one row and at most `AGED_SHARE` of the rows go to such requests, the oldest first. What they take from
-higher classes is bounded by that, however many there are.
+arrival. So that nothing starves, a request without a deadline that has waited for `ageing_ns` may overtake:
+one row in `AGED_SHARE` goes to such requests, the oldest first. What they take from higher classes is bounded
+by that, however many there are. One with a deadline is answered or told by then.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from grandopt.runtime.scheduling.request import Priority, Request
 
 AGED_SHARE = 8
-"""One in so many rows of a batch goes to requests that have waited for long."""
+"""One in so many rows goes to requests that have waited for long."""
 NEVER = 1 << 62
 """A time after all deadlines."""
 
-CLASSES = tuple(reversed(Priority))
-"""In the order in which they are served."""
-
 
 class _Class:
-    """The requests of one class."""
+    """The requests of one class; `rows` counts those whose callers are gone, too, until they are met."""
 
-    __slots__ = ("disordered", "ordered", "plain")
+    __slots__ = ("disordered", "gone", "ordered", "plain", "rows")
 
     def __init__(self) -> None:
         self.plain: deque[Request] = deque()  # without deadline
         # With deadlines. Most come in the order of their deadlines, which then needs no heap.
         self.ordered: deque[Request] = deque()
         self.disordered: list[tuple[int, int, Request]] = []
+        self.rows = 0
+        self.gone = 0
 
     def push(self, request: Request, number: int) -> None:
+        self.rows += request.rows or 1
         if not request.deadline:
             self.plain.append(request)
         elif not self.ordered or self.ordered[-1].deadline <= request.deadline:
@@ -44,114 +44,135 @@ class _Class:
 
     def first(self) -> Request | None:
         """The next request that is still waited for."""
-        while self.ordered or self.disordered:
-            early = self.disordered and (not self.ordered or self.disordered[0][0] < self.ordered[0].deadline)
-            request = self.disordered[0][2] if early else self.ordered[0]
+        while self.ordered or self.disordered or self.plain:
+            request = self.disordered[0][2] if self._from_heap() else (self.ordered or self.plain)[0]
             if not request.future.done():
                 return request
-            self.pop()
-        plain = self.plain
-        while plain:
-            if not plain[0].future.done():
-                return plain[0]
-            plain.popleft()
-        return None
-
-    def pop(self) -> Request:
-        """Take the next request, be it waited for or not; there must be one."""
-        if self.disordered and (not self.ordered or self.disordered[0][0] < self.ordered[0].deadline):
-            return heappop(self.disordered)[2]
-        return self.ordered.popleft() if self.ordered else self.plain.popleft()
-
-    def oldest(self) -> Request | None:
-        """That which has waited longest, of those without deadline: the others are late or served first."""
-        plain = self.plain
-        while plain and plain[0].future.done():
-            plain.popleft()
-        return plain[0] if plain else None
-
-    def last(self) -> Request | None:
-        """That which would be served last, taken out."""
-        for waiting in (self.plain, self.ordered):
-            while waiting:
-                request = waiting.pop()
-                if not request.future.done():
-                    return request
-        while self.disordered:
-            latest = max(range(len(self.disordered)), key=lambda i: self.disordered[i][:2])
-            request = self.disordered[latest][2]
-            self.disordered[latest] = self.disordered[-1]
-            self.disordered.pop()
-            self.disordered.sort()
-            if not request.future.done():
-                return request
+            self._pop()
+            self.gone += 1
         return None
 
     def take(self, rows: int, taken: list[Request]) -> int:
         """Move the next requests of at most `rows` rows to `taken`; returns how many rows they have.
 
-        A request of several rows that is next and does not fit ends it, unless nothing was taken before.
+        One that is next and does not fit ends it, unless nothing was taken before.
         """
         left = rows
-        while self.disordered and left > 0:
+        while left > 0:
             request = self.first()
             if request is None or (request.rows > left and taken):
-                return rows - left
-            self.pop()
-            taken.append(request)
-            left -= request.size
-        for waiting in (self.ordered, self.plain):
-            while waiting and left > 0:
-                request = waiting[0]
-                if request.rows > left and taken:
-                    return rows - left
-                waiting.popleft()
-                if not request.future.done():
-                    taken.append(request)
-                    left -= request.rows or 1
+                break
+            taken.append(self._pop())
+            left -= request.rows or 1
         return rows - left
 
+    def oldest(self) -> Request | None:
+        """That of those without deadline which has waited longest."""
+        while self.plain:
+            if not self.plain[0].future.done():
+                return self.plain[0]
+            self.pop_plain()
+            self.gone += 1
+        return None
+
+    def pop_plain(self) -> Request:
+        """Take the first of those without deadline."""
+        request = self.plain.popleft()
+        self.rows -= request.rows or 1
+        return request
+
+    def last(self) -> Request | None:
+        """That which would be served last, taken out."""
+        while self.plain or self.ordered or self.disordered:
+            if self.plain:
+                request = self.plain.pop()
+            elif self.disordered and (
+                not self.ordered or max(item[0] for item in self.disordered) > self.ordered[-1].deadline
+            ):
+                latest = max(self.disordered, key=lambda item: item[:2])
+                self.disordered.remove(latest)
+                heapify(self.disordered)
+                request = latest[2]
+            else:
+                request = self.ordered.pop()
+            self.rows -= request.size
+            if not request.future.done():
+                return request
+            self.gone += 1
+        return None
+
     def drain(self) -> list[Request]:
-        """Everything that is still waited for, taken out."""
-        found = [*self.ordered, *(request for _, _, request in sorted(self.disordered)), *self.plain]
+        """Everything that is still waited for, taken out in its order."""
+        # By the deadline alone, so that equal ones keep the order in which they came.
+        due = sorted(
+            [(request.deadline, 0, request) for request in self.ordered] + self.disordered,
+            key=lambda item: item[:2],
+        )
+        found = [*(request for _, _, request in due), *self.plain]
         self.ordered.clear()
         self.disordered.clear()
         self.plain.clear()
-        return [request for request in found if not request.future.done()]
+        self.rows = 0
+        alive = [request for request in found if not request.future.done()]
+        self.gone += len(found) - len(alive)
+        return alive
+
+    def purge(self) -> None:
+        """Leave out all whose callers are gone."""
+        before = len(self.plain) + len(self.ordered) + len(self.disordered)
+        self.plain = deque(request for request in self.plain if not request.future.done())
+        self.ordered = deque(request for request in self.ordered if not request.future.done())
+        self.disordered = [item for item in self.disordered if not item[2].future.done()]
+        heapify(self.disordered)
+        self.gone += before - len(self.plain) - len(self.ordered) - len(self.disordered)
+        self.rows = sum(request.size for request in [*self.plain, *self.ordered])
+        self.rows += sum(item[2].size for item in self.disordered)
+
+    def _from_heap(self) -> bool:
+        heap = self.disordered
+        return bool(heap) and (not self.ordered or heap[0][0] < self.ordered[0].deadline)
+
+    def _pop(self) -> Request:
+        request = heappop(self.disordered)[2] if self._from_heap() else (self.ordered or self.plain).popleft()
+        self.rows -= request.rows or 1
+        return request
 
 
 class RequestQueue:
-    """Requests by class and deadline, with the rows of those that are still waited for.
+    """Requests by class and deadline. It belongs to one thread.
 
-    It belongs to one thread. Whoever cancels a request that is in it tells `forget`.
+    Requests whose futures are done are not waited for: they are left out, and counted in `gone`, when they
+    are come upon.
     """
 
     def __init__(self) -> None:
-        self.rows = 0
-        self._by_class = tuple(_Class() for _ in Priority)
-        self._rows_by_class = [0] * len(Priority)
+        self._classes = tuple(_Class() for _ in Priority)
         self._served = 0
         self._number = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows wait."""
+        low, normal, high, critical = self._classes
+        return low.rows + normal.rows + high.rows + critical.rows
+
+    @property
+    def gone(self) -> int:
+        """How many requests were left out because their callers were gone."""
+        return sum(waiting.gone for waiting in self._classes)
 
     def push(self, request: Request) -> None:
         """Put in a request."""
         self._number += 1
-        self._by_class[request.priority].push(request, self._number)
-        rows = request.rows or 1
-        self.rows += rows
-        self._rows_by_class[request.priority] += rows
-
-    def forget(self, request: Request) -> None:
-        """The request is no longer waited for: it no longer counts, and will not be taken."""
-        self._gone(request.priority, request.size)
+        self._classes[request.priority].push(request, self._number)
 
     def rows_before(self, priority: int) -> int:
         """How many rows would be served before a new request of that class without a deadline."""
-        return sum(self._rows_by_class[priority:])
+        return sum(waiting.rows for waiting in self._classes[priority:])
 
     def first_deadline(self) -> int:
         """The earliest deadline of those that are next in their classes; NEVER without any."""
-        heads = (waiting.first() for waiting in self._by_class)
+        heads = [waiting.first() for waiting in self._classes]
         return min((head.deadline for head in heads if head is not None and head.deadline), default=NEVER)
 
     def take(self, rows: int, now: int, ageing_ns: int) -> list[Request]:
@@ -165,36 +186,36 @@ class RequestQueue:
             share = min(self._served // AGED_SHARE, rows)
             self._served %= AGED_SHARE
             left -= self._take_aged(taken, share, now - ageing_ns)
-        for priority in CLASSES:
+        for waiting in reversed(self._classes):
             if left <= 0:
                 break
-            count = self._by_class[priority].take(left, taken)
-            self._gone(priority, count)
-            left -= count
+            left -= waiting.take(left, taken)
         return taken
 
     def displace(self, priority: int) -> Request | None:
         """Take out what would be served last, if it is of a class below `priority`."""
-        for below in range(priority):
-            request = self._by_class[below].last()
+        for waiting in self._classes[:priority]:
+            request = waiting.last()
             if request is not None:
-                self._gone(below, request.size)
                 return request
         return None
 
     def drain(self) -> list[Request]:
         """Take out everything that is still waited for, in the order of the classes."""
         found: list[Request] = []
-        for priority in CLASSES:
-            found += self._by_class[priority].drain()
-        self.rows = 0
-        self._rows_by_class = [0] * len(Priority)
+        for waiting in reversed(self._classes):
+            found += waiting.drain()
         return found
+
+    def purge(self) -> None:
+        """Leave out all whose callers are gone."""
+        for waiting in self._classes:
+            waiting.purge()
 
     def _take_aged(self, taken: list[Request], rows: int, before: int) -> int:
         count = 0
         while count < rows:
-            heads = ((waiting.oldest(), waiting) for waiting in self._by_class[: Priority.CRITICAL])
+            heads = [(waiting.oldest(), waiting) for waiting in self._classes[: Priority.CRITICAL]]
             aged = [
                 (head.arrived, index, waiting)
                 for index, (head, waiting) in enumerate(heads)
@@ -202,12 +223,7 @@ class RequestQueue:
             ]
             if not aged:
                 break
-            request = min(aged)[2].plain.popleft()
-            self._gone(request.priority, request.size)
+            request = min(aged)[2].pop_plain()
             taken.append(request)
             count += request.size
         return count
-
-    def _gone(self, priority: int, rows: int) -> None:
-        self.rows -= rows
-        self._rows_by_class[priority] -= rows

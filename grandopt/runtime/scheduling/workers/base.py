@@ -92,6 +92,8 @@ class BatchBuffers:
 def own(outputs: Sequence[Array], inputs: Sequence[Array]) -> tuple[Array, ...]:
     """The outputs, copied where they lie in the memory of an input, which will be written to again."""
     return tuple(
-        output.copy() if any(np.may_share_memory(output, array) for array in inputs) else output
+        output.copy()
+        if output.base is not None and any(np.may_share_memory(output, array) for array in inputs)
+        else output
         for output in outputs
     )

@@ -1,0 +1,99 @@
+"""Whether a request may wait: for the deadline that it has, and for the room that there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from grandopt.errors import DeadlineExceeded, Overloaded
+from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.scheduling.stats import BatchSettings
+from grandopt.runtime.scheduling.waiting import Waiting
+
+SMOOTHED = 0.1
+"""Weight of the last batch in the observed cost of a row."""
+
+
+class Admission:
+    """Refuses what would be late or finds no room, with the time after which to try again."""
+
+    def __init__(self, waiting: Waiting, row_bytes: int, rejected: Counter[str]) -> None:
+        self._waiting = waiting
+        self._row_bytes = row_bytes
+        self._rejected = rejected
+        self._observed_ns = 0.0
+        self.purgeable = True
+        """Whether callers may have gone since the last look; set with each batch."""
+
+    def saw(self, row_ns: float) -> None:
+        """While others waited, a row took so long from one batch to the next."""
+        self._observed_ns += SMOOTHED * (row_ns - self._observed_ns)
+
+    def forget(self) -> None:
+        """Another agent computes from now on."""
+        self._observed_ns = 0.0
+
+    def wait_ns(self, rows: int, settings: BatchSettings, cost: BatchCost, workers: int) -> float:
+        """How long so many rows keep the workers busy: by the measured cost, or what was seen if slower."""
+        measured = cost.per_observation_ns * rows + cost.fixed_ns * -(-rows // settings.limit)
+        return max(measured, self._observed_ns * rows) / max(1, workers)
+
+    def refuse_late(
+        self,
+        rows: int,
+        priority: int,
+        deadline: int,
+        now: int,
+        settings: BatchSettings,
+        cost: BatchCost,
+        workers: int,
+    ) -> None:
+        """Raise DeadlineExceeded unless the answer is likely to be there at the deadline."""
+        before = self._waiting.rows_before(priority)
+        ready = now + cost.of(rows) + (self.wait_ns(before, settings, cost, workers) if before else 0)
+        if ready <= deadline:
+            return
+        self._rejected["deadline"] += 1
+        if deadline <= now:
+            raise DeadlineExceeded(
+                f"the deadline passed {(now - deadline) / 1e6:.3g} ms before the request came"
+            )
+        raise DeadlineExceeded(
+            f"the deadline is in {(deadline - now) / 1e6:.3g} ms, an answer would take about "
+            f"{(ready - now) / 1e6:.3g} ms with {before} rows before it",
+            (ready - deadline) / 1e9 if before else 0.0,
+        )
+
+    def make_room(
+        self, rows: int, priority: int, settings: BatchSettings, cost: BatchCost, workers: int
+    ) -> None:
+        """See that `rows` rows more may wait: without callers that are gone, or without one of a lower class.
+
+        Raises Overloaded where there is no room.
+        """
+        waiting = self._waiting
+        if self.purgeable:
+            self.purgeable = False
+            waiting.purge()
+        while (reason := self._full(rows, settings)) is not None:
+            retry = self.wait_ns(waiting.rows, settings, cost, workers) / 1e9
+            displaced = None
+            if waiting.rows > waiting.rows_before(priority):
+                displaced = waiting.through_queue().displace(priority)
+            if displaced is None:
+                self._rejected[reason] += 1
+                limit = settings.queue_rows if reason == "rows" else settings.queue_bytes
+                raise Overloaded(
+                    f"{waiting.rows} rows ({waiting.rows * self._row_bytes} bytes) wait already, at most "
+                    f"{limit} {reason} may; try again in {retry:.3g} s",
+                    retry,
+                )
+            self._rejected["displaced"] += 1
+            displaced.future.set_exception(
+                Overloaded("the queue is full, and a request of a higher class came", retry)
+            )
+
+    def _full(self, rows: int, settings: BatchSettings) -> str | None:
+        after = self._waiting.rows + rows
+        if after > settings.queue_rows:
+            return "rows"
+        return "bytes" if after * self._row_bytes > settings.queue_bytes else None
