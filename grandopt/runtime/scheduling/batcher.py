@@ -43,7 +43,8 @@ SUSPENSION_NS = 2_000
 BUDGET_NS = 4_000
 """What a caller may compute on the loop's thread from one suspension to the next."""
 QUIET_NS = 100_000
-"""When nobody was suspended for so long, the loop has come round."""
+"""So long after the last suspension or refill a caller has its budget again: 1/25 of the time at most, which
+the loop does not notice."""
 
 
 class Batcher:
@@ -83,7 +84,7 @@ class Batcher:
         self.cost = cost
         self._turn = False  # a flush is scheduled
         self._closed = False
-        self._budget = self._suspended_at = 0
+        self._budget = self._refilled_at = 0
         self._running: set[Future[None]] = set()
         self._idle = asyncio.Event()
         self._counts = BatchCounts()
@@ -136,7 +137,7 @@ class Batcher:
         if deadline_ns or priority != NORMAL or len(self._lane) >= self._room:
             return self._admit(inputs, 0, priority, deadline_ns)
         future: Future[Answer] = Future(loop=self._loop)
-        now = self._suspended_at = self._clock()
+        now = self._refilled_at = self._clock()
         self._lane.append((future, inputs, now))
         if not self._turn:
             self._schedule()
@@ -145,9 +146,9 @@ class Batcher:
     def at_once(self, inputs: tuple[Array, ...], deadline_ns: int = 0) -> Answer | None:
         """The answer computed here and now; None when the request has to `submit`, and wait."""
         if self._budget <= 0 or not self._room:
-            if not self._burst or not self._room or self._clock() - self._suspended_at < QUIET_NS:
+            if not self._burst or not self._room or (now := self._clock()) - self._refilled_at < QUIET_NS:
                 return None
-            self._budget = self._burst  # whoever was suspended before has long had its turn
+            self._budget, self._refilled_at = self._burst, now
         counts, began = self._counts, self._clock()
         if deadline_ns and began + self._cost.single_ns > deadline_ns:
             return None  # `submit` says why
