@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -171,29 +171,33 @@ class Session:
         self._line = Line(sessions.waiting)
         self._ended: str | None = None
 
-    async def infer(
+    def infer(
         self,
         *observation: Any,
         priority: Priority | int | str = Priority.NORMAL,
         deadline_s: float | None = None,
-    ) -> Any:
-        """The agent's answer to one observation; the state moves on by one step.
+    ) -> Coroutine[Any, Any, Any]:
+        """To be awaited: the agent's answer to one observation; the state moves on by one step.
 
         Takes the inputs that are no state, in order or as one mapping by name: [*shape], or a batch of one,
         which gives outputs with the batch. NumPy in, NumPy out; torch tensors in, tensors out. One output is
         returned as it is, several as a tuple. Raises SignatureError for what does not fit, SessionClosed,
         Overloaded where too many calls of this session wait already, and what `infer` of the agent raises.
         """
+        rank = priority if type(priority) is Priority else priority_of(priority)
+        deadline = 0 if deadline_s is None else deadline_of(deadline_s, self._sessions.clock())
+        return self.answer(observation, rank, deadline)
+
+    async def answer(self, observation: Sequence[Any], priority: int, deadline_ns: int) -> Any:
+        """As `infer`, with the deadline as a time of the clock, 0 none."""
         sessions, line = self._sessions, self._line
         step = sessions.step
         row = step.fitting(observation)
         arrays, given = (row, None) if row is not None else step.converted(observation)
-        rank = priority if type(priority) is Priority else priority_of(priority)
-        deadline = 0 if deadline_s is None else deadline_of(deadline_s, sessions.clock())
         if self._ended is not None:
             raise SessionClosed(self._ended)
         if line.busy:
-            await line.wait(deadline, sessions.clock)
+            await line.wait(deadline_ns, sessions.clock)
         else:
             line.busy = True
             sessions.work(self)
@@ -201,7 +205,7 @@ class Session:
         try:
             if self._ended is not None:  # while this call waited
                 raise SessionClosed(self._ended)
-            results = await sessions.infer(step.inputs(arrays, self._state), rank, deadline)
+            results = await sessions.infer(step.inputs(arrays, self._state), priority, deadline_ns)
             kept = step.keep(results, self._state)
             answered = True
         finally:

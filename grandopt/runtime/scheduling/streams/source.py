@@ -1,0 +1,89 @@
+"""Where the observations of a stream come from, read one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from grandopt.errors import ConfigError
+
+END: Final = object()
+"""What a source gives when it has nothing more."""
+
+
+class Source(ABC):
+    """Gives items until END. Whatever the user's iterator raises is raised to the reader."""
+
+    @abstractmethod
+    async def next(self) -> Any:
+        """The next item, or END."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the iterator where it can be closed, as a generator can; it is read no more."""
+
+
+class AsyncSource(Source):
+    """An async iterable."""
+
+    def __init__(self, items: AsyncIterable[Any]) -> None:
+        self._iterator = aiter(items)
+
+    async def next(self) -> Any:
+        return await anext(self._iterator, END)
+
+    async def close(self) -> None:
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            await close()
+
+
+class PlainSource(Source):
+    """An iterable, read on the event loop's own thread."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._iterator = iter(items)
+
+    async def next(self) -> Any:
+        return next(self._iterator, END)
+
+    async def close(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+class ThreadSource(Source):
+    """An iterable that blocks, read on a thread of its own.
+
+    Closing it does not wait for a read under way; the iterator is closed when that has returned.
+    """
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._iterator = iter(items)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="grandopt-stream")
+
+    async def next(self) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, next, self._iterator, END)
+
+    async def close(self) -> None:
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            self._thread.submit(close)
+        self._thread.shutdown(wait=False)
+
+
+def source_of(items: Any, in_thread: bool) -> Source:
+    """The source of an iterable or async iterable; raises ConfigError for anything else."""
+    if isinstance(items, AsyncIterable):
+        if in_thread:
+            raise ConfigError("in_thread is for sources that block; an async one does not")
+        return AsyncSource(items)
+    if not isinstance(items, Iterable):
+        raise ConfigError(
+            f"the source of a stream must be iterable with `for` or `async for`, got {type(items).__name__}"
+        )
+    return ThreadSource(items) if in_thread else PlainSource(items)
