@@ -76,14 +76,19 @@ class ThreadSource(Source):
         self._thread.shutdown(wait=False)
 
 
-def source_of(items: Any, in_thread: bool) -> Source:
-    """The source of an iterable or async iterable; raises ConfigError for anything else."""
+def check_source(items: Any, in_thread: bool) -> None:
+    """Raise ConfigError for what `source_of` cannot read."""
     if isinstance(items, AsyncIterable):
         if in_thread:
             raise ConfigError("in_thread is for sources that block; an async one does not")
-        return AsyncSource(items)
-    if not isinstance(items, Iterable):
+    elif not isinstance(items, Iterable):
         raise ConfigError(
             f"the source of a stream must be iterable with `for` or `async for`, got {type(items).__name__}"
         )
+
+
+def source_of(items: AsyncIterable[Any] | Iterable[Any], in_thread: bool) -> Source:
+    """The source of an iterable or async iterable, which `check_source` has seen."""
+    if isinstance(items, AsyncIterable):
+        return AsyncSource(items)
     return ThreadSource(items) if in_thread else PlainSource(items)

@@ -14,7 +14,7 @@ from grandopt.errors import ConfigError, GrandoptError, InputError, ServingError
 from grandopt.runtime.scheduling.call import deadline_of
 from grandopt.runtime.scheduling.request import Priority, priority_of
 from grandopt.runtime.scheduling.signal import Signal
-from grandopt.runtime.scheduling.streams.source import END, Source, source_of
+from grandopt.runtime.scheduling.streams.source import END, Source, check_source, source_of
 
 WhenSlow = Literal["block", "drop_oldest", "drop_newest"]
 OnError = Literal["raise", "yield"]
@@ -79,8 +79,7 @@ class Stream(Generic[Item, Result]):
         for name, value, choices in (("when_slow", when_slow, WhenSlow), ("on_error", on_error, OnError)):
             if value not in get_args(choices):
                 raise ConfigError(f"{name} {value!r} is none of {', '.join(get_args(choices))}")
-        if not isinstance(source, AsyncIterable | Iterable):
-            source_of(source, in_thread)
+        check_source(source, in_thread)
         self._infer, self._items, self._in_thread = infer, source, in_thread
         self._window, self._when_slow, self._on_error = window, when_slow, on_error
         self._priority = priority if callable(priority) else priority_of(priority)
@@ -149,7 +148,7 @@ class Stream(Generic[Item, Result]):
         return first
 
     async def _end(self, reader: asyncio.Task[None], source: Source) -> None:
-        left = [reader, *self._held]
+        left: list[asyncio.Future[Any]] = [reader, *self._held]
         for future in left:
             future.cancel()
         await asyncio.wait(left)

@@ -448,6 +448,7 @@ def test_a_stream_is_iterated_once() -> None:
         ({"priority": "urgent"}, "none of low"),
         ({"deadline_s": "soon"}, "number of seconds"),
         ({"source": 5}, "must be iterable with `for` or `async for`, got int"),
+        ({"source": Feed(), "in_thread": True}, "an async one does not"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(settings: dict[str, object], message: str) -> None:
