@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from grandopt.api.cached import cached
     from grandopt.api.configuration import ConfigurationManager, OptimizationGoal
     from grandopt.api.optimize import Optimized, optimize
+    from grandopt.api.performance_engine import IntegratedPerformanceEngine
+    from grandopt.runtime.engine.engine import Engine
     from grandopt.runtime.loader import load
 
 __all__ = [
     "ConfigurationManager",
+    "Engine",
     "GrandoptError",
+    "IntegratedPerformanceEngine",
     "OptimizationGoal",
     "Optimized",
     "cached",
@@ -41,6 +45,14 @@ def __getattr__(name: str) -> Any:
             from grandopt.api.cached import cached
 
             return cached
+        case "Engine":
+            from grandopt.runtime.engine.engine import Engine
+
+            return Engine
+        case "IntegratedPerformanceEngine":
+            from grandopt.api.performance_engine import IntegratedPerformanceEngine
+
+            return IntegratedPerformanceEngine
         case "optimize" | "Optimized":
             from grandopt.api import optimize
 

@@ -17,6 +17,7 @@ from grandopt.compiler.program import PICKLE_ERRORS, Program
 from grandopt.config.engines import EagerOptions
 from grandopt.errors import BuildError, UnsupportedError, first_line
 from grandopt.runtime.executors.eager import EXPORTED, MODULE, flat_module
+from grandopt.runtime.executors.tensor import TensorExecutor, behaving
 
 SAVE_ERRORS = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)
 
@@ -31,6 +32,15 @@ def lower(program: Program, options: EagerOptions) -> Lowered:
     if options.form == "module":
         return _module(program, options)
     return _exported(program, options)
+
+
+def in_memory(program: Program) -> TensorExecutor:
+    """The program's module itself, called in this process; nothing is saved and nothing compiled.
+
+    Raises UnsupportedError for a module that keeps state between calls, BuildError where a call fails.
+    """
+    behaviour = conventions(program, program.module, program.module)
+    return behaving(program.signature, program.contract, program.module, **behaviour)
 
 
 def _exported(program: Program, options: EagerOptions) -> Lowered:

@@ -109,13 +109,35 @@ def executor(artifact: Artifact, forward: Forward, holder: Shared[Any] | None = 
     "tuple" also for one output; `copied_inputs` that it writes into its inputs; `copied_outputs` lists the
     outputs that share memory with an input, a weight or each other. `holder` lives as long as the executor.
     """
-    signature, contract = artifact.manifest.parsed_signature(), artifact.manifest.parsed_contract()
+    signature = artifact.manifest.parsed_signature()
+    return behaving(
+        signature,
+        artifact.manifest.parsed_contract(),
+        forward,
+        returns=option(artifact, "returns", ("tensor", "tuple")),
+        copied_inputs=option(artifact, "copied_inputs", (True, False)),
+        copied_outputs=positions(artifact, "copied_outputs", len(signature.outputs)),
+        holder=holder,
+    )
+
+
+def behaving(
+    signature: Signature,
+    contract: Contract,
+    forward: Forward,
+    *,
+    returns: str,
+    copied_inputs: bool,
+    copied_outputs: Collection[int],
+    holder: Shared[Any] | None = None,
+) -> TensorExecutor:
+    """The leanest executor around a `forward` that behaves so; see `executor`."""
     single, payload = len(signature.outputs) == 1, forward
-    if option(artifact, "returns", ("tensor", "tuple")) == "tuple" and single:
+    if returns == "tuple" and single:
         forward = _first_of(forward)
-    if option(artifact, "copied_inputs", (True, False)):
+    if copied_inputs:
         forward = sparing(forward)
-    forward = owning(forward, positions(artifact, "copied_outputs", len(signature.outputs)), single=single)
+    forward = owning(forward, copied_outputs, single=single)
     kind = TensorExecutor
     if len(signature.inputs) == 1:
         kind = OneToOneExecutor if single else OneInputExecutor

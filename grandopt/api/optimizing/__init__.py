@@ -1,0 +1,1 @@
+"""A model that is served while a faster artifact of it is made in another process."""
