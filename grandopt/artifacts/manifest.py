@@ -80,9 +80,10 @@ class Manifest:
     `requires` names the libraries and exact versions the payload was made with ({"torch": "2.13.0"}), and
     `cpu_features` those without which it must not be opened. `known_defect` says what is known to be wrong
     with the engine's kernels for this agent, where something is. `evidence` holds the verification and
-    measurement summaries of the run that shipped it, and under "recipe" what it takes to do it again; it does
-    not enter the digest. On disk a manifest states its digest as well. Raises ArtifactError,
-    which names the field, for a value of the wrong kind; `dataclasses.replace` gives a changed copy.
+    measurement summaries of the run that shipped it, under "recipe" what it takes to do it again, and under
+    "observations" and "margins" how inputs and decisions usually are; it does not enter the digest. On disk a
+    manifest states its digest as well. Raises ArtifactError, which names the field, for a value of
+    the wrong kind; `dataclasses.replace` gives a changed copy.
     """
 
     format_version: int = MANIFEST_VERSION

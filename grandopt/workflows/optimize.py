@@ -50,6 +50,7 @@ from grandopt.workflows.selection.final_decision import Final, final, ranked
 from grandopt.workflows.selection.recipe import build_recipe, recipe
 from grandopt.workflows.selection.rows import candidate_rows, limit_of, measured_figures
 from grandopt.workflows.selection.search import Search, search
+from grandopt.workflows.usual import usual
 from grandopt.workflows.workload import Workload, work
 
 ARTIFACTS = Path("artifacts")
@@ -250,7 +251,7 @@ def _report(
         "verification": None if kept.verification is None else kept.verification.to_json(),
         RECIPE: written_down.model_dump(mode="json"),
         "batches": next((item.model_dump(mode="json") for item in curves if item.label == kept.label), None),
-    }
+    } | usual(opened, candidate_set.oracle, candidate_set.program)
     place, artifact = f"artifacts/{opened.name}", candidate_set.artifact(kept)
     carried, missing = to_carry(candidate_set.program, artifact.manifest)
     if missing is not None:

@@ -62,16 +62,20 @@ def _requests(metrics: Metrics) -> list[Metric]:
     ended = CounterMetricFamily(
         "grandopt_requests", "Requests that ended, by outcome.", labels=["agent", "outcome"]
     )
+    direct = CounterMetricFamily(
+        "grandopt_direct_calls", "Answers that were computed on their callers' threads.", labels=["agent"]
+    )
     refused = CounterMetricFamily(
         "grandopt_requests_rejected", "Requests that were refused.", labels=["agent", "reason"]
     )
     for name, agent in metrics.agents.items():
+        direct.add_metric([name], agent.total.direct)
         latency.add_metric([name], _buckets(agent.total.latency), agent.total.latency.sum_ns / 1e9)
         for outcome in ("answered", "failed", "cancelled", "missed"):
             ended.add_metric([name, outcome], getattr(agent.total, outcome))
         for reason, count in agent.total.rejected.items():
             refused.add_metric([name, reason], count)
-    return [latency, ended, refused]
+    return [latency, ended, refused, direct]
 
 
 def _buckets(counts: LatencyCounts) -> list[tuple[str, float]]:
@@ -94,6 +98,8 @@ def _batches(metrics: Metrics) -> list[Metric]:
         "grandopt_batches_by_rows", "Batches, by size rounded up to a power of two.", labels=["agent", "rows"]
     )
     for name, agent in metrics.agents.items():
+        if agent.settings is None or agent.workers is None:
+            continue  # computed directly
         depth.add_metric([name], agent.depth)
         waiting.add_metric([name], agent.queued_bytes)
         limit.add_metric([name], agent.settings.limit)

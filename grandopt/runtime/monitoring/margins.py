@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
 from grandopt.runtime.monitoring.blocks import FEWEST_BLOCKS, RollingBlocks
 from grandopt.signature import Array, Contract, Signature
 
+EVIDENCE = "margins"
+"""Where the usual margins stand in the evidence of a manifest, which enters no digest."""
 BLOCK = 64
 BASELINE = 2048
 """Decisions of the traffic that are taken as the usual ones where no samples say what is usual."""
@@ -47,24 +50,18 @@ class MarginReport:
 class CloseDecisions:
     """Looks at the scores of tapped answers. Not thread-safe: its monitor calls it from one thread.
 
-    `usual` are outputs on recorded samples, arrays [n, *shape] in the order of the signature. Outputs of the
-    role "scores" are looked at; an agent that gives its action alone shows no margins.
+    `evidence` is that of the artifact's manifest, which may say what is usual. Outputs of the role "scores"
+    are looked at; an agent that gives its action alone shows no margins, and its report is empty.
     """
 
-    def __init__(
-        self, signature: Signature, contract: Contract, usual: Sequence[Array] | None = None
-    ) -> None:
+    def __init__(self, signature: Signature, contract: Contract, evidence: Mapping[str, Any]) -> None:
         self._outputs = [
             (place, _Output(spec.name, contract))
             for place, spec in enumerate(signature.outputs)
             if spec.role == "scores"
         ]
-        if usual is not None:
-            for place, output in self._outputs:
-                output.learn(usual[place], "samples")
-
-    def __bool__(self) -> bool:
-        return bool(self._outputs)
+        for _, output in self._outputs:
+            output.learn_from(evidence)
 
     def add(self, outputs: Sequence[Array]) -> None:
         """Look at answers: arrays [n, *shape], as they followed one another."""
@@ -87,14 +84,17 @@ class _Output:
         self._count = 0
         self._blocks = RollingBlocks(BLOCK)
 
-    def learn(self, scores: Array, origin: str) -> None:
-        margins = self._margins(scores)
-        if margins.size:
-            self._limit, self._origin = float(np.quantile(margins, CLOSE)), origin
-            self._learnt = margins.size
+    def learn_from(self, evidence: Mapping[str, Any]) -> None:
+        try:
+            usual = evidence[EVIDENCE][self._name]
+            limit, rows = float(usual["limit"]), int(usual["rows"])
+        except (KeyError, TypeError, ValueError):
+            return  # nothing was recorded, or by another hand: the traffic says what is usual
+        if limit >= 0 and rows > 0:
+            self._limit, self._learnt, self._origin = limit, rows, "samples"
 
     def add(self, scores: Array) -> None:
-        margins = self._margins(scores)
+        margins = _margins(self._contract, scores)
         if not margins.size:
             return
         if self._limit is not None:
@@ -136,13 +136,24 @@ class _Output:
             reason=None,
         )
 
-    def _margins(self, scores: Array) -> Array:
-        """Relative margins of the rows that have one."""
-        rows = scores.reshape(-1, scores.shape[-1]).astype(np.float64)
-        rows = rows[np.isfinite(rows).all(axis=1)]
-        if not len(rows):
-            return np.empty(0)
-        size = np.abs(rows).max(axis=1)
-        margins = np.asarray(self._contract.margins(rows)) / np.where(size > 0, size, 1.0)
-        kept: Array = margins[np.isfinite(margins)]
-        return kept
+
+def usual_margins(signature: Signature, contract: Contract, outputs: Sequence[Array]) -> dict[str, Any]:
+    """What is usual, for the evidence of a manifest: by the outputs [n, *shape] on recorded samples."""
+    found = {}
+    for spec, scores in zip(signature.outputs, outputs, strict=True):
+        margins = _margins(contract, scores) if spec.role == "scores" else np.empty(0)
+        if margins.size:
+            found[spec.name] = {"limit": float(np.quantile(margins, CLOSE)), "rows": int(margins.size)}
+    return found
+
+
+def _margins(contract: Contract, scores: Array) -> Array:
+    """Relative margins of the rows that have one."""
+    rows = scores.reshape(-1, scores.shape[-1]).astype(np.float64)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        return np.empty(0)
+    size = np.abs(rows).max(axis=1)
+    margins = np.asarray(contract.margins(rows)) / np.where(size > 0, size, 1.0)
+    kept: Array = margins[np.isfinite(margins)]
+    return kept

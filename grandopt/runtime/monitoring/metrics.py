@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from grandopt.runtime.histogram import LatencyCounts, too_few
 from grandopt.runtime.monitoring.drift import DriftReport
 from grandopt.runtime.monitoring.gpu import GpuReading
 from grandopt.runtime.monitoring.margins import MarginReport
+from grandopt.runtime.monitoring.sources import DirectCounts
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.stats import BatcherStats, BatchSettings
 
@@ -49,7 +50,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class Counters:
-    """What happened to the requests of one agent, in all or in a window."""
+    """What happened to the requests of one agent, in all or in a window.
+
+    `direct` of the answered ones were computed on their callers' threads, and are in no batch.
+    """
 
     answered: int = 0
     failed: int = 0
@@ -63,25 +67,46 @@ class Counters:
     latency: LatencyCounts = field(default_factory=LatencyCounts)
     cache_hits: int = 0
     cache_misses: int = 0
+    direct: int = 0
 
     @classmethod
-    def of(cls, served: BatcherStats, cache: CacheStats | None = None) -> Counters:
-        """What a batcher and a cache say of all that they did."""
+    def of(
+        cls,
+        batches: BatcherStats | None,
+        direct: DirectCounts | None = None,
+        cache: CacheStats | None = None,
+    ) -> Counters:
+        """What the parts say of all that they did."""
         levels = () if cache is None else cache.levels
-        return cls(
-            served.answered,
-            served.failed,
-            served.cancelled,
-            served.missed,
-            served.batches,
-            served.busy_ns,
-            dict(served.rejected),
-            dict(served.rows),
-            {str(reason): count for reason, count in served.released.items()},
-            served.latency,
-            sum(level.counts.hits for level in levels),
+        counters = cls(
+            cache_hits=sum(level.counts.hits for level in levels),
             # A look-up that misses goes on to the next level: the last one's misses were not found at all.
-            levels[-1].counts.misses if levels else 0,
+            cache_misses=levels[-1].counts.misses if levels else 0,
+        )
+        if batches is not None:
+            counters = replace(
+                counters,
+                answered=batches.answered,
+                failed=batches.failed,
+                cancelled=batches.cancelled,
+                missed=batches.missed,
+                batches=batches.batches,
+                busy_ns=batches.busy_ns,
+                rejected=dict(batches.rejected),
+                rows=dict(batches.rows),
+                released=dict(batches.released),
+                latency=batches.latency,
+            )
+        return counters if direct is None else counters._with_direct(direct)
+
+    def _with_direct(self, calls: DirectCounts) -> Counters:
+        return replace(
+            self,
+            answered=self.answered + calls.latency.total,
+            failed=self.failed + calls.failed,
+            missed=self.missed + calls.missed,
+            latency=self.latency + calls.latency,
+            direct=calls.latency.total,
         )
 
     @property
@@ -112,6 +137,7 @@ class Counters:
             self.latency - earlier.latency,
             self.cache_hits - earlier.cache_hits,
             self.cache_misses - earlier.cache_misses,
+            self.direct - earlier.direct,
         )
 
     def _numbers(self) -> dict[object, int]:
@@ -124,7 +150,17 @@ class Counters:
         }
 
 
-SINGLE = ("answered", "failed", "cancelled", "missed", "batches", "busy_ns", "cache_hits", "cache_misses")
+SINGLE = (
+    "answered",
+    "failed",
+    "cancelled",
+    "missed",
+    "batches",
+    "busy_ns",
+    "cache_hits",
+    "cache_misses",
+    "direct",
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +169,9 @@ class AgentMetrics:
     look).
 
     `depth` rows wait, of so many bytes. `cost` is the measured one of a batch, `original` says why the
-    original still answers; they and `cache`, `drift` and `margins` are None where there is no such thing.
+    original still answers; `settings` and
+    `workers` are those of batches, and they all and `cache`, `drift` and `margins` are None where there is no
+    such thing.
     """
 
     agent: str
@@ -142,9 +180,9 @@ class AgentMetrics:
     window_s: float
     depth: int
     queued_bytes: int
-    settings: BatchSettings
-    workers: str
-    concurrency: int
+    settings: BatchSettings | None = None
+    workers: str | None = None
+    concurrency: int = 1
     cost: BatchCost | None = None
     original: str | None = None
     cache: CacheStats | None = None
@@ -185,7 +223,7 @@ class AgentMetrics:
         """Requests of the window that were computed, over its batches."""
         if self.recent is None or not self.recent.batches:
             return None
-        return (self.recent.answered + self.recent.failed) / self.recent.batches
+        return (self.recent.answered + self.recent.failed - self.recent.direct) / self.recent.batches
 
 
 @dataclass(frozen=True)

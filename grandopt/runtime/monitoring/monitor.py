@@ -153,9 +153,10 @@ class _Watched:
 
     def look(self, at: float, settings: MonitorSettings) -> AgentMetrics:
         source = self._source
-        served = source.stats()
+        batcher = None if source.batches is None else source.batches()
+        direct = None if source.direct is None else source.direct()
         cache = None if source.cache is None else source.cache()
-        total = Counters.of(served, cache)
+        total = Counters.of(batcher, direct, cache)
         if self._window and total.since(self._window[-1][1]) is None:
             self._window.clear()  # a new batcher or cache, which counts from nothing
         batches = total.batches - (self._window[-1][1].batches if self._window else 0)
@@ -170,27 +171,27 @@ class _Watched:
             total=total,
             recent=None if oldest is None else total.since(oldest[1]),
             window_s=0.0 if oldest is None else at - oldest[0],
-            depth=served.depth,
-            queued_bytes=served.queued_bytes,
-            settings=served.settings,
-            workers=served.workers,
-            concurrency=served.concurrency,
+            depth=0 if batcher is None else batcher.depth,
+            queued_bytes=0 if batcher is None else batcher.queued_bytes,
+            settings=None if batcher is None else batcher.settings,
+            workers=None if batcher is None else batcher.workers,
+            concurrency=1 if batcher is None else batcher.concurrency,
             cost=None if source.cost is None else source.cost(),
             original=None if source.original is None else source.original(),
             cache=cache,
-            drift=None if source.drift is None else source.drift.report(),
-            margins=source.margins.report() if source.margins else None,
+            drift=None if source.looks is None else source.looks.drift.report(),
+            margins=None if source.looks is None else source.looks.margins.report() or None,
         )
 
     def _look_closely(self, batches: int) -> None:
         """Hand tapped rows to those that look at them, and set how often batches are tapped."""
         source = self._source
-        if source.tap is None:
+        looks = source.looks
+        if looks is None:
             return
-        rows = source.tap.take()
-        if rows is not None and source.drift is not None:
-            source.drift.add(rows.inputs)
-        if rows is not None and source.margins:
-            source.margins.add(rows.outputs)
+        rows = looks.tap.take()
+        if rows is not None:
+            looks.drift.add(rows.inputs)
+            looks.margins.add(rows.outputs)
         if source.tap_every is not None:
-            source.tap_every(source.tap.every(batches))
+            source.tap_every(looks.tap.every(batches))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 
-from grandopt.runtime.monitoring.margins import BASELINE, CLOSE, CloseDecisions
+from grandopt.runtime.monitoring.margins import BASELINE, CLOSE, EVIDENCE, CloseDecisions, usual_margins
 from grandopt.signature import Array, Contract, Signature, TensorSpec
 
 SIGNATURE = Signature(
@@ -24,10 +27,16 @@ def scores(rng: np.random.Generator, count: int, close: float = 0.0) -> tuple[Ar
     return logits.astype(np.float32), np.zeros((count, 1), np.float32)
 
 
+def recorded(rng: np.random.Generator, count: int) -> dict[str, Any]:
+    """The evidence of a manifest whose agent was recorded on so many samples."""
+    evidence = {EVIDENCE: usual_margins(SIGNATURE, CONTRACT, scores(rng, count))}
+    return json.loads(json.dumps(evidence))
+
+
 def test_the_usual_share_does_not_grow() -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):
-        close = CloseDecisions(SIGNATURE, CONTRACT, scores(rng, 2000))
+        close = CloseDecisions(SIGNATURE, CONTRACT, recorded(rng, 2000))
         close.add(scores(rng, 2048))
         (report,) = close.report()
         assert report.grew is False
@@ -39,7 +48,7 @@ def test_the_usual_share_does_not_grow() -> None:
 @pytest.mark.parametrize("origin", ["samples", "traffic"])
 def test_more_close_decisions_are_found(origin: str) -> None:
     rng = np.random.default_rng(2)
-    close = CloseDecisions(SIGNATURE, CONTRACT, scores(rng, 2000) if origin == "samples" else None)
+    close = CloseDecisions(SIGNATURE, CONTRACT, recorded(rng, 2000) if origin == "samples" else {})
     if origin == "traffic":
         (early,) = close.report()
         assert early.reason == f"needs {BASELINE} usual decisions to compare with, has 0"
@@ -57,7 +66,7 @@ def test_more_close_decisions_are_found(origin: str) -> None:
 def test_intervals_hold_the_truth() -> None:
     rng, held = np.random.default_rng(3), 0
     for _ in range(50):
-        close = CloseDecisions(SIGNATURE, CONTRACT, scores(rng, 20_000))
+        close = CloseDecisions(SIGNATURE, CONTRACT, recorded(rng, 20_000))
         close.add(scores(rng, 2048, close=0.1))
         (report,) = close.report()
         held += report.low < 0.1 + 0.9 * CLOSE < report.high
@@ -66,16 +75,16 @@ def test_intervals_hold_the_truth() -> None:
 
 def test_an_agent_that_gives_its_action_alone_shows_none() -> None:
     signature = Signature((TensorSpec("state", (4,)),), (TensorSpec("action", (1,), role="action"),))
-    assert not CloseDecisions(signature, Contract(action="argmax"))
+    assert CloseDecisions(signature, Contract(action="argmax"), {}).report() == ()
 
 
 def test_scores_without_another_decision_or_not_finite_are_left_out() -> None:
     single = Signature((TensorSpec("state", (4,)),), (TensorSpec("scores", (1,), role="scores"),))
-    close = CloseDecisions(single, CONTRACT)
+    close = CloseDecisions(single, CONTRACT, {})
     close.add([np.ones((BASELINE, 1), np.float32)])
     (report,) = close.report()
     assert report.share is None
-    close = CloseDecisions(SIGNATURE, CONTRACT)
+    close = CloseDecisions(SIGNATURE, CONTRACT, {"margins": {"scores": {"limit": None}}})
     close.add((np.full((BASELINE, 3), np.nan, np.float32), np.zeros((BASELINE, 1))))
     (report,) = close.report()
     assert report.reason == f"needs {BASELINE} usual decisions to compare with, has 0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grandopt.runtime.monitoring.metrics import AgentMetrics, Counters, ProcessMetrics
 from grandopt.runtime.monitoring.recommendations.advice import Advice
 from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.scheduling.stats import BatchSettings
 
 OFTEN = 0.1
 """Share of batches, or of requests, from which on something happens often."""
@@ -17,9 +18,11 @@ HOP_NS = 5_000.0
 """What a request must wait beyond its own computation before computing it directly is worth a word."""
 
 
-def larger_batches(agent: AgentMetrics, recent: Counters, cost: BatchCost) -> Advice | None:
+def larger_batches(
+    agent: AgentMetrics, recent: Counters, cost: BatchCost, settings: BatchSettings
+) -> Advice | None:
     """A higher limit, where batches end at it and larger ones are cheaper a row by the measured line."""
-    limit, full = agent.settings.limit, recent.released.get("full", 0)
+    limit, full = settings.limit, recent.released.get("full", 0)
     if not recent.batches or full / recent.batches < OFTEN:
         return None
     gain = (cost.of(limit) / limit) / (cost.of(2 * limit) / (2 * limit)) - 1
@@ -38,9 +41,11 @@ def larger_batches(agent: AgentMetrics, recent: Counters, cost: BatchCost) -> Ad
     )
 
 
-def smaller_batches(agent: AgentMetrics, recent: Counters, cost: BatchCost) -> Advice | None:
+def smaller_batches(
+    agent: AgentMetrics, recent: Counters, cost: BatchCost, settings: BatchSettings
+) -> Advice | None:
     """A lower limit, where deadlines are missed behind long batches and throughput has room."""
-    limit, busy = agent.settings.limit, agent.busy
+    limit, busy = settings.limit, agent.busy
     late = recent.missed + recent.rejected.get("deadline", 0)
     full = recent.released.get("full", 0)
     asked, half = recent.asked, limit // 2
@@ -64,13 +69,15 @@ def smaller_batches(agent: AgentMetrics, recent: Counters, cost: BatchCost) -> A
     )
 
 
-def longer_queue(agent: AgentMetrics, recent: Counters, cost: BatchCost) -> Advice | None:
+def longer_queue(
+    agent: AgentMetrics, recent: Counters, cost: BatchCost, settings: BatchSettings
+) -> Advice | None:
     """Room for bursts, where the queue refused requests although the workers had time."""
     refused, busy = recent.rejected.get("rows", 0) + recent.rejected.get("displaced", 0), agent.busy
-    asked, room = recent.asked, agent.settings.queue_rows
+    asked, room = recent.asked, settings.queue_rows
     if not asked or refused / asked < SOME or busy is None or busy >= BUSY:
         return None
-    wait = 2 * room * cost.of(agent.settings.limit) / agent.settings.limit / max(agent.concurrency, 1)
+    wait = 2 * room * cost.of(settings.limit) / settings.limit / max(agent.concurrency, 1)
     return Advice(
         "longer_queue",
         agent.agent,
@@ -88,7 +95,7 @@ def longer_queue(agent: AgentMetrics, recent: Counters, cost: BatchCost) -> Advi
 def more_workers(agent: AgentMetrics, recent: Counters, process: ProcessMetrics) -> Advice | None:
     """Another worker, where those that there are have no time left and a core has."""
     busy, size = agent.busy, agent.concurrency
-    if busy is None or busy < BUSY or agent.workers == "inline":
+    if busy is None or busy < BUSY or agent.workers in (None, "inline"):
         return None
     free = None if process.cores is None else process.granted - process.cores
     if free is None or free < 1:
@@ -156,7 +163,7 @@ def overloaded(agent: AgentMetrics, recent: Counters, process: ProcessMetrics) -
 def direct_calls(agent: AgentMetrics, recent: Counters, cost: BatchCost) -> Advice | None:
     """Computing on the loop's thread, where batches hold one request and the way to a worker costs more."""
     size, median = agent.requests_per_batch, agent.latency.p50_s
-    if agent.workers == "inline" or size is None or size > 1 + OFTEN or median is None:
+    if agent.workers in (None, "inline") or size is None or size > 1 + OFTEN or median is None:
         return None
     lost = median * 1e9 - cost.single_ns
     if lost < HOP_NS or lost < cost.single_ns:

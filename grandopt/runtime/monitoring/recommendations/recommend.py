@@ -30,7 +30,7 @@ def recommend(metrics: Metrics | None) -> Recommendations:
             continue
         advice += _on_serving(agent, recent, metrics)
         if agent.cost is None:
-            silent.append(Silence(agent.agent, "the cost of a batch was not measured: none on batch sizes"))
+            silent.append(Silence(agent.agent, "the cost of a batch was not measured: no advice on batches"))
     return Recommendations(tuple(item for item in advice if item is not None), tuple(silent))
 
 
@@ -40,13 +40,16 @@ def _on_serving(agent: AgentMetrics, recent: Counters, metrics: Metrics) -> Iter
     yield batching.overloaded(agent, recent, metrics.process)
     yield surroundings.larger_cache(agent, recent)
     yield surroundings.original_serves(agent, recent)
-    if agent.cost is not None:
-        lower = batching.smaller_batches(agent, recent, agent.cost)
+    cost, settings = agent.cost, agent.settings
+    if cost is None:
+        return
+    yield surroundings.cache_that_costs(agent, recent, cost)
+    if settings is not None:
+        lower = batching.smaller_batches(agent, recent, cost, settings)
         # Never both: where deadlines are missed behind full batches, time counts for more than throughput.
-        yield lower or batching.larger_batches(agent, recent, agent.cost)
-        yield batching.longer_queue(agent, recent, agent.cost)
-        yield batching.direct_calls(agent, recent, agent.cost)
-        yield surroundings.cache_that_costs(agent, recent, agent.cost)
+        yield lower or batching.larger_batches(agent, recent, cost, settings)
+        yield batching.longer_queue(agent, recent, cost, settings)
+        yield batching.direct_calls(agent, recent, cost)
 
 
 def _unseen(agent: AgentMetrics) -> Iterator[Silence]:
