@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio import get_running_loop
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -19,6 +20,7 @@ from grandopt.config.serving_profiles import serving_config
 from grandopt.errors import ConfigError, EngineClosed, ServingError, UnknownAgentError
 from grandopt.runtime.engine.deadline import deadline_of
 from grandopt.runtime.engine.served import ServedAgent
+from grandopt.runtime.engine.shadow import Shadow
 from grandopt.runtime.engine.stats import EngineStats
 from grandopt.runtime.engine.upkeep import Upkeep
 from grandopt.runtime.engine.version import Version, given, loaded
@@ -148,6 +150,27 @@ class Engine:
         else:
             version, _ = await asyncio.to_thread(loaded, Path(by), trust=trust, threads=threads)
         await agent.replace(version)
+
+    def shadow(
+        self,
+        name: str,
+        candidate: Path | str | Executor,
+        *,
+        trust: bool = False,
+        threads: int | None = None,
+        **options: Any,
+    ) -> Shadow:
+        """Give a share of an agent's traffic to a candidate, too; its answers are compared and discarded.
+
+        `options` are `share` of the observations (0.1), `effort` of the time that the candidate may be at
+        work, `tolerance` of continuous actions, and `seed`: see Shadow. Raises what `load` and Shadow do.
+        """
+        agent = self._agent(name)
+        if isinstance(candidate, Executor):
+            version = given(candidate)
+        else:
+            version, _ = loaded(Path(candidate), trust=trust, threads=threads)
+        return Shadow(agent, version, partial(self.replace, name), **options)
 
     async def unload(self, name: str) -> None:
         """Serve the agent no longer: requests that wait are answered before this returns."""

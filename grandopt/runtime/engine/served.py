@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from grandopt.runtime.executors.observation import as_arrays, as_given
 from grandopt.runtime.scheduling.batcher import Batcher
 from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
 from grandopt.runtime.scheduling.stats import BatchSettings
+from grandopt.runtime.scheduling.taps import Taps
 from grandopt.signature import Array
 
 AHEAD = 1
@@ -58,6 +59,10 @@ class ServedAgent:
                 version.executor, workers_for(version, cost, config), _settings(config, cost), cost
             )
             self.ask = self.batcher.infer
+        self.taps = None if self.batcher is None else Taps(self.batcher)
+        """Shows batches, after they were answered, to whoever watches; None for an agent without batching."""
+        self.closing: set[Callable[[], object]] = set()
+        """What is called when the agent is closed."""
         self.front = None if cache is None else CachedAgent(cache, name, version, self.ask)
         if self.front is not None:
             self.ask = self.front.infer
@@ -77,6 +82,11 @@ class ServedAgent:
             return True
         workers = self.batcher.workers
         return workers.idle == workers.size and self.batcher.stats().depth == 0
+
+    @property
+    def changing(self) -> bool:
+        """Whether batches of a version before may still run."""
+        return bool(self._ending)
 
     def now(self, *observation: Any) -> Any:
         """The answer to a call, computed on this thread; raises SignatureError and AgentFailed."""
@@ -162,6 +172,8 @@ class ServedAgent:
     async def close(self, *, drain: bool) -> None:
         """Answer what waits, or with `drain=False` refuse it; then give back workers and cache."""
         self._closed = True
+        for end in list(self.closing):
+            end()
         if self.batcher is not None:
             await self.batcher.close(drain=drain)
         if self._ending:
