@@ -50,6 +50,7 @@ class ServedAgent:
         self._direct = DirectCalls(name)
         self._replaced = 0
         self._closed = False
+        self._changing = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self.batcher: Batcher | None = None
         self.ask: Ask = self._ask_directly
@@ -141,19 +142,9 @@ class ServedAgent:
         that does not fit.
         """
         check_same(self.name, self.version, version)
-        cost = None if self.batcher is None else await asyncio.to_thread(measure_cost, version)
-        if self._closed:
-            raise EngineClosed(f"{self.name}: is not served any more")
-        old = self.version
-        if self.front is not None:
-            self.front.deploy(version)
-        self._current = (version, self.front.policy if self.front else version.executor)
-        self._replaced += 1
-        if self.batcher is None or cost is None:
-            return
-        task = asyncio.get_running_loop().create_task(self._let_end(self.batcher, old, version, cost))
+        task = asyncio.get_running_loop().create_task(self._change(version))
         self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        task.add_done_callback(self._ended)
         await asyncio.shield(task)
 
     def stats(self) -> AgentStats:
@@ -188,10 +179,25 @@ class ServedAgent:
         outputs = self._direct.batch(version.executor.run, [array[None] for array in inputs], deadline)
         return tuple(output[0] for output in outputs)
 
-    @staticmethod
-    async def _let_end(batcher: Batcher, old: Version, new: Version, cost: BatchCost) -> None:
-        await batcher.replace(new.executor, cost)
-        del old  # which was kept until here, however its callers fared
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: whoever asked for the change may have gone away
+
+    async def _change(self, version: Version) -> None:
+        async with self._changing:
+            if self._closed:
+                raise EngineClosed(f"{self.name}: is not served any more")
+            old = self.version
+            if self.batcher is not None:
+                cost = await asyncio.to_thread(measure_cost, version)
+                await self.batcher.replace(version.executor, cost)
+            if self.front is not None:
+                # Not before: what the old version still answers would be kept as the new one's.
+                self.front.deploy(version)
+            self._current = (version, self.front.policy if self.front else version.executor)
+            self._replaced += 1
+            del old  # which was kept until here, however its callers fared
 
 
 async def _all(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:

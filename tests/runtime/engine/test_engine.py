@@ -405,3 +405,27 @@ def test_the_collector_is_left_alone_where_memory_is_off() -> None:
         return engine.stats()
 
     assert served("aggressive", body, memory=False).collector is None
+
+
+@pytest.mark.parametrize("workers", ["inline", "threads"])
+def test_replacements_at_the_same_time_follow_one_another(workers: str) -> None:
+    async def body(engine: Engine) -> None:
+        factors = [3.0, 4.0, 5.0, 6.0]
+        await asyncio.gather(*[engine.replace("line", line(factor)) for factor in factors])
+        np.testing.assert_array_equal(await engine.infer("line", X), 6 * X)
+        np.testing.assert_array_equal(engine.infer_now("line", X), 6 * X)
+        assert engine.stats().agents["line"].replaced == 4
+
+    served("aggressive", body, workers=workers)
+
+
+def test_a_replacement_whose_caller_goes_away_is_made_all_the_same() -> None:
+    async def body(engine: Engine) -> None:
+        asked = asyncio.ensure_future(engine.replace("line", line(3.0)))
+        await asyncio.sleep(0)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        await engine.unload("line")  # waits for it
+
+    served("aggressive", body)
