@@ -80,7 +80,8 @@ class RollingBlocks:
     def add(self, rows: Array) -> None:
         """Count rows [n, features] of float64, in the order of time."""
         while len(rows):
-            taken, rows = np.split(rows, [self._block - self._count])
+            room = self._block - self._count
+            taken, rows = rows[:room], rows[room:]
             self._open = self._open + taken.sum(axis=0)
             self._count += len(taken)
             if self._count == self._block:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
 from grandopt.errors import ConfigError
-from grandopt.runtime.monitoring.blocks import FEWEST_BLOCKS, Blocks, RollingBlocks
+from grandopt.runtime.monitoring.blocks import BLOCKS, FEWEST_BLOCKS, Blocks, RollingBlocks
 from grandopt.runtime.monitoring.reference import (
     BINS,
     LEAST_STD,
@@ -25,6 +25,8 @@ from grandopt.signature import Array, Contract, Signature
 KEPT = 512
 """Rows that are kept for the distribution, the newest."""
 SHOWN = 10
+FRESH_BLOCKS = BLOCKS // 8
+"""Blocks that must have come before the verdict is looked at again, which costs more than adding rows."""
 FARTHEST = 1e9
 """Standard deviations that anything further away counts as."""
 ROW_BYTES = 1 << 14
@@ -116,7 +118,8 @@ class InputDrift:
             for place, spec in enumerate(signature.inputs)
             if spec.name in observed and spec.name in known
         ]
-        self._seen = self._nonfinite = 0
+        self._seen = self._nonfinite = self._judged = 0
+        self._report: DriftReport | None = None
 
     def add(self, inputs: Sequence[Array]) -> None:
         """Look at rows: arrays [n, *shape] in the order of the signature, as they followed one another."""
@@ -132,7 +135,14 @@ class InputDrift:
                 item.add(inputs[place][finite].reshape(int(finite.sum()), -1))
 
     def report(self) -> DriftReport:
-        """The verdict on the newest rows."""
+        """The verdict on the newest rows; anew once an eighth of a window has come."""
+        last, fresh = self._report, self._seen - self._judged >= FRESH_BLOCKS * self._settings.block
+        if last is None or last.drifted is None or fresh:
+            last = self._report = self._judge()
+            self._judged = self._seen
+        return replace(last, seen=self._seen, nonfinite=self._nonfinite)
+
+    def _judge(self) -> DriftReport:
         tests = sum(item.tests for _, item in self._inputs)
         critical = NormalDist().inv_cdf(1 - self._settings.alpha / (2 * max(tests, 1)))
         looked = [item.look(self._settings, critical) for _, item in self._inputs]
@@ -194,11 +204,16 @@ class _Input:
         self.tests = self._places.size * (2 if self._edges is None else 3)
 
     def add(self, rows: Array) -> None:
-        rows = rows[:, self._places].astype(np.float64)
-        off = np.clip((rows - self._mean) / self._std, -FARTHEST, FARTHEST)
-        self._blocks.add(np.concatenate((off, off * off), axis=1))
+        rows = rows if rows.shape[1] == self._places.size else rows[:, self._places]
+        size = self._places.size
+        both = np.empty((len(rows), 2 * size))
+        off = np.subtract(rows, self._mean, out=both[:, :size])
+        off /= self._std
+        np.clip(off, -FARTHEST, FARTHEST, out=off)
+        np.square(off, out=both[:, size:])
+        self._blocks.add(both)
         if self._edges is not None:
-            self._newest.extend(rows)
+            self._newest.extend(rows.astype(np.float64))
 
     def look(self, settings: DriftSettings, critical: float) -> _Looked:
         blocks = self._blocks.blocks()

@@ -46,8 +46,8 @@ class MonitorSettings:
 
 @dataclass(frozen=True)
 class MonitorStats:
-    """The last look, how many there were and what one takes (nanoseconds, the mean), the alerts that stand,
-    and what became of the archive where there is one."""
+    """The last look, how many there were and what one takes of its thread (nanoseconds of CPU, the mean), the
+    alerts that stand, and what became of the archive where there is one."""
 
     last: Metrics | None
     looks: int
@@ -99,7 +99,7 @@ class Monitor:
     def look(self) -> Metrics:
         """Ask everybody, keep the figures, and deliver the alerts that fire or clear by them."""
         with self._turn:
-            begun = time.perf_counter_ns()
+            begun = time.thread_time_ns()
             at, wall = self._clock(), self._wall()
             agents = {name: item.look(at, self.settings) for name, item in self._watched.items()}
             metrics = Metrics(at, wall, agents, self._process.read(at))
@@ -108,7 +108,7 @@ class Monitor:
             news = self._alerts.judge(wall, figures)
             self._last = metrics
             self._looks += 1
-            self._spent_ns += time.perf_counter_ns() - begun
+            self._spent_ns += time.thread_time_ns() - begun
             if self._archive is not None:
                 self._archive.add(wall, figures)
         for alert in news:  # not under the lock: what is called may ask the monitor

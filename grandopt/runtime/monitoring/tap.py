@@ -9,7 +9,7 @@ import numpy as np
 
 from grandopt.signature import Array
 
-BATCHES = 32
+BATCHES = 8
 """Batches that are kept between two looks of the monitor."""
 ROWS = 16
 """Rows that are kept of one batch, evenly spaced in it."""
