@@ -1,0 +1,1 @@
+"""Requests at chosen moments, and what became of each: open and closed loops, saturation, load curves."""
