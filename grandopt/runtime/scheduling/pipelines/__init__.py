@@ -1,0 +1,1 @@
+"""Graphs of agents and functions that answer one request together."""
