@@ -243,8 +243,7 @@ def test_errors_keep_their_class_and_name_their_stage(
             await pipeline(dict.fromkeys(pipeline.inputs, np.zeros(3, np.float32)))
         assert type(caught.value) is kind
         assert caught.value.__cause__ is error
-        if isinstance(error, Overloaded | DeadlineExceeded):
-            assert caught.value.retry_after_s == error.retry_after_s
+        assert vars(caught.value).get("retry_after_s") == vars(error).get("retry_after_s")
         await alone()
 
     asyncio.run(body())
