@@ -137,8 +137,9 @@ class ConfigurationManager:
         the storage.
 
         The default configuration is evaluated first, then `start` (values, or a preset), then what Optuna's
-        TPE proposes: always valid, never twice. `parameters` names those that vary; the others keep the value
-        that they have in `start`, or by default. Constraints are data, such as "latency_p99_us <= 1000". The
+        TPE proposes: always valid, never twice. `parameters` names those that vary (without it, those
+        that the evaluator lists in an attribute of that name, else all); the others keep the value that they
+        have in `start`, or by default. Constraints are data, such as "latency_p99_us <= 1000". The
         search ends after `trials` configurations, when `budget_s` seconds are used up, or when none is left.
 
         A single measurement proves nothing: the best `finalists` are measured again in turn with the default,
@@ -155,6 +156,8 @@ class ConfigurationManager:
         # Optuna takes half a second to import, and nothing else here needs it.
         from grandopt.tuning.configuration.optimization import SearchSettings, search
 
+        if parameters is None:
+            parameters = getattr(evaluator, "parameters", None)
         space = SearchSpace.of(self._space, parameters, start.values if isinstance(start, Preset) else start)
         settings = SearchSettings(trials, budget_s, repeats, finalists, seed)
         with Evaluation(evaluator) as evaluation:

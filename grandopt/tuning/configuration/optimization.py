@@ -20,7 +20,8 @@ from grandopt.tuning.configuration.result import (
 from grandopt.tuning.configuration.search_space import SearchSpace
 from grandopt.tuning.configuration.space import Configuration, key_of
 from grandopt.tuning.configuration.verdict import judged
-from grandopt.tuning.study.configurations import ConfigurationStudy, opened_study
+from grandopt.tuning.study.configurations import ConfigurationStudy
+from grandopt.tuning.study.opening import opened_study
 
 Measure = Callable[[Configuration], ServingFigures]
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from grandopt.errors import TuningError
@@ -26,8 +23,7 @@ from grandopt.tuning.configuration.space import Configuration
 from grandopt.tuning.owner import this_process
 from grandopt.tuning.result import Infeasible
 from grandopt.tuning.study.configuration_sampler import FAILED, ConfigurationSampler, suggest
-from grandopt.tuning.study.log_suppression import no_experimental_warnings, quiet_logging
-from grandopt.tuning.study.storage import opened
+from grandopt.tuning.study.log_suppression import no_experimental_warnings
 
 FEWEST_FOR_IMPORTANCE = 8
 
@@ -37,7 +33,7 @@ Rounds = list[dict[str, dict[str, float]]]
 
 
 class ConfigurationStudy:
-    """One search in its storage. Ownership: one process at a time works on it. Use `opened_study`."""
+    """One search in its storage. Ownership: one process at a time works on it. `opening` makes one."""
 
     def __init__(
         self,
@@ -171,12 +167,7 @@ class ConfigurationStudy:
     def _require_alone(self, number: int) -> None:
         for entry in self._running():
             if entry.number < number and not entry.abandoned:
-                owner = entry.owner or {}
-                raise TuningError(
-                    f"process {owner.get('pid', '(unknown)')} on {owner.get('host', 'some host')} works on "
-                    f"this study, and services measured at once disturb each other; wait for it, or take "
-                    f"another name"
-                )
+                raise TuningError(at_work(entry.owner or {}))
 
     def _running(self) -> list[StoredTrial]:
         now = datetime.datetime.now()  # Optuna stores local time without a zone
@@ -203,70 +194,6 @@ class ConfigurationStudy:
                 self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-@contextmanager
-def opened_study(
-    url: str | None,
-    name: str,
-    space: SearchSpace,
-    goals: tuple[OptimizationGoal, ...],
-    constraints: tuple[Constraint, ...],
-    *,
-    seed: int,
-    resume: bool = True,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[ConfigurationStudy]:
-    """The study `name` in the storage at `url`; without one, in memory.
-
-    With `resume=False` an existing study of that name is deleted first. Raises TuningError when the storage
-    cannot be used, holds a study of that name that was made for something else, or another process is at
-    work on it.
-    """
-    with quiet_logging(), _storage(url) as storage:
-        if not resume:
-            with suppress(KeyError):  # there is none to delete
-                optuna.delete_study(study_name=name, storage=storage)
-        study = optuna.create_study(
-            study_name=name, storage=storage, directions=["minimize"] * len(goals), load_if_exists=True
-        )
-        _require_same(study, name, space, goals, constraints)
-        # Mixed with the number of trials, so that a resumed search does not draw the same again.
-        held = len(study.get_trials(deepcopy=False))
-        mixed = int(np.random.SeedSequence([seed, held]).generate_state(1)[0])
-        yield ConfigurationStudy(study, space, goals, constraints, mixed, clock)
-
-
-@contextmanager
-def _storage(url: str | None) -> Iterator[BaseStorage]:
-    if url is None:
-        yield InMemoryStorage()
-        return
-    with opened(url) as storage:
-        yield storage
-
-
-def _require_same(
-    study: optuna.Study,
-    name: str,
-    space: SearchSpace,
-    goals: tuple[OptimizationGoal, ...],
-    constraints: tuple[Constraint, ...],
-) -> None:
-    wanted = {
-        "goals": [goal.value for goal in goals],
-        "constraints": [limit.to_json() for limit in constraints],
-        **space.to_json(),
-    }
-    made_for = study.user_attrs.get("grandopt-configuration")
-    if made_for is None and not study.get_trials(deepcopy=False) and "grandopt" not in study.user_attrs:
-        study.set_user_attr("grandopt-configuration", wanted)
-    elif made_for != wanted:
-        parts = [part for part in wanted if (made_for or {}).get(part) != wanted[part]]
-        raise TuningError(
-            f"study {name!r} was made for another search (other {', '.join(parts)}); start it anew without "
-            f"resuming, or take another name"
-        )
-
-
 def _trial_of(frozen: FrozenTrial) -> ConfigurationTrial:
     facts = frozen.user_attrs["facts"]
     reason: Reason | None = reason_of(facts)
@@ -279,4 +206,12 @@ def _trial_of(frozen: FrozenTrial) -> ConfigurationTrial:
         violations=tuple(facts["violations"]),
         reason=reason,
         seconds=facts["seconds"],
+    )
+
+
+def at_work(owner: Mapping[str, Any]) -> str:
+    """What is said to whoever comes while that process searches."""
+    return (
+        f"process {owner.get('pid', '(unknown)')} on {owner.get('host', 'some host')} works on this study, "
+        f"and services measured at once disturb each other; wait for it, or take another name"
     )
