@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from grandopt.errors import SamplesError
+from grandopt.runtime.monitoring.blocks import BLOCKS, RollingBlocks
 from grandopt.signature import Array, Contract, Moments, Signature, TensorSpec
 
 Origin = Literal["checkpoint", "samples"]
@@ -25,9 +26,9 @@ LEAST_STD = 1e-6
 class InputReference:
     """The statistics of one input's elements, flat, in row-major order.
 
-    `rows` is on how many observations they rest, None where the checkpoint does not say (they count as exact
-    then). `edges` [BINS - 1, elements] are the deciles and `shares` [BINS, elements] what lay between them,
-    where the observations themselves were there.
+    `rows` is on how many independent observations they rest, None where the checkpoint does not say (they
+    count as exact then). `edges` [BINS - 1, elements] are the deciles and `shares` [BINS, elements] what lay
+    between them, where the observations themselves were there.
     """
 
     mean: Array
@@ -127,7 +128,26 @@ def _of(spec: TensorSpec, samples: Array) -> InputReference:
         raise SamplesError(f"{spec.name}: fewer than two of the samples are finite; record others")
     edges = np.quantile(rows, np.arange(1, BINS) / BINS, axis=0)
     shares = np.stack([shares_of(rows[:, [f]], edges[:, [f]])[:, 0] for f in range(rows.shape[1])], axis=1)
-    return InputReference(rows.mean(axis=0), rows.std(axis=0, ddof=1), len(rows), edges, shares)
+    return InputReference(rows.mean(axis=0), rows.std(axis=0, ddof=1), independent(rows), edges, shares)
+
+
+def independent(rows: Array) -> int:
+    """For how many independent observations these count, as they followed one another; the median element's.
+
+    By the means of BLOCKS blocks; with fewer than four rows in each, all count.
+    """
+    size = len(rows) // BLOCKS
+    if size < 4:
+        return len(rows)
+    blocks = RollingBlocks(size)
+    blocks.add(rows)
+    found = blocks.blocks()
+    assert found is not None
+    error, variance = found.window().error, rows.var(axis=0)
+    moving = (variance > 0) & (error > 0)
+    if not moving.any():
+        return len(rows)
+    return int(np.clip(np.median(variance[moving] / error[moving] ** 2), 2, len(rows)))
 
 
 def _read(item: Mapping[str, Any]) -> InputReference:

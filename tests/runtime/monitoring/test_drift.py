@@ -9,7 +9,7 @@ import pytest
 
 from grandopt.errors import ConfigError, SamplesError
 from grandopt.runtime.monitoring.drift import DriftReport, DriftSettings, InputDrift
-from grandopt.runtime.monitoring.reference import EVIDENCE, Reference, observed_statistics
+from grandopt.runtime.monitoring.reference import EVIDENCE, Reference, independent, observed_statistics
 from grandopt.signature import Array, Contract, Moments, Signature, StateTensor, TensorSpec
 
 FEATURES = 24
@@ -133,6 +133,14 @@ def test_state_is_not_an_observation() -> None:
     drift = InputDrift(signature, contract, reference)
     drift.add((np.zeros((1, 2), np.float32), np.full((1, 4), np.nan, np.float32)))
     assert drift.report().nonfinite == 0
+
+
+def test_recorded_rows_that_resemble_each_other_count_for_fewer() -> None:
+    rng = np.random.default_rng(9)
+    assert independent(rows(rng, 2000)) > 1000
+    assert 40 < independent(rows(rng, 2000, alike=0.9)) < 300  # the law says 105
+    assert independent(np.ones((500, 3))) == 500
+    assert independent(rows(rng, 50, alike=0.9)) == 50
 
 
 def test_a_reference_survives_the_evidence_of_a_manifest() -> None:
