@@ -17,6 +17,7 @@ from grandopt.compiler.program import PICKLE_ERRORS
 from grandopt.errors import ConfigError, GrandoptError, first_line
 from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.engine.version import given
+from grandopt.runtime.monitoring.monitor import Monitor
 
 _log = logging.getLogger(__name__)
 DESCRIPTION = ("state", "outputs", "stepwise", "fix")
@@ -33,8 +34,8 @@ class IntegratedPerformanceEngine(Engine):
             await model.optimized()                     # from then on what was proven faster
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, monitor: Monitor | None = None) -> None:
+        super().__init__(monitor=monitor)
         self._models: dict[str, ServedModel] = {}
 
     def optimize_model(
@@ -72,6 +73,7 @@ class IntegratedPerformanceEngine(Engine):
         executor = original(name, model, example_input, described)
         self._serve(name, given(executor, owned=True, engine="original"), None, {})
         served = self._models[name] = ServedModel(self, name)
+        self._agents[name].original = served.why_original
         served.started(asyncio.ensure_future(self._optimize(served, content)))
         return served
 

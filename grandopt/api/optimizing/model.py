@@ -77,6 +77,13 @@ class ServedModel:
         path = None if answer.path is None else Path(answer.path)
         return ModelStats(self.name, status, answer.reason, path, answer.speedup, agent)
 
+    def why_original(self) -> str | None:
+        """Why the original still answers; None where something else does."""
+        answer = self._answer
+        if answer is None:
+            return "it is being optimized"
+        return None if answer.verdict == "optimized" else answer.reason
+
     def started(self, task: asyncio.Task[None]) -> None:
         """The engine's: what optimizes it."""
         self._task = task

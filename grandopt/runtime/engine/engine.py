@@ -19,12 +19,14 @@ from grandopt.config.serving import ServingConfig, changed
 from grandopt.config.serving_profiles import serving_config
 from grandopt.errors import ConfigError, EngineClosed, ServingError, UnknownAgentError
 from grandopt.runtime.engine.deadline import deadline_of
+from grandopt.runtime.engine.parts import Parts
 from grandopt.runtime.engine.served import ServedAgent
 from grandopt.runtime.engine.shadow import Shadow
 from grandopt.runtime.engine.stats import EngineStats
-from grandopt.runtime.engine.upkeep import Upkeep
 from grandopt.runtime.engine.version import Version, given, loaded
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.monitoring.monitor import Monitor
+from grandopt.runtime.monitoring.recommendations.advice import Recommendations
 from grandopt.runtime.scheduling.request import Priority, priority_of
 from grandopt.signature import FITS
 
@@ -44,16 +46,20 @@ class Engine:
     loop, and raises ServingError elsewhere. Ownership: the engine closes what it has loaded; executors that
     were added stay their owner's. Answers belong to the caller; those from a cache are read-only. Inputs must
     not be changed before the answer is there.
+
+    `monitor` is what looks where monitoring is on, with its own rules, deliveries and archive; it stays its
+    owner's. Without one the engine has its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, monitor: Monitor | None = None) -> None:
         self._agents: dict[str, ServedAgent] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._config: ServingConfig = serving_config()
         self._profile = DEFAULT_PROFILE
         self._closed = False
         self._began = 0.0
-        self._upkeep: Upkeep | None = None
+        self._given_monitor = monitor
+        self._parts: Parts | None = None
 
     # ---- life ---------------------------------------------------------------------------------------------
 
@@ -68,12 +74,10 @@ class Engine:
             raise EngineClosed("the engine was shut down; make another one")
         if self._loop is not None:
             raise ServingError(f"the engine is initialized already, with profile {self._profile!r}")
+        self._parts = Parts(config, self._is_idle, self._given_monitor)
         self._loop = get_running_loop()
         self._config, self._profile = config, profile  # type: ignore[assignment]
         self._began = time.monotonic()
-        if config.memory:
-            self._upkeep = Upkeep(self._is_idle)
-            self._upkeep.begin()
 
     async def shutdown(self, *, drain: bool = True) -> None:
         """Refuse new requests, answer those that wait (with `drain=False` refuse them, too), give all back.
@@ -89,8 +93,8 @@ class Engine:
         try:
             await asyncio.gather(*[agent.close(drain=drain) for agent in agents])
         finally:
-            if self._upkeep is not None:
-                self._upkeep.end()
+            if self._parts is not None:
+                self._parts.end()
 
     async def __aenter__(self) -> Self:
         if self._loop is None:
@@ -150,6 +154,8 @@ class Engine:
         else:
             version, _ = await asyncio.to_thread(loaded, Path(by), trust=trust, threads=threads)
         await agent.replace(version)
+        if self._parts is not None and self._agents.get(name) is agent:
+            self._parts.serves(agent)
 
     def shadow(
         self,
@@ -176,6 +182,8 @@ class Engine:
         """Serve the agent no longer: requests that wait are answered before this returns."""
         agent = self._agent(name)
         del self._agents[name]
+        if self._parts is not None:
+            self._parts.forgets(name)
         await agent.close(drain=True)
 
     @property
@@ -253,31 +261,44 @@ class Engine:
     def stats(self) -> EngineStats:
         """What was done since the beginning; names only parts that run."""
         agents = {name: agent.stats() for name, agent in list(self._agents.items())}
-        running = {
-            "batching": any(stats.batches is not None for stats in agents.values()),
-            "cache": any(stats.cache is not None for stats in agents.values()),
-            "memory": self._upkeep is not None,
-        }
+        parts = self._parts
         return EngineStats(
             profile=self._profile,
-            parts=tuple(part for part in self._config.parts if running.get(part)),
+            parts=() if parts is None else parts.running(agents),
             seconds=time.monotonic() - self._began if self._began else 0.0,
             agents=agents,
-            collector=None if self._upkeep is None else self._upkeep.stats(),
+            collector=None if parts is None else parts.collector(),
+            adaptation=None if parts is None else parts.adaptation(),
+            monitoring=None if parts is None else parts.monitoring(),
         )
 
     def get_comprehensive_stats(self) -> EngineStats:
         """The same as `stats`."""
         return self.stats()
 
+    def get_optimization_recommendations(self) -> Recommendations:
+        """What to change, each with its evidence and expected effect, and about what nothing can be said.
+
+        They rest on the last look of the monitor; without monitoring there are none, which they say.
+        """
+        if self._parts is None:
+            raise EngineClosed("the engine is not initialized: `await engine.initialize()` first")
+        return self._parts.recommendations()
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """What watches the agents, such as for `grandopt.runtime.monitoring.exposition`; None where nobody
+        does."""
+        return None if self._parts is None else self._parts.monitor
+
     # ---- inside -------------------------------------------------------------------------------------------
 
     def _serve(self, name: str, version: Version, cache: CacheConfig | None, changes: dict[str, Any]) -> str:
         self._check_free(name)
         config = changed(self._config, changes)
-        self._agents[name] = ServedAgent(name, version, config, cache if config.cache else None)
-        if self._upkeep is not None:
-            self._upkeep.loaded()
+        agent = self._agents[name] = ServedAgent(name, version, config, cache if config.cache else None)
+        if self._parts is not None:
+            self._parts.serves(agent)
         return name
 
     def _check_free(self, name: str) -> None:

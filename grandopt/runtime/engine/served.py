@@ -64,6 +64,8 @@ class ServedAgent:
         """Shows batches, after they were answered, to whoever watches; None for an agent without batching."""
         self.closing: set[Callable[[], object]] = set()
         """What is called when the agent is closed."""
+        self.original: Callable[[], str | None] = _nothing
+        """Why the original still answers, where something faster is looked for or was not found."""
         self.front = None if cache is None else CachedAgent(cache, name, version, self.ask)
         if self.front is not None:
             self.ask = self.front.infer
@@ -99,7 +101,7 @@ class ServedAgent:
         arrays, batched, tensors = as_arrays(self.signature, observation)
         if batched:
             return as_given(await self.infer_batch(tuple(arrays), priority, deadline), True, tensors)
-        outputs = await self.ask(tuple(array[0] for array in arrays), priority, deadline)
+        outputs = await self.ask(tuple(array[0, ...] for array in arrays), priority, deadline)
         # As a batch of one, which `as_given` takes apart again.
         return as_given(tuple(output[None] for output in outputs), False, tensors)
 
@@ -198,6 +200,10 @@ class ServedAgent:
             self._current = (version, self.front.policy if self.front else version.executor)
             self._replaced += 1
             del old  # which was kept until here, however its callers fared
+
+
+def _nothing() -> None:
+    return None
 
 
 async def _all(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from grandopt.config.serving import ServingPart
+from grandopt.runtime.adaptation.tuner import TunerStats
 from grandopt.runtime.cache.stats import CacheStats
 from grandopt.runtime.engine.direct import DirectStats
 from grandopt.runtime.engine.version import Origin
 from grandopt.runtime.memory.collector import CollectorStats
+from grandopt.runtime.monitoring.monitor import MonitorStats
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.stats import BatcherStats
 
@@ -34,7 +36,8 @@ class AgentStats:
 class EngineStats:
     """An engine: the `parts` that run (not those that a profile would switch on), and its agents by name.
 
-    `seconds` is how long it has been there. `collector` is None where the garbage collector is left alone.
+    `seconds` is how long it has been there. `collector`, `adaptation` and `monitoring` are None where that
+    part is off.
     """
 
     profile: str
@@ -42,3 +45,5 @@ class EngineStats:
     seconds: float
     agents: dict[str, AgentStats]
     collector: CollectorStats | None
+    adaptation: TunerStats | None
+    monitoring: MonitorStats | None
