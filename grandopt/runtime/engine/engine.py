@@ -91,10 +91,10 @@ class Engine:
         self._closed = True
         agents, self._agents = list(self._agents.values()), {}
         try:
-            await asyncio.gather(*[agent.close(drain=drain) for agent in agents])
-        finally:
             if self._parts is not None:
                 self._parts.end()
+        finally:
+            await asyncio.gather(*[agent.close(drain=drain) for agent in agents])
 
     async def __aenter__(self) -> Self:
         if self._loop is None:

@@ -43,11 +43,10 @@ class Parts:
 
     def serves(self, agent: ServedAgent) -> None:
         """An agent is served from now on, or by another version of it."""
-        if agent.batcher is not None:
-            if self._tuner is not None:
-                self._tuner.add(agent.name, agent.batcher, most_workers=max(1, int(granted_cores())))
-            if self._watching is not None:
-                self._watching.serves(agent)
+        if self._tuner is not None and agent.batcher is not None:
+            self._tuner.add(agent.name, agent.batcher, most_workers=max(1, int(granted_cores())))
+        if self._watching is not None:
+            self._watching.serves(agent)
         if self._upkeep is not None:
             self._upkeep.loaded()
 

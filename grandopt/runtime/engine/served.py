@@ -47,7 +47,8 @@ class ServedAgent:
         self.dtype = np.dtype(inputs[0].dtype) if len(inputs) == 1 else None
         self.shape = inputs[0].shape if len(inputs) == 1 else None
         self.single = len(version.signature.outputs) == 1
-        self._direct = DirectCalls(name)
+        self.direct = DirectCalls(name)
+        """Calls on their callers' own threads."""
         self._replaced = 0
         self._closed = False
         self._changing = asyncio.Lock()
@@ -94,7 +95,7 @@ class ServedAgent:
     def now(self, *observation: Any) -> Any:
         """The answer to a call, computed on this thread; raises SignatureError and AgentFailed."""
         current = self._current  # whoever holds the version keeps it open
-        return self._direct.call(current[1], *observation)
+        return self.direct.call(current[1], *observation)
 
     async def infer_any(self, observation: Sequence[Any], priority: int, deadline: int) -> Any:
         """The answer to an observation, or a batch of them, in any form that a call takes."""
@@ -122,7 +123,7 @@ class ServedAgent:
         """The outputs [n, *shape] for a batch [n, *shape], computed in parts of at most the batch limit."""
         batcher, rows = self.batcher, len(arrays[0])
         if batcher is None:
-            return self._direct.batch(self.version.executor.run, list(arrays), deadline)
+            return self.direct.batch(self.version.executor.run, list(arrays), deadline)
         limit = batcher.settings.limit
         if rows <= limit:
             return await batcher.infer_rows(arrays, priority, deadline)
@@ -156,7 +157,7 @@ class ServedAgent:
             self.name,
             self.version.origin,
             self._replaced,
-            self._direct.stats(),
+            self.direct.stats(),
             None if batcher is None else batcher.stats(),
             None if batcher is None else batcher.cost,
             None if self.front is None else self.front.stats(),
@@ -178,7 +179,7 @@ class ServedAgent:
         self, inputs: tuple[Array, ...], priority: int, deadline: int
     ) -> tuple[Array, ...]:
         version = self.version
-        outputs = self._direct.batch(version.executor.run, [array[None] for array in inputs], deadline)
+        outputs = self.direct.batch(version.executor.run, [array[None] for array in inputs], deadline)
         return tuple(output[0] for output in outputs)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from grandopt.artifacts.artifact import read
@@ -10,13 +11,9 @@ from grandopt.errors import ArtifactError
 from grandopt.runtime.engine.served import ServedAgent
 from grandopt.runtime.engine.version import Version
 from grandopt.runtime.memory.ticker import Ticker
-from grandopt.runtime.monitoring.drift import InputDrift
-from grandopt.runtime.monitoring.margins import CloseDecisions
 from grandopt.runtime.monitoring.monitor import Monitor, MonitorSettings
-from grandopt.runtime.monitoring.reference import Reference
-from grandopt.runtime.monitoring.sources import AgentSource
-from grandopt.runtime.monitoring.tap import Tap
-from grandopt.runtime.scheduling.taps import Watcher
+from grandopt.runtime.monitoring.sources import AgentSource, Looks
+from grandopt.runtime.scheduling.taps import Taps, Watcher
 
 WINDOW = 10
 """Looks that rates and percentiles are taken over."""
@@ -29,54 +26,50 @@ class Watching:
         self._owned = monitor is None
         self.monitor = monitor or Monitor(MonitorSettings(interval_s=every_s, window_s=WINDOW * every_s))
         self._ticker: Ticker | None = None
-        self._taps: dict[str, tuple[ServedAgent, Watcher]] = {}
+        self._taps: dict[str, tuple[Taps, Watcher]] = {}
+        self._names: set[str] = set()
 
     def begin(self) -> None:
         """Look from now on."""
         self._ticker = self.monitor.watching().__enter__()
 
     def serves(self, agent: ServedAgent) -> None:
-        """Look at an agent with batches, and at its inputs and decisions, from now on."""
+        """Look at an agent, and closely at some of the rows of its batches, from now on."""
         self.forgets(agent.name)
-        batcher, taps, version = agent.batcher, agent.taps, agent.version
-        if batcher is None or taps is None:
-            return
-        evidence = _evidence(version)
-        tap, front = Tap(), agent.front
-        watcher = taps.add(tap)
-
-        def tap_every(batches: int) -> None:
-            watcher.every = batches
-
-        self._taps[agent.name] = agent, watcher
+        self._names.add(agent.name)
+        batcher, taps, front, version = agent.batcher, agent.taps, agent.front, agent.version
+        looks = watcher = None
+        if taps is not None:
+            looks = Looks.at(version.signature, version.contract, _evidence(version))
+            watcher = self._taps[agent.name] = taps, taps.add(looks.tap)
         self.monitor.watch(
             AgentSource(
                 agent.name,
-                batcher.stats,
-                cost=lambda: batcher.cost,
+                batches=None if batcher is None else batcher.stats,
+                direct=agent.direct.stats,
+                cost=None if batcher is None else lambda: batcher.cost,
                 original=lambda: agent.original(),
                 cache=None if front is None else front.stats,
-                tap=tap,
-                tap_every=tap_every,
-                drift=InputDrift(
-                    version.signature, version.contract, Reference.of_evidence(evidence, version.signature)
-                ),
-                margins=CloseDecisions(version.signature, version.contract, evidence),
+                looks=looks,
+                tap_every=None if watcher is None else partial(setattr, watcher[1], "every"),
             )
         )
 
     def forgets(self, name: str) -> None:
         """Look at an agent no more."""
         self.monitor.forget(name)
-        agent, watcher = self._taps.pop(name, (None, None))
-        if agent is not None and agent.taps is not None and watcher is not None:
-            agent.taps.remove(watcher)
+        self._names.discard(name)
+        if name in self._taps:
+            taps, watcher = self._taps.pop(name)
+            taps.remove(watcher)
 
     def end(self) -> None:
         """Look no more; a monitor that was given stays open."""
         if self._ticker is not None:
             self._ticker.__exit__(None, None, None)
             self._ticker = None
+        for name in list(self._names):
+            self.forgets(name)
         if self._owned:
             self.monitor.close()
 
