@@ -264,7 +264,7 @@ class Controller:
         """Wait until what was taken in before the setting changed is out."""
         start = self._now
         yield self._settings.window_s / 5
-        waiting = start.depth + knob.settle
+        waiting = start.depth + knob.settle(knob.get())
         while self._now.latency.total - start.latency.total < waiting:
             if Evidence(start, self._now).seconds >= self._settings.longest_s:
                 return

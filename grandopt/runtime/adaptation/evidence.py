@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from grandopt.runtime.histogram import LatencyCounts
-
-if TYPE_CHECKING:
-    from grandopt.runtime.scheduling.stats import BatcherStats
 
 P99_ANSWERS = 662
 """Answers that a p99 is taken from, as in the rest of the system (DESIGN section 9)."""
@@ -40,6 +36,7 @@ class Reading:
     workers: int = 1
     evictions: int = 0
     lookups: int = 0
+    paused_ns: int = 0
 
     def __add__(self, other: Reading) -> Reading:
         """The two services together, at the later of their moments."""
@@ -60,24 +57,8 @@ class Reading:
             max(self.workers, other.workers),
             self.evictions + other.evictions,
             self.lookups + other.lookups,
+            max(self.paused_ns, other.paused_ns),
         )
-
-
-def reading(stats: BatcherStats, at_ns: int) -> Reading:
-    """What a batcher's counts say at a moment."""
-    return Reading(
-        at_ns,
-        stats.latency,
-        missed=stats.missed,
-        failed=stats.failed,
-        refused=sum(stats.rejected.values()),
-        depth=stats.depth,
-        batches=stats.batches,
-        busy_ns=stats.busy_ns,
-        full=stats.released.get("full", 0),
-        sizes=tuple(sorted(stats.rows.items())),
-        workers=stats.concurrency,
-    )
 
 
 @dataclass(frozen=True)
@@ -159,6 +140,12 @@ class Evidence:
     @property
     def lookups(self) -> int:
         return self.after.lookups - self.before.lookups
+
+    @property
+    def paused(self) -> float:
+        """The share of the time for which garbage collections held up the process."""
+        spent = self.after.paused_ns - self.before.paused_ns
+        return spent / 1e9 / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def busy(self) -> float:

@@ -15,6 +15,8 @@ BUSY = 0.3
 """The share of the workers' time from which on their number could matter."""
 WAITING = 1.2
 """Rows per batch from which on some must have waited."""
+PAUSED = 0.005
+"""The share of the time in automatic garbage collections from which on their threshold could matter."""
 
 Worth = Callable[[Evidence], tuple[bool, bool]]
 """Whether a lower and whether a higher value could matter, in view of the last window."""
@@ -38,15 +40,13 @@ class Knob:
     values: Sequence[int]
     worth: Worth
     below: Callable[[Evidence], int | None] = lambda evidence: None
-    settle: int = 0
+    settle: Callable[[int], int] = lambda value: 0
 
     def __post_init__(self) -> None:
         if not self.values or list(self.values) != sorted(set(self.values)) or self.values[0] < 0:
             raise ConfigError(
                 f"{self.name}: candidate values must ascend from 0 or more, got {list(self.values)}"
             )
-        if self.settle < 0:
-            raise ConfigError(f"{self.name}: settle must be 0 or more answers, got {self.settle}")
 
     def candidates(self, evidence: Evidence) -> list[tuple[str, int]]:
         """The values worth a trial: the next one in each direction that could matter, higher first."""
@@ -142,33 +142,34 @@ def concurrency(
     return Knob("concurrency", "batches", get, work.set, values, work.worth)
 
 
-def cache_entries(get: Callable[[], int], set_: Callable[[int], None], least: int, most: int) -> Knob:
-    """The entries that the cache's memory level holds; more can matter where it throws some out.
+def cache_entries(get: Callable[[], int], set_: Callable[[int], None], most: int) -> Knob:
+    """The entries that the cache's memory holds, from as many as now to `most`.
 
-    Fewer never make an answer faster by what is measured here, so the way down is for `undo` alone. A new
-    size shows its effect after as many look-ups as it has entries.
+    More can matter where some are thrown out; fewer never make an answer faster. A new size shows its effect
+    after as many answers as it has entries.
     """
     return Knob(
         "cache entries",
         "entries",
         get,
         set_,
-        powers(least, most),
+        powers(get(), most),
         lambda evidence: (False, evidence.evictions > FULL * max(1, evidence.lookups)),
-        settle=least,
+        settle=lambda entries: entries,
     )
 
 
-def collector_due(get: Callable[[], int], set_: Callable[[int], None]) -> Knob:
-    """The new objects for which an idle moment is used to collect garbage.
+def collector_young(get: Callable[[], int], set_: Callable[[int], None]) -> Knob:
+    """The new objects that automatic garbage collections wait for.
 
-    More make collections rarer and longer; which is better is for the measurement to say.
+    With more of them collections are rarer and longer. It can matter where collections hold up the process
+    for more than `PAUSED` of the time.
     """
     return Knob(
-        "collector due",
+        "collector young",
         "objects",
         get,
         set_,
-        powers(350, 11_200),
-        lambda evidence: (evidence.answered > 0, evidence.answered > 0),
+        powers(6_250, 400_000),
+        lambda evidence: (evidence.paused >= PAUSED, evidence.paused >= PAUSED),
     )

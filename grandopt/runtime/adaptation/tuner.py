@@ -9,12 +9,17 @@ from dataclasses import dataclass, replace
 
 from grandopt.runtime.adaptation.controller import Controller, ControllerSettings, Turn
 from grandopt.runtime.adaptation.decisions import Decision, DecisionLog
-from grandopt.runtime.adaptation.evidence import Reading, reading
-from grandopt.runtime.adaptation.knobs import Knob, batch_limit, concurrency
+from grandopt.runtime.adaptation.evidence import Reading
+from grandopt.runtime.adaptation.knobs import Knob, batch_limit, cache_entries, collector_young, concurrency
+from grandopt.runtime.adaptation.readings import BatcherReader
+from grandopt.runtime.cache.hierarchy import Hierarchy
+from grandopt.runtime.memory.collector import Collector
 from grandopt.runtime.scheduling.batcher import Batcher
 
 MOST_ROWS = 512
 """The highest batch limit that is tried."""
+MORE_ENTRIES = 8
+"""How many times the entries that were asked for a cache may hold."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,29 @@ class AdaptiveTuner:
         self._tried_s = 0.0
 
     def add(
-        self, name: str, batcher: Batcher, *, most_workers: int = 1, further: Sequence[Knob] = ()
+        self,
+        name: str,
+        batcher: Batcher,
+        *,
+        most_workers: int = 1,
+        cache: Hierarchy | None = None,
+        collector: Collector | None = None,
     ) -> None:
-        """Tune a batcher's limit and its workers, and `further` knobs by their effect on its answers.
+        """Tune a batcher's limit and its workers, and by their effect on its answers a cache and a collector.
 
-        The number of workers is moved for threads alone, up to `most_workers`.
+        The number of workers is moved for threads alone, up to `most_workers`; the entries of the cache's
+        memory from what they are to `MORE_ENTRIES` times that, within its limit in bytes.
         """
-        knobs = [*batcher_knobs(batcher, most_workers), *further]
-        self.add_service(name, lambda: reading(batcher.stats(), self._clock()), knobs)
+        knobs = batcher_knobs(batcher, most_workers)
+        if cache is not None:
+            entries = cache.memory_entries
+            knobs.append(
+                cache_entries(lambda: cache.memory_entries, cache.resize_memory, MORE_ENTRIES * entries)
+            )
+        if collector is not None and collector.stats().tuned:
+            knobs.append(collector_young(lambda: collector.young, collector.retune))
+        reader = BatcherReader(batcher, self._clock, cache=cache, collector=collector)
+        self.add_service(name, reader.read, knobs)
 
     def add_service(self, name: str, pull: Callable[[], Reading], knobs: Sequence[Knob]) -> None:
         """Tune `knobs` by what `pull` reads; a service of that name from before is no longer tuned."""

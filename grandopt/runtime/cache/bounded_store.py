@@ -137,15 +137,24 @@ class BoundedStore(Generic[T]):
             self._entries[key] = entry
             self._bytes += self._taken(entry)
             self._policy.add(key)
-            gone = []
-            while len(self._entries) > self._most_entries or self._bytes > self._most_bytes:
-                victim = self._policy.pop()
-                assert isinstance(victim, bytes)
-                left = self._entries.pop(victim)
-                self._bytes -= self._freed(left)
-                self._evictions += 1
-                gone.append((victim, left))
-        return gone
+            return self._evict()
+
+    @property
+    def most_entries(self) -> int:
+        """How many entries it holds at most."""
+        return self._most_entries
+
+    def resize(self, entries: int) -> list[tuple[bytes, StoredItem[T]]]:
+        """Hold at most so many entries from now on; returns what had to leave for that.
+
+        Raises ConfigError for less than 1.
+        """
+        if entries < 1:
+            raise ConfigError(f"a cache level needs room: got {entries} entries")
+        with self._lock:
+            self._report()
+            self._most_entries = entries
+            return self._evict()
 
     def holds(self, key: bytes) -> bool:
         """Whether `key` is there and its time is not over; no use is counted."""
@@ -185,6 +194,18 @@ class BoundedStore(Generic[T]):
     def _freed(self, entry: StoredItem[T]) -> int:
         """Bytes that are held no more because `entry` leaves. Called under the lock."""
         return entry.size
+
+    def _evict(self) -> list[tuple[bytes, StoredItem[T]]]:
+        """Let entries leave until the limits are met. Called under the lock."""
+        gone = []
+        while len(self._entries) > self._most_entries or self._bytes > self._most_bytes:
+            victim = self._policy.pop()
+            assert isinstance(victim, bytes)
+            left = self._entries.pop(victim)
+            self._bytes -= self._freed(left)
+            self._evictions += 1
+            gone.append((victim, left))
+        return gone
 
     def _report(self) -> None:
         take = self._late.popleft

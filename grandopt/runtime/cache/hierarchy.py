@@ -191,6 +191,18 @@ class Hierarchy:
         """Wait until all is written that was put in; False if that takes longer than `timeout` seconds."""
         return self._writer.flush(timeout)
 
+    @property
+    def memory_entries(self) -> int:
+        """How many entries memory holds at most."""
+        return self._memory.most_entries
+
+    def resize_memory(self, entries: int) -> None:
+        """Let memory hold at most so many entries from now on; what leaves goes where it always does.
+
+        Raises ConfigError for less than 1.
+        """
+        self._demote(self._memory.resize(entries))
+
     def stats(self) -> CacheStats:
         """What was done since the beginning."""
         return CacheStats(tuple(tier.stats() for tier in self._tiers), self._computed, self._writer.dropped)
@@ -282,7 +294,10 @@ class Hierarchy:
     def _keep_near(self, key: bytes, ready: Ready, ttl: float | None, start: int) -> None:
         if start != self._invalidations or (ttl is not None and ttl <= 0):
             return
-        gone = self._memory.keep(key, ready, ttl) if self._first.on else [Item(key, ready.data, ttl)]
+        self._demote(self._memory.keep(key, ready, ttl) if self._first.on else [Item(key, ready.data, ttl)])
+
+    def _demote(self, gone: list[Item]) -> None:
+        """Offer what left memory to the levels right below."""
         for tier in self._near:
             if tier.on:
                 tier.level.put_many([item for item in gone if not tier.level.holds(item.key)])

@@ -10,6 +10,7 @@ from grandopt.errors import ConfigError, EngineClosed
 from grandopt.runtime.cache.asynchronous import AsyncHierarchy
 from grandopt.runtime.cache.cached import CachedPolicy
 from grandopt.runtime.cache.construct import construct
+from grandopt.runtime.cache.hierarchy import Hierarchy
 from grandopt.runtime.cache.keys import InputKeys
 from grandopt.runtime.cache.stats import CacheStats
 from grandopt.runtime.engine.version import Version
@@ -59,6 +60,11 @@ class CachedAgent:
         if value is None:
             value = await self._missed(key, inputs, priority, deadline)
         return value if type(value) is tuple else (value,)
+
+    @property
+    def cache(self) -> Hierarchy:
+        """Where the answers are kept."""
+        return self._cache
 
     def deploy(self, version: Version) -> None:
         """Answer with another version of the agent from now on; what the old one said is removed."""

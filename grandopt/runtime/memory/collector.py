@@ -135,6 +135,24 @@ class Collector:
             finally:
                 self._pauses.idle_thread = None
 
+    @property
+    def young(self) -> int:
+        """The new objects that automatic collections wait for."""
+        return self._young
+
+    def retune(self, young: int) -> None:
+        """Let automatic collections wait for `young` new objects from now on; 0 switches them off.
+
+        Nothing happens where an outer block decides, or on a Python whose collector is not known. Raises
+        ConfigError for a negative number and outside of the `with` block.
+        """
+        if young < 0:
+            raise ConfigError(f"thresholds cannot be negative, got young={young}")
+        if not self._entered:
+            raise ConfigError("this collector is not in use; call retune within its with block")
+        if self._tuned and self._tuning.retune(young):
+            self._young = young
+
     def stats(self) -> CollectorStats:
         """What happened since the block was entered."""
         return CollectorStats(

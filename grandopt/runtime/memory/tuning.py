@@ -63,6 +63,17 @@ class GcTuning:
                     raise
         return first
 
+    def retune(self, young: int) -> bool:
+        """Let automatic collections wait for `young` new objects; False where the thresholds are left alone.
+
+        Only for whoever began first.
+        """
+        with self._lock:
+            known = self._users > 0 and self.gc_kind != "unknown"
+            if known:
+                self.gc.set_threshold(young, *self._thresholds[1:])
+            return known
+
     def freeze(self) -> int:
         """Collect, and take what is left out of later collections; returns how many objects are out now."""
         self.gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from dataclasses import dataclass, replace
@@ -49,14 +50,19 @@ def outcome(service: Service, seconds: float) -> Outcome:
     return Outcome(after.total / seconds, after.mean_ns or math.inf)
 
 
-def best_fixed(cost: Cost, load: Load, seed: int, workers: int) -> tuple[float, float]:
-    """The highest rate and the lowest mean latency of all fixed settings."""
+def best_fixed(service: Service, workers: int = 1) -> tuple[float, float]:
+    """The highest rate and the lowest mean latency of all fixed settings, each going on from where it is.
+
+    Callers in lockstep can stay in two groups that take turns for ever, whatever the limit: a service begun
+    anew with another limit would not be in that state.
+    """
     found = []
     for limit in LIMITS:
         for count in range(1, workers + 1):
-            service = Service(cost, load, seed, limit=limit, workers=count)
-            service.run(1.0)
-            found.append(outcome(service, 3.0))
+            other = copy.deepcopy(service)
+            other.limit, other.workers = limit, count
+            other.run(1.0)
+            found.append(outcome(other, 3.0))
     return max(each.rate for each in found), min(each.mean_ns for each in found)
 
 
@@ -72,7 +78,7 @@ def test_from_single_calls_to_bursts_the_limit_climbs_to_where_it_is_best() -> N
     assert decided(controller) == []  # a lone caller never fills a batch
     service.change(Load(callers=64))
     drive(service, controller, 15.0)
-    rate, mean = best_fixed(cost, Load(callers=64), 0, 1)
+    rate, mean = best_fixed(service)
     final = outcome(service, 3.0)
     assert final.rate >= 0.9 * rate
     assert final.mean_ns <= mean / 0.9
@@ -90,13 +96,13 @@ def test_workers_share_what_one_batch_had() -> None:
     service = Service(cost, Load(callers=32), limit=64)
     controller = Controller("gate", service.pull, service.knobs(64, workers=3))
     drive(service, controller, 15.0)
-    rate, _ = best_fixed(cost, Load(callers=32), 0, 3)
+    rate, _ = best_fixed(service, 3)
     assert service.workers == 3
     assert outcome(service, 3.0).rate >= 0.9 * rate
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(costs, st.lists(loads, min_size=1, max_size=3), st.sampled_from(LIMITS), st.integers(0, 99))
 def test_every_phase_ends_near_its_best_fixed_setting(
     cost: Cost, phases: list[Load], limit: int, seed: int
@@ -106,9 +112,10 @@ def test_every_phase_ends_near_its_best_fixed_setting(
     for load in phases:
         service.change(load)
         drive(service, controller, 60.0)
-        rate, mean = best_fixed(cost, load, seed, 1)
-        controller_free = outcome(service, 4.0)
-        assert controller_free.rate >= 0.9 * rate or controller_free.mean_ns <= mean / 0.9, load
+        rate, mean = best_fixed(service)
+        final = outcome(copy.deepcopy(service), 4.0)
+        assert final.rate >= 0.9 * rate, load
+        assert final.mean_ns <= mean / 0.9, load
 
 
 def compared_with_fixed(cost: Cost, load: Load, limit: int, seed: int, seconds: float) -> None:
@@ -134,7 +141,7 @@ def test_a_steady_workload_is_not_made_worse(load: Load) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(costs, loads, st.sampled_from(LIMITS), st.integers(0, 99))
 def test_no_steady_workload_is_made_worse(cost: Cost, load: Load, limit: int, seed: int) -> None:
     compared_with_fixed(cost, load, limit, seed, 120.0)

@@ -132,3 +132,18 @@ def test_threads_see_only_what_was_put_and_lose_no_count(policy: type[LRU] | typ
     assert counts.entries <= 50
     assert counts.bytes == counts.entries * (ENTRY_BYTES + 1)
     assert rounds > LATE
+
+
+def test_a_smaller_limit_lets_the_next_to_leave_go_and_a_larger_one_none() -> None:
+    kept = store(entries=4)
+    for key in (b"a", b"b", b"c", b"d"):
+        kept.put(key, key.decode(), 1)
+    assert kept.get(b"a") is not None
+    assert [key for key, _ in kept.resize(2)] == [b"b", b"c"]
+    assert kept.counts().evictions == 2
+    assert kept.resize(3) == []
+    assert kept.most_entries == 3
+    assert kept.put(b"e", "e", 1) == []
+    assert [key for key, _ in kept.put(b"f", "f", 1)] == [b"d"]
+    with pytest.raises(ConfigError, match="got 0 entries"):
+        kept.resize(0)

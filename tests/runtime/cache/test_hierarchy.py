@@ -361,3 +361,15 @@ def test_look_up_times_are_told_for_each_level(cache: Hierarchy) -> None:
         assert level.p99 is not None
         assert level.p999 is not None
         assert 0 < level.p50 <= level.p99 <= level.p999
+
+
+def test_what_leaves_a_smaller_memory_is_found_below() -> None:
+    memory = MemoryLevel(LRU(), 10, 1 << 20)
+    below = CompressedLevel(LRU(), 100, 1 << 20)
+    with Hierarchy([memory, below], must_pay=False) as cache:
+        for number in range(10):
+            cache.put(b"%32d" % number, number)
+        cache.resize_memory(4)
+        assert cache.memory_entries == 4
+        assert memory.counts().entries == 4
+        assert [cache.get(b"%32d" % number) for number in range(10)] == list(range(10))

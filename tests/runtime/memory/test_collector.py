@@ -232,3 +232,26 @@ def test_the_real_collector() -> None:
     assert (gc.get_threshold(), gc.isenabled(), list(gc.callbacks)) == before
     assert gc.get_freeze_count() == 0
     assert PROCESS.gc_kind == current_gc_kind()
+
+
+@pytest.mark.parametrize("kind", ["generational", "incremental", "free-threaded"])
+def test_the_threshold_is_moved_by_whoever_tuned_the_process_alone(fake: FakeGc, kind: GcKind) -> None:
+    tuning = GcTuning(fake, kind)
+    fake.thresholds = (2000, 7, 3)
+    with collector(fake, kind, tuning) as outer, collector(fake, kind, tuning) as inner:
+        outer.retune(9000)
+        inner.retune(100)
+        assert fake.thresholds == (9000, 7, 3)
+        assert outer.young == 9000
+        with pytest.raises(ConfigError, match="young=-1"):
+            outer.retune(-1)
+    assert fake.thresholds == (2000, 7, 3)
+    with pytest.raises(ConfigError, match="with block"):
+        outer.retune(1)
+
+
+def test_the_threshold_of_an_unknown_collector_is_left_alone(fake: FakeGc) -> None:
+    before = fake.thresholds
+    with collector(fake, "unknown") as tuned:
+        tuned.retune(9000)
+        assert (fake.thresholds, tuned.young) == (before, 50_000)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from grandopt.runtime.cache.bounded_store import BoundedStore
+from grandopt.runtime.cache.bounded_store import BoundedStore, StoredItem
 from grandopt.runtime.cache.levels.base import CacheLevel, Item, LevelCounts
 from grandopt.runtime.cache.lookup import Due, look_up
 from grandopt.runtime.cache.opener import opener
@@ -57,12 +57,17 @@ class MemoryLevel(CacheLevel):
 
     def keep(self, key: bytes, ready: Ready, ttl: float | None = None) -> list[Item]:
         """`put` of a value whose opener is at hand."""
-        gone = self._store.put(key, ready.data, len(ready.data), ttl, ready.open)
-        return [
-            Item(name, entry.item, left)
-            for name, entry in gone
-            if (left := self._left(entry.expires)) is None or left > 0
-        ]
+        return self._alive(self._store.put(key, ready.data, len(ready.data), ttl, ready.open))
+
+    @property
+    def most_entries(self) -> int:
+        """How many entries it holds at most."""
+        return self._store.most_entries
+
+    def resize(self, entries: int) -> list[Item]:
+        """Hold at most so many entries from now on; returns what left for that. ConfigError for less than
+        1."""
+        return self._alive(self._store.resize(entries))
 
     def holds(self, key: bytes) -> bool:
         return self._store.holds(key)
@@ -78,6 +83,14 @@ class MemoryLevel(CacheLevel):
 
     def counts(self) -> LevelCounts:
         return LevelCounts(*self._store.counts())
+
+    def _alive(self, gone: list[tuple[bytes, StoredItem[bytes]]]) -> list[Item]:
+        """What has left, but for that whose time is over."""
+        return [
+            Item(name, entry.item, left)
+            for name, entry in gone
+            if (left := self._left(entry.expires)) is None or left > 0
+        ]
 
     def _left(self, expires: float | None) -> float | None:
         return None if expires is None else expires - self._clock()
