@@ -159,8 +159,8 @@ class _Watched:
         total = Counters.of(batcher, direct, cache)
         if self._window and total.since(self._window[-1][1]) is None:
             self._window.clear()  # a new batcher or cache, which counts from nothing
-        batches = total.batches - (self._window[-1][1].batches if self._window else 0)
-        self._look_closely(batches)
+        last = self._window[-1][1] if self._window else Counters()
+        self._look_closely(total.batches - last.batches, total.answered - last.answered)
         # The oldest look that is kept is the last one from before the window.
         while len(self._window) > 1 and at - self._window[1][0] >= settings.window_s:
             self._window.popleft()
@@ -183,7 +183,7 @@ class _Watched:
             margins=None if source.looks is None else source.looks.margins.report() or None,
         )
 
-    def _look_closely(self, batches: int) -> None:
+    def _look_closely(self, batches: int, requests: int) -> None:
         """Hand tapped rows to those that look at them, and set how often batches are tapped."""
         source = self._source
         looks = source.looks
@@ -194,4 +194,4 @@ class _Watched:
             looks.drift.add(rows.inputs)
             looks.margins.add(rows.outputs)
         if source.tap_every is not None:
-            source.tap_every(looks.tap.every(batches))
+            source.tap_every(looks.tap.every(batches, requests))

@@ -9,9 +9,9 @@ import numpy as np
 
 from grandopt.signature import Array
 
-BATCHES = 8
-"""Batches that are kept between two looks of the monitor."""
-ROWS = 16
+ROWS = 128
+"""Rows that are kept between two looks of the monitor."""
+OF_ONE = 16
 """Rows that are kept of one batch, evenly spaced in it."""
 
 
@@ -26,31 +26,34 @@ class TappedRows:
 class Tap:
     """Is called with served batches, after their answers went out; the monitor takes what it kept.
 
-    One thread calls it, another may `take`. A batch costs a copy of at most ROWS rows, and nothing once
-    BATCHES of them wait: looking closely costs the service a bounded time.
+    One thread calls it, another may `take`. A batch costs a copy of at most OF_ONE rows, and nothing
+    once ROWS of them wait: looking closely costs the service a bounded time.
     """
 
     def __init__(self) -> None:
+        self._rows = 0
         self._kept: list[tuple[tuple[Array, ...], tuple[Array, ...]]] = []
 
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        kept = self._kept
-        if len(kept) < BATCHES:
-            kept.append((_some(inputs), _some(outputs)))
+        if self._rows < ROWS:
+            kept = _some(inputs)
+            self._rows += len(kept[0])
+            self._kept.append((kept, _some(outputs)))
 
     def take(self) -> TappedRows | None:
         """What was kept since the last call, the oldest first; None where that is nothing."""
         kept, self._kept = self._kept, []
+        self._rows = 0
         if not kept:
             return None
         inputs, outputs = (zip(*arrays, strict=True) for arrays in zip(*kept, strict=True))
         return TappedRows(tuple(map(np.concatenate, inputs)), tuple(map(np.concatenate, outputs)))
 
     @staticmethod
-    def every(batches: int) -> int:
-        """In how many batches one is enough, where so many are served between two looks."""
-        return max(1, batches // BATCHES)
+    def every(batches: int, requests: int) -> int:
+        """In how many batches one is enough, where so many with so many requests come between two looks."""
+        return max(1, min(OF_ONE * batches, requests) // ROWS)
 
 
 def _some(arrays: Sequence[Array]) -> tuple[Array, ...]:
-    return tuple(np.array(array[:: -(-len(array) // ROWS)]) for array in arrays)
+    return tuple(np.array(array[:: -(-len(array) // OF_ONE)]) for array in arrays)

@@ -18,24 +18,25 @@ from grandopt.runtime.memory.resident import Resident
 from grandopt.runtime.monitoring.blocks import BLOCKS, RollingBlocks
 from grandopt.runtime.monitoring.gpu import GpuReading, gpu_reader, readings
 from grandopt.runtime.monitoring.process import ProcessReader
-from grandopt.runtime.monitoring.tap import BATCHES, ROWS, Tap
+from grandopt.runtime.monitoring.tap import OF_ONE, ROWS, Tap
 
 
 def test_a_tap_keeps_copies_of_a_few_rows_of_a_few_batches() -> None:
     tap, batch = Tap(), np.arange(200.0).reshape(100, 2)
-    for _ in range(3 * BATCHES):
+    for _ in range(ROWS):
         tap([batch], [batch[:, 0]])
     batch[:] = -1
     rows = tap.take()
     assert rows is not None
     ((inputs,), (outputs,)) = rows.inputs, rows.outputs
-    assert len(inputs) <= BATCHES * ROWS
+    assert ROWS <= len(inputs) < ROWS + OF_ONE
     assert inputs.min() == 0
     assert inputs.max() >= 150  # from the whole batch, not from its beginning
     np.testing.assert_array_equal(outputs, inputs[:, 0])
     assert tap.take() is None
-    assert Tap.every(BATCHES * 10) == 10
-    assert Tap.every(0) == 1
+    assert Tap.every(batches=1_000, requests=64_000) == 1_000 * OF_ONE // ROWS
+    assert Tap.every(batches=1_000, requests=1_000) == 1_000 // ROWS
+    assert Tap.every(0, 0) == 1
 
 
 @given(st.lists(st.integers(0, 40), max_size=60), st.integers(1, 16))

@@ -43,13 +43,16 @@ def test_a_batcher_is_watched_and_its_rows_are_looked_at() -> None:
         )
         rng = np.random.default_rng(1)
         asked = 0
-        for _ in range(12):
+        for _ in range(40):
             rows = rng.standard_normal((400, 4)).astype(np.float32)
             rows[:, 2] += 1.5
             await asyncio.gather(*[batcher.infer((row,)) for row in rows])
             asked += len(rows)
             metrics = await asyncio.to_thread(watch.look)
             clock.now += 1
+            drift = metrics.agents["gate"].drift
+            if drift is not None and drift.drifted is not None:
+                break
         agent = metrics.agents["gate"]
         assert agent.total.answered == asked
         assert agent.total.latency.total == asked
