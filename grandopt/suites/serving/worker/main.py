@@ -1,0 +1,94 @@
+"""The program of the serving suite's workers: `python -m grandopt.suites.serving.worker.main`.
+
+A process serves in one way only, because what one leaves behind would be in the figures of the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from grandopt.errors import MeasurementError
+from grandopt.measurement.wire.codec import Asked
+from grandopt.measurement.worker.pipe import serve
+from grandopt.suites.serving.wire import Loops, ServedAgent, ServeLoops, Tried
+from grandopt.suites.serving.worker.closed_loop import answers_per_second, check, closed_loop
+from grandopt.suites.serving.worker.contender import Contender
+
+WARM_UP_S = 0.3
+
+
+def answer(asked: Asked) -> object:
+    """The answer to one request, of its `answer_type`; a refusal is raised."""
+    match asked.kind:
+        case "serve loops":
+            return loops(asked.read(ServeLoops))
+        case _:
+            raise asked.unknown()
+
+
+def loops(request: ServeLoops) -> Loops:
+    """The loops of one contender, its answers checked before and within each."""
+    return asyncio.run(_loops(request, opened(request.contender, request.agent)))
+
+
+async def _loops(request: ServeLoops, contender: Contender) -> Loops:
+    async with contender.running():
+        return await _measured(request, contender)
+
+
+async def _measured(request: ServeLoops, contender: Contender) -> Loops:
+    expected = contender.expected()
+    tried, setting = [], request.setting
+    if setting is None:
+        for name in contender.settings if len(contender.settings) > 1 else ():
+            async with contender.serving(name) as infer:
+                await check(infer, expected, request.callers[0])
+                rate = await answers_per_second(infer, expected, request.callers[0], request.trial_s)
+                tried.append(Tried(name, rate))
+        setting = max(tried, key=lambda one: one.rate).setting if tried else contender.settings[0]
+    found = []
+    async with contender.serving(setting) as infer:
+        for callers in request.callers:
+            await check(infer, expected, callers)
+            await answers_per_second(infer, expected, callers, min(WARM_UP_S, request.seconds))
+            times = request.folder / f"times-{callers}.npy"
+            found.append(await closed_loop(infer, expected, callers, request.seconds, times))
+    return Loops(setting, tuple(tried), tuple(found), expected.error, tuple(contender.notes()))
+
+
+def opened(name: str, agent: ServedAgent) -> Contender:
+    """The contender of that name; raises MeasurementError where its library cannot be imported."""
+    try:
+        return _opened(name, agent)
+    except ImportError as error:
+        raise MeasurementError(f"{name} cannot be imported there: {error}") from error
+
+
+def _opened(name: str, agent: ServedAgent) -> Contender:
+    match name:
+        case "eager" | "torchscript":
+            from grandopt.suites.serving.worker.direct import Inline
+
+            return Inline(agent, name)
+        case "eager in threads":
+            from grandopt.suites.serving.worker.direct import Threads
+
+            return Threads(agent)
+        case "simple batcher, eager" | "simple batcher, torchscript":
+            from grandopt.suites.serving.worker.simple_batcher import Simple
+
+            return Simple(agent, name.rpartition(" ")[2])
+        case "batched":
+            from grandopt.suites.serving.worker.batched_package import Batched
+
+            return Batched(agent)
+        case "ray" | "ray, throughput":
+            from grandopt.suites.serving.worker.ray_serve import RayServe
+
+            return RayServe(agent, throughput=name != "ray")
+        case _:
+            raise MeasurementError(f"there is no way of serving called {name!r}")
+
+
+if __name__ == "__main__":
+    serve(answer)
