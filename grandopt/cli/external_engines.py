@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 LARGEST = 4096
 """Of batch sizes."""
 
-ELSEWHERE = ("executorch", "litert", "mnn")
-"""Those that need an environment of their own."""
+ELSEWHERE = ("executorch", "litert", "mnn", "batched", "ray")
+"""Those that need an environment of their own; the last two are of the suite serving."""
 
 ExternalEngines = Annotated[
     list[str] | None,

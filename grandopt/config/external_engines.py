@@ -28,13 +28,18 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
     "executorch": ("torch", "executorch"),
     "litert": ("ai-edge-litert",),
     "mnn": ("MNN",),
+    "batched": ("torch", "batched"),
+    "ray": ("torch", "ray"),
 }
-"""Those that need an environment of their own, and the packages that must be there."""
+"""Those that need an environment of their own, and the packages that must be there; `batched` and `ray` serve
+an agent (see `suites.serving`)."""
 
 COMMANDS: Mapping[str, str] = {
     "executorch": "python -m venv et && et/bin/pip install torch==2.13.0 executorch==1.4.1",
     "litert": "python -m venv litert && litert/bin/pip install ai-edge-litert==2.3.0",
     "mnn": "python -m venv mnn && mnn/bin/pip install MNN==3.6.1 numpy",
+    "batched": "python -m venv batched && batched/bin/pip install torch==2.13.0 numpy batched==0.1.5",
+    "ray": "python -m venv ray && ray/bin/pip install torch==2.13.0 numpy 'ray[serve]==2.60.0'",
 }
 """What makes such an environment. ExecuTorch's package names no torch that it needs: 1.4 fits torch 2.13."""
 

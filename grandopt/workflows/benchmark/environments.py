@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 
-from grandopt.config.external_engines import LIBRARIES, ExternalEngineName
+from grandopt.config.external_engines import LIBRARIES
 from grandopt.errors import ConfigError, MeasurementError
 from grandopt.measurement.interpreter import Interpreter, interpreter
 
 
 @contextmanager
 def environments(
-    names: Sequence[ExternalEngineName], pythons: Mapping[str, Path]
+    names: Sequence[str], pythons: Mapping[str, Path]
 ) -> Iterator[Mapping[str, Interpreter]]:
     """The interpreters of those of `names` that have one: the one in `pythons`, else this one if it has all
     that the engine needs.
