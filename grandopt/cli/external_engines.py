@@ -17,7 +17,7 @@ LARGEST = 4096
 """Of batch sizes."""
 
 ELSEWHERE = ("executorch", "litert", "mnn", "batched", "ray")
-"""Those that need an environment of their own; the last two are of the suite serving."""
+"""Those that need an environment of their own; the last two are for `--suite serving`."""
 
 ExternalEngines = Annotated[
     list[str] | None,

@@ -34,6 +34,8 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
 """Those that need an environment of their own, and the packages that must be there; `batched` and `ray` serve
 an agent (see `suites.serving`)."""
 
+SERVING = ("batched", "ray")
+
 COMMANDS: Mapping[str, str] = {
     "executorch": "python -m venv et && et/bin/pip install torch==2.13.0 executorch==1.4.1",
     "litert": "python -m venv litert && litert/bin/pip install ai-edge-litert==2.3.0",

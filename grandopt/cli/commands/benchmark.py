@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from grandopt.cli import options
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.external_engines import (
     Batches,
@@ -38,15 +39,18 @@ def benchmark(
         ),
     ] = None,
     suite: Annotated[
-        Literal["agents", "cache", "memory", "residence"],
-        typer.Option("--suite", help="Engines; the cache; pools and collector; memory of all agents."),
+        Literal["agents", "cache", "memory", "residence", "serving"],
+        typer.Option(
+            "--suite", help="Engines; the cache; pools and collector; memory of all agents; the engine."
+        ),
     ] = "agents",
     budget: Annotated[
         float | None,
         typer.Option(
             "--budget",
             metavar="SECONDS",
-            help="Time to build each agent's candidates (300), or for the cache's look-ups (5).",
+            help="To build each agent's candidates (300); for the cache's look-ups (5); for each way of "
+            "serving (6).",
         ),
     ] = None,
     operators: Annotated[
@@ -58,6 +62,7 @@ def benchmark(
         bool, typer.Option("--run-into", help="Call every engine through run_into instead of run.")
     ] = False,
     external_engine: ExternalEngines = None,
+    strict: options.Strict = None,
     *,
     given: JobOptions,
     reading: CheckpointReading,
@@ -75,6 +80,10 @@ def benchmark(
     The suite cache shows what look-ups cost beside other caches that are installed (cachetools, cachebox,
     theine), and the hit ratios of the eviction policies on traces.
 
+    The suite serving serves two reference agents through the engine, and shows what was promised of it beside
+    what was measured; other ways of serving take part, batched and Ray Serve where --rival says where they
+    are. With --strict, a target that is missed there ends in exit code 1.
+
     \b
     Example:
       grandopt benchmark ppo-LunarLander-v2.zip --operators
@@ -84,6 +93,7 @@ def benchmark(
       grandopt benchmark --suite cache OLTP.lis.zst@1000 gli.trace.gz
       grandopt benchmark --suite memory
       grandopt benchmark --suite residence
+      grandopt benchmark --suite serving --rival batched=batched/bin/python
     """
     terminal = saying.terminal()
     if suite == "cache":
@@ -106,6 +116,17 @@ def benchmark(
         if paths:
             raise ConfigError("--suite residence serves what optimize shipped below --output: name no paths")
         return benchmark_residence(job([], reading, given.config, overrides), terminal)
+    if suite == "serving":
+        from grandopt.cli.commands.benchmark_serving import benchmark_serving, served_job
+
+        return benchmark_serving(
+            paths or [],
+            served_job(given),
+            parse_external_engines(external_engine),
+            terminal,
+            budget_s=budget,
+            strict=bool(strict),
+        )
     pythons, batches = parse_external_engines(external_engine), parse_batches(batch)
 
     from grandopt.cli.progress import ProgressDisplay

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from grandopt.measurement.environment import Environment
+
 Unit = Literal["times", "1/s", "µs", "ms", "%"]
 
 
@@ -13,7 +15,7 @@ class Callers:
     """What a number of callers got of one way of serving, over all rounds.
 
     `rate` is the median of the rounds' answers per second; percentiles, in seconds, are of all requests, None
-    where those were too few. `fewest` answers went to the caller that got the fewest, `most` is an even share.
+    where those were too few. The caller that got the fewest answers got `fewest`; an even share is `even`.
     """
 
     callers: int
@@ -77,14 +79,16 @@ class Line:
 
 @dataclass(frozen=True)
 class ServingBenchmark:
-    """All of it. `artifacts` names for each agent the engine and the precision that were served."""
+    """All of it. `artifacts` names for each agent the engine and the precision that were served; `crowded`
+    says that others wanted the processors, too."""
 
     lines: tuple[Line, ...]
     contestants: tuple[Contestant, ...]
     artifacts: dict[str, str]
     rounds: int
     seconds: float
-    cpus: float
+    crowded: bool
+    environment: Environment
 
     @property
     def missed(self) -> tuple[Line, ...]:

@@ -14,9 +14,7 @@ from grandopt.measurement.interpreter import Interpreter, interpreter
 
 
 @contextmanager
-def environments(
-    names: Sequence[str], pythons: Mapping[str, Path]
-) -> Iterator[Mapping[str, Interpreter]]:
+def environments(names: Sequence[str], pythons: Mapping[str, Path]) -> Iterator[Mapping[str, Interpreter]]:
     """The interpreters of those of `names` that have one: the one in `pythons`, else this one if it has all
     that the engine needs.
 

@@ -20,7 +20,7 @@ TIMEOUTS_MS = (0.0, 0.1, 1.0, 5.0)
 
 
 class Batched(Contender):
-    """`batched.aio`, whose function may be a coroutine or go to a thread, over eager modules or TorchScript."""
+    """`batched.aio`, whose function may be a coroutine or go to a thread, over eager or TorchScript."""
 
     settings = tuple(
         f"{kind}, {function}, batch_size={size}, timeout_ms={timeout:g}"
@@ -31,10 +31,12 @@ class Batched(Contender):
 
     def __init__(self, agent: ServedAgent) -> None:
         super().__init__(agent)
+        self._setting = ""
         self._computes = {kind: batches(agent, kind) for kind in ("eager", "torchscript")}
 
     @asynccontextmanager
     async def serving(self, setting: str) -> AsyncIterator[Infer]:
+        self._setting = setting
         kind, function, size, timeout = setting.split(", ")
         compute = self._computes[kind]
 
@@ -45,12 +47,11 @@ class Batched(Contender):
             return compute(observations)
 
         chosen: object = in_loop if function.startswith("async") else in_thread
-        yield aio.dynamically(
-            chosen, batch_size=int(_value(size)), timeout_ms=float(_value(timeout))
-        )
+        yield aio.dynamically(chosen, batch_size=int(_value(size)), timeout_ms=float(_value(timeout)))
 
     def notes(self) -> Sequence[str]:
-        return ("with timeout_ms=0 it polls: a processor is busy while nobody asks",)
+        polls = self._setting.endswith("=0")
+        return ("with timeout_ms=0 it polls: a processor is busy while nobody asks",) if polls else ()
 
 
 def _value(text: str) -> str:

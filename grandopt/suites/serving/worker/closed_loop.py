@@ -44,7 +44,7 @@ async def answers_per_second(infer: Infer, expected: Expected, callers: int, sec
     found = await _asked(infer, expected, callers, seconds)
     start = min(first for first, _ in found)
     last = max(first + sum(taken) for first, taken in found)
-    return 1e9 * sum(len(taken) for _, taken in found) / (last - start)
+    return float(1e9 * sum(len(taken) for _, taken in found) / (last - start))
 
 
 async def check(infer: Infer, expected: Expected, callers: int) -> None:

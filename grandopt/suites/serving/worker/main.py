@@ -10,11 +10,13 @@ import asyncio
 from grandopt.errors import MeasurementError
 from grandopt.measurement.wire.codec import Asked
 from grandopt.measurement.worker.pipe import serve
-from grandopt.suites.serving.wire import Loops, ServedAgent, ServeLoops, Tried
+from grandopt.suites.serving.wire import CallAlone, Loops, ReplayTrace, ServedAgent, ServeLoops, Tried
 from grandopt.suites.serving.worker.closed_loop import answers_per_second, check, closed_loop
 from grandopt.suites.serving.worker.contender import Contender
+from grandopt.suites.serving.worker.expected import Expected
 
 WARM_UP_S = 0.3
+FINALISTS, LONGER = 4, 4.0
 
 
 def answer(asked: Asked) -> object:
@@ -22,6 +24,14 @@ def answer(asked: Asked) -> object:
     match asked.kind:
         case "serve loops":
             return loops(asked.read(ServeLoops))
+        case "call alone":
+            from grandopt.suites.serving.worker.alone import call_alone
+
+            return call_alone(asked.read(CallAlone))
+        case "replay trace":
+            from grandopt.suites.serving.worker.trace import replay_trace
+
+            return replay_trace(asked.read(ReplayTrace))
         case _:
             raise asked.unknown()
 
@@ -38,14 +48,10 @@ async def _loops(request: ServeLoops, contender: Contender) -> Loops:
 
 async def _measured(request: ServeLoops, contender: Contender) -> Loops:
     expected = contender.expected()
-    tried, setting = [], request.setting
+    tried, setting = list[Tried](), request.setting
     if setting is None:
-        for name in contender.settings if len(contender.settings) > 1 else ():
-            async with contender.serving(name) as infer:
-                await check(infer, expected, request.callers[0])
-                rate = await answers_per_second(infer, expected, request.callers[0], request.trial_s)
-                tried.append(Tried(name, rate))
-        setting = max(tried, key=lambda one: one.rate).setting if tried else contender.settings[0]
+        tried = await _tried(request, contender, expected)
+        setting = tried[0].setting if tried else contender.settings[0]
     found = []
     async with contender.serving(setting) as infer:
         for callers in request.callers:
@@ -54,6 +60,23 @@ async def _measured(request: ServeLoops, contender: Contender) -> Loops:
             times = request.folder / f"times-{callers}.npy"
             found.append(await closed_loop(infer, expected, callers, request.seconds, times))
     return Loops(setting, tuple(tried), tuple(found), expected.error, tuple(contender.notes()))
+
+
+async def _tried(request: ServeLoops, contender: Contender, expected: Expected) -> list[Tried]:
+    """All settings, the fastest first; those that a short look found among the fastest were looked at for
+    longer, too. Empty where there is only one."""
+
+    async def rate(setting: str, seconds: float) -> Tried:
+        async with contender.serving(setting) as infer:
+            await check(infer, expected, request.callers[0])
+            return Tried(setting, await answers_per_second(infer, expected, request.callers[0], seconds))
+
+    if len(contender.settings) < 2:
+        return []
+    first = [await rate(setting, request.trial_s) for setting in contender.settings]
+    first.sort(key=lambda one: one.rate, reverse=True)
+    again = [await rate(one.setting, LONGER * request.trial_s) for one in first[:FINALISTS]]
+    return sorted(again, key=lambda one: one.rate, reverse=True) + first[FINALISTS:]
 
 
 def opened(name: str, agent: ServedAgent) -> Contender:
@@ -66,6 +89,10 @@ def opened(name: str, agent: ServedAgent) -> Contender:
 
 def _opened(name: str, agent: ServedAgent) -> Contender:
     match name:
+        case "grandopt engine":
+            from grandopt.suites.serving.worker.engine import EngineContender
+
+            return EngineContender(agent)
         case "eager" | "torchscript":
             from grandopt.suites.serving.worker.direct import Inline
 

@@ -72,7 +72,6 @@ class RayServe(Contender):
 def _application(agent: ServedAgent) -> Any:
     from ray import serve
 
-    @serve.deployment(num_replicas=1, max_ongoing_requests=1024, ray_actor_options={"num_cpus": 1})
     class Policy:
         def __init__(self) -> None:
             self.computes = {kind: batches(agent, kind) for kind in KINDS}
@@ -83,11 +82,14 @@ def _application(agent: ServedAgent) -> Any:
             self.__call__.set_max_batch_size(size)
             self.__call__.set_batch_wait_timeout_s(wait)
 
-        @serve.batch(max_batch_size=SIZES[0], batch_wait_timeout_s=WAITS_S[0])
+        @serve.batch(max_batch_size=SIZES[0], batch_wait_timeout_s=WAITS_S[0])  # type: ignore[untyped-decorator]
         async def __call__(self, observations: list[Array]) -> Answers:
             return self.compute(observations)
 
-    return Policy.bind()
+    deployment = serve.deployment(
+        num_replicas=1, max_ongoing_requests=1024, ray_actor_options={"num_cpus": 1}
+    )
+    return deployment(Policy).bind()
 
 
 def _value(text: str) -> str:
