@@ -64,11 +64,17 @@ class Comparing:
 
     It works for at most a share `effort` of the time. Two threads: the one of the engine gives work when
     `ready`, and may read findings under `lock`; a candidate that raises is counted, one that hangs leaves
-    `ready` unset for good. `rows` is how many observations one piece should have.
+    `ready` unset for good. `rows` is how many observations one piece should have. `rest` waits for
+    seconds, or until `end`.
     """
 
     def __init__(
-        self, name: str, candidate: Executor, effort: float, clock: Callable[[], int] = time.perf_counter_ns
+        self,
+        name: str,
+        candidate: Executor,
+        effort: float,
+        clock: Callable[[], int] = time.perf_counter_ns,
+        rest: Callable[[float], object] | None = None,
     ) -> None:
         self._candidate, self._effort, self._clock = candidate, effort, clock
         self.lock = threading.Lock()
@@ -77,6 +83,7 @@ class Comparing:
         self._done = 0
         self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._ended = threading.Event()
+        self._rest = rest or self._ended.wait
         self._thread = threading.Thread(target=self._live, name=f"grandopt-shadow-{name}", daemon=True)
         self._thread.start()
 
@@ -102,8 +109,7 @@ class Comparing:
             took, rows = self._clock() - began, len(work.inputs[0])
             self.rows = max(1, min(MOST_ROWS, 4 * self.rows, STRETCH_NS * rows // max(1, took)))
             del work
-            if self._ended.wait(took / 1e9 * (1 / self._effort - 1)):
-                return
+            self._rest(took / 1e9 * (1 / self._effort - 1))
             self.ready = True
 
     def _compare(self, work: Work) -> None:

@@ -6,11 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 
 from grandopt.errors import ConfigError, SignatureError
+from grandopt.runtime.engine.comparing import Comparing, Findings, Work
+from grandopt.runtime.engine.disagreement import Disagreement
 from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.engine.shadow import Shadow
 from grandopt.runtime.engine.shadow_report import ShadowReport
@@ -129,25 +132,21 @@ def test_a_candidate_that_hangs_costs_nothing_and_what_comes_meanwhile_is_droppe
     run(body)
 
 
-def test_the_candidate_works_for_its_share_of_the_time() -> None:
-    busy = [0.0]
+def test_the_candidate_rests_for_as_long_as_its_share_of_the_time_wants() -> None:
+    now, rests = [0], SimpleQueue[float]()
 
     def working(inputs: Sequence[Array]) -> tuple[Array, ...]:
-        began = time.perf_counter()
-        time.sleep(0.002)
-        busy[0] += time.perf_counter() - began
+        now[0] += 4_000_000  # 4 ms for each batch
         return scores(inputs)
 
-    async def body(engine: Engine) -> None:
-        shadow = engine.shadow("gate", agent(working), share=1.0, effort=0.05)
-        began = time.perf_counter()
-        while time.perf_counter() - began < 1.0:
-            await asked(engine, range(64))
-        # One piece of work may have begun just now.
-        assert 0 < busy[0] <= 0.05 * (time.perf_counter() - began) + 0.02
-        assert shadow.report().share == 1.0
-
-    run(body)
+    comparing = Comparing("gate", agent(working), 0.02, lambda: now[0], rests.put)
+    findings = Findings(Disagreement(SIGNATURE, Contract()))
+    inputs = (np.zeros((3, 2), np.float32),)
+    comparing.give(Work(inputs, scores(inputs), agent(scores), findings))
+    assert rests.get(timeout=30) == pytest.approx(0.004 * 49)
+    comparing.end()
+    assert (findings.compared, findings.disagreed) == (3, 0)
+    assert comparing.rows == 1  # more would take longer than anybody should wait
 
 
 def test_the_candidate_takes_over_when_it_is_promoted() -> None:
