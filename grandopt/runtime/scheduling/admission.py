@@ -8,6 +8,7 @@ from grandopt.errors import DeadlineExceeded, Overloaded
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.waiting import Waiting
+from grandopt.runtime.scheduling.workers.base import Workers
 
 SMOOTHED = 0.1
 """Weight of the last batch in the observed cost of a row."""
@@ -21,12 +22,20 @@ class Admission:
         self._row_bytes = row_bytes
         self._rejected = rejected
         self._observed_ns = 0.0
-        self.purgeable = True
-        """Whether callers may have gone since the last look; set with each batch."""
+        self._purgeable = True
+        self._free_at = 0.0
+        self._backlog_at = 0
 
-    def saw(self, row_ns: float) -> None:
-        """While others waited, a row took so long from one batch to the next."""
-        self._observed_ns += SMOOTHED * (row_ns - self._observed_ns)
+    def began(self, now: int, free_at: float) -> None:
+        """A batch went to a worker, which is likely to be free again at `free_at`."""
+        self._purgeable = True
+        self._free_at = max(free_at, float(now))
+
+    def ended(self, now: int, rows: int) -> None:
+        """A batch of so many rows ended; from one end to the next while others wait is what a row costs."""
+        if self._backlog_at:
+            self._observed_ns += SMOOTHED * ((now - self._backlog_at) / rows - self._observed_ns)
+        self._backlog_at = now if self._waiting.rows else 0
 
     def forget(self) -> None:
         """Another agent computes from now on."""
@@ -45,11 +54,16 @@ class Admission:
         now: int,
         settings: BatchSettings,
         cost: BatchCost,
-        workers: int,
+        workers: Workers,
     ) -> None:
         """Raise DeadlineExceeded unless the answer is likely to be there at the deadline."""
         before = self._waiting.rows_before(priority)
-        ready = now + cost.of(rows) + (self.wait_ns(before, settings, cost, workers) if before else 0)
+        ready = now + cost.of(rows)
+        if before:
+            ready += self.wait_ns(before, settings, cost, workers.size)
+        busy = workers.idle <= 0
+        if busy:
+            ready += max(0.0, self._free_at - now)
         if ready <= deadline:
             return
         self._rejected["deadline"] += 1
@@ -60,7 +74,7 @@ class Admission:
         raise DeadlineExceeded(
             f"the deadline is in {(deadline - now) / 1e6:.3g} ms, an answer would take about "
             f"{(ready - now) / 1e6:.3g} ms with {before} rows before it",
-            (ready - deadline) / 1e9 if before else 0.0,
+            (ready - deadline) / 1e9 if before or busy else 0.0,
         )
 
     def make_room(
@@ -71,8 +85,8 @@ class Admission:
         Raises Overloaded where there is no room.
         """
         waiting = self._waiting
-        if self.purgeable:
-            self.purgeable = False
+        if self._purgeable:
+            self._purgeable = False
             waiting.purge()
         while (reason := self._full(rows, settings)) is not None:
             retry = self.wait_ns(waiting.rows, settings, cost, workers) / 1e9

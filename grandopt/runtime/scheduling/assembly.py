@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from grandopt.runtime.scheduling.request import Request
+from grandopt.runtime.scheduling.request import Answer, Request
 from grandopt.signature import Array
 
 
@@ -33,7 +33,7 @@ def write_requests(requests: Sequence[Request], buffers: Sequence[Array]) -> Non
             at += request.size
 
 
-def deliver_rows(futures: Iterable[Future[tuple[Array, ...]]], outputs: Sequence[Array]) -> int:
+def deliver_rows(futures: Iterable[Future[Answer]], outputs: Sequence[Array]) -> int:
     """Give each future its row of the outputs; returns how many still wanted it."""
     given = 0
     for future, answer in zip(futures, zip(*outputs, strict=True), strict=True):

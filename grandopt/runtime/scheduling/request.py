@@ -9,6 +9,9 @@ from typing import NamedTuple
 from grandopt.errors import ConfigError
 from grandopt.signature import Array
 
+Answer = tuple[Array, ...]
+"""One array per output, for one observation or for several."""
+
 
 class Priority(IntEnum):
     """The class of a request; a higher one is served first."""
@@ -44,7 +47,7 @@ class Request(NamedTuple):
     by nobody any more.
     """
 
-    future: Future[tuple[Array, ...]]
+    future: Future[Answer]
     inputs: tuple[Array, ...]
     rows: int
     priority: int

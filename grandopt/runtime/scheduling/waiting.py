@@ -10,10 +10,10 @@ from __future__ import annotations
 from asyncio import Future
 
 from grandopt.runtime.scheduling.queue import RequestQueue
-from grandopt.runtime.scheduling.request import Priority, Request
+from grandopt.runtime.scheduling.request import Answer, Priority, Request
 from grandopt.signature import Array
 
-Plain = tuple["Future[tuple[Array, ...]]", tuple[Array, ...], int]
+Plain = tuple["Future[Answer]", tuple[Array, ...], int]
 """Future, inputs and arrival of a single observation of the normal class without a deadline."""
 
 

@@ -26,6 +26,8 @@ class Workers(ABC):
 
     kind: str
     """ "inline", "threads" or "processes"."""
+    freed: Callable[[], None] | None = None
+    """Called when a worker has become idle by anything but the end of a batch, such as a start."""
 
     @property
     @abstractmethod
@@ -44,6 +46,12 @@ class Workers(ABC):
     @abstractmethod
     def submit(self, inputs: Sequence[Array], done: Done) -> None:
         """Compute one batch; there must be an idle worker. `inputs` need not come from `rows`."""
+
+    def unused(self, inputs: Sequence[Array]) -> None:  # noqa: B027 - some know by themselves
+        """Take back arrays of `rows` that will not be submitted."""
+
+    async def prepare(self, executor: Executor) -> None:  # noqa: B027 - most take any executor at once
+        """Do what a `replace` with `executor` needs time for, while the one of now goes on serving."""
 
     @abstractmethod
     def replace(self, executor: Executor) -> None:

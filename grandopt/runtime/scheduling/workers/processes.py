@@ -52,8 +52,6 @@ class ProcessWorkers(Workers):
     """
 
     kind = "processes"
-    freed: Callable[[], None] | None = None
-    """Called when a worker has become idle by anything but the end of a batch, such as a start."""
 
     def __init__(
         self,

@@ -52,6 +52,10 @@ class ThreadWorkers(Workers):
         """See Workers."""
         return self._buffers.lend(count)
 
+    def unused(self, inputs: Sequence[Array]) -> None:
+        """See Workers."""
+        self._buffers.give_back(inputs)
+
     def submit(self, inputs: Sequence[Array], done: Done) -> None:
         """See Workers."""
         self._running += 1

@@ -1,0 +1,286 @@
+"""When a batch goes to a worker, what is in it, and what becomes of its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from grandopt.errors import AgentFailed, DeadlineExceeded, EngineClosed, WorkerLost, named_line
+from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.scheduling.admission import Admission
+from grandopt.runtime.scheduling.assembly import deliver_requests, deliver_rows, write_requests, write_rows
+from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.scheduling.counts import BatchCounts
+from grandopt.runtime.scheduling.queue import NEVER
+from grandopt.runtime.scheduling.request import Answer, Priority, Request
+from grandopt.runtime.scheduling.stats import BatchSettings
+from grandopt.runtime.scheduling.waiting import Plain, Waiting
+from grandopt.runtime.scheduling.workers.base import Outcome, Workers
+from grandopt.signature import Array
+
+Tap = Callable[[Sequence[Array], Sequence[Array]], None]
+_log = logging.getLogger(__name__)
+
+
+class Dispatch:
+    """Gives idle workers what waits, and callers their answers. It belongs to the running event loop.
+
+    `turn` says that it is going to look at the event loop's next turn; whoever lets something wait sees to it
+    by `schedule`. `looked` is called after each look.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        waiting: Waiting,
+        admission: Admission,
+        counts: BatchCounts,
+        settings: BatchSettings,
+        cost: BatchCost,
+        looked: Callable[[], None],
+        clock: Callable[[], int],
+    ) -> None:
+        self.workers = workers
+        self.settings = settings
+        self.cost = cost
+        self.turn = False
+        self.tap: Tap | None = None
+        self.tap_every = 1
+        self._shown = 0
+        self._waiting = waiting
+        self._admission = admission
+        self._counts = counts
+        self._looked = looked
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._inline = workers.kind == "inline"
+        self._retries: deque[Request] = deque()
+        self._running: set[Future[None]] = set()
+        self._idle = asyncio.Event()
+        workers.freed = self._freed
+
+    def schedule(self) -> None:
+        """Look at what waits at the event loop's next turn."""
+        self.turn = True
+        self._loop.call_soon(self._look)
+
+    async def replace(self, executor: Executor) -> None:
+        """Compute later batches with `executor`; returns when those that run have ended."""
+        self.workers.replace(executor)
+        if self._running:
+            await asyncio.wait(set(self._running))
+
+    async def close(self, *, drain: bool) -> None:
+        """Wait until nothing waits or runs, with `drain=False` after telling what waits; end the workers."""
+        if not drain:
+            for request in [*self._waiting.drain(), *self._retries]:
+                _fail(request.future, EngineClosed("the engine was shut down before the request's turn"))
+            self._retries.clear()
+        while self.turn or self._running or self._work():
+            self._idle.clear()
+            await self._idle.wait()
+        await self.workers.close()
+
+    def show_single(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Let the tap see an answer that was computed alone, if it is its turn."""
+        if (self._shown + 1) % self.tap_every:
+            self._shown += 1  # without making views that nobody looks at
+        else:
+            self._show([array[None] for array in inputs], [output[None] for output in outputs])
+
+    def _freed(self) -> None:
+        """Of the workers: one is idle that was not before."""
+        if not self.turn:
+            self._look()
+
+    # ---- what goes to a worker ----------------------------------------------------------------------------
+
+    def _work(self) -> int:
+        return len(self._waiting.lane) + len(self._retries) + self._waiting.queue.rows
+
+    def _look(self) -> None:
+        """Give every idle worker what is there; one batch in a turn where the loop itself computes."""
+        self.turn = False
+        try:
+            while (idle := self.workers.idle) > 0 and self._work():
+                if self._retries:
+                    self._start([self._retries.popleft()], "retry")
+                elif self._waiting.queue.rows:
+                    self._start_next(idle)
+                else:
+                    self._start_plain(idle)
+                if self._inline:
+                    break
+        finally:
+            if self._inline and not self.turn and self._work():
+                self.schedule()
+            self._looked()
+            self._idle.set()
+
+    def _share(self, rows: int, idle: int) -> int:
+        """How many rows a batch may have: where several workers are idle, and computing takes longer than
+        what is fixed, each gets its part."""
+        part = -(-rows // idle)
+        if idle > 1 and part * self.cost.per_observation_ns >= self.cost.fixed_ns:
+            return min(part, self.settings.limit)
+        return self.settings.limit
+
+    def _start_plain(self, idle: int) -> None:
+        """A batch of what waits in the lane."""
+        there = len(self._waiting.lane)
+        share = self._share(there, idle)
+        taken = self._waiting.take_plain(share)
+        if not taken:
+            return
+        futures, observations, arrived = zip(*taken, strict=True)
+        inputs = self.workers.rows(len(taken))
+        try:
+            write_rows(observations, inputs)
+        except (ValueError, TypeError) as error:  # an array that is not what the signature says
+            self.workers.unused(inputs)
+            self._retry(_requests(taken), error)
+            return
+
+        def end(outputs: Answer, now: int) -> None:
+            self._counts.answered += deliver_rows(futures, outputs)
+            self._counts.latency.record_many([now - at for at in arrived])
+
+        reason = "full" if there > self.settings.limit else "idle"
+        self._compute(inputs, len(taken), reason, end, lambda: _requests(taken))
+
+    def _start_next(self, idle: int) -> None:
+        """A batch of what is next in the queue, as large as the first deadline allows."""
+        queue, settings, now = self._waiting.through_queue(), self.settings, self._clock()
+        there, cost = queue.rows, self.cost
+        limit, reason = self._share(there, idle), "full" if there > settings.limit else "idle"
+        first = queue.first_deadline()
+        if first != NEVER:
+            possible = (first - now - cost.fixed_ns) / max(cost.per_observation_ns, 1.0)
+            if 1 <= possible < min(limit, there):
+                limit, reason = int(possible), "deadline"
+        taken = queue.take(limit, now, int(settings.ageing_s * 1e9))
+        taken = self._in_time(taken, now + cost.of(1))
+        if taken:
+            self._start(taken, reason)
+
+    def _in_time(self, requests: list[Request], ready: float) -> list[Request]:
+        """Those whose answers are not late already; the others are told."""
+        good = []
+        for request in requests:
+            if request.deadline and request.deadline < ready:
+                self._counts.missed += 1
+                _fail(request.future, DeadlineExceeded("the deadline passed while the request waited"))
+            else:
+                good.append(request)
+        return good
+
+    def _start(self, requests: list[Request], reason: str) -> None:
+        """A batch of these requests."""
+        several = any(request.rows for request in requests)
+        rows = sum(request.size for request in requests)
+        if several and len(requests) == 1:
+            inputs: Sequence[Array] = list(requests[0].inputs)
+        else:
+            inputs = self.workers.rows(rows)
+            try:
+                if several:
+                    write_requests(requests, inputs)
+                else:
+                    write_rows([request.inputs for request in requests], inputs)
+            except (ValueError, TypeError) as error:
+                self.workers.unused(inputs)
+                self._retry(requests, error)
+                return
+
+        def end(outputs: Answer, now: int) -> None:
+            if several:
+                self._counts.answered += deliver_requests(requests, outputs)
+            else:
+                self._counts.answered += deliver_rows([request.future for request in requests], outputs)
+            self._counts.latency.record_many([now - request.arrived for request in requests])
+
+        self._compute(inputs, rows, reason, end, lambda: requests)
+
+    # ---- a batch on its way -------------------------------------------------------------------------------
+
+    def _compute(
+        self,
+        inputs: Sequence[Array],
+        rows: int,
+        reason: str,
+        end: Callable[[Answer, int], None],
+        requests: Callable[[], list[Request]],
+    ) -> None:
+        """Hand a batch to a worker; `end` gives out its outputs, `requests` are those to tell of an error."""
+        began = self._clock()
+        self._counts.batch(rows, reason)
+        self._admission.began(began, began + self.cost.of(rows))
+
+        def done(outcome: Outcome) -> None:
+            now = self._clock()
+            self._counts.busy_ns += now - began
+            self._admission.ended(now, rows)
+            if isinstance(outcome, Exception):
+                self._retry(requests(), outcome)
+                return
+            end(outcome, now)
+            self._show(inputs, outcome)
+
+        if self._inline:
+            self.workers.submit(inputs, done)
+            return
+        ended: Future[None] = self._loop.create_future()
+        self._running.add(ended)
+
+        def back(outcome: Outcome) -> None:
+            self._running.discard(ended)
+            ended.set_result(None)
+            try:
+                done(outcome)
+            finally:
+                if not self.turn:  # what waits goes on at once, not a turn later
+                    self._look()
+
+        self.workers.submit(inputs, back)
+
+    def _show(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        tap = self.tap
+        if tap is None:
+            return
+        self._shown += 1
+        if self._shown % self.tap_every:
+            return
+        try:
+            tap(inputs, outputs)
+        except Exception:  # noqa: BLE001 - it may be anybody's
+            # Whatever looks on has no part in the answers, and must not take one.
+            _log.exception("a tap raised; it is taken away")
+            self.tap = None
+
+    def _retry(self, requests: list[Request], error: Exception) -> None:
+        """One request's error is not its neighbours': each is tried again, alone."""
+        if len(requests) > 1 and not isinstance(error, WorkerLost):
+            self._retries.extend(request for request in requests if not request.future.done())
+            if not self.turn:
+                self.schedule()
+            return
+        for request in requests:
+            self._counts.failed += not request.future.done()
+            if isinstance(error, WorkerLost):
+                _fail(request.future, WorkerLost(str(error)))
+            else:
+                failed = AgentFailed(f"the agent raised {named_line(error)}")
+                failed.__cause__ = error
+                _fail(request.future, failed)
+
+
+def _requests(taken: Sequence[Plain]) -> list[Request]:
+    return [Request(future, inputs, 0, Priority.NORMAL, 0, arrived) for future, inputs, arrived in taken]
+
+
+def _fail(future: Future[Answer], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
