@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from grandopt.runtime.scheduling.batcher import Batcher, Tap
+from grandopt.runtime.scheduling.batcher import Batcher
+from grandopt.runtime.scheduling.dispatch import Tap
 from grandopt.signature import Array
 
 
