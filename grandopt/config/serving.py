@@ -24,7 +24,8 @@ class ServingConfig(BaseModel):
     `workers` says where batches are computed, "auto" chooses by measurement; `concurrency` is how many are at
     once, None as many as pay. At most `batch_limit` observations are computed together. At most `queue_items`
     observations and `queue_mb` (10^6 bytes) of inputs wait for an agent; what has waited for `ageing_ms`
-    overtakes higher classes now and then. Every `monitor_every_s` figures are taken.
+    overtakes higher classes now and then. Every `monitor_every_s` figures are taken. At most `sessions`
+    streams of calls of a recurrent agent are open, and end when idle for `session_idle_s`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -42,6 +43,8 @@ class ServingConfig(BaseModel):
     queue_mb: float = Field(gt=0)
     ageing_ms: float = Field(default=50.0, gt=0)
     monitor_every_s: float = Field(default=1.0, gt=0)
+    sessions: int = Field(default=1024, ge=1)
+    session_idle_s: float = Field(default=300.0, gt=0)
 
     @property
     def parts(self) -> tuple[ServingPart, ...]:

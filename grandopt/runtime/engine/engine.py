@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio import get_running_loop
+from collections.abc import AsyncIterable, Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -18,7 +20,7 @@ from grandopt.config.schema import CacheConfig, check_agent_name
 from grandopt.config.serving import ServingConfig, changed
 from grandopt.config.serving_profiles import serving_config
 from grandopt.errors import ConfigError, EngineClosed, ServingError, UnknownAgentError
-from grandopt.runtime.engine.deadline import deadline_of
+from grandopt.runtime.engine.flows import Flows
 from grandopt.runtime.engine.parts import Parts
 from grandopt.runtime.engine.served import ServedAgent
 from grandopt.runtime.engine.shadow import Shadow
@@ -27,7 +29,13 @@ from grandopt.runtime.engine.version import Version, given, loaded
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.monitoring.monitor import Monitor
 from grandopt.runtime.monitoring.recommendations.advice import Recommendations
+from grandopt.runtime.scheduling.call import deadline_of
+from grandopt.runtime.scheduling.pipelines.graph import GraphLike
+from grandopt.runtime.scheduling.pipelines.pipeline import Pipeline
+from grandopt.runtime.scheduling.pipelines.stage import Source
+from grandopt.runtime.scheduling.recurrent.sessions import Session
 from grandopt.runtime.scheduling.request import Priority, priority_of
+from grandopt.runtime.scheduling.streams.stream import Stream
 from grandopt.signature import FITS
 
 _ndarray = np.ndarray
@@ -60,6 +68,7 @@ class Engine:
         self._began = 0.0
         self._given_monitor = monitor
         self._parts: Parts | None = None
+        self._flows = Flows(self._agent)
 
     # ---- life ---------------------------------------------------------------------------------------------
 
@@ -210,7 +219,7 @@ class Engine:
         agent = self._agents.get(name)
         if agent is None or get_running_loop() is not self._loop:
             self._refuse(name)
-        deadline = 0 if deadline_s is None else deadline_of(deadline_s)
+        deadline = 0 if deadline_s is None else deadline_of(deadline_s, perf_counter_ns())
         rank = 1 if priority is Priority.NORMAL else priority_of(priority)
         if len(observation) == 1:
             value = observation[0]
@@ -253,8 +262,40 @@ class Engine:
         when a part fails, the whole batch does.
         """
         agent = self._agent(name)
-        deadline = deadline_of(deadline_s)
+        deadline = deadline_of(deadline_s, perf_counter_ns())
         return await agent.infer_many(batch, priority_of(priority), deadline)
+
+    def stream(
+        self, name: str, source: Iterable[Any] | AsyncIterable[Any], **options: Any
+    ) -> Stream[Any, Any]:
+        """`async for answer in engine.stream(name, source)`: the answers to its observations, in their order.
+
+        An observation of several inputs is a tuple or a mapping. `options` are the `window` of observations
+        under way (64), `when_slow` ("block", "drop_oldest", "drop_newest"), `on_error` ("raise", "yield"),
+        `priority`, `deadline_s` of each and `in_thread` for a source that blocks: see Stream. Raises
+        UnknownAgentError and ConfigError at once.
+        """
+        return self._flows.stream(name, source, options)
+
+    def session(self, name: str, key: Hashable = None) -> Session:
+        """One stream of calls of a recurrent agent, whose state it keeps: `await session.infer(observation)`.
+
+        The open session of `key`, or a new one; see Sessions for their limit and how they end. A replacement
+        of the agent goes on with the states as they are. Raises SignatureError for an agent without a state,
+        Overloaded where too many are open.
+        """
+        return self._flows.session(name, key)
+
+    def create_model_pipeline(
+        self, name: str, graph: GraphLike, *, outputs: Mapping[str, Source] | None = None
+    ) -> Pipeline:
+        """A graph of served agents and functions, to be awaited like one agent: `await pipeline(request)`.
+
+        `graph` holds stages by name (see Stage), or in a chain; `outputs` names what the pipeline gives, by
+        default the outputs of the last stage. Raises ConfigError for a graph that cannot be run, naming both
+        sides, and UnknownAgentError.
+        """
+        return self._flows.pipeline(name, graph, outputs)
 
     # ---- figures ------------------------------------------------------------------------------------------
 
@@ -270,6 +311,7 @@ class Engine:
             collector=None if parts is None else parts.collector(),
             adaptation=None if parts is None else parts.adaptation(),
             monitoring=None if parts is None else parts.monitoring(),
+            pipelines=self._flows.stats(),
         )
 
     def get_comprehensive_stats(self) -> EngineStats:

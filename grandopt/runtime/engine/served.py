@@ -21,9 +21,10 @@ from grandopt.runtime.engine.working import workers_for
 from grandopt.runtime.executors.observation import as_arrays, as_given
 from grandopt.runtime.scheduling.batcher import Batcher
 from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
+from grandopt.runtime.scheduling.recurrent.sessions import Sessions
 from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.taps import Taps
-from grandopt.signature import Array
+from grandopt.signature import FITS, Array
 
 AHEAD = 1
 """Parts of a batch that wait while others are computed: enough to keep the workers busy, and no more, so that
@@ -49,6 +50,8 @@ class ServedAgent:
         self.single = len(version.signature.outputs) == 1
         self.direct = DirectCalls(name)
         """Calls on their callers' own threads."""
+        self._config = config
+        self._sessions: Sessions | None = None
         self._replaced = 0
         self._closed = False
         self._changing = asyncio.Lock()
@@ -96,6 +99,33 @@ class ServedAgent:
         """The answer to a call, computed on this thread; raises SignatureError and AgentFailed."""
         current = self._current  # whoever holds the version keeps it open
         return self.direct.call(current[1], *observation)
+
+    @property
+    def sessions(self) -> Sessions:
+        """Streams of calls with a state each; raises SignatureError for an agent without one."""
+        if self._sessions is None:
+            version, config = self.version, self._config
+            self._sessions = Sessions(
+                self.ask,
+                version.signature,
+                version.contract,
+                limit=config.sessions,
+                idle_s=config.session_idle_s,
+            )
+        return self._sessions
+
+    async def answer(self, observation: tuple[Any, ...], priority: int, deadline: int) -> Any:
+        """The answer to an observation in any form: the quick way where it fits as it is."""
+        value = observation[0] if len(observation) == 1 else None
+        if (
+            type(value) is np.ndarray
+            and value.dtype is self.dtype
+            and value.shape == self.shape
+            and value.flags.num & FITS == FITS
+        ):
+            outputs = await self.ask(observation, priority, deadline)
+            return outputs[0] if self.single else outputs
+        return await self.infer_any(observation, priority, deadline)
 
     async def infer_any(self, observation: Sequence[Any], priority: int, deadline: int) -> Any:
         """The answer to an observation, or a batch of them, in any form that a call takes."""
@@ -161,6 +191,7 @@ class ServedAgent:
             None if batcher is None else batcher.stats(),
             None if batcher is None else batcher.cost,
             None if self.front is None else self.front.stats(),
+            None if self._sessions is None else self._sessions.stats(),
         )
 
     async def close(self, *, drain: bool) -> None:
@@ -168,6 +199,8 @@ class ServedAgent:
         self._closed = True
         for end in list(self.closing):
             end()
+        if self._sessions is not None:
+            self._sessions.close()
         if self.batcher is not None:
             await self.batcher.close(drain=drain)
         if self._ending:
@@ -178,6 +211,8 @@ class ServedAgent:
     async def _ask_directly(
         self, inputs: tuple[Array, ...], priority: int, deadline: int
     ) -> tuple[Array, ...]:
+        if self._closed:
+            raise EngineClosed(f"{self.name}: is not served any more")
         version = self.version
         outputs = self.direct.batch(version.executor.run, [array[None] for array in inputs], deadline)
         return tuple(output[0] for output in outputs)

@@ -12,6 +12,8 @@ from grandopt.runtime.engine.version import Origin
 from grandopt.runtime.memory.collector import CollectorStats
 from grandopt.runtime.monitoring.monitor import MonitorStats
 from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.scheduling.pipelines.pipeline import PipelineStats
+from grandopt.runtime.scheduling.recurrent.sessions import SessionStats
 from grandopt.runtime.scheduling.stats import BatcherStats
 
 
@@ -20,7 +22,7 @@ class AgentStats:
     """One agent: what answers now, how often that changed, and what each way to it has done.
 
     `direct` are the calls on the caller's own thread. `batches` and `cost` (the measured line) are None for
-    an agent without batching, `cache` for one without a cache.
+    an agent without batching, `cache` for one without a cache, `sessions` where none was asked for.
     """
 
     name: str
@@ -30,14 +32,15 @@ class AgentStats:
     batches: BatcherStats | None
     cost: BatchCost | None
     cache: CacheStats | None
+    sessions: SessionStats | None
 
 
 @dataclass(frozen=True)
 class EngineStats:
     """An engine: the `parts` that run (not those that a profile would switch on), and its agents by name.
 
-    `seconds` is how long it has been there. `collector`, `adaptation` and `monitoring` are None where that
-    part is off.
+    `pipelines` are by name. `seconds` is how long it has been there. `collector`, `adaptation` and
+    `monitoring` are None where that part is off.
     """
 
     profile: str
@@ -47,3 +50,4 @@ class EngineStats:
     collector: CollectorStats | None
     adaptation: TunerStats | None
     monitoring: MonitorStats | None
+    pipelines: dict[str, PipelineStats]
