@@ -81,6 +81,17 @@ def test_deadlines_missed_behind_long_batches() -> None:
     assert "52 µs in the place of 84 µs" in advice.expected
 
 
+def test_deadlines_that_the_agent_cannot_meet() -> None:
+    def serve(service: Service) -> None:
+        service.serve(10_000, ns=40_000, busy_ns=400_000_000)
+        service.rejected["deadline"] += 2_000
+
+    advice = only(recommend(looked(Service(), serve)))
+    assert (advice.code, advice.setting) == ("longer_deadlines", "deadline_s")
+    assert advice.to == pytest.approx(40e-6, rel=1 / 16)
+    assert "2000 of 12000 requests" in advice.text
+
+
 def test_a_queue_that_refuses_bursts() -> None:
     def serve(service: Service) -> None:
         service.serve(10_000, rows=4, busy_ns=2_000_000_000)

@@ -69,6 +69,34 @@ def smaller_batches(
     )
 
 
+def longer_deadlines(agent: AgentMetrics, recent: Counters, cost: BatchCost) -> Advice | None:
+    """More time, where deadlines cannot be met although the workers rest and batches are not full."""
+    late, asked, busy = recent.missed + recent.rejected.get("deadline", 0), recent.asked, agent.busy
+    full = recent.released.get("full", 0) / max(recent.batches, 1)
+    enough = agent.latency.p99_s
+    if not asked or late / asked < SOME or busy is None or busy >= BUSY or full >= OFTEN or enough is None:
+        return None
+    return Advice(
+        "longer_deadlines",
+        agent.agent,
+        "deadline_s",
+        None,
+        enough,
+        f"{late} of {asked} requests were late or refused for their deadline, while the workers were busy "
+        f"{busy:.0%} of the time and {full:.0%} of the batches were full; one observation alone takes "
+        f"{cost.single_ns / 1e3:.3g} µs",
+        f"99 % of the {recent.latency.total} answers that were given came within {enough * 1e6:.3g} µs; "
+        f"shorter deadlines need a faster agent, not other settings",
+        {
+            "late": late,
+            "asked": asked,
+            "busy": busy,
+            "p99_us": enough * 1e6,
+            "single_us": cost.single_ns / 1e3,
+        },
+    )
+
+
 def longer_queue(
     agent: AgentMetrics, recent: Counters, cost: BatchCost, settings: BatchSettings
 ) -> Advice | None:

@@ -48,6 +48,7 @@ def _on_serving(agent: AgentMetrics, recent: Counters, metrics: Metrics) -> Iter
         lower = batching.smaller_batches(agent, recent, cost, settings)
         # Never both: where deadlines are missed behind full batches, time counts for more than throughput.
         yield lower or batching.larger_batches(agent, recent, cost, settings)
+        yield batching.longer_deadlines(agent, recent, cost)
         yield batching.longer_queue(agent, recent, cost, settings)
         yield batching.direct_calls(agent, recent, cost)
 
