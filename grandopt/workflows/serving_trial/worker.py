@@ -6,10 +6,11 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from grandopt.errors import GrandoptError, MeasurementError
+from grandopt.errors import GrandoptError, MeasurementError, Overloaded
 from grandopt.measurement.load.base import rows
 from grandopt.measurement.load.concurrent import ConcurrentLoad
 from grandopt.measurement.load.result import LoadResult, Outcome
@@ -37,10 +38,9 @@ async def measured(task: ServingTask) -> dict[str, float]:
     async with engine:
         engine.load(task.artifact, NAME, trust=task.trust, threads=task.threads)
         observations = rows(_observations(task))
-
-        async def target(observation: tuple[Array, ...], priority: int, deadline_ns: int) -> None:
-            await engine.infer(NAME, *observation, priority=priority)
-
+        rate = task.load.rate
+        alone = not settings["batching"]
+        target = Target(engine, in_turn=alone and rate is None and task.load.callers > 1)
         await _asked(target, observations, task.load.callers)
         # Before the load, as what that writes down of each request is memory, too.
         memory = resident_reader(detailed=False)().all
@@ -54,15 +54,36 @@ async def measured(task: ServingTask) -> dict[str, float]:
                 seed=task.load.seed,
             ),
         )
-        rate = task.load.rate
         result = await (load.closed(task.load.callers) if rate is None else load.at(rate))
     return {**_figures(result), "memory_mb": memory / 1e6}
+
+
+class Target:
+    """The served agent as load is put on it.
+
+    Without batching, answers come without the event loop having gone round: a caller in a loop would keep all
+    others out, and what these wait would be in no figure. With `in_turn` an answer during which nobody else
+    asked is handed over after the others had their turn, so that it takes as long as it takes all of them.
+    """
+
+    def __init__(self, engine: Engine, *, in_turn: bool) -> None:
+        self._engine = engine
+        self._in_turn = in_turn
+        self._asked = 0
+
+    async def __call__(self, observation: tuple[Array, ...], priority: int, deadline_ns: int) -> None:
+        self._asked += 1
+        number = self._asked
+        await self._engine.infer(NAME, *observation, priority=priority)
+        if self._in_turn and self._asked == number:
+            await asyncio.sleep(0)
 
 
 async def _asked(target: Any, observations: Sequence[tuple[Array, ...]], callers: int) -> None:
     async def caller(first: int) -> None:
         for place in range(first, first + ASKED):
-            await target(observations[place % len(observations)], 1, 0)
+            with suppress(Overloaded):  # what is refused is counted under the load
+                await target(observations[place % len(observations)], 1, 0)
 
     await asyncio.gather(*[caller(number * ASKED) for number in range(callers)])
 

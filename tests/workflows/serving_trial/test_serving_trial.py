@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +16,12 @@ from grandopt.compiler.build import Candidate, build
 from grandopt.config.engines import NativeOptions
 from grandopt.errors import ArtifactError, ConfigError, SamplesError
 from grandopt.reason import ReasonCode
+from grandopt.runtime.engine.engine import Engine
 from grandopt.tuning.configuration.serving import SERVING
 from grandopt.tuning.result import Infeasible
 from grandopt.workflows.serving_trial.measure import serve
 from grandopt.workflows.serving_trial.task import ServingTask
+from grandopt.workflows.serving_trial.worker import Target
 from tests.engines.conftest import agent
 
 SHORT = ServingLoad(callers=8, seconds=0.5, warmup_s=0.05)
@@ -61,6 +65,30 @@ def test_what_is_wrong_with_the_artifact_or_the_samples_is_said_at_once(gate: Pa
         ServingLoad(callers=0)
     with pytest.raises(ConfigError, match="rate must be a positive number, got nan"):
         ServingLoad(rate=float("nan"))
+
+
+def test_no_caller_keeps_the_others_out_where_answers_come_at_once() -> None:
+    order: list[int] = []
+
+    class Direct(Engine):
+        async def infer(self, name: str, *observation: Any, **how: Any) -> Any:
+            return observation
+
+    async def callers(in_turn: bool) -> None:
+        target = Target(Direct(), in_turn=in_turn)
+
+        async def caller(number: int) -> None:
+            for _ in range(3):
+                await target((np.zeros(1),), 1, 0)
+                order.append(number)
+
+        await asyncio.gather(*[caller(number) for number in range(3)])
+
+    asyncio.run(callers(in_turn=True))
+    assert order == [0, 1, 2] * 3
+    order.clear()
+    asyncio.run(callers(in_turn=False))
+    assert order == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 @pytest.mark.slow
