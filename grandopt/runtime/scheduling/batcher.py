@@ -38,9 +38,6 @@ SUSPENSION_NS = 2_000
 """What it costs to suspend a caller and to wake it: one whose answer takes less is not suspended."""
 BUDGET_NS = 4_000
 """What a caller may compute on the loop's thread from one suspension to the next."""
-QUIET_NS = 100_000
-"""So long after the last suspension or refill a caller has its budget again: 1/25 of the time at most, which
-the loop does not notice."""
 
 
 class Batcher:
@@ -77,7 +74,8 @@ class Batcher:
         )
         self._inline = workers.kind == "inline"
         self._closed = False
-        self._budget = self._refilled_at = 0
+        self._budget = 0
+        self._refilling = False  # a refill is scheduled
         self.settings = settings
         self.cost = cost
 
@@ -104,7 +102,7 @@ class Batcher:
         self._dispatch.cost = cost
         self._single_ns = cost.single_ns
         worth = self._inline and cost.single_ns <= cost.per_observation_ns + SUSPENSION_NS
-        self._burst = max(1, int(BUDGET_NS / max(cost.single_ns, 1.0))) if worth else 0
+        self._budget = self._burst = max(1, int(BUDGET_NS / max(cost.single_ns, 1.0))) if worth else 0
 
     @property
     def tap(self) -> Tap | None:
@@ -158,8 +156,7 @@ class Batcher:
         if deadline_ns or priority != NORMAL or len(self._lane) >= self._room:
             return self._admit(inputs, 0, priority, deadline_ns)
         future: Future[Answer] = Future(loop=self._loop)
-        now = self._refilled_at = self._clock()
-        self._lane.append((future, inputs, now))
+        self._lane.append((future, inputs, self._clock()))
         if not self._dispatch.turn:
             self._dispatch.schedule()
         return future
@@ -167,13 +164,14 @@ class Batcher:
     def at_once(self, inputs: tuple[Array, ...], deadline_ns: int = 0) -> Answer | None:
         """The answer computed here and now; None when the request has to `submit`, and wait."""
         if self._budget <= 0 or not self._room:
-            if not self._burst or not self._room or (now := self._clock()) - self._refilled_at < QUIET_NS:
-                return None
-            self._budget, self._refilled_at = self._burst, now
+            return None
         counts, began = self._counts, self._clock()
         if deadline_ns and began + self._single_ns > deadline_ns:
             return None  # `submit` says why
         self._budget -= 1
+        if not self._refilling:
+            self._refilling = True
+            self._loop.call_soon(self._refill)
         counts.direct += 1
         try:
             answer = self._executor(*inputs)
@@ -224,6 +222,11 @@ class Batcher:
         await self._dispatch.close(drain=drain)
 
     # ---- inside -------------------------------------------------------------------------------------------
+
+    def _refill(self) -> None:
+        """The loop has come round: whoever calls now has its budget."""
+        self._refilling = False
+        self._budget = self._burst
 
     def _open_lane(self) -> None:
         """Let requests into the lane, unless something waits elsewhere that they would overtake."""

@@ -148,6 +148,7 @@ class RequestQueue:
     def __init__(self) -> None:
         self._classes = tuple(_Class() for _ in Priority)
         self._served = 0
+        self._blocked = False  # aged requests left too little room for what is next
         self._number = 0
 
     @property
@@ -182,14 +183,18 @@ class RequestQueue:
         taken: list[Request] = []
         left = rows
         self._served += rows
-        if self._served >= AGED_SHARE:
+        if self._served >= AGED_SHARE and not self._blocked:
             share = min(self._served // AGED_SHARE, rows)
             self._served %= AGED_SHARE
             left -= self._take_aged(taken, share, now - ageing_ns)
+        aged, self._blocked = bool(taken), False
         for waiting in reversed(self._classes):
+            left -= waiting.take(left, taken)
             if left <= 0:
                 break
-            left -= waiting.take(left, taken)
+            if waiting.first() is not None:  # it does not fit; the next batch is its own
+                self._blocked = aged
+                break
         return taken
 
     def displace(self, priority: int) -> Request | None:

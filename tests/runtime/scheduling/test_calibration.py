@@ -1,0 +1,30 @@
+"""What a batch costs: the line through times."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grandopt.runtime.scheduling.calibration import LEAST, MOST, SIZES, BatchCost, fitted
+
+
+@given(st.floats(1, 1e6), st.floats(0, 1e7))
+def test_a_line_is_found_again(per_observation: float, fixed: float) -> None:
+    cost = fitted({size: per_observation * size + fixed for size in SIZES})
+    for size in SIZES:
+        assert cost.of(size) == pytest.approx(per_observation * size + fixed, rel=1e-6)
+    assert LEAST <= cost.limit <= MOST
+
+
+@given(st.dictionaries(st.sampled_from(SIZES[1:]), st.floats(1, 1e9)), st.floats(1, 1e9))
+def test_no_time_is_negative(times: dict[int, float], single: float) -> None:
+    cost = fitted({1: single, **times})
+    assert cost.per_observation_ns >= 0
+    assert cost.fixed_ns >= 0
+    assert cost.single_ns == single
+
+
+@pytest.mark.parametrize(("fixed", "limit"), [(0.0, LEAST), (100.0, 32), (1e9, MOST)])
+def test_a_batch_is_large_enough_when_little_of_it_is_fixed(fixed: float, limit: int) -> None:
+    assert BatchCost(100.0, fixed, 100.0 + fixed).limit == limit
