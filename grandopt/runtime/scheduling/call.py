@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import SupportsFloat
 
 from grandopt.errors import ConfigError, DeadlineExceeded
 from grandopt.signature import Array
@@ -15,16 +16,20 @@ FOREVER_S = 1e9
 """Seconds, 30 years: a deadline that is further away is none."""
 
 
-def deadline_of(seconds: float | None, now_ns: int) -> int:
-    """The deadline that lies `seconds` after `now_ns`, in nanoseconds of the same clock; 0 for none, and for
-    more than FOREVER_S.
 
-    Raises ConfigError for what is no number, and DeadlineExceeded for a time that is not in the future.
+def deadline_of(seconds: SupportsFloat | None, now_ns: int) -> int:
+    """The deadline that lies `seconds` after `now_ns`, in nanoseconds of the same clock.
+
+    It is 0, which is none, for None and for more than 30 years. Raises ConfigError for what is no number, and
+    DeadlineExceeded for a time that is not in the future.
     """
     if seconds is None:
         return 0
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:
-        raise ConfigError(f"deadline_s must be a number of seconds from now, got {seconds!r}")
-    if seconds <= 0:
-        raise DeadlineExceeded(f"the deadline has passed: deadline_s is {seconds:g} s from now")
-    return 0 if seconds > FOREVER_S else now_ns + max(1, int(seconds * 1e9))
+    if isinstance(seconds, bool | str | bytes) or not isinstance(seconds, SupportsFloat):
+        raise ConfigError(f"deadline_s must be a number of seconds from now, got {seconds!r:.60}")
+    number = float(seconds)
+    if number != number:
+        raise ConfigError("deadline_s must be a number of seconds from now, got NaN")
+    if number <= 0:
+        raise DeadlineExceeded(f"the deadline has passed: deadline_s is {number:g} s from now")
+    return 0 if number > FOREVER_S else now_ns + max(1, int(number * 1e9))

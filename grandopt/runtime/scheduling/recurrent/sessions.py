@@ -16,8 +16,7 @@ from grandopt.runtime.executors.observation import as_given
 from grandopt.runtime.scheduling.call import Infer, deadline_of
 from grandopt.runtime.scheduling.recurrent.idle import IdleTimer
 from grandopt.runtime.scheduling.recurrent.line import Line
-from grandopt.runtime.scheduling.recurrent.states import State, StatePool
-from grandopt.runtime.scheduling.recurrent.step import Step
+from grandopt.runtime.scheduling.recurrent.step import State, Step
 from grandopt.runtime.scheduling.request import Priority, priority_of
 from grandopt.signature import Array, Contract, Signature
 
@@ -28,7 +27,7 @@ class SessionStats:
 
     `busy` sessions have a call under way. `expired` ones ended because they were idle for too long, `refused`
     is how often there was no room for another one. `unanswered` calls raised, or were cancelled.
-    `state_bytes` is the memory of all states, also of those that wait to be used again.
+    `state_bytes` is what the states of the open sessions take.
     """
 
     open: int
@@ -78,7 +77,6 @@ class Sessions:
         self.limit, self.waiting, self.idle_s = limit, waiting, idle_s
         self.infer = infer
         self.clock = clock
-        self.pool = StatePool(signature, contract)
         self._sessions: set[Session] = set()
         self._by_key: dict[Hashable, Session] = {}
         self._idle: IdleTimer[Session] = IdleTimer(idle_s, self._expire, clock)
@@ -108,7 +106,7 @@ class Sessions:
                 f"{retry:.3g} s, when one may have been idle for {self.idle_s:g} s",
                 retry,
             )
-        session = Session(self, key, self.pool.take())
+        session = Session(self, key)
         self._opened += 1
         self._sessions.add(session)
         if key is not None:
@@ -132,7 +130,7 @@ class Sessions:
             refused=self._refused,
             answered=self.answered,
             unanswered=self.unanswered,
-            state_bytes=self.pool.nbytes,
+            state_bytes=len(self._sessions) * self.step.state_bytes,
         )
 
     # ---- what sessions tell -------------------------------------------------------------------------------
@@ -164,10 +162,10 @@ class Session:
     or comes too late leaves the state as it was, and the next one goes on from there.
     """
 
-    def __init__(self, sessions: Sessions, key: Hashable, state: State) -> None:
+    def __init__(self, sessions: Sessions, key: Hashable) -> None:
         self.key = key
         self._sessions = sessions
-        self._state = state
+        self._state = sessions.step.initial
         self._line = Line(sessions.waiting)
         self._ended: str | None = None
 
@@ -206,7 +204,7 @@ class Session:
             if self._ended is not None:  # while this call waited
                 raise SessionClosed(self._ended)
             results = await sessions.infer(step.inputs(arrays, self._state), priority, deadline_ns)
-            kept = step.keep(results, self._state)
+            kept, self._state = step.parted(results)
             answered = True
         finally:
             sessions.answered += answered
@@ -219,7 +217,7 @@ class Session:
 
     def reset(self) -> None:
         """Begin anew: calls made from now on see the state before the first one, earlier ones do not."""
-        self._in_turn(lambda: self._sessions.pool.begin(self._state))
+        self._set(self._sessions.step.initial)
 
     @property
     def state(self) -> dict[str, Array]:
@@ -233,8 +231,7 @@ class Session:
 
     @state.setter
     def state(self, values: Mapping[str, Any]) -> None:
-        state = self._sessions.step.state_of(values)
-        self._in_turn(lambda: self._copy_in(state))
+        self._set(self._sessions.step.state_of(values))
 
     @property
     def busy(self) -> bool:
@@ -257,8 +254,6 @@ class Session:
         self._ended = reason
         self._line.refuse(lambda: SessionClosed(reason))
         self._sessions.forget(self)
-        if not self._line.busy:
-            self._sessions.pool.give_back(self._state)
 
     def __enter__(self) -> Session:
         return self
@@ -268,24 +263,16 @@ class Session:
     ) -> None:
         self.close()
 
-    def _in_turn(self, change: Callable[[], None]) -> None:
+    def _set(self, state: State) -> None:
         """Change the state after the calls that were made before."""
         if self._ended is not None:
             raise SessionClosed(self._ended)
         if self._line.busy:
-            self._line.add(change)
+            self._line.add(lambda: setattr(self, "_state", state))
         else:
-            change()
-
-    def _copy_in(self, state: Sequence[Array]) -> None:
-        for array, value in zip(self._state, state, strict=True):
-            array[...] = value
+            self._state = state
 
     def _next(self) -> None:
         self._line.next()
-        if self._line.busy:
-            return
-        if self._ended is None:
+        if not self._line.busy and self._ended is None:
             self._sessions.rest(self)
-        else:
-            self._sessions.pool.give_back(self._state)

@@ -9,9 +9,12 @@ import numpy as np
 
 from grandopt.errors import SignatureError
 from grandopt.runtime.executors.observation import as_arrays
-from grandopt.runtime.executors.session import arrangement
-from grandopt.runtime.scheduling.recurrent.states import State
+from grandopt.runtime.executors.session import arrangement, initial_state
 from grandopt.signature import FITS, Array, Contract, Signature
+
+State = tuple[Array, ...]
+"""One array [*shape] per state tensor. Nothing writes to them: the next state is of other arrays, so that
+calls which were given up, and answers that are views of a state, keep what they saw."""
 
 
 class Step:
@@ -20,6 +23,11 @@ class Step:
     def __init__(self, signature: Signature, contract: Contract) -> None:
         inputs = {spec.name: spec for spec in signature.inputs}
         self.names = [tensor.input for tensor in contract.state]
+        self.initial: State = tuple(
+            [initial_state(tensor, inputs[tensor.input], 1)[0, ...] for tensor in contract.state]
+        )
+        """The state before the first call."""
+        self.state_bytes = sum(array.nbytes for array in self.initial)
         self._states = Signature(tuple(inputs[name] for name in self.names))
         self._observed = Signature(signature.observed(contract))
         start = contract.episode_start
@@ -59,17 +67,16 @@ class Step:
         given = (*arrays, *self._start, *state)
         return given if self._into_inputs is None else self._into_inputs(given)
 
-    def keep(self, results: tuple[Array, ...], state: State) -> tuple[Array, ...]:
-        """Write the next state into `state`; the outputs that are no state."""
+    def parted(self, results: tuple[Array, ...]) -> tuple[tuple[Array, ...], State]:
+        """The outputs that are no state, and the next state: copied, as a row keeps its whole batch alive."""
         if self._from_outputs is not None:
             results = self._from_outputs(results)
-        for array, value in zip(state, results[self._kept :], strict=True):
-            array[...] = value
-        return results[: self._kept]
+        kept = self._kept
+        return results[:kept], tuple([np.array(value, order="C") for value in results[kept:]])
 
-    def state_of(self, values: Mapping[str, Any]) -> list[Array]:
+    def state_of(self, values: Mapping[str, Any]) -> State:
         """A state that a caller gave, checked: arrays [*shape]."""
         arrays, _ = self._states.prepare(self._states.order(values))
         if len(arrays[0]) != 1:
             raise SignatureError(f"a session has one state, but was given a batch of {len(arrays[0])}")
-        return [array[0].copy() for array in arrays]
+        return tuple([array[0, ...].copy() for array in arrays])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grandopt.errors import (
@@ -142,6 +142,7 @@ def test_functions_stand_around_agents_and_by_themselves() -> None:
     asyncio.run(body())
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_any_graph_gives_what_its_stages_give_in_order(data: st.DataObject) -> None:
     """Random graphs of agents, plain and async functions; each is the sum of its sources plus its number."""
