@@ -16,7 +16,6 @@ FOREVER_S = 1e9
 """Seconds, 30 years: a deadline that is further away is none."""
 
 
-
 def deadline_of(seconds: SupportsFloat | None, now_ns: int) -> int:
     """The deadline that lies `seconds` after `now_ns`, in nanoseconds of the same clock.
 
