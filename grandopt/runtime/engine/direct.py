@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Any
 
 from grandopt.errors import AgentFailed, DeadlineExceeded, GrandoptError, named_line
-from grandopt.runtime.histogram import LatencyCounts, LatencyHistogram
-from grandopt.signature import Array
+from grandopt.runtime.histogram import FOLDED, LatencyCounts, LatencyHistogram
 
 
 @dataclass(frozen=True)
@@ -28,46 +27,61 @@ class DirectStats:
 
 
 class DirectCalls:
-    """Calls a function on the calling thread and counts. Thread safety: any thread may call anything."""
+    """Times functions that are called on their callers' threads.
+
+    Thread safety: any thread may call any method.
+    """
 
     def __init__(self, name: str, clock: Callable[[], int] = time.perf_counter_ns) -> None:
         self._name = name
         self._clock = clock
-        self._times: dict[int, LatencyHistogram] = {}  # one per thread: each has one writer
-        self._failed: list[None] = []  # appending is one step, adding to a number is not
-        self._missed = 0
+        self._counted = LatencyHistogram()
+        self._turn = threading.Lock()
+        # Appending is one step, adding to a number or to a histogram is not.
+        self._times: list[int] = []
+        self._failed: list[None] = []
+        self._missed: list[None] = []
 
-    def call(self, function: Callable[..., Any], *observation: Any) -> Any:
-        """What `function` gives; raises AgentFailed for what a model raises, and InputErrors as they are."""
-        begun = self._clock()
-        try:
-            result = function(*observation)
-        except GrandoptError:
-            self._failed.append(None)
-            raise
-        except Exception as error:  # a user's model may raise anything
-            self._failed.append(None)
-            raise AgentFailed(f"{self._name}: the agent raised {named_line(error)}") from error
-        took = self._clock() - begun
-        try:
-            self._times[get_ident()].record(took)
-        except KeyError:
-            self._times.setdefault(get_ident(), LatencyHistogram()).record(took)
-        return result
+    def timed(self, function: Callable[..., Any], holder: object) -> Callable[..., Any]:
+        """`function`, counted; `holder` lives as long as any call of it.
 
-    def batch(
-        self, function: Callable[[list[Array]], tuple[Array, ...]], inputs: list[Array], deadline_ns: int
-    ) -> tuple[Array, ...]:
-        """Compute a batch at once; raises DeadlineExceeded where the deadline has passed before."""
+        It raises AgentFailed for what a model raises, and grandopt's own errors as they are.
+        """
+        clock, times, count, failed = self._clock, self._times, self._count, self._failed
+        name = self._name
+
+        def call(*arguments: Any) -> Any:
+            _kept = holder
+            begun = clock()
+            try:
+                result = function(*arguments)
+            except GrandoptError:
+                failed.append(None)
+                raise
+            except Exception as error:  # a user's model may raise anything
+                failed.append(None)
+                raise AgentFailed(f"{name}: the agent raised {named_line(error)}") from error
+            times.append(clock() - begun)
+            if len(times) >= FOLDED:
+                count()
+            return result
+
+        return call
+
+    def check(self, deadline_ns: int) -> None:
+        """Raise DeadlineExceeded where the deadline has passed."""
         if deadline_ns and self._clock() >= deadline_ns:
-            self._missed += 1
+            self._missed.append(None)
             raise DeadlineExceeded(f"{self._name}: the deadline has passed before the call")
-        results: tuple[Array, ...] = self.call(function, inputs)
-        return results
 
     def stats(self) -> DirectStats:
         """All since the beginning."""
-        latency = LatencyCounts()
-        for histogram in list(self._times.values()):
-            latency += histogram.snapshot()
-        return DirectStats(latency, len(self._failed), self._missed)
+        self._count()
+        with self._turn:
+            return DirectStats(self._counted.snapshot(), len(self._failed), len(self._missed))
+
+    def _count(self) -> None:
+        with self._turn:
+            taken = len(self._times)
+            self._counted.record_many(self._times[:taken])
+            del self._times[:taken]  # others may have appended behind them

@@ -75,12 +75,10 @@ class ServedAgent:
             self.ask = self.front.infer
         self.lone = None if self.front is not None else self.batcher
         """The batcher, if nothing stands before it: asked without a coroutine of its own."""
-        self._current = (version, self.front.policy if self.front else version.executor)
-
-    @property
-    def version(self) -> Version:
-        """What computes the answers at present."""
-        return self._current[0]
+        self.now: Callable[..., Any]
+        """Computes the answer to a call on the calling thread; raises SignatureError and AgentFailed."""
+        self._run: Callable[[list[Array]], tuple[Array, ...]]
+        self._answer_with(version)
 
     @property
     def idle(self) -> bool:
@@ -94,11 +92,6 @@ class ServedAgent:
     def changing(self) -> bool:
         """Whether batches of a version before may still run."""
         return bool(self._ending)
-
-    def now(self, *observation: Any) -> Any:
-        """The answer to a call, computed on this thread; raises SignatureError and AgentFailed."""
-        current = self._current  # whoever holds the version keeps it open
-        return self.direct.call(current[1], *observation)
 
     @property
     def sessions(self) -> Sessions:
@@ -153,7 +146,8 @@ class ServedAgent:
         """The outputs [n, *shape] for a batch [n, *shape], computed in parts of at most the batch limit."""
         batcher, rows = self.batcher, len(arrays[0])
         if batcher is None:
-            return self.direct.batch(self.version.executor.run, list(arrays), deadline)
+            self._check(deadline)
+            return self._run(list(arrays))
         limit = batcher.settings.limit
         if rows <= limit:
             return await batcher.infer_rows(arrays, priority, deadline)
@@ -211,11 +205,20 @@ class ServedAgent:
     async def _ask_directly(
         self, inputs: tuple[Array, ...], priority: int, deadline: int
     ) -> tuple[Array, ...]:
+        self._check(deadline)
+        outputs = self._run([array[None] for array in inputs])
+        return tuple(output[0] for output in outputs)
+
+    def _check(self, deadline: int) -> None:
         if self._closed:
             raise EngineClosed(f"{self.name}: is not served any more")
-        version = self.version
-        outputs = self.direct.batch(version.executor.run, [array[None] for array in inputs], deadline)
-        return tuple(output[0] for output in outputs)
+        self.direct.check(deadline)
+
+    def _answer_with(self, version: Version) -> None:
+        self.version = version
+        """What computes the answers at present."""
+        self.now = self.direct.timed(self.front.policy if self.front else version.executor, version)
+        self._run = self.direct.timed(version.executor.run, version)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._ending.discard(task)
@@ -233,7 +236,7 @@ class ServedAgent:
             if self.front is not None:
                 # Not before: what the old version still answers would be kept as the new one's.
                 self.front.deploy(version)
-            self._current = (version, self.front.policy if self.front else version.executor)
+            self._answer_with(version)
             self._replaced += 1
             del old  # which was kept until here, however its callers fared
 
