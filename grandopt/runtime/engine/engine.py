@@ -6,27 +6,19 @@ import asyncio
 import time
 from asyncio import get_running_loop
 from collections.abc import AsyncIterable, Hashable, Iterable, Mapping
-from functools import partial
-from pathlib import Path
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 
-from grandopt.config.load import nearest
 from grandopt.config.profiles import DEFAULT_PROFILE
-from grandopt.config.schema import CacheConfig, check_agent_name
-from grandopt.config.serving import ServingConfig, changed
 from grandopt.config.serving_profiles import serving_config
-from grandopt.errors import ConfigError, EngineClosed, ServingError, UnknownAgentError
+from grandopt.errors import EngineClosed, ServingError
+from grandopt.runtime.engine.agents import ServedAgents
 from grandopt.runtime.engine.flows import Flows
 from grandopt.runtime.engine.parts import Parts
-from grandopt.runtime.engine.served import ServedAgent
-from grandopt.runtime.engine.shadow import Shadow
 from grandopt.runtime.engine.stats import EngineStats
-from grandopt.runtime.engine.version import Version, given, loaded
-from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.monitoring.monitor import Monitor
 from grandopt.runtime.monitoring.recommendations.advice import Recommendations
 from grandopt.runtime.scheduling.call import deadline_of
@@ -41,7 +33,7 @@ from grandopt.signature import FITS
 _ndarray = np.ndarray
 
 
-class Engine:
+class Engine(ServedAgents):
     """Serves agents in the event loop that initialized it.
 
     ::
@@ -60,14 +52,10 @@ class Engine:
     """
 
     def __init__(self, *, monitor: Monitor | None = None) -> None:
-        self._agents: dict[str, ServedAgent] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._config: ServingConfig = serving_config()
+        super().__init__()
         self._profile = DEFAULT_PROFILE
-        self._closed = False
         self._began = 0.0
         self._given_monitor = monitor
-        self._parts: Parts | None = None
         self._flows = Flows(self._agent)
 
     # ---- life ---------------------------------------------------------------------------------------------
@@ -117,88 +105,6 @@ class Engine:
         traceback: TracebackType | None,
     ) -> None:
         await self.shutdown(drain=kind is None)
-
-    # ---- agents -------------------------------------------------------------------------------------------
-
-    def load(
-        self,
-        path: Path | str,
-        name: str | None = None,
-        *,
-        trust: bool = False,
-        threads: int | None = None,
-        cache: CacheConfig | None = None,
-        **changes: Any,
-    ) -> str:
-        """Serve the artifact at `path` under `name` (without one, its own); returns the name.
-
-        `trust` and `threads` as for `grandopt.load`. With `cache` answers are kept, if the profile has
-        caches. `changes` are fields of ServingConfig for this agent. What a batch costs is measured first;
-        that and loading hold up the event loop for some hundredths of a second. Raises what `grandopt.load`
-        does, and ConfigError for a name that is taken or a field that is wrong.
-        """
-        self._require_loop()
-        if name is not None:
-            self._check_free(name)
-        version, its = loaded(Path(path), trust=trust, threads=threads)
-        return self._serve(its if name is None else name, version, cache, changes)
-
-    def add(self, name: str, executor: Executor, *, cache: CacheConfig | None = None, **changes: Any) -> str:
-        """Serve an executor that is in memory already; otherwise as `load`. It stays its owner's to close."""
-        self._require_loop()
-        return self._serve(name, given(executor), cache, changes)
-
-    async def replace(
-        self, name: str, by: Path | str | Executor, *, trust: bool = False, threads: int | None = None
-    ) -> None:
-        """Answer the requests of an agent with another artifact or executor from now on.
-
-        A request is answered wholly by one of them: batches that run end with the old one, which is closed
-        then, if it was loaded here. Returns when that is so. Raises what `load` does, and SignatureError for
-        one with other inputs or outputs; then nothing has changed.
-        """
-        agent = self._agent(name)
-        if isinstance(by, Executor):
-            version = given(by)
-        else:
-            version, _ = await asyncio.to_thread(loaded, Path(by), trust=trust, threads=threads)
-        await agent.replace(version)
-        if self._parts is not None and self._agents.get(name) is agent:
-            self._parts.serves(agent)
-
-    def shadow(
-        self,
-        name: str,
-        candidate: Path | str | Executor,
-        *,
-        trust: bool = False,
-        threads: int | None = None,
-        **options: Any,
-    ) -> Shadow:
-        """Give a share of an agent's traffic to a candidate, too; its answers are compared and discarded.
-
-        `options` are `share` of the observations (0.1), `effort` of the time that the candidate may be at
-        work, `tolerance` of continuous actions, and `seed`: see Shadow. Raises what `load` and Shadow do.
-        """
-        agent = self._agent(name)
-        if isinstance(candidate, Executor):
-            version = given(candidate)
-        else:
-            version, _ = loaded(Path(candidate), trust=trust, threads=threads)
-        return Shadow(agent, version, partial(self.replace, name), **options)
-
-    async def unload(self, name: str) -> None:
-        """Serve the agent no longer: requests that wait are answered before this returns."""
-        agent = self._agent(name)
-        del self._agents[name]
-        if self._parts is not None:
-            self._parts.forgets(name)
-        await agent.close(drain=True)
-
-    @property
-    def agents(self) -> tuple[str, ...]:
-        """The names of the agents that are served."""
-        return tuple(self._agents)
 
     # ---- requests -----------------------------------------------------------------------------------------
 
@@ -332,53 +238,3 @@ class Engine:
         """What watches the agents, such as for `grandopt.runtime.monitoring.exposition`; None where nobody
         does."""
         return None if self._parts is None else self._parts.monitor
-
-    # ---- inside -------------------------------------------------------------------------------------------
-
-    def _serve(self, name: str, version: Version, cache: CacheConfig | None, changes: dict[str, Any]) -> str:
-        self._check_free(name)
-        config = changed(self._config, changes)
-        agent = self._agents[name] = ServedAgent(name, version, config, cache if config.cache else None)
-        if self._parts is not None:
-            self._parts.serves(agent)
-        return name
-
-    def _check_free(self, name: str) -> None:
-        try:
-            check_agent_name(name)
-        except (ValueError, AttributeError) as error:
-            raise ConfigError(f"not a name of an agent: {error}") from error
-        if name in self._agents:
-            raise ConfigError(f"an agent {name!r} is served already; replace or unload it")
-
-    def _agent(self, name: str) -> ServedAgent:
-        agent = self._agents.get(name)
-        if agent is None or get_running_loop() is not self._loop:
-            self._refuse(name)
-        return agent
-
-    def _require_loop(self) -> None:
-        """Raise EngineClosed or ServingError unless this is the engine's loop."""
-        if self._closed:
-            raise EngineClosed("the engine is shut down")
-        if self._loop is None:
-            raise EngineClosed("the engine is not initialized: `await engine.initialize()` first")
-        try:
-            here = get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is not self._loop:
-            raise ServingError(
-                "the engine belongs to the event loop that initialized it; other threads and loops can call "
-                "infer_now, or hand coroutines over by asyncio.run_coroutine_threadsafe"
-            )
-
-    def _refuse(self, name: object, *, anywhere: bool = False) -> NoReturn:
-        if not anywhere or self._closed or self._loop is None:
-            self._require_loop()
-        names = tuple(self._agents)
-        hint = nearest(str(name), names) if names else " (none is served yet)"
-        raise UnknownAgentError(f"no agent {name!r} is served{hint}")
-
-    def _is_idle(self) -> bool:
-        return all(agent.idle for agent in self._agents.values())

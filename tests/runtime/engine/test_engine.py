@@ -161,7 +161,7 @@ def test_an_error_in_a_part_of_a_batch_is_raised_as_it_is_and_leaves_nothing_run
         (lambda e: e.infer("line", X, priority=4), ConfigError, "4"),
         (lambda e: e.infer("line", X, deadline_s=-0.5), DeadlineExceeded, "-0.5"),
         (lambda e: e.infer("line", X, deadline_s=0), DeadlineExceeded, "passed"),
-        (lambda e: e.infer("line", X, deadline_s=float("nan")), ConfigError, "nan"),
+        (lambda e: e.infer("line", X, deadline_s=float("nan")), ConfigError, "NaN"),
         (lambda e: e.infer("line", X, deadline_s="soon"), ConfigError, "soon"),
         (lambda e: e.infer("line", X[:3]), SignatureError, r"\[3\]"),
         (lambda e: e.infer("line"), SignatureError, "expected 1 input"),
