@@ -6,7 +6,8 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,11 @@ class Marked(Executor):
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__(SIGNATURE)
         self.weight = weight
+        self.remake = partial(type(self), weight)
 
     def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         state, number = inputs
-        for row in state:
+        for row in state[state[:, 0] >= FAULT]:
             if row[0] == FAULT:
                 raise UnreadableError("marked", "row") if row[1] == 1 else ValueError("a marked row")
             if row[0] == CRASH:
@@ -57,8 +59,8 @@ class Marked(Executor):
 class Other(Marked):
     """Of another interface than it says."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__(weight)
         self.signature = Signature(SIGNATURE.inputs, SIGNATURE.outputs[:1])
 
 
@@ -82,6 +84,13 @@ def dying(folder: Path, times: int) -> Executor:
     if started < times:
         os._exit(3)
     return Marked()
+
+
+def made_by(remake: Callable[[], Executor], weight: float = 1.0) -> Marked:
+    """An agent that is made by something else in other processes."""
+    agent = Marked(weight)
+    agent.remake = remake
+    return agent
 
 
 def observations(rows: int, seed: int = 0) -> list[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, read
@@ -35,11 +36,25 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
                 # process uses: their executor checks the two files that it opens.
                 artifact = artifact.holding()
             with sleeping_threads():
-                return _executor(artifact, artifact.manifest.threads if threads is None else threads)
+                executor = _executor(artifact, artifact.manifest.threads if threads is None else threads)
+            digest = artifact.manifest.digest
+            executor.remake = partial(same_again, Path(path).absolute(), digest, trust=trust, threads=threads)
+            return executor
         except ArtifactError:
             if read(Path(path)).manifest == artifact.manifest:
                 raise
             # Replaced by a newer build while it was read: that one is loaded.
+
+
+def same_again(path: Path, digest: str, *, trust: bool, threads: int | None) -> Executor:
+    """`load`, of the build with that digest alone: raises ArtifactError when another one is there by now."""
+    executor = load(path, trust=trust, threads=threads)
+    if read(path).manifest.digest != digest:
+        executor.close()
+        raise ArtifactError(
+            f"{path}: another build than the one that was loaded is there by now; replace the agent by it"
+        )
+    return executor
 
 
 def check_fit(artifact: Artifact, *, trust: bool = False) -> None:

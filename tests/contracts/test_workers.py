@@ -6,8 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,15 +18,10 @@ from grandopt.runtime.scheduling.workers.threads import ThreadWorkers
 from grandopt.signature import Array
 from tests.worker_agents import FAULT, SLEEP, Marked, expected, observations
 
-
-def recipe(executor: Any) -> Callable[[], Marked]:
-    return partial(Marked, executor.weight)
-
-
 MAKE: dict[str, Callable[[Marked], Workers]] = {
     "inline": InlineWorker,
     "threads": lambda agent: ThreadWorkers(agent, 2),
-    "processes": lambda agent: ProcessWorkers(agent, 2, recipe, rows=4),
+    "processes": lambda agent: ProcessWorkers(agent, 2, rows=4),
 }
 pytestmark = pytest.mark.parametrize("kind", list(MAKE))
 Body = Callable[[Workers], Awaitable[None]]
@@ -139,8 +132,7 @@ def test_what_runs_ends_with_the_old_agent_and_what_comes_then_with_the_new(kind
         before = asyncio.create_task(call(workers, slow))
         await asyncio.sleep(0)
         after = Marked(2.0)
-        if isinstance(workers, ProcessWorkers):
-            await workers.prepare(after)
+        await workers.prepare(after)
         workers.replace(after)
         inputs = observations(5)
         same(await call(workers, inputs), expected(inputs, 2.0))

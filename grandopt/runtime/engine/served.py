@@ -17,13 +17,14 @@ from grandopt.runtime.engine.fit import check_same
 from grandopt.runtime.engine.stacking import stacked
 from grandopt.runtime.engine.stats import AgentStats
 from grandopt.runtime.engine.version import Version
-from grandopt.runtime.engine.working import workers_for
+from grandopt.runtime.engine.working import choice_for, workers_for
 from grandopt.runtime.executors.observation import as_arrays, as_given
 from grandopt.runtime.scheduling.batcher import Batcher
 from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
 from grandopt.runtime.scheduling.recurrent.sessions import Sessions
 from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.taps import Taps
+from grandopt.runtime.scheduling.workers.choice import Choice
 from grandopt.signature import FITS, Array
 
 AHEAD = 1
@@ -58,11 +59,12 @@ class ServedAgent:
         self._ending: set[asyncio.Task[None]] = set()
         self.batcher: Batcher | None = None
         self.ask: Ask = self._ask_directly
+        self.choice: Choice | None = None
         if config.batching:
             cost = measure_cost(version)
-            self.batcher = Batcher(
-                version.executor, workers_for(version, cost, config), _settings(config, cost), cost
-            )
+            self.choice = choice_for(version.executor, config)
+            workers = workers_for(version.executor, self.choice, config)
+            self.batcher = Batcher(version.executor, workers, _settings(config, cost), cost)
             self.ask = self.batcher.infer
         self.taps = None if self.batcher is None else Taps(self.batcher)
         """Shows batches, after they were answered, to whoever watches; None for an agent without batching."""
@@ -186,6 +188,7 @@ class ServedAgent:
             None if batcher is None else batcher.cost,
             None if self.front is None else self.front.stats(),
             None if self._sessions is None else self._sessions.stats(),
+            self.choice,
         )
 
     async def close(self, *, drain: bool) -> None:

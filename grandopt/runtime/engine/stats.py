@@ -15,6 +15,7 @@ from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.pipelines.pipeline import PipelineStats
 from grandopt.runtime.scheduling.recurrent.sessions import SessionStats
 from grandopt.runtime.scheduling.stats import BatcherStats
+from grandopt.runtime.scheduling.workers.choice import Choice
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class AgentStats:
 
     `direct` are the calls on the caller's own thread. `batches` and `cost` (the measured line) are None for
     an agent without batching, `cache` for one without a cache, `sessions` where none was asked for.
+    `choice` is who computes the batches and why, with what was measured for it.
     """
 
     name: str
@@ -33,6 +35,7 @@ class AgentStats:
     cost: BatchCost | None
     cache: CacheStats | None
     sessions: SessionStats | None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import numpy as np
 
 from grandopt.config.serving import ServingConfig
-from grandopt.errors import ConfigError
-from grandopt.runtime.engine.version import Version
-from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.scheduling.workers.affinity import Affinity, usable_cores
 from grandopt.runtime.scheduling.workers.base import Workers
+from grandopt.runtime.scheduling.workers.choice import Choice, by_hand, choose
 from grandopt.runtime.scheduling.workers.inline import InlineWorker
+from grandopt.runtime.scheduling.workers.processes import ProcessWorkers
 from grandopt.runtime.scheduling.workers.threads import ThreadWorkers
 
-HOP_NS = 50_000
-"""A call that takes less is done before another thread has begun it."""
+
+def choice_for(executor: Executor, config: ServingConfig) -> Choice:
+    """The workers that `config` asks for, or those that are measured to fit."""
+    cores = usable_cores()
+    if config.workers != "auto":
+        size = 1 if config.workers == "inline" else config.concurrency or cores
+        return by_hand(config.workers, size, cores)
+    one = [np.zeros((1, *spec.shape), spec.dtype) for spec in executor.signature.inputs]
+    return choose(executor, one, cores, processes=executor.remake is not None)
 
 
-def workers_for(version: Version, cost: BatchCost, config: ServingConfig) -> Workers:
-    """Those that `config` asks for, or those that fit what a call costs."""
-    match config.workers:
-        case "auto":
-            kind = "inline" if cost.single_ns < HOP_NS else "threads"
-        case asked:
-            kind = asked
-    if kind == "inline":
-        return InlineWorker(version.executor)
-    if kind == "threads":
-        return ThreadWorkers(version.executor, config.concurrency or len(os.sched_getaffinity(0)))
-    raise ConfigError(f"workers {kind!r} are not there; choose inline or threads")
+def workers_for(executor: Executor, choice: Choice, config: ServingConfig) -> Workers:
+    """The workers of a choice; of threads and processes as many as `config` asks for, if it does."""
+    affinity: Affinity = "pin" if config.pinning else "none"
+    size = config.concurrency or choice.size
+    match choice.kind:
+        case "inline":
+            return InlineWorker(executor)
+        case "threads":
+            return ThreadWorkers(executor, size, affinity=affinity)
+        case "processes":
+            return ProcessWorkers(executor, size, affinity=affinity, rows=config.batch_limit)

@@ -31,6 +31,9 @@ class Executor(ABC):
     flushes_denormals = False
     """Whether the engine counts denormals as zero, which is right then (see `verification.denormals`)."""
 
+    remake: Callable[[], Executor] | None = None
+    """Makes the same agent in another process, and can be pickled; None where only this process has it."""
+
     def __init__(self, signature: Signature, contract: Contract | None = None) -> None:
         self.signature = signature
         self.contract = contract or Contract()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from grandopt.cgroup import cpu_quota
 from grandopt.errors import ConfigError
 
 Affinity = Literal["none", "pin"] | Sequence[int]
@@ -15,6 +17,12 @@ Affinity = Literal["none", "pin"] | Sequence[int]
 def allowed_cpus() -> tuple[int, ...]:
     """The CPUs that the system may put this process on, in order; control groups and masks count."""
     return tuple(sorted(os.sched_getaffinity(0)))
+
+
+def usable_cores() -> int:
+    """How many threads can run at once: the CPUs allowed, cut by the control group's quota, at least 1."""
+    allowed, quota = len(allowed_cpus()), cpu_quota()
+    return allowed if quota is None else max(1, min(allowed, math.floor(quota)))
 
 
 def places(affinity: Affinity, workers: int, allowed: Sequence[int] | None = None) -> tuple[int | None, ...]:

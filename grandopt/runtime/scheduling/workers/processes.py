@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grandopt.errors import ConfigError, EngineClosed, WorkerLost
@@ -14,11 +14,9 @@ from grandopt.runtime.scheduling.workers.base import Done, Outcome, Workers
 from grandopt.runtime.scheduling.workers.child_process import ChildProcess
 from grandopt.runtime.scheduling.workers.messages import Kind, raised
 from grandopt.runtime.scheduling.workers.slots import Slot, Slots
-from grandopt.runtime.scheduling.workers.team import Factory, Team
+from grandopt.runtime.scheduling.workers.team import Team
 from grandopt.signature import Array
 
-Recipe = Callable[[Executor], Factory]
-"""Of an executor, what makes the same agent in another process, such as `partial(load, path)`."""
 ROWS = 64
 """Observations that a slot has room for at first."""
 SPARE = 2
@@ -45,10 +43,10 @@ class ProcessWorkers(Workers):
     Starting takes what importing and loading take in a fresh process; batches that are submitted meanwhile
     wait. `ready` waits for it. `replace` needs new processes: after `prepare` they are there already.
 
-    `recipe` says how the agent is made in a worker; what it gives is pickled. Where workers run is said by
-    `affinity`, see `affinity.places`. Raises ConfigError for a size below 1, CPUs that are not there, an
-    agent without declared outputs, and a recipe that cannot be pickled; UnsupportedError where the system
-    offers no such processes.
+    The executor's `remake` makes the agent in a worker. Where workers run is said by `affinity`, see
+    `affinity.places`. Raises ConfigError for a size below 1, CPUs that are not there, an agent without
+    declared outputs, and one without `remake` or whose `remake` cannot be pickled; UnsupportedError where the
+    system offers no such processes.
     """
 
     kind = "processes"
@@ -57,14 +55,12 @@ class ProcessWorkers(Workers):
         self,
         executor: Executor,
         size: int,
-        recipe: Recipe,
         *,
         affinity: Affinity = "none",
         rows: int = ROWS,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._executor = executor
-        self._recipe = recipe
         self._affinity = affinity
         self._size = _checked(size)
         self._slots = Slots(executor.signature, rows, self._size + SPARE)
@@ -125,11 +121,16 @@ class ProcessWorkers(Workers):
     async def prepare(self, executor: Executor) -> None:
         """Start processes that have loaded `executor`, for a `replace` that then takes no time.
 
-        Raises WorkerLost when they cannot load it: the agent of now stays as it is.
+        Raises WorkerLost when they cannot load it, and EngineClosed: the agent of now stays as it is.
         """
-        self._discard_prepared()
-        team = self._new_team(executor)
-        self._prepared = executor, team
+        if self._closed:
+            raise EngineClosed("the worker processes were ended")
+        if self._prepared is not None and self._prepared[0] is executor:
+            team = self._prepared[1]
+        else:
+            self._discard_prepared()
+            team = self._new_team(executor)
+            self._prepared = executor, team
         try:
             await team.ready()
         except BaseException:
@@ -139,6 +140,8 @@ class ProcessWorkers(Workers):
 
     def replace(self, executor: Executor) -> None:
         """See Workers; batches that wait are computed by the new agent."""
+        if self._closed:
+            return
         if self._prepared is not None and self._prepared[0] is executor:
             team = self._prepared[1]
             self._prepared = None
@@ -213,7 +216,7 @@ class ProcessWorkers(Workers):
                 "serve it under another name"
             )
         cpus = places(self._affinity, self._size)
-        return Team(self._loop, executor.signature, self._recipe(executor), cpus, self)
+        return Team(self._loop, executor, cpus, self)
 
     def _give(self) -> None:
         """Hand batches that wait to workers that are idle."""

@@ -9,17 +9,13 @@ import math
 import os
 import pickle
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from grandopt.errors import ConfigError, UnsupportedError, WorkerLost, named_line
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.workers.child_process import ChildProcess
 from grandopt.runtime.scheduling.workers.messages import Kind, raised
-from grandopt.signature import Signature
-
-Factory = Callable[[], Executor]
-"""What makes the agent in a worker: it is pickled, so a function of a module, or `partial` of one."""
 
 LIMIT = 4
 """Ends of workers in a row, without an answer between them, after which requests no longer wait for one."""
@@ -47,29 +43,28 @@ class Owner(Protocol):
 
 
 class Team:
-    """A process for each of `cpus` (None: on any CPU), each with the agent that `factory` makes.
+    """A process for each of `cpus` (None: on any CPU), each with the agent that `executor.remake` makes.
 
     One that ends is replaced at once; where its successors end soon and before they have answered anything,
     each waits twice as long as the one before. After LIMIT such ends, or when the agent cannot be loaded, the
     team is broken as long as none is ready: `error` says why. It goes on trying, at last every
     LONGEST_PAUSE_S seconds.
 
-    It belongs to one event loop. Raises ConfigError for a factory that cannot be pickled and UnsupportedError
+    It belongs to one event loop. Raises ConfigError for one that cannot be pickled and UnsupportedError
     where the system offers no such processes.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        signature: Signature,
-        factory: Factory,
+        executor: Executor,
         cpus: Sequence[int | None],
         owner: Owner,
     ) -> None:
         self.error: WorkerLost | None = None
         self._loop = loop
         self._owner = owner
-        self._agent = _written(signature, factory)
+        self._agent = _written(executor)
         self._size = 0
         self._children: dict[ChildProcess, int | None] = {}
         self._idle: list[ChildProcess] = []
@@ -240,10 +235,15 @@ class Team:
             self._agent = -1
 
 
-def _written(signature: Signature, factory: Factory) -> int:
-    """A file without a name that holds both as a pickle."""
+def _written(executor: Executor) -> int:
+    """A file without a name that says how the executor is made, and what it then takes and gives."""
+    if executor.remake is None:
+        raise ConfigError(
+            "worker processes cannot make an agent that is only in this one's memory: load it from an "
+            "artifact, set the executor's `remake`, or choose threads"
+        )
     try:
-        pickled = pickle.dumps((signature, factory))
+        pickled = pickle.dumps((executor.signature, executor.remake))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ConfigError(
             f"a worker process cannot be told how to make the agent: {error}; give a function that a module "

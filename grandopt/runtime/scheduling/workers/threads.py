@@ -9,6 +9,7 @@ from queue import SimpleQueue
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.scheduling.workers.affinity import Affinity, pin, places
 from grandopt.runtime.scheduling.workers.base import BatchBuffers, Done, Outcome, Workers, own
 from grandopt.signature import Array
 
@@ -23,7 +24,9 @@ class ThreadWorkers(Workers):
 
     kind = "threads"
 
-    def __init__(self, executor: Executor, size: int, *, name: str = "grandopt") -> None:
+    def __init__(
+        self, executor: Executor, size: int, *, affinity: Affinity = "none", name: str = "grandopt"
+    ) -> None:
         if size < 1:
             raise ConfigError(f"concurrency must be at least 1, got {size}")
         self._executor = executor
@@ -31,6 +34,7 @@ class ThreadWorkers(Workers):
         self._loop = asyncio.get_running_loop()
         self._work: SimpleQueue[_Work | None] = SimpleQueue()
         self._name = name
+        self._affinity = affinity
         self._size = 0
         self._running = 0
         self._closing = False
@@ -69,10 +73,13 @@ class ThreadWorkers(Workers):
         """See Workers; threads that are too many end when they are idle."""
         if size < 1:
             raise ConfigError(f"concurrency must be at least 1, got {size}")
+        cpus = places(self._affinity, size)
         for _ in range(size, self._size):
             self._work.put(None)
         for index in range(self._size, size):
-            thread = threading.Thread(target=self._serve, name=f"{self._name}-{index}", daemon=True)
+            thread = threading.Thread(
+                target=self._serve, args=(cpus[index],), name=f"{self._name}-{index}", daemon=True
+            )
             thread.start()
             self._threads.append(thread)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -92,7 +99,8 @@ class ThreadWorkers(Workers):
             await asyncio.to_thread(thread.join)
         self._threads = []
 
-    def _serve(self) -> None:
+    def _serve(self, cpu: int | None) -> None:
+        pin(cpu)
         while (work := self._work.get()) is not None:
             executor, inputs, done = work
             outcome: Outcome

@@ -19,8 +19,9 @@ from grandopt.errors import ArtifactError, ConfigError, EngineClosed, SignatureE
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.workers import team
 from grandopt.runtime.scheduling.workers.base import Outcome
-from grandopt.runtime.scheduling.workers.processes import ProcessWorkers, Recipe
+from grandopt.runtime.scheduling.workers.processes import ProcessWorkers
 from grandopt.signature import Array, Signature
+from tests.fakes import FakeExecutor
 from tests.worker_agents import (
     CRASH,
     FAULT,
@@ -31,6 +32,7 @@ from tests.worker_agents import (
     UnreadableError,
     dying,
     expected,
+    made_by,
     observations,
     unloadable,
 )
@@ -38,17 +40,14 @@ from tests.worker_agents import (
 ROOT = Path(__file__).resolve().parents[4]
 
 
-def weighted(executor: Executor) -> Callable[[], Executor]:
-    assert isinstance(executor, Marked)
-    return partial(Marked, executor.weight)
-
-
-def run(body: Callable[[ProcessWorkers], Awaitable[None]], size: int = 1, recipe: Recipe = weighted) -> None:
+def run(
+    body: Callable[[ProcessWorkers], Awaitable[None]], size: int = 1, agent: Executor | None = None
+) -> None:
     """The body with workers that it may close, and a look at what is left afterwards."""
 
     async def all_of_it() -> None:
         async with asyncio.timeout(60):
-            workers = ProcessWorkers(Marked(), size, recipe, rows=4)
+            workers = ProcessWorkers(agent or Marked(), size, rows=4)
             try:
                 await body(workers)
             finally:
@@ -155,7 +154,7 @@ def test_an_agent_that_cannot_be_loaded_is_an_error_with_its_cause() -> None:
         assert isinstance(await call(workers, observations(2)), WorkerLost)
         workers.replace(Marked())
 
-    run(body, recipe=lambda _: unloadable)
+    run(body, agent=made_by(unloadable))
 
 
 def test_an_agent_of_another_interface_than_the_parents() -> None:
@@ -166,7 +165,7 @@ def test_an_agent_of_another_interface_than_the_parents() -> None:
         with pytest.raises(ConfigError, match="under another name"):
             workers.replace(Other())
 
-    run(body, recipe=lambda _: Other)
+    run(body, agent=made_by(Other))
 
 
 def test_workers_that_die_at_every_start_end_in_an_error_and_come_back(
@@ -184,7 +183,7 @@ def test_workers_that_die_at_every_start_end_in_an_error_and_come_back(
         assert isinstance(outcome, tuple)
         await works(workers)
 
-    run(body, recipe=lambda _: partial(dying, tmp_path, 5))
+    run(body, agent=made_by(partial(dying, tmp_path, 5)))
 
 
 def test_errors_that_cannot_be_read_here_come_as_their_words() -> None:
@@ -197,14 +196,10 @@ def test_errors_that_cannot_be_read_here_come_as_their_words() -> None:
 
 
 def test_a_prepared_agent_takes_over_at_once_and_one_that_fails_changes_nothing() -> None:
-    def recipe(executor: Executor) -> Callable[[], Executor]:
-        assert isinstance(executor, Marked)
-        return unloadable if executor.weight == 3.0 else partial(Marked, executor.weight)
-
     async def body(workers: ProcessWorkers) -> None:
         await workers.ready()
         with pytest.raises(WorkerLost, match="damaged"):
-            await workers.prepare(Marked(3.0))
+            await workers.prepare(made_by(unloadable))
         await works(workers)
         for weight in (2.0, 4.0):  # what was prepared and is not wanted ends
             after = Marked(weight)
@@ -217,7 +212,7 @@ def test_a_prepared_agent_takes_over_at_once_and_one_that_fails_changes_nothing(
         np.testing.assert_array_equal(outcome[0], expected(inputs, 4.0)[0])
         await workers.prepare(Marked(5.0))  # and is closed with it
 
-    run(body, recipe=recipe)
+    run(body)
 
 
 def test_memory_goes_back_when_nobody_looks_at_it_and_batches_that_grow_get_more() -> None:
@@ -245,6 +240,10 @@ def test_after_closing() -> None:
         await workers.close()
         assert isinstance(await last, tuple)
         assert isinstance(await call(workers, observations(2)), EngineClosed)
+        with pytest.raises(EngineClosed):
+            await workers.prepare(Marked())
+        workers.replace(Marked())  # which nobody will ask
+        assert workers.pids == []
 
     run(body)
 
@@ -264,15 +263,17 @@ def test_closing_that_is_given_up_ends_the_processes() -> None:
 def test_what_cannot_be() -> None:
     async def body() -> None:
         with pytest.raises(ConfigError, match="at least 1, got 0"):
-            ProcessWorkers(Marked(), 0, weighted)
+            ProcessWorkers(Marked(), 0)
         with pytest.raises(ConfigError, match="function that a module"):
-            ProcessWorkers(Marked(), 1, lambda _: lambda: Marked())
+            ProcessWorkers(made_by(lambda: Marked()), 1)
+        with pytest.raises(ConfigError, match="only in this one's memory"):
+            ProcessWorkers(FakeExecutor(SIGNATURE, Marked().run), 1)
         with pytest.raises(ConfigError, match="CPU 4096"):
-            ProcessWorkers(Marked(), 1, weighted, affinity=[4096])
+            ProcessWorkers(Marked(), 1, affinity=[4096])
         silent = Marked()
         silent.signature = Signature(SIGNATURE.inputs)
         with pytest.raises(ConfigError, match="outputs"):
-            ProcessWorkers(silent, 1, weighted)
+            ProcessWorkers(silent, 1)
 
     files = open_files()
     asyncio.run(body())
@@ -283,7 +284,7 @@ def test_workers_are_pinned() -> None:
     cpus = sorted(os.sched_getaffinity(0))
 
     async def main() -> None:
-        workers = ProcessWorkers(Marked(), 2, weighted, affinity="pin")
+        workers = ProcessWorkers(Marked(), 2, affinity="pin")
         try:
             await workers.ready()
             found = sorted(tuple(os.sched_getaffinity(pid)) for pid in workers.pids)
@@ -300,7 +301,7 @@ from grandopt.runtime.scheduling.workers.processes import ProcessWorkers
 from tests.worker_agents import Marked, Stuck, observations
 
 async def main():
-    workers = ProcessWorkers(Marked(), 2, lambda _: Stuck)
+    workers = ProcessWorkers(Stuck(), 2)
     await workers.ready()
     workers.submit(observations(1), print)
     await asyncio.sleep(0.1)
