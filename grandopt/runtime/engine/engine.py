@@ -31,6 +31,7 @@ from grandopt.runtime.scheduling.streams.stream import Stream
 from grandopt.signature import FITS
 
 _ndarray = np.ndarray
+_normal = Priority.NORMAL  # an enumeration looks its members up each time
 
 
 class Engine(ServedAgents):
@@ -125,27 +126,27 @@ class Engine(ServedAgents):
         agent = self._agents.get(name)
         if agent is None or get_running_loop() is not self._loop:
             self._refuse(name)
-        deadline = 0 if deadline_s is None else deadline_of(deadline_s, perf_counter_ns())
-        rank = 1 if priority is Priority.NORMAL else priority_of(priority)
+        rank = 1 if priority is _normal else priority_of(priority)
+        batcher = agent.lone
+        fits = False
         if len(observation) == 1:
             value = observation[0]
-            # What fits already goes in as it is: a check of any form takes longer than a small agent.
-            if (
-                type(value) is _ndarray
-                and value.dtype is agent.dtype
-                and value.shape == agent.shape
-                and value.flags.num & FITS == FITS
-            ):
-                if (batcher := agent.lone) is None:
-                    outputs = await agent.ask(observation, rank, deadline)
-                else:  # what `batcher.infer` does, without a coroutine more
-                    at_once = batcher.at_once(observation, deadline)
-                    if at_once is not None:
-                        return at_once[0] if agent.single else at_once
-                    outputs = await batcher.submit(observation, rank, deadline)
-                    batcher.resumed()
-                return outputs[0] if agent.single else outputs
-        return await agent.infer_any(observation, rank, deadline)
+            fits = type(value) is _ndarray and value.shape == agent.shape
+            if fits and batcher is not None and deadline_s is None:
+                # The agent itself checks the rest, in less time than it takes to ask here.
+                at_once = batcher.at_once(observation)
+                if at_once is not None:
+                    return at_once[0] if agent.single else at_once
+        deadline = 0 if deadline_s is None else deadline_of(deadline_s, perf_counter_ns())
+        if not (fits and value.dtype is agent.dtype and value.flags.num & FITS == FITS):
+            return await agent.infer_any(observation, rank, deadline)
+        if batcher is None:
+            outputs = await agent.ask(observation, rank, deadline)
+        else:  # what `batcher.infer` does, without a coroutine more
+            answer = batcher.at_once(observation, deadline) if deadline else None
+            outputs = await batcher.submit(observation, rank, deadline) if answer is None else answer
+            batcher.resumed()
+        return outputs[0] if agent.single else outputs
 
     def infer_now(self, name: str, *observation: Any) -> Any:
         """The same answer, computed at once on the calling thread, whichever that is."""

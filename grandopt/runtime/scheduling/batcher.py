@@ -21,7 +21,7 @@ from math import prod
 
 import numpy as np
 
-from grandopt.errors import AgentFailed, EngineClosed, named_line
+from grandopt.errors import AgentFailed, EngineClosed, InputError, named_line
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.admission import Admission
 from grandopt.runtime.scheduling.calibration import BatchCost
@@ -30,7 +30,7 @@ from grandopt.runtime.scheduling.dispatch import Dispatch, Tap
 from grandopt.runtime.scheduling.request import Answer, Priority, Request
 from grandopt.runtime.scheduling.stats import BatcherStats, BatchSettings
 from grandopt.runtime.scheduling.waiting import Waiting
-from grandopt.runtime.scheduling.workers.base import Workers
+from grandopt.runtime.scheduling.workers.base import Workers, own
 from grandopt.signature import Array
 
 NORMAL = int(Priority.NORMAL)
@@ -162,7 +162,10 @@ class Batcher:
         return future
 
     def at_once(self, inputs: tuple[Array, ...], deadline_ns: int = 0) -> Answer | None:
-        """The answer computed here and now; None when the request has to `submit`, and wait."""
+        """The answer computed here and now; None when the request has to `submit`, and wait.
+
+        Inputs of the right shape suffice: the agent itself converts, or raises SignatureError.
+        """
         if self._budget <= 0 or not self._room:
             return None
         counts, began = self._counts, self._clock()
@@ -175,6 +178,9 @@ class Batcher:
         counts.direct += 1
         try:
             answer = self._executor(*inputs)
+        except InputError:
+            counts.failed += 1
+            raise  # it says what does not fit
         except Exception as error:
             counts.failed += 1
             raise AgentFailed(f"the agent raised {named_line(error)}") from error
@@ -183,6 +189,8 @@ class Batcher:
         counts.answered += 1
         counts.latency.record(took)
         outputs: Answer = (answer,) if self._single else answer
+        if outputs[0].base is not None:
+            outputs = own(outputs, inputs)
         if self._dispatch.tap is not None:
             self._dispatch.show_single(inputs, outputs)
         return outputs
