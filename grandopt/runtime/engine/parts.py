@@ -44,7 +44,13 @@ class Parts:
     def serves(self, agent: ServedAgent) -> None:
         """An agent is served from now on, or by another version of it."""
         if self._tuner is not None and agent.batcher is not None:
-            self._tuner.add(agent.name, agent.batcher, most_workers=max(1, int(granted_cores())))
+            self._tuner.add(
+                agent.name,
+                agent.batcher,
+                most_workers=max(1, int(granted_cores())),
+                cache=None if agent.front is None else agent.front.cache,
+                collector=None if self._upkeep is None else self._upkeep.collector,
+            )
         if self._watching is not None:
             self._watching.serves(agent)
         if self._upkeep is not None:

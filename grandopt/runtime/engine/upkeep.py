@@ -20,34 +20,35 @@ class Upkeep:
 
     def __init__(self, idle: Callable[[], bool]) -> None:
         self._idle = idle
-        self._collector = Collector()
+        self.collector = Collector()
+        """What collects, and is tuned."""
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
         """Collect once, freeze what is there, and look for idle moments from now on."""
-        self._collector.__enter__()
+        self.collector.__enter__()
         self._wait()
 
     def loaded(self) -> None:
         """Freeze what was loaded since as well, unless somebody would wait for it."""
         if self._idle():
-            self._collector.freeze()
+            self.collector.freeze()
 
     def end(self) -> None:
         """Put the collector back as it was."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._collector.__exit__(None, None, None)
+            self.collector.__exit__(None, None, None)
 
     def stats(self) -> CollectorStats:
         """What was collected when."""
-        return self._collector.stats()
+        return self.collector.stats()
 
     def _wait(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._look)
 
     def _look(self) -> None:
         if self._idle():
-            self._collector.idle()
+            self.collector.idle()
         self._wait()
