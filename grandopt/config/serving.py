@@ -22,7 +22,8 @@ class ServingConfig(BaseModel):
     """The settings of a serving engine; nothing in them is left to default.
 
     `workers` says where batches are computed, "auto" chooses by measurement; `concurrency` is how many are at
-    once, None as many as pay. At most `batch_limit` observations are computed together. At most `queue_items`
+    once, None as many as pay; `cpus` names those that workers are pinned to, without it all of this process
+    where `pinning` is on. At most `batch_limit` observations are computed together. At most `queue_items`
     observations and `queue_mb` (10^6 bytes) of inputs wait for an agent; what has waited for `ageing_ms`
     overtakes higher classes now and then. Every `monitor_every_s` figures are taken. At most `sessions`
     streams of calls of a recurrent agent are open, and end when idle for `session_idle_s`.
@@ -38,6 +39,7 @@ class ServingConfig(BaseModel):
     pinning: bool
     workers: WorkersKind = "auto"
     concurrency: int | None = Field(default=None, ge=1)
+    cpus: tuple[int, ...] = ()
     batch_limit: int = Field(ge=1)
     queue_items: int = Field(ge=1)
     queue_mb: float = Field(gt=0)

@@ -14,8 +14,8 @@ from grandopt.runtime.engine.upkeep import Upkeep
 from grandopt.runtime.engine.watching import Watching
 from grandopt.runtime.memory.collector import CollectorStats
 from grandopt.runtime.monitoring.monitor import Monitor, MonitorStats
-from grandopt.runtime.monitoring.process import granted_cores
 from grandopt.runtime.monitoring.recommendations.advice import Recommendations, Silence
+from grandopt.runtime.scheduling.workers.affinity import usable_cores
 
 
 class Parts:
@@ -47,7 +47,7 @@ class Parts:
             self._tuner.add(
                 agent.name,
                 agent.batcher,
-                most_workers=max(1, int(granted_cores())),
+                most_workers=usable_cores(),
                 cache=None if agent.front is None else agent.front.cache,
                 collector=None if self._upkeep is None else self._upkeep.collector,
             )

@@ -26,7 +26,7 @@ def choice_for(executor: Executor, config: ServingConfig) -> Choice:
 
 def workers_for(executor: Executor, choice: Choice, config: ServingConfig) -> Workers:
     """The workers of a choice; of threads and processes as many as `config` asks for, if it does."""
-    affinity: Affinity = "pin" if config.pinning else "none"
+    affinity: Affinity = config.cpus if config.cpus else "pin" if config.pinning else "none"
     size = config.concurrency or choice.size
     match choice.kind:
         case "inline":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -122,5 +123,17 @@ def test_a_tuner_stops_with_its_agent() -> None:
         assert engine.stats().adaptation.tried_s >= 0
         await engine.unload("line")
         assert "adaptation" not in engine.stats().parts
+
+    served(body)
+
+
+def test_workers_are_pinned_to_named_cpus_and_to_none_that_are_not_there() -> None:
+    async def body(engine: Engine) -> Any:
+        cpu = min(os.sched_getaffinity(0))
+        engine.add("pinned", line(), workers="threads", concurrency=1, cpus=(cpu,))
+        np.testing.assert_array_equal(await engine.infer("pinned", X), 2 * X)
+        with pytest.raises(ConfigError, match="100000"):
+            engine.add("nowhere", line(), workers="threads", cpus=(100_000,))
+        assert engine.agents == ("line", "pinned")
 
     served(body)
