@@ -17,10 +17,10 @@ class Reading:
     """Counts since the service began, at one moment; `at_ns` is the clock's.
 
     `latency` holds the answered requests; `missed` were dropped because their deadline passed, `failed` got
-    an error, `refused` were rejected at the door. `depth` rows wait now. `batches` were computed in
-    `busy_ns` of the workers' time; `full` of them had reached the limit while more waited. `sizes` counts
-    batches by their size, rounded up to a power of two. `workers` compute at once. `lookups` and `evictions`
-    are those of a cache.
+    an error, `refused` were rejected at the door. `depth` rows wait now. `direct` answers took part in no
+    batch. `batches` were computed in `busy_ns` of the workers' time; `full` of them had reached the limit
+    while more waited. `sizes` counts batches by their size, rounded up to a power of two. `workers` compute
+    at once. `lookups` and `evictions` are those of a cache.
     """
 
     at_ns: int
@@ -29,6 +29,7 @@ class Reading:
     failed: int = 0
     refused: int = 0
     depth: int = 0
+    direct: int = 0
     batches: int = 0
     busy_ns: int = 0
     full: int = 0
@@ -50,6 +51,7 @@ class Reading:
             self.failed + other.failed,
             self.refused + other.refused,
             self.depth + other.depth,
+            self.direct + other.direct,
             self.batches + other.batches,
             self.busy_ns + other.busy_ns,
             self.full + other.full,
@@ -119,7 +121,8 @@ class Evidence:
     @property
     def rows_per_batch(self) -> float | None:
         """None where no batch was computed."""
-        return self.answered / self.batches if self.batches else None
+        direct = self.after.direct - self.before.direct
+        return max(0, self.answered - direct) / self.batches if self.batches else None
 
     @property
     def row_ns(self) -> float | None:

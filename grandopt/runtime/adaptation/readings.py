@@ -37,6 +37,8 @@ class BatcherReader:
     def read(self) -> Reading:
         """All counts until now."""
         stats = self._batcher.stats()
+        direct = stats.released.get("direct", 0)
+        sizes = stats.rows | {1: stats.rows.get(1, 0) - direct}
         reading = Reading(
             self._clock(),
             stats.latency,
@@ -44,10 +46,11 @@ class BatcherReader:
             failed=stats.failed,
             refused=sum(stats.rejected.values()),
             depth=stats.depth,
-            batches=stats.batches,
+            direct=direct,
+            batches=stats.batches - direct,
             busy_ns=stats.busy_ns,
             full=stats.released.get("full", 0),
-            sizes=tuple(sorted(stats.rows.items())),
+            sizes=tuple(sorted(sizes.items())),
             workers=stats.concurrency,
         )
         if self._collector is not None:
@@ -68,6 +71,7 @@ class BatcherReader:
         return replace(
             reading,
             latency=reading.latency + self._hits,
+            direct=reading.direct + self._hits.total,
             evictions=first.evictions or 0,
             lookups=first.hits + first.misses,
         )

@@ -19,6 +19,8 @@ TAIL = 0.10
 TAIL_HARM = math.log(2.0)
 FEWEST, MOST = 4, 12
 """Pairs of windows in a trial."""
+PROMISING, LONGEST = 0.03, 48
+"""A trial whose mean gain is at least this goes on for so many pairs: it costs nothing, but to be sure."""
 ANSWERS = 50
 """Answers that a window needs to be judged."""
 
@@ -100,7 +102,7 @@ class Trial:
             return Verdict.WORSE
         if high < GAIN:
             return Verdict.NO_EFFECT
-        return Verdict.UNCLEAR if len(gains) >= MOST else None
+        return Verdict.UNCLEAR if len(gains) >= (LONGEST if mean >= PROMISING else MOST) else None
 
     def effect(self) -> Effect | None:
         """What is known so far; None before the first window of the new setting."""
