@@ -15,7 +15,8 @@ class RowSampler:
     def __init__(self, share: float, draw: random.Random) -> None:
         self._draw = draw
         self._share = share
-        self._over = self._gap()
+        self.over = self._gap()
+        """How many rows are passed over before the next drawn one."""
 
     @property
     def share(self) -> float:
@@ -25,18 +26,18 @@ class RowSampler:
     def sample(self, share: float) -> None:
         """Draw with another probability from now on."""
         self._share = share
-        self._over = self._gap()  # as good as the one before: a gap has no memory
+        self.over = self._gap()  # as good as the one before: a gap has no memory
 
     def places(self, rows: int) -> list[int]:
         """The drawn ones among the next `rows` rows."""
-        if self._over >= rows:
-            self._over -= rows
+        if self.over >= rows:
+            self.over -= rows
             return []
-        found, place = [], self._over
+        found, place = [], self.over
         while place < rows:
             found.append(place)
             place += 1 + self._gap()
-        self._over = place - rows
+        self.over = place - rows
         return found
 
     def _gap(self) -> int:

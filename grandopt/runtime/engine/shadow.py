@@ -70,8 +70,9 @@ class Shadow:
         self._sampler = RowSampler(share, random.Random(seed))
         self._comparing = Comparing(agent.name, candidate, effort, clock)
         self._replaced = 0
-        self._begin()
-        self._watcher = agent.taps.add(self._see)
+        self._taps = agent.taps
+        self._watcher = self._taps.add(self._see, over=self._sampler.over)
+        self._begin(0)
         agent.closing.add(self.withdraw)
         self.active = True
         """Whether observations are still compared."""
@@ -80,6 +81,7 @@ class Shadow:
         """What was found until now."""
         if self.active:
             self._hand_over()
+            self._last = self._taps.rows
         findings = self._findings
         with self._comparing.lock:
             compared, disagreed = findings.compared, findings.disagreed
@@ -91,7 +93,7 @@ class Shadow:
             against=self._against.origin,
             active=self.active,
             share=self._share,
-            seen=self._seen,
+            seen=self._last - self._first,
             compared=compared,
             disagreed=disagreed,
             relative_l2={
@@ -109,8 +111,8 @@ class Shadow:
         """Compare no more; the agent goes on as before. Twice is allowed."""
         if self.active:
             self.active = False
-            if self._agent.taps is not None:
-                self._agent.taps.remove(self._watcher)
+            self._last = self._taps.rows
+            self._taps.remove(self._watcher)
             self._agent.closing.discard(self.withdraw)
             self._pieces.clear()
             self._comparing.end()
@@ -127,26 +129,27 @@ class Shadow:
         await self._promote(self._candidate)
         return report
 
-    def _begin(self) -> None:
+    def _begin(self, rows: int) -> None:
+        """Count anew, with the last `rows` rows."""
         disagreement = Disagreement(self._candidate.signature, self._candidate.contract, self._tolerance)
         self._findings = Findings(disagreement)
         self._pieces: list[tuple[list[Array], list[Array]]] = []
-        self._held = self._seen = self._dropped = 0
+        self._held = self._dropped = 0
+        self._first = self._taps.rows - rows
         self._since = self._clock()
 
-    def _see(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Watch a batch: in the way of the next one, so this does as little as it can."""
-        if self._agent.version is not self._against:
-            self._against = self._agent.version
-            self._replaced += 1
-            self._begin()
-        if self._agent.changing:
-            return  # batches of the version before may still end
+    def _see(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> int:
+        """Watch a batch with a drawn observation in it: in the way of the next, so this does little."""
         rows = len(inputs[0])
-        self._seen += rows
+        if self._agent.version is not self._against or self._agent.changing:
+            self._replaced += self._agent.version is not self._against
+            self._against = self._agent.version
+            self._begin(rows)
+        self._sampler.over = self._watcher.over
         places = self._sampler.places(rows)
-        if places:
+        if not self._agent.changing:  # batches of the version before may still end
             self._keep(places, inputs, outputs)
+        return self._sampler.over
 
     def _keep(self, places: list[int], inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         room = self._comparing.rows - self._held

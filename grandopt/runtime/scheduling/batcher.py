@@ -108,7 +108,8 @@ class Batcher:
     def tap(self) -> Tap | None:
         """Sees the inputs and outputs, [n, *shape], of one in `tap_every` batches after the answers went out.
 
-        The arrays are its own only during the call. One that raises is told to the log, and taken away.
+        The arrays are its own only during the call. One that raises is told to the log, and taken away. What
+        it gives, unless None, is how many rows pass before it sees a batch again.
         """
         return self._dispatch.tap
 
@@ -124,6 +125,16 @@ class Batcher:
     @tap_every.setter
     def tap_every(self, batches: int) -> None:
         self._dispatch.tap_every = batches
+
+    @property
+    def tap_over(self) -> int:
+        """How many rows pass before the tap sees a batch; during its call, how many of that batch come
+        first."""
+        return self._dispatch.tap_over
+
+    @tap_over.setter
+    def tap_over(self, rows: int) -> None:
+        self._dispatch.tap_over = rows
 
     @property
     def workers(self) -> Workers:

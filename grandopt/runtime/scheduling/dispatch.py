@@ -21,7 +21,7 @@ from grandopt.runtime.scheduling.waiting import Plain, Waiting
 from grandopt.runtime.scheduling.workers.base import Outcome, Workers
 from grandopt.signature import Array
 
-Tap = Callable[[Sequence[Array], Sequence[Array]], None]
+Tap = Callable[[Sequence[Array], Sequence[Array]], int | None]
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +49,7 @@ class Dispatch:
         self.turn = False
         self.tap: Tap | None = None
         self.tap_every = 1
-        self._shown = 0
+        self.tap_over = 0
         self._waiting = waiting
         self._admission = admission
         self._counts = counts
@@ -86,8 +86,8 @@ class Dispatch:
 
     def show_single(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """Let the tap see an answer that was computed alone, if it is its turn."""
-        if (self._shown + 1) % self.tap_every:
-            self._shown += 1  # without making views that nobody looks at
+        if self.tap_over > 0:
+            self.tap_over -= 1  # without making views that nobody looks at
         else:
             self._show([array[None] for array in inputs], [output[None] for output in outputs])
 
@@ -250,15 +250,17 @@ class Dispatch:
         tap = self.tap
         if tap is None:
             return
-        self._shown += 1
-        if self._shown % self.tap_every:
+        rows = len(inputs[0])
+        if self.tap_over >= rows:
+            self.tap_over -= rows
             return
         try:
-            tap(inputs, outputs)
+            over = tap(inputs, outputs)
         except Exception:  # noqa: BLE001 - it may be anybody's
             # Whatever looks on has no part in the answers, and must not take one.
             _log.exception("a tap raised; it is taken away")
-            self.tap = None
+            self.tap, over = None, 0
+        self.tap_over = (self.tap_every - 1) * rows if over is None else over
 
     def _retry(self, requests: list[Request], error: Exception) -> None:
         """One request's error is not its neighbours': each is tried again, alone."""

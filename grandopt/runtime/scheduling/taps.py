@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from grandopt.runtime.scheduling.batcher import Batcher
 from grandopt.runtime.scheduling.dispatch import Tap
@@ -10,55 +10,70 @@ from grandopt.signature import Array
 
 
 class Watcher:
-    """One of them: it sees one in `every` batches, which may be changed at any time, from any thread."""
+    """One of them. Its tap gives how many rows shall pass before it sees a batch again, or None.
 
-    def __init__(self, tap: Tap, every: int, changed: Callable[[], None]) -> None:
-        self.tap, self._every, self._changed = tap, every, changed
-        self.left = every
+    Then it sees about one in `every` batches, which may be changed at any time, from any thread. `over` rows
+    pass before its next batch; during a call, so many rows of that batch come before the one it waited for.
+    """
 
-    @property
-    def every(self) -> int:
-        """Of how many batches it sees one."""
-        return self._every
-
-    @every.setter
-    def every(self, batches: int) -> None:
-        self._every = batches
-        self._changed()
+    def __init__(self, tap: Tap, every: int, over: int) -> None:
+        self.tap, self.every, self.over = tap, every, over
 
 
 class Taps:
-    """Shares a batcher's tap. It belongs to the batcher's loop. A watcher must not raise."""
+    """Shares a batcher's tap, so that batches which nobody waits for cost nothing.
+
+    It belongs to the batcher's loop. One that raises is told to the batcher's log, and all are taken away.
+    """
 
     def __init__(self, batcher: Batcher) -> None:
         self._batcher = batcher
         self._watchers: tuple[Watcher, ...] = ()
+        self._passed = self._armed = 0
 
-    def add(self, tap: Tap, every: int = 1) -> Watcher:
-        """Let `tap` see batches from now on."""
-        watcher = Watcher(tap, every, self._share)
+    @property
+    def rows(self) -> int:
+        """How many rows were answered while somebody watched, those that nobody looked at among them."""
+        return self._passed + (self._armed - self._batcher.tap_over if self._watchers else 0)
+
+    def add(self, tap: Tap, every: int = 1, over: int = 0) -> Watcher:
+        """Let `tap` see batches from now on, the first after `over` rows."""
+        self._settle()
+        watcher = Watcher(tap, every, over)
         self._watchers += (watcher,)
-        self._share()
+        self._batcher.tap = self._see
+        self._arm()
         return watcher
 
     def remove(self, watcher: Watcher) -> None:
         """Let it see none any more; twice is allowed."""
+        self._settle()
         self._watchers = tuple(each for each in self._watchers if each is not watcher)
-        self._share()
+        if not self._watchers:
+            self._batcher.tap = None
+        self._arm()
 
-    def _share(self) -> None:
-        """Give the batcher its tap: a single watcher's own, so that what it does not see costs nothing."""
-        batcher, watchers = self._batcher, self._watchers
-        if not watchers:
-            batcher.tap = None
-        elif len(watchers) == 1:
-            batcher.tap, batcher.tap_every = watchers[0].tap, watchers[0].every
-        else:
-            batcher.tap, batcher.tap_every = self._see, 1
-
-    def _see(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+    def _see(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> int:
+        self._settle()
+        rows = len(inputs[0])
+        self._passed += rows
         for watcher in self._watchers:
-            watcher.left -= 1
-            if watcher.left <= 0:
-                watcher.left = watcher.every
-                watcher.tap(inputs, outputs)
+            if watcher.over < rows:
+                over = watcher.tap(inputs, outputs)
+                watcher.over = (watcher.every - 1) * rows if over is None else over
+            else:
+                watcher.over -= rows
+        self._arm()
+        return self._armed
+
+    def _settle(self) -> None:
+        """Count what has passed since the last look."""
+        before = self.rows - self._passed
+        self._passed += before
+        self._armed -= before
+        for watcher in self._watchers:
+            watcher.over -= before
+
+    def _arm(self) -> None:
+        self._armed = min((watcher.over for watcher in self._watchers), default=0)
+        self._batcher.tap_over = self._armed

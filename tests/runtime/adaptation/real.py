@@ -1,9 +1,9 @@
 """Adaptive tuning of a real agent: `python -m tests.runtime.adaptation.real ARTIFACT [SECONDS] [WORKERS]`.
 
-Phases: one caller, 64 callers, one caller again. In each the tuner begins with the setting that it found before
-(8 rows at first) and has SECONDS; what it ends with is then compared with every fixed limit, in interleaved
-rounds of one process. After that, a steady workload with a tuner that has just begun and without one, in turns.
-A program, not a test: it prints what it found.
+Phases: one caller, 64 callers, one caller again. In each the tuner begins with the setting that it found
+before (8 rows at first) and has SECONDS; what it ends with is then compared with every fixed limit, in
+interleaved rounds of one process. After that, a steady workload with a tuner that has just begun and without
+one, in turns. A program, not a test: it prints what it found.
 """
 
 from __future__ import annotations

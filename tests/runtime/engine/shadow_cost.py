@@ -1,7 +1,8 @@
 """What a shadow costs the live traffic: `python -m tests.runtime.engine.shadow_cost ARTIFACT [ROUNDS]`.
 
-One engine, 8 callers. Rounds without a shadow and with one (10 % of the observations; the candidate is the same
-artifact with every hundredth decision altered) alternate. A program, not a test: it prints what it found.
+One engine, 8 callers. Rounds without a shadow and with one (10 % of the observations; the candidate is the
+same artifact with every hundredth decision altered) alternate. A program, not a test: it prints what it
+found.
 """
 
 from __future__ import annotations
