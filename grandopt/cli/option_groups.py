@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from grandopt.cli import options
 from grandopt.cli.console import Terminal
 from grandopt.cli.option_values import parse_levels, parse_threads
+from grandopt.errors import ConfigError
 
 if TYPE_CHECKING:
     from grandopt.config.load import Overrides
@@ -90,6 +91,34 @@ class CheckpointReading:
 
 
 @dataclass(frozen=True)
+class LoadOptions:
+    """Which load is put on what is served."""
+
+    load: options.Load = False
+    rate: options.Rates = None
+    arrivals: options.Arrivals = "poisson"
+    callers: options.Callers = None
+    deadline_ms: options.DeadlineMs = None
+    seconds: options.Seconds = None
+
+    def asked(self, suite: str) -> bool:
+        """Whether load is asked for; raises ConfigError where it is beside another suite, or only its options."""
+        if self.load and suite != "agents":
+            raise ConfigError(f"--load and --suite {suite} are two benchmarks: ask for one")
+        if not self.load and self.given():
+            raise ConfigError(f"{', '.join(self.given())}: only with --load")
+        return self.load
+
+    def given(self) -> list[str]:
+        """The options that were used, beside --load itself."""
+        return [
+            f"--{field.name.replace('_', '-')}"
+            for field in dataclasses.fields(self)
+            if field.name != "load" and (getattr(self, field.name) or field.default) != field.default
+        ]
+
+
+@dataclass(frozen=True)
 class Saying:
     """How a command says what came out."""
 
@@ -102,7 +131,7 @@ class Saying:
         return Terminal(as_json=self.json, quiet=self.quiet, verbose=self.verbose)
 
 
-GROUPS = (JobOptions, CheckpointReading, Saying)
+GROUPS = (JobOptions, CheckpointReading, LoadOptions, Saying)
 
 
 def with_option_groups(command: Callable[..., ResultT]) -> Callable[..., ResultT]:

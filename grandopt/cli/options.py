@@ -195,3 +195,45 @@ DistributionOption = Annotated[
         "or none.",
     ),
 ]
+
+# Requests of `benchmark --load`.
+Load = Annotated[
+    bool,
+    typer.Option(
+        "--load", help="Serve artifacts under load: latency over rates, up to and beyond saturation."
+    ),
+]
+Rates = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--rate",
+        metavar="N",
+        help="With --load: this many requests a second instead of fractions of saturation. May be repeated.",
+    ),
+]
+Arrivals = Annotated[
+    str,
+    typer.Option(
+        "--arrivals",
+        metavar="poisson|constant|FILE",
+        help="With --load: when requests come, or a file (.npy, or text with one time in seconds a line).",
+    ),
+]
+Callers = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--callers",
+        metavar="N",
+        help="With --load: N callers that ask again once they have their answer. May be repeated.",
+    ),
+]
+DeadlineMs = Annotated[
+    float | None,
+    typer.Option(
+        "--deadline-ms", metavar="MS", help="With --load: an answer counts only when it comes within this."
+    ),
+]
+Seconds = Annotated[
+    float | None,
+    typer.Option("--seconds", metavar="S", help="With --load: the length of each run.  [default: 1]"),
+]

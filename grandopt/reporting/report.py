@@ -44,6 +44,7 @@ from grandopt.reporting.figures import (
     Threads,
 )
 from grandopt.reporting.known import RefusalReport, SourceReport, StatisticsReport, TargetsReport
+from grandopt.reporting.load import LoadCurveReport, LoadPointReport
 from grandopt.reporting.recipe import Recipe
 from grandopt.reporting.recommendations.advice import Recommendation
 
@@ -60,6 +61,8 @@ __all__ = [
     "LayerTime",
     "LeadReport",
     "LimitReport",
+    "LoadCurveReport",
+    "LoadPointReport",
     "MeanLeadReport",
     "OperatorReport",
     "OperatorRow",
@@ -129,7 +132,7 @@ class AgentReport(ReportModel):
     """Everything about one agent. `stages` maps each step of the job to its seconds; `curves` holds those of
     the winner and the runner-up. `continued` counts the builds that a run before had no time for and this one
     began. `limits` are the machine's for one thread, at each precision. `original_behind`, `original_batches`
-    and `leads` are those of a benchmark.
+    and `leads` are those of a benchmark, `loads` those of a benchmark under load.
 
     Status "measured" is that of a benchmark or a search, after which nothing is shipped.
     """
@@ -157,6 +160,7 @@ class AgentReport(ReportModel):
     refusals: tuple[RefusalReport, ...] = ()
     curves: tuple[CurveReport, ...] = ()
     operators: tuple[OperatorReport, ...] = ()
+    loads: tuple[LoadCurveReport, ...] = Field(default=(), json_schema_extra=PERHAPS_4)
     leads: tuple[LeadReport, ...] = Field(default=(), json_schema_extra=SINCE_2)
     verification_reference: str | None = None
     evidence: EvidenceReport | None = Field(default=None, json_schema_extra=SINCE_4)
@@ -187,7 +191,8 @@ class AgentReport(ReportModel):
 # 3  what to try next (`recommendations`), and what it takes to do an agent's run again (`recipe`)
 # 4  on what evidence about the inputs a precision was admitted, how much of the network they exercised, and
 #    what is proven of it (`certified`); the codes of reasons, and remedies; the interval of a median; what a
-#    run before had no time for; the machine's limit at each precision, and what sets it
+#    run before had no time for; the machine's limit at each precision, and what sets it; how an agent served
+#    under load (`loads`)
 REPORT_VERSION = 4
 
 

@@ -19,7 +19,13 @@ from grandopt.cli.external_engines import (
     split_engines,
 )
 from grandopt.cli.job import job, outcome, refuse_unreadable
-from grandopt.cli.option_groups import CheckpointReading, JobOptions, Saying, with_option_groups
+from grandopt.cli.option_groups import (
+    CheckpointReading,
+    JobOptions,
+    LoadOptions,
+    Saying,
+    with_option_groups,
+)
 from grandopt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -66,6 +72,7 @@ def benchmark(
     *,
     given: JobOptions,
     reading: CheckpointReading,
+    loading: LoadOptions,
     saying: Saying,
 ) -> ExitCode:
     """Measure every engine side by side; nothing is shipped.
@@ -84,6 +91,10 @@ def benchmark(
     what was measured; other ways of serving take part, batched and Ray Serve where --rival says where they
     are. With --strict, a target that is missed there ends in exit code 1.
 
+    With --load artifacts (without any, those that optimize shipped) are served in this process: latency over
+    rates by the engine, beside direct calls one after the other, of the artifact and of its original in eager
+    torch. It is written to reports/load_report.json, for report show and report html.
+
     \b
     Example:
       grandopt benchmark ppo-LunarLander-v2.zip --operators
@@ -94,8 +105,13 @@ def benchmark(
       grandopt benchmark --suite memory
       grandopt benchmark --suite residence
       grandopt benchmark --suite serving --rival batched=batched/bin/python
+      grandopt benchmark --load artifacts/gate --deadline-ms 1
     """
     terminal = saying.terminal()
+    if loading.asked(suite):
+        from grandopt.cli.commands.benchmark_load import benchmark_load
+
+        return benchmark_load(paths or [], given, reading, loading, terminal)
     if suite == "cache":
         from grandopt.cli.commands.benchmark_cache import benchmark_cache
 

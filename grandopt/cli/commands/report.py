@@ -43,6 +43,7 @@ def show(
     """
     from grandopt.cli.render.benchmark import benchmark_tables
     from grandopt.cli.render.evidence import evidence_tables
+    from grandopt.cli.render.load import load_lines
     from grandopt.cli.render.report import advice_lines, candidate_tables, summary
     from grandopt.reporting.report import load_report
 
@@ -56,6 +57,7 @@ def show(
         terminal.show(*benchmark_tables(loaded))
     elif verbose or loaded.kind == "benchmark":
         terminal.show(*candidate_tables(loaded, terminal.out.width))
+    terminal.show(*load_lines(loaded))
     if verbose:
         terminal.show(*evidence_tables(loaded))
     else:

@@ -14,6 +14,7 @@ from grandopt.reporting.html import charts
 from grandopt.reporting.html.charts import ChartLine, Row
 from grandopt.reporting.html.drawing import AFTER, BAD, BEFORE, OTHER, SECOND, Drawings
 from grandopt.reporting.html.over_time import over_time
+from grandopt.reporting.html.under_load import load_note, under_load
 from grandopt.reporting.report import AgentReport, CandidateReport, Report
 from grandopt.reporting.view import ORIGINAL, after_figures
 
@@ -83,6 +84,12 @@ def _speed(drawings: Drawings, agent: AgentReport) -> Found:
         " ".join(f"{curve.label}: {curve.reason}." for curve in agent.curves if curve.reason)
         or "Points are measured, lines fitted: a fixed part plus one for each observation.",
     )
+    if agent.loads:
+        yield (
+            "Under load",
+            under_load(drawings, agent.loads, f"Latency of {agent.name} over answers a second"),
+            load_note(agent.loads),
+        )
     yield (
         "Cold start",
         charts.start_up(drawings, lines, f"Start-up times of {agent.name}, original and shipped"),

@@ -77,8 +77,8 @@ def _measured(run: Run, group: Group, *, trust: bool, samples: Path | None) -> A
     signature = first.parsed_signature()
     subjects = [Subject(str(artifact.path), artifact.path, trust=trust) for artifact in group]
     run.tell(first.name, "measure", ", ".join(subject.label for subject in subjects))
-    recorded = None if samples is None else _recorded(samples, group[0], trust=trust)
-    inputs = ring(signature, samples=recorded, seed=run.job.seed)
+    given = None if samples is None else recorded(samples, group[0], trust=trust)
+    inputs = ring(signature, samples=given, seed=run.job.seed)
     measurement = measure(subjects, inputs, run.release(threads(run)[-1]), run.pool)
     figures = {subject.label: _figures(measurement, subject, inputs) for subject in subjects}
     return AgentReport(
@@ -98,8 +98,8 @@ def _measured(run: Run, group: Group, *, trust: bool, samples: Path | None) -> A
     )
 
 
-def _recorded(samples: Path, artifact: Artifact, *, trust: bool) -> tuple[Array, ...]:
-    """The samples of a file, with the states that the agent has at each."""
+def recorded(samples: Path, artifact: Artifact, *, trust: bool) -> tuple[Array, ...]:
+    """The samples of a file, with the states that the agent has at each. Raises SamplesError."""
     executor = load(artifact.path, trust=trust)
     try:
         observed = Signature(executor.signature.observed(executor.contract))
