@@ -9,6 +9,8 @@ from grandopt.reporting.report import (
     AgentReport,
     CandidateReport,
     Figures,
+    LoadCurveReport,
+    LoadPointReport,
     RatioReport,
     RefusalReport,
     Report,
@@ -132,6 +134,42 @@ def candidates() -> tuple[CandidateReport, ...]:
             **(common | {"precision": "bfloat16"}),
         ),
     )
+
+
+def load_point(rate: float, p99_us: float | None, **changes: Any) -> LoadPointReport:
+    """A run of which every request was answered."""
+    values: dict[str, Any] = {
+        "rate": rate, "callers": None, "offered": rate, "achieved": rate, "goodput": 0.99 * rate,
+        "requests": int(rate), "answered": int(rate), "overloaded": 0, "deadline": 0, "failed": 0, "lost": 0,
+        "p50_us": 20.0, "p90_us": 30.0, "p95_us": 40.0, "p99_us": p99_us, "p999_us": None,
+        "unavailable": {"p999_us": "needs 6636 samples, has 900"}
+        | ({} if p99_us is not None else {"p99_us": "needs 662 samples, has 100"}),
+        "lateness_p50_us": 3.0, "lateness_p99_us": 9.0, "kept_up": True, "sustained": True, "errors": {},
+    }  # fmt: skip
+    return LoadPointReport(**(values | changes))
+
+
+def load_curve(label: str = "engine, aggressive", scale: float = 1.0, **changes: Any) -> LoadCurveReport:
+    """A curve up to saturation and beyond."""
+    over = {"achieved": 100_000 * scale, "goodput": 40_000.0, "kept_up": False, "sustained": False}
+    refused = {"requests": 150_000, "answered": 100_000, "overloaded": 49_000, "lost": 1000}
+    values: dict[str, Any] = {
+        "label": label,
+        "arrivals": "poisson",
+        "seconds": 1.0,
+        "warmup_s": 0.2,
+        "deadline_ms": 1.0,
+        "saturation": 100_000 * scale,
+        "above": 103_000 * scale,
+        "criterion": "at most 1 % had no answer",
+        "points": (
+            load_point(100 * scale, None),
+            load_point(10_000 * scale, 50.0),
+            load_point(100_000 * scale, 400.0),
+            load_point(150_000 * scale, 90_000.0, **over, **refused),
+        ),
+    }
+    return LoadCurveReport(**(values | changes))
 
 
 def optimized(name: str = "decision_gate", **changes: Any) -> AgentReport:

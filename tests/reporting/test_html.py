@@ -21,6 +21,7 @@ from grandopt.reporting.report import (
     DistributionReport,
     Figures,
     LeadReport,
+    LoadCurveReport,
     MeanLeadReport,
     Report,
     load_report,
@@ -32,6 +33,8 @@ from tests.reporting.samples import (
     failed,
     figures,
     kept,
+    load_curve,
+    load_point,
     optimized,
     report,
     shipped,
@@ -225,6 +228,35 @@ def test_agents_over_time_are_those_of_the_same_machine_and_kind(tmp_path: Path)
     ):
         assert "Over time" not in render(other, read(path))
     assert "Over time" not in render(same, read(path)[:1])  # one run is no line
+
+
+def loaded(*curves: LoadCurveReport) -> AgentReport:
+    """An agent that was put under load, and measured in no other way."""
+    return AgentReport(name="gate", status="measured", reason="native float32 under load", loads=curves)
+
+
+def test_latency_under_load_is_drawn_with_what_is_sustained() -> None:
+    absent = LoadCurveReport(
+        label="eager", arrivals="poisson", seconds=1, warmup_s=0, reason=f"no program {HOSTILE}"
+    )
+    page = Elements(
+        render(report(loaded(load_curve(), load_curve("direct", 0.25), absent), kind="benchmark"))
+    )
+    assert page.count("svg") == 1
+    assert page.count("script") == 0
+    text = " ".join(page.text.split())
+    assert "Sustained: engine, aggressive 100k/s, direct 25.0k/s. engine, aggressive: 4× direct." in text
+    assert "requests were made late, so that there was less load than asked for: engine, aggressive" in text
+    assert "eager: no program" in text
+    assert "The dotted line is the deadline." in text
+
+
+@pytest.mark.parametrize("us", [0.0, 5e-324, 1e13, None])
+def test_load_beyond_any_axis_is_still_a_page(us: float | None) -> None:
+    points = tuple(load_point(rate, us) for rate in (0.0, 1e-13, 1.0, 1e13))
+    agent = loaded(load_curve(points=points, deadline_ms=us or None))
+    assert Elements(render(report(agent))).count("section") == 1 + 3
+    assert "Under load" not in render(report(loaded()))
 
 
 def test_a_partial_report_says_so() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from grandopt.errors import OutputError, ReportError
 from grandopt.reporting.report import Figures, load_report, write_report
-from tests.reporting.samples import failed, figures, optimized, report, speedup
+from tests.reporting.samples import failed, figures, load_curve, load_point, optimized, report, speedup
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -28,6 +28,21 @@ def written(tmp_path: Path) -> Path:
 def test_what_was_written_is_read_back(written: Path) -> None:
     assert load_report(written) == report()
     assert [entry.name for entry in written.parent.iterdir()] == [written.name]
+
+
+def test_load_is_read_back_and_may_be_missing(tmp_path: Path) -> None:
+    path, made = tmp_path / "report.json", report(optimized(loads=(load_curve(),)))
+    write_report(made, path)
+    assert load_report(path) == made
+    data = json.loads(path.read_text())
+    del data["agents"][0]["loads"]
+    path.write_text(json.dumps(data))
+    assert load_report(path).agents[0].loads == ()
+    data["schema_version"] = 3
+    data["agents"][0]["loads"] = []
+    path.write_text(json.dumps(data))
+    with pytest.raises(ReportError, match=r"field 'agents\.0\.\w+' is unknown"):
+        load_report(path)
 
 
 def test_an_infinite_bound_is_written_as_its_name(written: Path) -> None:
@@ -56,6 +71,9 @@ def test_a_percentile_without_figure_needs_a_reason() -> None:
         (lambda: report(environment={"x": object()}), "plain data"),
         (lambda: report(started="yesterday"), "pattern"),
         (lambda: speedup(0.0), "greater than 0"),
+        (lambda: load_curve(points=()), "no points and needs a reason"),
+        (lambda: load_point(10.0, 1.0, lost=1), "outcomes of 10 requests do not sum"),
+        (lambda: load_point(10.0, 1.0, p50_us=None), "p50_us is null, so 'unavailable' must hold"),
     ],
 )
 def test_a_report_without_its_evidence_cannot_be_made(make: Callable[[], object], message: str) -> None:

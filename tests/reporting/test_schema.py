@@ -12,7 +12,7 @@ import pytest
 
 from grandopt.reporting.report import REPORT_VERSION, Report, write_report
 from grandopt.reporting.schema import SCHEMA_NAME, make_schema, shipped_schema, write_schema
-from tests.reporting.samples import failed, kept, optimized, report
+from tests.reporting.samples import failed, kept, load_curve, optimized, report
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,7 @@ def test_writing_the_schema_gives_the_file_in_the_package(tmp_path: Path) -> Non
         report(),
         report(status="partial", threads="auto", profile=None),
         report(optimized(), kind="benchmark"),
+        report(optimized(loads=(load_curve(),)), kind="benchmark"),
         report(kept(shipped=None), failed(error_kind="other"), kind="tune"),
     ],
 )

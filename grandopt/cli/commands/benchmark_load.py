@@ -30,9 +30,10 @@ def benchmark_load(
 
     Raises ConfigError for options that do not fit together, and for paths that are no artifacts.
     """
-    plan = load_plan(loading, given.seed or 0)
+    _check(loading)
     described = job([], config=given.config, overrides=given.overrides())
     artifacts = _artifacts(paths, described)
+    plan = load_plan(loading, given.seed or 0)
 
     from grandopt.cli.progress import ProgressDisplay
     from grandopt.cli.render.load import load_lines
@@ -58,24 +59,11 @@ def benchmark_load(
 def load_plan(loading: LoadOptions, seed: int) -> LoadPlan:
     """What the options ask for; raises ConfigError for values that are no rates, callers or times, and for
     more than one way of saying when requests come."""
+    recorded = _check(loading)
     from grandopt.measurement.load.arrivals import read_arrivals
     from grandopt.measurement.load.settings import LoadSettings
     from grandopt.workflows.benchmark.load import LoadPlan
 
-    recorded = loading.arrivals not in ("poisson", "constant")
-    asked = [name for name in loading.given() if name in ("--rate", "--callers")]
-    asked += ["--arrivals FILE"] if recorded else []
-    if len(asked) > 1:
-        raise ConfigError(f"{' and '.join(asked)} both say when requests come: give one of them")
-    for name, values in (
-        ("--rate", loading.rate or ()),
-        ("--callers", loading.callers or ()),
-        ("--deadline-ms", () if loading.deadline_ms is None else (loading.deadline_ms,)),
-        ("--seconds", () if loading.seconds is None else (loading.seconds,)),
-    ):
-        for value in values:
-            if not 0 < value < math.inf:
-                raise ConfigError(f"{name} must be a positive number, got {value:g}")
     settings = LoadSettings(
         seconds=1.0 if loading.seconds is None else loading.seconds,
         warmup_s=0.0 if recorded else 0.2,
@@ -90,6 +78,25 @@ def load_plan(loading: LoadOptions, seed: int) -> LoadPlan:
         callers=tuple(loading.callers or ()),
         due_ns=read_arrivals(Path(loading.arrivals)) if recorded else None,
     )
+
+
+def _check(loading: LoadOptions) -> bool:
+    """Refuse what does not fit, before anything heavy is imported; gives whether arrivals are recorded."""
+    recorded = loading.arrivals not in ("poisson", "constant")
+    asked = [name for name in loading.given() if name in ("--rate", "--callers")]
+    asked += ["--arrivals FILE"] if recorded else []
+    if len(asked) > 1:
+        raise ConfigError(f"{' and '.join(asked)} both say when requests come: give one of them")
+    for name, values in (
+        ("--rate", loading.rate or ()),
+        ("--callers", loading.callers or ()),
+        ("--deadline-ms", () if loading.deadline_ms is None else (loading.deadline_ms,)),
+        ("--seconds", () if loading.seconds is None else (loading.seconds,)),
+    ):
+        for value in values:
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{name} must be a positive number, got {value:g}")
+    return recorded
 
 
 def _artifacts(paths: Sequence[Path], described: Job) -> list[Path]:

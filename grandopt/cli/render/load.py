@@ -74,7 +74,7 @@ def _table(curve: LoadCurveReport) -> Table:
         "late",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
     for point in curve.points:
         table.add_row(
             str(point.callers) if callers else rate(point.offered),

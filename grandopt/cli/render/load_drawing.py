@@ -41,13 +41,16 @@ def drawing(curves: Sequence[Curve], width: int = WIDTH, height: int = HEIGHT) -
     rows = [
         f"{_label(up, place):>{MARGIN}} |{''.join(grid[place]).rstrip()}" for place in reversed(range(height))
     ]
-    names = [f"{letter} {one_line(name)}" for letter, (name, _) in zip(LETTERS, drawn, strict=False)]
+    names = [
+        f"{letter:>{MARGIN}} {one_line(name)}" for letter, (name, _) in zip(LETTERS, drawn, strict=False)
+    ]
     return [
         "p99 latency",
         *(row.rstrip() for row in rows),
         " " * (MARGIN + 1) + "+" + "-" * width,
         " " * (MARGIN + 2) + _scale(across),
-        " " * (MARGIN + 2) + "answers a second: " + ", ".join(names),
+        " " * (MARGIN + 2) + "answers a second",
+        *names,
     ]
 
 

@@ -109,7 +109,11 @@ class ConcurrentLoad(Load):
 
 
 class _InFlight:
-    """The requests of one run that have no answer yet."""
+    """The requests of one run that have no answer yet, and the callers that wait for the answers.
+
+    A caller is a task that makes one request after the other, and there are as many as requests were ever
+    open at once: a task for each request would cost twice as much.
+    """
 
     def __init__(
         self, target: Callable[[Any, int, int], Awaitable[Any]], record: Recording, clock: Callable[[], int]
@@ -118,7 +122,11 @@ class _InFlight:
         self._record = record
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._open = 0
+        self._callers: list[asyncio.Task[None]] = []
+        self._idle: list[asyncio.Future[tuple[int, Awaitable[Any]]]] = []
+        self._submitted: dict[int, asyncio.Future[Any]] = {}
+        self._settled: asyncio.Future[None] | None = None
         self._stopped = False
 
     def launch(self, place: int, observation: Any, priority: int, latest: int) -> int:
@@ -130,29 +138,40 @@ class _InFlight:
         except ServingError as error:
             record.raised(place, self._clock() - record.begin, error)
             return moment
+        self._open += 1
         if isinstance(answer, asyncio.Future):
-            self._pending[place] = answer
+            self._submitted[place] = answer
             answer.add_done_callback(partial(self._ended, place))
+        elif self._idle:
+            self._idle.pop().set_result((place, answer))
         else:
-            self._pending[place] = self._loop.create_task(self._awaited(place, answer))
+            self._callers.append(self._loop.create_task(self._call(place, answer)))
         return moment
 
     async def settle(self, seconds: float) -> None:
         """Wait until all have ended, at most so long."""
-        if self._pending:
-            await asyncio.wait(list(self._pending.values()), timeout=seconds)
+        if self._open:
+            self._settled = self._loop.create_future()
+            await asyncio.wait([self._settled], timeout=seconds)
 
     async def give_up(self) -> None:
         """Cancel those that have not ended, and wait until they have."""
         self._stopped = True
-        if self._pending:
-            await asyncio.sleep(0)  # a task cancelled before it began would leave a coroutine unawaited
-            await _stop(list(self._pending.values()))
+        if self._callers or self._submitted:
+            await asyncio.sleep(0)  # a caller cancelled before it began would leave a coroutine unawaited
+            await _stop([*self._callers, *self._submitted.values()])
 
-    async def _awaited(self, place: int, answer: Awaitable[Any]) -> None:
-        self._write(place, await _error_of(answer))
+    async def _call(self, place: int, answer: Awaitable[Any]) -> None:
+        while True:
+            self._write(place, await _error_of(answer))
+            if self._stopped:
+                return
+            idle: asyncio.Future[tuple[int, Awaitable[Any]]] = self._loop.create_future()
+            self._idle.append(idle)
+            place, answer = await idle
 
     def _ended(self, place: int, answer: asyncio.Future[Any]) -> None:
+        del self._submitted[place]
         if answer.cancelled():
             if not self._stopped:
                 self._write(place, asyncio.CancelledError())
@@ -161,11 +180,13 @@ class _InFlight:
 
     def _write(self, place: int, error: BaseException | None) -> None:
         moment = self._clock() - self._record.begin
-        del self._pending[place]
         if error is None:
             self._record.answered(place, moment)
         else:
             self._record.raised(place, moment, error)
+        self._open -= 1
+        if not self._open and self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
 
 
 async def _error_of(answer: Awaitable[Any]) -> BaseException | None:

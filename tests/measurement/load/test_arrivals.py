@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grandopt.errors import InputError, MeasurementError
@@ -15,6 +15,7 @@ from grandopt.measurement.load import arrivals
 from grandopt.measurement.load.arrivals import constant, poisson, read_arrivals, replayed
 
 
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_poisson_arrivals_have_their_law(seed: int) -> None:
     rate, seconds = 50_000.0, 1.0

@@ -25,7 +25,7 @@ async def closed(target: Any, callers: int, settings: LoadSettings = SHORT) -> L
     return await ConcurrentLoad(target, OBSERVATIONS, settings, clock=loop().clock).closed(callers)
 
 
-@limits(max_examples=30)
+@limits(max_examples=15)
 @given(callers=st.integers(1, 40), us=st.sampled_from([1, 30, 400, 2_000]))
 def test_never_more_requests_than_callers(callers: int, us: int) -> None:
     server = Server(us * 1e-6)
