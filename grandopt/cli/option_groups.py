@@ -102,7 +102,7 @@ class LoadOptions:
     seconds: options.Seconds = None
 
     def asked(self, suite: str) -> bool:
-        """Whether load is asked for; raises ConfigError where it is beside another suite, or only its options."""
+        """Whether load is asked for; raises ConfigError beside another suite, and for its options alone."""
         if self.load and suite != "agents":
             raise ConfigError(f"--load and --suite {suite} are two benchmarks: ask for one")
         if not self.load and self.given():
