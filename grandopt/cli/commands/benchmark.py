@@ -29,6 +29,7 @@ from grandopt.cli.option_groups import (
 from grandopt.errors import ConfigError
 
 if TYPE_CHECKING:
+    from grandopt.cli.console import Terminal
     from grandopt.config.schema import Job
 
 BUDGET_S = 300.0
@@ -45,9 +46,10 @@ def benchmark(
         ),
     ] = None,
     suite: Annotated[
-        Literal["agents", "cache", "memory", "residence", "serving"],
+        Literal["agents", "cache", "memory", "residence", "serving", "loadgen"],
         typer.Option(
-            "--suite", help="Engines; the cache; pools and collector; memory of all agents; the engine."
+            "--suite",
+            help="Engines; the cache; pools and collector; memory of all agents; the engine; LoadGen.",
         ),
     ] = "agents",
     budget: Annotated[
@@ -56,7 +58,7 @@ def benchmark(
             "--budget",
             metavar="SECONDS",
             help="To build each agent's candidates (300); for the cache's look-ups (5); for each way of "
-            "serving (6).",
+            "serving (6); for each run of LoadGen (10).",
         ),
     ] = None,
     operators: Annotated[
@@ -89,7 +91,8 @@ def benchmark(
 
     The suite serving serves two reference agents through the engine, and shows what was promised of it beside
     what was measured; other ways of serving take part, batched and Ray Serve where --rival says where they
-    are. With --strict, a target that is missed there ends in exit code 1.
+    are. The suite loadgen searches the highest rate that MLPerf LoadGen finds valid (Server scenario), for
+    TorchScript and for the engine. With --strict, a target that either misses ends in exit code 1.
 
     With --load artifacts (without any, those that optimize shipped) are served in this process: latency over
     rates by the engine, beside direct calls one after the other, of the artifact and of its original in eager
@@ -132,17 +135,8 @@ def benchmark(
         if paths:
             raise ConfigError("--suite residence serves what optimize shipped below --output: name no paths")
         return benchmark_residence(job([], reading, given.config, overrides), terminal)
-    if suite == "serving":
-        from grandopt.cli.commands.benchmark_serving import benchmark_serving, served_job
-
-        return benchmark_serving(
-            paths or [],
-            served_job(given),
-            parse_external_engines(external_engine),
-            terminal,
-            budget_s=budget,
-            strict=bool(strict),
-        )
+    if suite == "serving" or suite == "loadgen":
+        return _served(suite, paths or [], given, external_engine, terminal, budget, bool(strict))
     pythons, batches = parse_external_engines(external_engine), parse_batches(batch)
 
     from grandopt.cli.progress import ProgressDisplay
@@ -177,6 +171,26 @@ def benchmark(
     terminal.show(*operator_tables(report))
     terminal.document(report.model_dump(mode="json"))
     return outcome(report)
+
+
+def _served(
+    suite: Literal["serving", "loadgen"],
+    paths: list[Path],
+    given: JobOptions,
+    external_engine: list[str] | None,
+    terminal: Terminal,
+    budget_s: float | None,
+    strict: bool,
+) -> ExitCode:
+    """The suites that serve reference agents through the engine."""
+    from grandopt.cli.commands.benchmark_loadgen import benchmark_loadgen
+    from grandopt.cli.commands.benchmark_serving import benchmark_serving, served_job
+
+    described = served_job(given, suite)
+    if suite == "loadgen":
+        return benchmark_loadgen(paths, described, terminal, budget_s=budget_s, strict=strict)
+    pythons = parse_external_engines(external_engine)
+    return benchmark_serving(paths, described, pythons, terminal, budget_s=budget_s, strict=strict)
 
 
 def _artifacts(paths: list[Path], operators: bool) -> list[Path]:

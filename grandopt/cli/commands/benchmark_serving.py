@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from grandopt.config.schema import Job
 
 
-def served_job(given: JobOptions) -> Job:
+def served_job(given: JobOptions, suite: str) -> Job:
     """The reference agents, with the profile that is asked for; raises ConfigError for other agents."""
     from grandopt.config.load import resolve
     from grandopt.config.schema import FileConfig
 
     if given.agent or given.config:
-        raise ConfigError("--suite serving takes reference agents: leave --agent and --config out")
+        raise ConfigError(f"--suite {suite} takes reference agents: leave --agent and --config out")
     return resolve(FileConfig(), {}, given.overrides(budget_s=None))
 
 

@@ -130,3 +130,30 @@ class ReplayTrace(Request[HitRate], kind="replay trace"):
     agent: ServedAgent
     trace: Path
     entries: int
+
+
+@dataclass(frozen=True)
+class LoadgenVerdict:
+    """What MLPerf LoadGen says of one run. `scheduled` and `completed` are queries per second."""
+
+    valid: bool
+    scheduled: float
+    completed: float
+    p99_s: float
+    queries: int
+
+
+@dataclass(frozen=True)
+class LoadgenRun(Request[LoadgenVerdict], kind="loadgen run"):
+    """One run of LoadGen's Server scenario at `rate` queries a second, of at least `seconds`, whose 99th
+    percentile may be `limit_s`.
+
+    The `way` is "torchscript", "infer_now" or "infer". LoadGen's logs go to `folder`.
+    """
+
+    way: str
+    agent: ServedAgent
+    rate: float
+    seconds: float
+    limit_s: float
+    folder: Path

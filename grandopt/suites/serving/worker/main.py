@@ -10,7 +10,15 @@ import asyncio
 from grandopt.errors import MeasurementError
 from grandopt.measurement.wire.codec import Asked
 from grandopt.measurement.worker.pipe import serve
-from grandopt.suites.serving.wire import CallAlone, Loops, ReplayTrace, ServedAgent, ServeLoops, Tried
+from grandopt.suites.serving.wire import (
+    CallAlone,
+    LoadgenRun,
+    Loops,
+    ReplayTrace,
+    ServedAgent,
+    ServeLoops,
+    Tried,
+)
 from grandopt.suites.serving.worker.closed_loop import answers_per_second, check, closed_loop
 from grandopt.suites.serving.worker.contender import Contender
 from grandopt.suites.serving.worker.expected import Expected
@@ -32,6 +40,10 @@ def answer(asked: Asked) -> object:
             from grandopt.suites.serving.worker.trace import replay_trace
 
             return replay_trace(asked.read(ReplayTrace))
+        case "loadgen run":
+            from grandopt.suites.serving.worker.mlperf import run
+
+            return run(asked.read(LoadgenRun))
         case _:
             raise asked.unknown()
 
