@@ -16,7 +16,7 @@ from grandopt.cli.option_groups import JobOptions
 from grandopt.errors import ConfigError
 from grandopt.measurement.environment import environment
 from grandopt.suites.serving import mlperf, suite
-from grandopt.suites.serving.mlperf import LoadgenBenchmark, Tested, WayTested
+from grandopt.suites.serving.mlperf import LoadgenBenchmark, LoadgenTry, WayTested
 from grandopt.suites.serving.result import Callers, Contestant, Line, ServingBenchmark
 from grandopt.suites.serving.wire import LoadgenVerdict
 from tests.cli.conftest import Grandopt, assert_one_error_line
@@ -45,7 +45,7 @@ def serving() -> ServingBenchmark:
 
 
 def loadgen(highest: float | None) -> LoadgenBenchmark:
-    run = Tested(20_000.0, LoadgenVerdict(highest is not None, 2e4, 2e4, 5e-4, 200_000))
+    run = LoadgenTry(20_000.0, LoadgenVerdict(highest is not None, 2e4, 2e4, 5e-4, 200_000))
     ways = (WayTested("torchscript", 10_000.0, (run,)), WayTested("infer_now", highest, (run,)))
     ratio = None if highest is None else highest / 1e4
     return LoadgenBenchmark(

@@ -39,13 +39,14 @@ def benchmark_serving(
     if paths:
         raise ConfigError("--suite serving takes reference agents, those below --output first: name no paths")
     from grandopt.cli.progress import ProgressDisplay
-    from grandopt.cli.render.serving import serving_tables
+    from grandopt.cli.render.serving import absences, serving_tables
     from grandopt.suites.serving.suite import Setup, benchmark_serving
 
     setup = Setup() if budget_s is None else Setup(seconds=budget_s / Setup.rounds)
     with ProgressDisplay(terminal) as display:
         found = benchmark_serving(described, setup, pythons, terminal.note, display)
     terminal.show(*serving_tables(found))
+    terminal.lines(absences(found))
     document = asdict(found)
     for line, written in zip(found.lines, document["lines"], strict=True):
         written["met"] = line.met

@@ -23,13 +23,22 @@ WORDS = {True: ("met", "green"), False: ("missed", "red"), None: ("absent", "yel
 
 
 def serving_tables(found: ServingBenchmark) -> list[RenderableType]:
-    """What was promised and what was measured, then every way of serving, then what could not be measured."""
+    """What was promised and what was measured, then every way of serving, then what has to be known."""
     parts: list[RenderableType] = [*_wrapped(_head(found))]
     for group in dict.fromkeys(line.group for line in found.lines):
         parts += [Text(), _lines(group, [line for line in found.lines if line.group == group])]
     for agent in dict.fromkeys(one.agent for one in found.contestants):
         parts += [Text(), _contestants(agent, [one for one in found.contestants if one.agent == agent])]
     return [*parts, *_remarks(found)]
+
+
+def absences(found: ServingBenchmark) -> list[str]:
+    """Who could not take part and why, a line each; with commands to copy, so they are not to be wrapped."""
+    reasons = dict.fromkeys(one.reason for one in found.contestants if one.reason is not None)
+    return [
+        f"{' and '.join(one.name for one in found.contestants if one.reason == reason)}: {reason}"
+        for reason in reasons
+    ]
 
 
 def _head(found: ServingBenchmark) -> str:
@@ -82,10 +91,6 @@ def _remarks(found: ServingBenchmark) -> Iterator[RenderableType]:
         words += one.notes
         if words:
             yield from _wrapped(f"{one.agent}, {one.name}: {'; '.join(words)}")
-    # Not wrapped: they are commands to copy.
-    for reason in dict.fromkeys(one.reason for one in found.contestants if one.reason is not None):
-        names = " and ".join(one.name for one in found.contestants if one.reason == reason)
-        yield Text(f"{names}: {reason}", overflow="ignore", no_wrap=True)
 
 
 def _wrapped(text: str) -> Iterator[Text]:

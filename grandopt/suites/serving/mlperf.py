@@ -31,7 +31,7 @@ Valid = Callable[[float], bool]
 
 
 @dataclass(frozen=True)
-class Tested:
+class LoadgenTry:
     """One run: the rate that was asked for, and LoadGen's verdict."""
 
     rate: float
@@ -44,7 +44,7 @@ class WayTested:
 
     way: str
     highest: float | None
-    runs: tuple[Tested, ...]
+    runs: tuple[LoadgenTry, ...]
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ def benchmark_loadgen(
         agent = written(artifact, job.profile.limits.relative_l2, folder, job.seed)
         ways = []
         for way in (DIRECT, *ENGINE_WAYS):
-            runs: list[Tested] = []
+            runs: list[LoadgenTry] = []
 
-            def valid(rate: float, way: str = way, runs: list[Tested] = runs) -> bool:
+            def valid(rate: float, way: str = way, runs: list[LoadgenTry] = runs) -> bool:
                 logs = folder / f"{way}-{len(runs)}"
                 logs.mkdir()
                 request = LoadgenRun(way, agent, rate, seconds, LIMIT_S, logs)
                 verdict = asked(request, 4 * seconds + _EXTRA_S)
-                runs.append(Tested(rate, verdict))
+                runs.append(LoadgenTry(rate, verdict))
                 said = "VALID" if verdict.valid else "INVALID"
                 tell(f"{way}: {rate:.0f}/s {said}, p99 {1e6 * verdict.p99_s:.0f} µs")
                 return verdict.valid
