@@ -158,7 +158,7 @@ class Collector:
         return CollectorStats(
             self._tuning.gc_kind,
             self._tuned,
-            self._tuning.gc.get_freeze_count(),
+            self._tuning.frozen,
             self._tuning.gc.get_threshold(),
             self._idle,
             self._unneeded,

@@ -39,6 +39,8 @@ class GcTuning:
     def __init__(self, collector: GarbageCollector, gc_kind: GcKind) -> None:
         self.gc = collector
         self.gc_kind = gc_kind
+        self.frozen = 0
+        """How many objects were left out by the last `freeze`."""
         self._lock = threading.Lock()
         self._users = 0
         self._thresholds = (0, 0, 0)
@@ -78,7 +80,9 @@ class GcTuning:
         """Collect, and take what is left out of later collections; returns how many objects are out now."""
         self.gc.collect()
         self.gc.freeze()
-        return self.gc.get_freeze_count()
+        # Counted once: it takes milliseconds where much is frozen.
+        self.frozen = self.gc.get_freeze_count()
+        return self.frozen
 
     def end(self) -> None:
         """Undo one `begin`; the last one restores."""
@@ -101,6 +105,7 @@ class GcTuning:
 
     def _restore(self) -> None:
         self.gc.unfreeze()
+        self.frozen = 0
         self.gc.set_threshold(*self._thresholds)
         if self._enabled:
             self.gc.enable()

@@ -22,13 +22,13 @@ class Admission:
         self._row_bytes = row_bytes
         self._rejected = rejected
         self._observed_ns = 0.0
-        self._purgeable = True
+        self._until_purge = 0
         self._free_at = 0.0
         self._backlog_at = 0
 
-    def began(self, now: int, free_at: float) -> None:
-        """A batch went to a worker, which is likely to be free again at `free_at`."""
-        self._purgeable = True
+    def began(self, rows: int, now: int, free_at: float) -> None:
+        """A batch of so many rows went to a worker, which is likely to be free again at `free_at`."""
+        self._until_purge -= rows
         self._free_at = max(free_at, float(now))
 
     def ended(self, now: int, rows: int) -> None:
@@ -85,9 +85,10 @@ class Admission:
         Raises Overloaded where there is no room.
         """
         waiting = self._waiting
-        if self._purgeable:
-            self._purgeable = False
+        if self._until_purge <= 0:
+            # It looks at all that wait, and so is due again when as many have been served.
             waiting.purge()
+            self._until_purge = waiting.rows
         while (reason := self._full(rows, settings)) is not None:
             retry = self.wait_ns(waiting.rows, settings, cost, workers) / 1e9
             displaced = None

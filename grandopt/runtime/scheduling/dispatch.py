@@ -217,7 +217,7 @@ class Dispatch:
         """Hand a batch to a worker; `end` gives out its outputs, `requests` are those to tell of an error."""
         began = self._clock()
         self._counts.batch(rows, reason)
-        self._admission.began(began, began + self.cost.of(rows))
+        self._admission.began(rows, began, began + self.cost.of(rows))
 
         def done(outcome: Outcome) -> None:
             now = self._clock()
