@@ -62,10 +62,10 @@ class Work:
 class Comparing:
     """Compares pieces of work one at a time on a daemon thread, and rests after each.
 
-    It works for at most a share `effort` of the time. Two threads: the one of the engine gives work when
-    `ready`, and may read findings under `lock`; a candidate that raises is counted, one that hangs leaves
-    `ready` unset for good. `rows` is how many observations one piece should have. `rest` waits for
-    seconds, or until `end`.
+    It computes for at most a share `effort` of the time, counted by `spent`: what this thread itself
+    computed. Two threads: the one of the engine gives work when `ready`, and may read findings under `lock`;
+    a candidate that raises is counted, one that hangs leaves `ready` unset for good. `rows` is how many
+    observations one piece should have. `rest` waits for seconds, or until `end`.
     """
 
     def __init__(
@@ -74,13 +74,16 @@ class Comparing:
         candidate: Executor,
         effort: float,
         clock: Callable[[], int] = time.perf_counter_ns,
+        spent: Callable[[], int] = time.thread_time_ns,
         rest: Callable[[float], object] | None = None,
     ) -> None:
-        self._candidate, self._effort, self._clock = candidate, effort, clock
+        self._candidate, self._effort = candidate, effort
+        self._clock, self._spent = clock, spent
         self.lock = threading.Lock()
         self.ready = True
         self.rows = 1
         self._done = 0
+        self._fixed: int | None = None
         self._work: SimpleQueue[Work | None] = SimpleQueue()
         self._ended = threading.Event()
         self._rest = rest or self._ended.wait
@@ -99,18 +102,25 @@ class Comparing:
 
     def _live(self) -> None:
         while (work := self._work.get()) is not None and not self._ended.is_set():
-            began = self._clock()
+            # Not the time that it waited for the GIL, which is long where the service is busy.
+            began = self._spent()
             try:
                 self._compare(work)
             except Exception as error:  # noqa: BLE001 - a candidate may raise anything; it is on trial
                 with self.lock:
                     work.findings.failed += len(work.inputs[0])
                     work.findings.error = named_line(error)
-            took, rows = self._clock() - began, len(work.inputs[0])
-            self.rows = max(1, min(MOST_ROWS, 4 * self.rows, STRETCH_NS * rows // max(1, took)))
+            took, rows = self._spent() - began, len(work.inputs[0])
+            self._fit(rows, took)
             del work
             self._rest(took / 1e9 * (1 / self._effort - 1))
             self.ready = True
+
+    def _fit(self, rows: int, took: int) -> None:
+        """Choose the next piece's size: what is beyond the least that any piece took is the observations'."""
+        self._fixed = took if self._fixed is None else min(self._fixed, took)
+        each = max(1, (took - self._fixed) // rows)
+        self.rows = max(1, min(MOST_ROWS, 4 * self.rows, (STRETCH_NS - self._fixed) // each))
 
     def _compare(self, work: Work) -> None:
         findings, rows = work.findings, len(work.inputs[0])

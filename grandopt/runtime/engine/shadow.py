@@ -22,7 +22,8 @@ EFFORT = 0.005
 """The share of the time in which the candidate works: of the requests, as many can meet it."""
 PATIENCE_NS = 20_000_000
 """After so long a piece of work is handed over that is not full."""
-LEAST_SHARE = 1e-6
+LEAST_SHARE = 1e-3
+"""However busy the candidate is, one observation in so many is looked at, to see whether it has rested."""
 
 
 class Shadow:
@@ -135,7 +136,7 @@ class Shadow:
         self._findings = Findings(disagreement)
         self._pieces: list[tuple[list[Array], list[Array]]] = []
         self._held = self._dropped = 0
-        self._first = self._taps.rows - rows
+        self._first = self._handed = self._taps.rows - rows
         self._since = self._clock()
 
     def _see(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> int:
@@ -163,14 +164,16 @@ class Shadow:
             self._held += len(places)
         full = self._held >= self._comparing.rows
         if self._comparing.ready and (full or self._clock() - self._since > PATIENCE_NS):
-            if not full:
-                self._aim(self._sampler.share * 1.25)
             self._hand_over()
-        elif full and room > 0:
-            self._aim(self._sampler.share / 2)
+            rows = self._taps.rows
+            # So many as make the next piece full when the candidate has rested for as long again.
+            self._aim(self._comparing.rows / max(1, rows - self._handed))
+            self._handed = rows
+        elif full:
+            self._aim(self._sampler.share / 2)  # each look costs the loop some time, and nothing fits
 
     def _aim(self, share: float) -> None:
-        """Draw so many that the piece at hand is full about when the candidate has rested."""
+        """Draw with that probability from now on, at most with the one asked for."""
         share = max(LEAST_SHARE, min(self._share, share))
         if share != self._sampler.share:
             self._sampler.sample(share)

@@ -57,7 +57,8 @@ async def main(path: str, rounds: int) -> None:
     executor = load(path)
     (spec,) = executor.signature.inputs
     rows = np.random.default_rng(0).standard_normal((10_000, *spec.shape)).astype(np.float32)
-    rows.reshape(len(rows), -1)[:, 0] = np.arange(len(rows))
+    # In random order: callers go at their own pace, and each shall meet one altered decision in a hundred.
+    rows.reshape(len(rows), -1)[:, 0] = np.random.default_rng(1).permutation(len(rows))
     rates, tails = [], []
     async with Engine() as engine:
         engine.load(path, "agent")

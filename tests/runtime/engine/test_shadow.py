@@ -139,7 +139,7 @@ def test_the_candidate_rests_for_as_long_as_its_share_of_the_time_wants() -> Non
         now[0] += 4_000_000  # 4 ms for each batch
         return scores(inputs)
 
-    comparing = Comparing("gate", agent(working), 0.02, lambda: now[0], rests.put)
+    comparing = Comparing("gate", agent(working), 0.02, spent=lambda: now[0], rest=rests.put)
     findings = Findings(Disagreement(SIGNATURE, Contract()))
     inputs = (np.zeros((3, 2), np.float32),)
     comparing.give(Work(inputs, scores(inputs), agent(scores), findings))
