@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from grandopt.errors import SignatureError
 from grandopt.runtime.scheduling.workers.affinity import pin
-from grandopt.runtime.scheduling.workers.messages import LONGEST, Kind, Task, failure
-from grandopt.runtime.scheduling.workers.slots import Layout
+from grandopt.runtime.scheduling.workers.messages import LONGEST_TASK, Kind, Task, failure
+from grandopt.runtime.scheduling.workers.slots import Layout, Views
 from grandopt.signature import Signature
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def _attempt(call: Callable[[], Made]) -> Made | Exception:
 
 
 def _serve(sock: socket.socket, signature: Signature, executor: Executor) -> None:
-    slots: dict[int, tuple[Layout, mmap.mmap]] = {}
+    slots: dict[int, Views] = {}
     while True:
-        packet, files, _, _ = socket.recv_fds(sock, LONGEST, 1)
+        packet, files, _, _ = socket.recv_fds(sock, LONGEST_TASK, 1)
         if not packet:
             return
         task = Task.unpacked(packet)
@@ -117,10 +117,9 @@ def _serve(sock: socket.socket, signature: Signature, executor: Executor) -> Non
             slots.pop(number, None)
         if files:
             layout = Layout(signature, task.capacity)
-            slots[task.slot] = layout, mmap.mmap(files[0], layout.size)
+            slots[task.slot] = Views(layout, mmap.mmap(files[0], layout.size))
             os.close(files[0])
-        layout, memory = slots[task.slot]
-        inputs, outputs = layout.arrays(memory, task.rows)
+        inputs, outputs = slots[task.slot].of(task.rows)
         error = _attempt(lambda: executor.run_into(inputs, outputs))  # noqa: B023 - called before the next
         sock.send(bytes([Kind.DONE]) if error is None else failure(Kind.FAILED, error))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from grandopt.runtime.scheduling.workers.child import Arrangement
-from grandopt.runtime.scheduling.workers.messages import LONGEST, Task
+from grandopt.runtime.scheduling.workers.messages import FORGOTTEN, LONGEST, Task
 from grandopt.runtime.scheduling.workers.slots import Slot
 
 _PROGRAM = "grandopt.runtime.scheduling.workers.child"
@@ -48,6 +48,7 @@ class ChildProcess:
         self._loop = loop
         self._listener = listener
         self._known: set[int] = set()
+        self._heard = memoryview(bytearray(LONGEST))
         self.alive = True
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         reading, self._lifeline = os.pipe()
@@ -82,9 +83,9 @@ class ChildProcess:
 
     def send(self, slot: Slot, rows: int, there: Set[int]) -> None:
         """Have it compute the first rows of a slot, and forget slots that are no longer `there`."""
-        forget = self._known - there
-        self._known -= forget
-        packet = [Task(slot.number, slot.capacity, rows, tuple(forget)).packed()]
+        forget = tuple(self._known - there)[:FORGOTTEN]
+        self._known.difference_update(forget)
+        packet = [Task(slot.number, slot.capacity, rows, forget).packed()]
         files = []
         if slot.number not in self._known:
             self._known.add(slot.number)
@@ -115,7 +116,7 @@ class ChildProcess:
     def _packet(self) -> bytes | None:
         """The next packet: empty once it has hung up, None before it has said anything more."""
         try:
-            return self._socket.recv(LONGEST)
+            return self._heard[: self._socket.recv_into(self._heard)].tobytes()
         except BlockingIOError:
             return None
         except ConnectionResetError:  # it ended before it had read what was sent

@@ -15,8 +15,11 @@ from grandopt.errors import named_line
 
 LONGEST = 1 << 16
 """Bytes of a packet; the buffers of a socket hold several."""
+FORGOTTEN = 64
+"""Slots that one task tells a worker to forget; the next one tells of more."""
 _TASK = struct.Struct("<QQQ")
 _NUMBER = struct.Struct("<Q")
+LONGEST_TASK = _TASK.size + FORGOTTEN * _NUMBER.size
 
 
 class Kind(IntEnum):

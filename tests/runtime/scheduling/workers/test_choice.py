@@ -72,7 +72,7 @@ def test_calls_that_wait_for_each_other_get_processes() -> None:
     found = chosen(one_at_a_time)
     assert (found.kind, found.size, found.reason.code) == ("processes", 2, ReasonCode.ONE_CALL_AT_A_TIME)
     assert found.evidence.process_hop_ns == MS
-    assert found.evidence.copy_ns is not None
+    assert found.evidence.handling_ns is not None
 
 
 def test_calls_that_do_not_pay_for_the_way_stay_inline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_what_cannot_be_set_by_hand(kind: str, size: int, words: str) -> None:
 def test_the_ways_are_measured() -> None:
     assert 100 < hops.thread_hop_ns() < 100 * MS
     assert 100 < hops.process_hop_ns() < 100 * MS
-    assert hops.copy_ns(SIGNATURE, 4) < 100 * MS
+    assert hops.handling_ns(SIGNATURE, 4) < 100 * MS
 
 
 def test_an_agent_that_waits_for_itself_does_not_overlap() -> None:
