@@ -24,8 +24,8 @@ OVERLAPS = 0.75
 """Two calls at once overlap when they take at most this share of one after the other: 0.5 where nothing holds
 them up, 1 where one waits for the other."""
 PAYS = 4.0
-"""A call pays for the way to a process when it takes this many times as long: under traffic, with cold caches,
-the way takes about twice what it takes when it is measured."""
+"""A call pays for the way to a process when it takes this many times as long: under traffic, with cold
+caches, the way takes about twice what it takes when it is measured."""
 CALLS = 9
 """Calls whose first quartile is what a call takes."""
 BLOCK_NS = 4_000_000
@@ -40,7 +40,7 @@ class Evidence:
     """What the choice was made from, in nanoseconds; None for what needed no measuring.
 
     `call_ns` is one observation, computed on the calling thread; `thread_hop_ns` and `process_hop_ns` are
-    what an answer of a thread and of a process takes, `handling_ns` what both sides do for a batch beside that.
+    what an answer of a thread and of a process takes, `handling_ns` what both sides do for a batch beside it.
     `one_after_other_ns` and `at_once_ns` are equal numbers of calls, on one thread and on two. `cores` is how
     many threads can run at once.
     """
