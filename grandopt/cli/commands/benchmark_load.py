@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from grandopt.workflows.benchmark.load import LoadPlan
 
 
+LIMITS = {
+    "--rate": (1e-3, 10_000_000),
+    "--callers": (1, 100_000),
+    "--deadline-ms": (1e-6, 3_600_000),
+    "--seconds": (1e-3, 86_400),
+}
+"""What can be measured: a callers' task takes some kilobytes, and a day is long enough for one point."""
+
+
 def benchmark_load(
     paths: Sequence[Path],
     given: JobOptions,
@@ -60,7 +69,7 @@ def load_plan(loading: LoadOptions, seed: int) -> LoadPlan:
     """What the options ask for; raises ConfigError for values that are no rates, callers or times, and for
     more than one way of saying when requests come."""
     recorded = _check(loading)
-    from grandopt.measurement.load.arrivals import read_arrivals
+    from grandopt.measurement.load.arrivals import MOST_REQUESTS, read_arrivals
     from grandopt.measurement.load.settings import LoadSettings
     from grandopt.workflows.benchmark.load import LoadPlan
 
@@ -71,6 +80,12 @@ def load_plan(loading: LoadOptions, seed: int) -> LoadPlan:
         tell_deadline=loading.deadline_ms is not None,
         seed=seed,
     )
+    for rate in loading.rate or ():
+        if rate * (settings.seconds + settings.warmup_s) > MOST_REQUESTS:
+            raise ConfigError(
+                f"--rate {rate:g} for {settings.seconds:g} s is more than {MOST_REQUESTS:,} requests: "
+                f"ask for fewer, or fewer --seconds"
+            )
     return LoadPlan(
         settings=settings,
         law="constant" if loading.arrivals == "constant" else "poisson",
@@ -96,6 +111,9 @@ def _check(loading: LoadOptions) -> bool:
         for value in values:
             if not 0 < value < math.inf:
                 raise ConfigError(f"{name} must be a positive number, got {value:g}")
+            least, most = LIMITS[name]
+            if not least <= value <= most:
+                raise ConfigError(f"{name} must be from {least:g} to {most:,}, got {value:g}")
     return recorded
 
 

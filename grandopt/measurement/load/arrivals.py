@@ -15,6 +15,10 @@ MOST_REQUESTS = 20_000_000
 """In one run: every request keeps 26 bytes of what became of it."""
 
 
+LONGEST_S = 86_400
+"""Of recorded arrivals, which are replayed at their own pace."""
+
+
 def poisson(rate: float, seconds: float, rng: np.random.Generator) -> Array:
     """Arrivals of independent callers, `rate` a second on average: int64 [n], rising, below `seconds`.
 
@@ -36,8 +40,10 @@ def replayed(seconds: Array) -> Array:
     """Recorded arrival times in seconds of any clock, moved so that the first is at 0: int64 [n].
 
     Raises MeasurementError where there are none or too many, where one is no number, or before the one in
-    front of it.
+    front of it, and where they take more than a day.
     """
+    if np.asarray(seconds).dtype.kind not in "iuf":
+        raise MeasurementError(f"arrival times must be numbers of seconds, got {np.asarray(seconds).dtype}")
     times = np.asarray(seconds, dtype=np.float64)
     if times.ndim != 1 or not times.size:
         raise MeasurementError(f"arrival times must be one row of numbers, got the shape {list(times.shape)}")
@@ -46,12 +52,18 @@ def replayed(seconds: Array) -> Array:
     if not np.isfinite(times).all():
         place = int(np.argmin(np.isfinite(times)))
         raise MeasurementError(f"arrival time {place + 1} is {times[place]}: every one must be a number")
-    falls = np.flatnonzero(np.diff(times) < 0)
+    falls = np.flatnonzero(times[1:] < times[:-1])
     if falls.size:
         place = int(falls[0])
         raise MeasurementError(
             f"arrival time {place + 2} ({times[place + 1]:g}) is before the one in front of it "
             f"({times[place]:g}); sort them"
+        )
+    span = times[-1] / 2 - times[0] / 2  # halves: the difference itself may be beyond all numbers
+    if span > LONGEST_S / 2:
+        raise MeasurementError(
+            f"the arrival times go from {times[0]:g} to {times[-1]:g}, more than a day of {LONGEST_S:,} "
+            f"seconds; are they in seconds? Give fewer of them otherwise"
         )
     return np.asarray(np.rint((times - times[0]) * 1e9), dtype=np.int64)
 

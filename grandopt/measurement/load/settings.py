@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from grandopt.errors import MeasurementError
 
 NORMAL = 1
+SHORTEST_S = 1e-9
+"""What the clock tells: a shorter time would be none."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,12 @@ class LoadSettings:
 
     def __post_init__(self) -> None:
         for name in ("seconds", "grace_s"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise MeasurementError(f"{name} must be a positive number but got {getattr(self, name)}")
+            if not SHORTEST_S <= getattr(self, name) < math.inf:
+                raise MeasurementError(f"{name} must be at least a nanosecond but got {getattr(self, name)}")
         if not 0 <= self.warmup_s < math.inf:
             raise MeasurementError(f"warmup_s must be a number of at least 0 but got {self.warmup_s}")
-        if self.deadline_s is not None and not 0 < self.deadline_s < math.inf:
-            raise MeasurementError(f"deadline_s must be a positive number but got {self.deadline_s}")
+        if self.deadline_s is not None and not SHORTEST_S <= self.deadline_s < math.inf:
+            raise MeasurementError(f"deadline_s must be at least a nanosecond but got {self.deadline_s}")
         if self.tell_deadline and self.deadline_s is None:
             raise MeasurementError("tell_deadline needs a deadline_s to tell")
         shares = list(self.priorities.values())

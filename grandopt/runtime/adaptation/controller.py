@@ -195,11 +195,7 @@ class Controller:
         spent, verdict = 0.0, None
         while verdict is None:
             began = self._seconds
-            try:
-                knob.set(value)
-            except GrandoptError as error:
-                self._knobs.remove(knob)
-                self._decide(knob, Verdict.REFUSED, before, value, detail=str(error))
+            if not self._set(knob, value, before):
                 return
             try:
                 yield from self._settled(knob)
@@ -207,8 +203,9 @@ class Controller:
             finally:
                 # Also when the service ends meanwhile. What somebody else has set is left alone.
                 interfered = knob.get() != value
-                if not interfered:
-                    knob.set(before)
+                stuck = not interfered and not self._set(knob, before, value)
+            if stuck:
+                return
             spent += self._seconds - began
             verdict = Verdict.INTERFERED if interfered else trial.tried(window)
             if verdict is None:
@@ -227,7 +224,8 @@ class Controller:
         self, knob: Knob, direction: str, value: int, trial: Trial, spent: float
     ) -> Generator[float, Reading, None]:
         before = knob.get()
-        knob.set(value)
+        if not self._set(knob, value, before):
+            return
         self._changed_at = self._seconds
         self._budget.won(knob.name, direction)
         self._told.discard(knob.name)
@@ -236,7 +234,8 @@ class Controller:
         for _ in range(PROBATION):
             window = yield from self._measured()
             if trial.worse_than_base(window) and knob.get() == value:
-                knob.set(before)
+                if not self._set(knob, before, value):
+                    break
                 self._budget.lost(knob.name, direction, self._seconds - self._changed_at, self._seconds)
                 self._decide(knob, Verdict.WITHDRAWN, before, value, trial, spent)
                 break
@@ -244,6 +243,16 @@ class Controller:
         self._budget.lost(knob.name, "lower" if direction == "higher" else "higher", 0.0, self._seconds)
         self._detector.reset()
         self._scores.clear()
+
+    def _set(self, knob: Knob, value: int, before: int) -> bool:
+        """Move a setting; one that refuses to be moved, also back, is left alone from now on."""
+        try:
+            knob.set(value)
+        except GrandoptError as error:
+            self._knobs.remove(knob)
+            self._decide(knob, Verdict.REFUSED, before, value, detail=str(error))
+            return False
+        return True
 
     def _measured(self, rate: float = 0.0) -> Steps:
         """A window of at least `window_s` that holds enough answers, or of `longest_s`.

@@ -18,6 +18,7 @@ from grandopt.signature import Array
 STRETCH_NS = 1_000_000
 """How long the thread works at a time, about: somebody may wait for the GIL meanwhile."""
 MOST_ROWS = 256
+LONGEST_REST_S = 3600.0
 TIMED = 4
 """One in so many pieces of work is also given to the live agent, for its times."""
 
@@ -113,7 +114,7 @@ class Comparing:
             took, rows = self._spent() - began, len(work.inputs[0])
             self._fit(rows, took)
             del work
-            self._rest(took / 1e9 * (1 / self._effort - 1))
+            self._rest(min(took / 1e9 * (1 / self._effort - 1), LONGEST_REST_S))
             self.ready = True
 
     def _fit(self, rows: int, took: int) -> None:

@@ -50,8 +50,8 @@ class Shadow:
         """Raises SignatureError for a candidate that does not fit or keeps a state, ConfigError for numbers
         out of range and for an agent without batches."""
         for name, value in (("share", share), ("effort", effort)):
-            if not 0 < value <= 1:
-                raise ConfigError(f"{name} must be above 0 and at most 1, got {value}")
+            if not LEAST_SHARE <= value <= 1:
+                raise ConfigError(f"{name} must be from {LEAST_SHARE:g} to 1, got {value}")
         if not 0 <= tolerance < 1:
             raise ConfigError(f"tolerance must be from 0 to below 1, got {tolerance}")
         check_same(agent.name, agent.version, candidate)
@@ -122,10 +122,12 @@ class Shadow:
     async def promote(self) -> ShadowReport:
         """Let the candidate answer from now on, as `Engine.replace` does, and compare no more.
 
-        Raises ConfigError after it was withdrawn.
+        Raises ConfigError after it was promoted or withdrawn.
         """
         if not self.active:
-            raise ConfigError(f"{self._agent.name}: the shadow was withdrawn; replace the agent instead")
+            raise ConfigError(
+                f"{self._agent.name}: the shadow was promoted or withdrawn before; replace the agent instead"
+            )
         report = self.withdraw()
         await self._promote(self._candidate)
         return report

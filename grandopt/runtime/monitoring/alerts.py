@@ -37,30 +37,41 @@ class Rule:
         if not isinstance(self.name, str) or not self.name.strip():
             raise ConfigError(f"an alert rule needs a name, got {self.name!r}")
         where = f"alert rule {self.name!r}"
-        if self.measure not in MEASURES:
+        if not isinstance(self.measure, str) or self.measure not in MEASURES:
             raise ConfigError(
                 f"{where}: there is no measure {self.measure!r}; there are {', '.join(MEASURES)}"
             )
+        if not self.name.isprintable():
+            raise ConfigError(f"{where}: a name is one printable line")
+        self._check_numbers(where)
         for field, choices in (("direction", Direction), ("severity", Severity)):
             if getattr(self, field) not in get_args(choices):
                 raise ConfigError(
                     f"{where}: {field} {getattr(self, field)!r} is not one of {', '.join(get_args(choices))}"
                 )
-        if not math.isfinite(self.threshold):
-            raise ConfigError(f"{where}: the threshold must be a finite number, got {self.threshold}")
-        if not (math.isfinite(self.for_s) and self.for_s >= 0):
-            raise ConfigError(f"{where}: for_s must be finite and not negative, got {self.for_s}")
-        if self.clear is not None and (not math.isfinite(self.clear) or self.beyond(self.clear)):
+        if self.clear is not None and self.beyond(self.clear):
             side = "above" if self.direction == "above" else "below"
             raise ConfigError(
                 f"{where}: it fires {side} {self.threshold:g}, so clear must not be {side} that; got "
                 f"{self.clear:g}"
             )
+        if self.agent is not None and not (isinstance(self.agent, str) and self.agent):
+            raise ConfigError(f"{where}: agent must be the name of one, got {self.agent!r}")
         if self.agent is not None and MEASURES[self.measure].of_agent is None:
             raise ConfigError(
                 f"{where}: {self.measure!r} is a measure of the process, and has no agent; leave "
                 f"agent={self.agent!r} out"
             )
+
+    def _check_numbers(self, where: str) -> None:
+        for name in ("threshold", "for_s", "clear"):
+            value: object = getattr(self, name)
+            if name == "clear" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
+                raise ConfigError(f"{where}: {name} must be a finite number, got {value!r}")
+        if self.for_s < 0:
+            raise ConfigError(f"{where}: for_s must be finite and not negative, got {self.for_s}")
 
     def beyond(self, value: float) -> bool:
         """Whether a value is on the wrong side of the threshold."""
@@ -116,17 +127,22 @@ class Alerts:
         if twice:
             raise ConfigError(f"two alert rules are named {twice[0]!r}; name them differently")
         self._standing: dict[tuple[str, str], Alert] = {}
+        self._begun: dict[tuple[str, str], float] = {}
 
-    def judge(self, wall: float, figures: Mapping[str, Mapping[str, float]]) -> tuple[Alert, ...]:
+    def judge(
+        self, wall: float, figures: Mapping[str, Mapping[str, float]], at: float | None = None
+    ) -> tuple[Alert, ...]:
         """What fires or clears by the figures of one look, by agent and by name.
 
-        `wall` is in seconds since 1970; a look that is earlier than the one before is taken as at its time.
+        `wall` is in seconds since 1970 and stands in the alerts. How long a value has been beyond its
+        threshold is counted by `at`, in seconds of a clock that nobody sets (without it, by `wall`).
         """
+        at = wall if at is None else at
         news: list[Alert] = []
         for rule in self._rules:
             for agent, told in figures.items():
                 if rule.concerns(agent):
-                    self._follow(rule, agent, told.get(rule.measure), wall, news.append)
+                    self._follow(rule, agent, told.get(rule.measure), (at, wall), news.append)
         for key, alert in list(self._standing.items()):
             if alert.agent not in figures:
                 del self._standing[key]
@@ -139,8 +155,14 @@ class Alerts:
         return tuple(self._standing.values())
 
     def _follow(
-        self, rule: Rule, agent: str, value: float | None, wall: float, tell: Callable[[Alert], None]
+        self,
+        rule: Rule,
+        agent: str,
+        value: float | None,
+        now: tuple[float, float],
+        tell: Callable[[Alert], None],
     ) -> None:
+        at, wall = now
         key = (rule.name, agent)
         alert = self._standing.get(key)
         if alert is not None and alert.state == "firing":
@@ -152,7 +174,8 @@ class Alerts:
             self._standing.pop(key, None)
             return
         since = wall if alert is None else alert.since
-        if wall - since >= rule.for_s:
+        begun = self._begun[key] = at if alert is None else self._begun[key]
+        if at - begun >= rule.for_s:
             self._standing[key] = Alert(rule, agent, "firing", value, since, wall)
             tell(self._standing[key])
         else:

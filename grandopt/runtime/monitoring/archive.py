@@ -10,6 +10,7 @@ wait in bounded memory, and the service goes on.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 from collections import deque
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ class Archive:
         most_bytes: int = 64 << 20,
         every: int = 10,
     ) -> None:
-        if not keep_s > 0 or most_bytes < LEAST_BYTES or not 1 <= every <= WAITING:
+        if not (keep_s > 0 and most_bytes >= LEAST_BYTES and 1 <= every <= WAITING):
             raise ConfigError(
                 f"an archive keeps a positive number of seconds in at least {LEAST_BYTES} bytes and writes "
                 f"every 1 to {WAITING} looks; got keep_s={keep_s}, most_bytes={most_bytes}, every={every}"
@@ -120,6 +121,7 @@ class Archive:
                     for wall, figures in self._waiting
                     for agent, told in figures.items()
                     for measure, value in told.items()
+                    if not math.isnan(value)  # which SQLite has no number for
                 ],
             )
             if self._writes % PRUNED_EVERY == 0 or _used(connection) > self._most_bytes:
@@ -140,11 +142,12 @@ class Archive:
                 return
 
 
-def read(path: Path, agent: str, measure: str, since: float = 0.0) -> tuple[tuple[float, float], ...]:
+def read(path: Path | str, agent: str, measure: str, since: float = 0.0) -> tuple[tuple[float, float], ...]:
     """One figure of the archive at `path`: (seconds since 1970, value), the oldest first.
 
     Raises HistoryError, in one line, for a file that is missing, damaged, or of another program or version.
     """
+    path = Path(path)
     try:
         with closing(_opened(path, "ro")) as connection:
             if _version(path, connection) == 0:

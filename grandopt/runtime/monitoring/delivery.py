@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from grandopt.errors import ConfigError
 from grandopt.runtime.monitoring.alerts import Alert
 
 log = logging.getLogger(__name__)
@@ -24,9 +26,23 @@ class Delivery(ABC):
 
 
 class Callbacks(Delivery):
-    """Calls functions with each alert; one that raises is logged, and the others are called."""
+    """Calls functions with each alert; one that raises is logged, and the others are called.
+
+    They are called on the monitor's thread, where no event loop runs: raises ConfigError for a coroutine
+    function, which nobody would await, and for what cannot be called.
+    """
 
     def __init__(self, *functions: Callable[[Alert], object]) -> None:
+        for function in functions:
+            if not callable(function):
+                raise ConfigError(f"a callback is a function of an alert, got {function!r:.80}")
+            if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+                getattr(function, "__call__", None)  # noqa: B004 - of an object with an asynchronous one
+            ):
+                raise ConfigError(
+                    f"a callback is a plain function, and {function!r:.80} is asynchronous; let a plain one "
+                    f"hand it to the event loop, by asyncio.run_coroutine_threadsafe"
+                )
         self._functions = functions
 
     def deliver(self, alert: Alert) -> None:

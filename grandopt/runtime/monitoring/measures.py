@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -122,5 +123,5 @@ def values(metrics: Metrics) -> dict[str, dict[str, float]]:
 
 
 def _put(told: dict[str, float], name: str, value: float | None) -> None:
-    if value is not None:
+    if value is not None and not math.isnan(value):
         told[name] = float(value)

@@ -22,6 +22,9 @@ from grandopt.runtime.monitoring.recommendations.advice import Recommendations
 from grandopt.runtime.monitoring.recommendations.recommend import recommend
 from grandopt.runtime.monitoring.sources import AgentSource
 
+MOST_KEPT = 1_000_000
+"""Looks in the history: of each, an agent's figures take some 200 bytes."""
+
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +43,8 @@ class MonitorSettings:
                 f"monitoring: the window holds 1 to 600 intervals and at most an hour; got "
                 f"interval_s={self.interval_s}, window_s={self.window_s}"
             )
-        if self.keep < 1:
-            raise ConfigError(f"monitoring: keep must be at least 1 look, got {self.keep}")
+        if not (isinstance(self.keep, int) and 1 <= self.keep <= MOST_KEPT):
+            raise ConfigError(f"monitoring: keep must be 1 to {MOST_KEPT:,} looks, got {self.keep}")
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Monitor:
             metrics = Metrics(at, wall, agents, self._process.read(at))
             figures = values(metrics)
             self.history.add(wall, figures)
-            news = self._alerts.judge(wall, figures)
+            news = self._alerts.judge(wall, figures, at)
             self._last = metrics
             self._looks += 1
             self._spent_ns += time.thread_time_ns() - begun
@@ -113,8 +116,15 @@ class Monitor:
                 self._archive.add(wall, figures)
         for alert in news:  # not under the lock: what is called may ask the monitor
             for delivery in self._deliveries:
-                delivery.deliver(alert)
+                self._deliver(delivery, alert)
         return metrics
+
+    @staticmethod
+    def _deliver(delivery: Delivery, alert: Alert) -> None:
+        try:
+            delivery.deliver(alert)
+        except Exception:  # a delivery of somebody else's may raise anything; the others and the looks go on
+            log.exception("%s failed on an alert (%s)", type(delivery).__name__, alert)
 
     def watching(self) -> Ticker:
         """A `with` block during which a thread looks every interval."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import math
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -22,8 +22,13 @@ from grandopt.runtime.monitoring.delivery import Delivery
 
 QUEUE = 100
 """Alerts that wait; of more, the oldest are dropped and counted."""
+MOST_TRIES = 20
+LONGEST_S = 3600.0
+"""Of a pause and of the wait for an answer."""
 CLOSING_S = 2.0
 """How long `close` waits for what is being sent."""
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +63,14 @@ class Webhook(Delivery):
         wait: Callable[[float], bool] | None = None,
     ) -> None:
         self._place = _checked(url)
-        if not (0 < timeout_s < math.inf and tries >= 1 and 0 <= pause_s < math.inf):
+        if not (
+            0 < timeout_s <= LONGEST_S and tries in range(1, MOST_TRIES + 1) and 0 <= pause_s <= LONGEST_S
+        ):
             raise ConfigError(
-                f"a webhook needs a positive timeout, at least one try and a pause of 0 or more; got "
-                f"timeout_s={timeout_s}, tries={tries}, pause_s={pause_s}"
+                f"a webhook needs a timeout above 0 and a pause of 0 or more, each at most {LONGEST_S:g} s, "
+                f"and 1 to {MOST_TRIES} tries; got timeout_s={timeout_s}, tries={tries}, pause_s={pause_s}"
             )
-        self._url, self._headers = url, {**headers, "Content-Type": "application/json"}
+        self._url, self._headers = url, {**_checked_headers(headers), "Content-Type": "application/json"}
         self._timeout_s, self._tries, self._pause_s = timeout_s, tries, pause_s
         self._opener = urllib.request.build_opener(_NoRedirect)
         self._ended = threading.Event()
@@ -117,7 +124,7 @@ class Webhook(Delivery):
 
     def _send(self, body: bytes) -> bool:
         for number in range(self._tries):
-            if number and self._wait(self._pause_s * 2 ** (number - 1)):
+            if number and self._wait(min(self._pause_s * 2 ** (number - 1), LONGEST_S)):
                 break
             request = urllib.request.Request(self._url, body, self._headers, method="POST")
             try:
@@ -159,6 +166,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def _checked(url: str) -> str:
     """Scheme and host of a URL that can be posted to; raises ConfigError, without its secrets, for others."""
+    if not isinstance(url, str):
+        raise ConfigError(f"a webhook's URL is text, such as https://host/path; got {type(url).__name__}")
+    if any(not "!" <= character <= "~" for character in url):
+        raise ConfigError(
+            "the webhook's URL holds a blank or a character beyond ASCII; write it percent-encoded"
+        )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -173,6 +186,16 @@ def _checked(url: str) -> str:
     if parts.username is not None:
         raise ConfigError("the webhook's URL holds a user or password; give it as a header (Authorization)")
     return f"{parts.scheme}://{host}" + ("" if port is None else f":{port}")
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers; raises ConfigError, without their values (often secrets), where one cannot be sent."""
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise ConfigError(f"{name!r} is no name of a header")
+        if not (isinstance(value, str) and value.isprintable() and max(value, default=" ") <= "\xff"):
+            raise ConfigError(f"the header {name} must be one line of text in Latin-1")
+    return dict(headers)
 
 
 def _time(seconds: float) -> str:

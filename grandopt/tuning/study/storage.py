@@ -15,6 +15,11 @@ from grandopt.private import url_without_secrets, without
 
 LOCK_TIMEOUT_S = 60
 OPEN_ATTEMPTS = 20
+ADVICE = {
+    "disk is full": "make room",
+    "locked": "another program holds it; wait for it, or name another file",
+}
+"""What to do, by what the database says."""
 
 
 @contextmanager
@@ -32,14 +37,19 @@ def opened(url: str) -> Iterator[RDBStorage]:
 
 
 def _storage(url: str) -> RDBStorage:
+    began = time.monotonic()
     waits = {"connect_args": {"timeout": LOCK_TIMEOUT_S}} if url.startswith("sqlite") else {}
     for attempt in range(OPEN_ATTEMPTS):
         try:
             return RDBStorage(url, engine_kwargs=waits)
         except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.IntegrityError) as error:
             # Two processes that create the tables of a new file at once get in each other's way.
-            if attempt + 1 == OPEN_ATTEMPTS or not any(
-                word in str(error) for word in ("already exists", "locked", "UNIQUE")
+            # What somebody else holds has been waited for, and is not at each attempt again.
+            late = time.monotonic() - began >= LOCK_TIMEOUT_S
+            if (
+                late
+                or attempt + 1 == OPEN_ATTEMPTS
+                or not any(word in str(error) for word in ("already exists", "locked", "UNIQUE"))
             ):
                 raise
             time.sleep(0.1)
@@ -52,5 +62,7 @@ def _unusable(url: str, error: BaseException) -> str:
     shown = url_without_secrets(url)
     cause = getattr(error, "orig", None) or error.__cause__ or error
     line = without(str(cause).strip().partition("\n")[0], url)
-    advice = "make room" if "disk is full" in line else "give a URL such as sqlite:///tuning.db"
+    advice = next(
+        (way for word, way in ADVICE.items() if word in line), "give a URL such as sqlite:///tuning.db"
+    )
     return f"tuning storage {shown!r} cannot be used: {line}; {advice}"

@@ -302,11 +302,13 @@ def test_arrivals_within_the_warm_up_are_refused() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"seconds": 0}, "seconds must be a positive number but got 0"),
-        ({"seconds": float("nan")}, "seconds must be a positive number"),
-        ({"grace_s": -1}, "grace_s must be a positive number but got -1"),
+        ({"seconds": 0}, "seconds must be at least a nanosecond but got 0"),
+        ({"seconds": float("nan")}, "seconds must be at least a nanosecond"),
+        ({"grace_s": -1}, "grace_s must be at least a nanosecond but got -1"),
         ({"warmup_s": -1}, "warmup_s must be a number of at least 0 but got -1"),
-        ({"deadline_s": 0}, "deadline_s must be a positive number but got 0"),
+        ({"seconds": 1e-10}, "seconds must be at least a nanosecond but got 1e-10"),
+        ({"deadline_s": 1e-10}, "deadline_s must be at least a nanosecond but got 1e-10"),
+        ({"deadline_s": 0}, "deadline_s must be at least a nanosecond but got 0"),
         ({"tell_deadline": True}, "tell_deadline needs a deadline_s"),
         ({"priorities": {}}, "shares of priorities must be positive"),
         ({"priorities": {1: -1.0, 2: 2.0}}, "shares of priorities must be positive"),

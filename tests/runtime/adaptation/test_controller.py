@@ -213,6 +213,32 @@ def test_what_somebody_else_sets_meanwhile_stays() -> None:
     assert service.limit == 40
 
 
+@given(st.integers(0, 12), st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_a_setting_that_refuses_at_any_move_is_left_alone_and_the_others_go_on(
+    moves: int, for_good: bool
+) -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=64), limit=4)
+    knob = service.knobs(128)[0]
+    asked: list[int] = []
+
+    def stubborn(value: int) -> None:
+        asked.append(value)
+        if len(asked) > moves if for_good else len(asked) == moves + 1:
+            raise ConfigError(f"limit {value} cannot be")
+        knob.set(value)
+
+    other = Knob("other", "rows", lambda: 1, lambda value: None, (1, 2), lambda window: (False, True))
+    controller = Controller("gate", service.pull, [replace(knob, set=stubborn), other])
+    drive(service, controller, 20.0)
+    refused = [each for each in decided(controller) if each.verdict is Verdict.REFUSED]
+    assert len(refused) == 1
+    assert refused[0].after == service.limit
+    assert len(asked) == moves + 1
+    assert any(each.knob == "other" for each in decided(controller))
+    controller.close()
+
+
 def test_a_setting_that_is_refused_is_not_tried_again() -> None:
     service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=64), limit=8)
 

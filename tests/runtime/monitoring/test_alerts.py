@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,11 +16,17 @@ from grandopt.errors import ConfigError
 from grandopt.runtime.monitoring.alerts import Alert, Alerts, Rule
 from grandopt.runtime.monitoring.delivery import Callbacks, Delivery, Logged
 from grandopt.runtime.monitoring.measures import PROCESS
-from grandopt.runtime.monitoring.monitor import MonitorSettings
+from grandopt.runtime.monitoring.monitor import Monitor, MonitorSettings
 from grandopt.runtime.monitoring.sources import AgentSource
+from grandopt.runtime.monitoring.webhook import document
 from tests.runtime.monitoring.serving import Clock, Service, monitor
 
 DEEP = Rule("deep", "depth", 10, for_s=3, clear=5)
+
+
+class Broken(Delivery):
+    def deliver(self, alert: Alert) -> None:
+        raise ValueError("broken")
 
 
 def follow(rule: Rule, course: list[float | None]) -> list[tuple[int, str]]:
@@ -31,6 +40,16 @@ def follow(rule: Rule, course: list[float | None]) -> list[tuple[int, str]]:
 
 def test_an_alert_waits_fires_and_clears() -> None:
     assert follow(DEEP, [11, 11, 11, 11, 11, 8, 11, 6, 5, 8]) == [(3, "firing"), (8, "cleared")]
+
+
+@given(st.lists(st.floats(-1e8, 1e8), min_size=6, max_size=6))
+def test_a_clock_that_is_set_moves_no_alert(steps: list[float]) -> None:
+    alerts, wall, fired = Alerts([DEEP]), 1e9, []
+    for second, step in enumerate(steps):
+        wall += step
+        news = alerts.judge(wall, {"gate": {"depth": 11}}, at=float(second))
+        fired += [second for alert in news if alert.state == "firing"]
+    assert fired == [3]
 
 
 def test_a_short_excess_is_none() -> None:
@@ -84,7 +103,7 @@ def test_every_agent_has_its_own_and_one_that_is_gone_is_cleared() -> None:
         ({"measure": "speed"}, "there is no measure 'speed'"),
         ({"direction": "over"}, "direction 'over' is not one of above, below"),
         ({"severity": "bad"}, "severity 'bad' is not one of"),
-        ({"threshold": math.nan}, "the threshold must be a finite number, got nan"),
+        ({"threshold": math.nan}, "threshold must be a finite number, got nan"),
         ({"for_s": -1}, "for_s must be finite and not negative, got -1"),
         ({"clear": 11}, "it fires above 10, so clear must not be above that; got 11"),
         ({"measure": "memory", "agent": "gate"}, "is a measure of the process"),
@@ -135,3 +154,47 @@ def test_a_callback_that_raises_stops_nobody(caplog: pytest.LogCaptureFixture) -
     assert levels == [logging.CRITICAL, logging.INFO]
     assert "alert deep firing for gate: depth 5 rows, the limit is above 1 for 0 s" in caplog.text
     assert caplog.text.count("a callback failed") == 2
+
+
+def test_a_delivery_that_raises_ends_neither_the_looks_nor_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[Alert] = []
+    watching = Monitor(rules=[Rule("any", "resident", 1)], deliveries=[Broken(), Callbacks(heard.append)])
+    watching.look()
+    watching.look()
+    assert [alert.rule.name for alert in heard] == ["any"]
+    assert "Broken failed on an alert (alert any firing for the process" in caplog.text
+
+
+async def asynchronous(alert: Alert) -> None:
+    """Nobody would await it."""
+
+
+class Asynchronous:
+    async def __call__(self, alert: Alert) -> None:
+        """Nor this."""
+
+
+@pytest.mark.parametrize("callback", [asynchronous, Asynchronous(), None, "print"])
+def test_what_no_thread_can_call_is_no_callback(callback: object) -> None:
+    with pytest.raises(ConfigError, match="a callback is a"):
+        Callbacks(callback)  # type: ignore[arg-type]
+
+
+anything = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**400), 10**400), st.floats(), st.text(max_size=5),
+    st.lists(st.integers(), max_size=2), st.binary(max_size=3),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([field.name for field in fields(Rule)]), anything))
+def test_any_rule_works_or_is_refused(given_: dict[str, Any]) -> None:
+    try:
+        rule = Rule(**{"name": "any", "measure": "depth", "threshold": 1.0} | given_)
+    except ConfigError:
+        return
+    alerts = Alerts([rule])
+    for second, depth in enumerate((0.0, 1e9, 1e9, -1e9)):
+        for alert in alerts.judge(float(second), {"gate": {"depth": depth}}):
+            json.dumps(document(alert), allow_nan=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -119,3 +120,13 @@ def test_limits_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
     for options in ({"keep_s": 0.0}, {"most_bytes": 1000}, {"every": 0}, {"every": WAITING + 1}):
         with pytest.raises(ConfigError, match="an archive keeps"):
             Archive(tmp_path / "figures.sqlite", **options)
+
+
+def test_a_figure_that_is_no_number_holds_up_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "figures.sqlite"
+    archive = Archive(path, every=1)
+    archive.add(1000.0, {"gate": {"depth": math.nan, "p99": 1.0}})
+    archive.add(1001.0, {"gate": {"depth": 2.0}})
+    assert archive.stats().problem is None
+    assert read(str(path), "gate", "depth") == ((1001.0, 2.0),)
+    assert read(path, "gate", "p99") == ((1000.0, 1.0),)

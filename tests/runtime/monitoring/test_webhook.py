@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.monitoring.alerts import Alert, Rule
-from grandopt.runtime.monitoring.webhook import QUEUE, Webhook
+from grandopt.runtime.monitoring.webhook import LONGEST_S, QUEUE, Webhook
 
 ALERT = Alert(Rule("deep", "depth", 10, for_s=3, severity="critical"), "gate", "firing", 12.0, 1000.0, 1003.0)
 
@@ -139,6 +140,8 @@ def test_a_dead_receiver_blocks_nobody_and_its_queue_is_bounded(caplog: pytest.L
         ("nonsense", "begins with http:// or https://"),
         ("https://user:pass@host/", "give it as a header"),
         ("http://[::1/", "cannot be read as one"),
+        ("http://host/a b", "percent-encoded"),
+        ("http://host/\u20ac", "percent-encoded"),
     ],
 )
 def test_a_url_that_cannot_be_posted_to_is_refused(url: str, said: str) -> None:
@@ -148,6 +151,33 @@ def test_a_url_that_cannot_be_posted_to_is_refused(url: str, said: str) -> None:
 
 
 def test_numbers_that_mean_nothing_are_refused() -> None:
-    for options in ({"timeout_s": 0.0}, {"tries": 0}, {"pause_s": -1.0}):
+    for options in (
+        {"timeout_s": 0.0},
+        {"timeout_s": 1e12},
+        {"tries": 0},
+        {"tries": 2.5},
+        {"tries": math.inf},
+        {"pause_s": -1.0},
+        {"pause_s": 1e12},
+    ):
         with pytest.raises(ConfigError, match="a webhook needs"):
             Webhook("http://host", **options)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"a b": "c"}, {"": "c"}, {3: "c"}, {"a": 3}, {"a": None}, {"a": "key\nb"}, {"a": "key\u20ac"}]
+)
+def test_a_header_that_cannot_be_sent_is_refused(headers: Any) -> None:
+    with pytest.raises(ConfigError, match="header") as caught:
+        Webhook("http://host", headers=headers)
+    assert "key" not in str(caught.value)
+
+
+def test_pauses_grow_to_a_bound() -> None:
+    pauses: list[float] = []
+    hook = Webhook("http://127.0.0.1:9/", tries=20, wait=lambda pause: pauses.append(pause) or False)  # type: ignore[func-returns-value]
+    hook.deliver(ALERT)
+    until(lambda: hook.stats().failed == 1)
+    hook.close()
+    assert pauses[:3] == [1, 2, 4]
+    assert max(pauses) == pauses[-1] == LONGEST_S

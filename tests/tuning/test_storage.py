@@ -1,0 +1,32 @@
+"""A storage that another program holds is waited for once, and then said to be held."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from grandopt.errors import TuningError
+from grandopt.tuning.study import storage
+
+
+def test_a_locked_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "LOCK_TIMEOUT_S", 0.05)
+    path = tmp_path / "study.db"
+    tried = []
+    made = storage.RDBStorage
+    monkeypatch.setattr(
+        storage, "RDBStorage", lambda *args, **options: tried.append(1) or made(*args, **options)
+    )
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        with (
+            pytest.raises(TuningError, match="locked; another program holds it; wait for it"),
+            storage.opened(f"sqlite:///{path}"),
+        ):
+            pass
+    assert len(tried) == 1
+    with storage.opened(f"sqlite:///{path}") as opened:
+        assert opened.get_all_studies() == []
