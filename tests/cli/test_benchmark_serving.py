@@ -36,6 +36,7 @@ def serving() -> ServingBenchmark:
             Contestant("grandopt engine", "decision_gate", "", callers, 0.01, ("computed by: inline",), {}),
             Contestant("ray", "decision_gate", "", (), None, (), {}, ABSENT),
         ),
+        under_load={},
         artifacts={"decision_gate": "native/float32"},
         rounds=3,
         seconds=2.0,

@@ -84,8 +84,8 @@ def _contestants(agent: str, ones: list[Contestant]) -> Table:
 def _remarks(found: ServingBenchmark) -> Iterator[RenderableType]:
     yield Text()
     for line in found.lines:
-        if line.note and line.unit in ("µs", "ms", "%"):
-            yield from _wrapped(f"{line.text}: {line.note}")
+        if line.note and (line.unit != "times" or line.group.endswith("under load")):
+            yield from _wrapped(f"{line.group}, {line.text}: {line.note}")
     for one in found.contestants:
         words = [f"best of its settings: {one.setting}"] if one.setting else []
         words += one.notes

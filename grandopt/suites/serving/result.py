@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from grandopt.measurement.environment import Environment
+from grandopt.suites.serving.wire import UnderLoad
 
-Unit = Literal["times", "1/s", "µs", "ms", "%"]
+Unit = Literal["times", "1/s", "µs", "ms", "%", "MB"]
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,12 @@ class Line:
 
 @dataclass(frozen=True)
 class ServingBenchmark:
-    """All of it. `artifacts` names for each agent the engine and the precision that were served; `crowded`
-    says that others wanted the processors, too."""
+    """All of it. `under_load` and `artifacts` go by agent; `artifacts` names the engine and the precision
+    that were served. `crowded` says that others wanted the processors, too."""
 
     lines: tuple[Line, ...]
     contestants: tuple[Contestant, ...]
+    under_load: dict[str, UnderLoad]
     artifacts: dict[str, str]
     rounds: int
     seconds: float

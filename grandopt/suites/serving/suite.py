@@ -18,15 +18,25 @@ from grandopt.signature import Array
 from grandopt.suites.serving import lines
 from grandopt.suites.serving.agents import GATE, TACTICAL, shipped, written
 from grandopt.suites.serving.contenders import ENGINE, GATE_RIVALS, TACTICAL_RIVALS, Rival
+from grandopt.suites.serving.load_lines import under_load
 from grandopt.suites.serving.result import ServingBenchmark
 from grandopt.suites.serving.rounds import Standing, asked, contestant, raced
-from grandopt.suites.serving.wire import CallAlone, HitRate, LoneTimes, ReplayTrace, ServedAgent
+from grandopt.suites.serving.wire import (
+    CallAlone,
+    HitRate,
+    LoneTimes,
+    PutUnderLoad,
+    ReplayTrace,
+    ServedAgent,
+    UnderLoad,
+)
 from grandopt.workflows.benchmark.environments import environments
 from grandopt.workflows.events import Listener, silent
 
 CALLERS = (64, 8)
 TRACE_REQUESTS, TRACE_DIFFERENT, TRACE_EXPONENT, CACHE_ENTRIES = 20_000, 1000, 1.2, 500
 """The trace: requests drawn by Zipf's law, seeded, and a cache for half of the observations there are."""
+LONG, LOADED_S = 30, 240.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,11 @@ class Setup:
     rounds: int = 3
     seconds: float = 2.0
     requests: int = TRACE_REQUESTS
+
+    @property
+    def long_s(self) -> float:
+        """How long the engine is put under more load than it can bear."""
+        return LONG * self.seconds
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or not self.seconds > 0 or self.requests < 1:
@@ -73,6 +88,7 @@ def benchmark_serving(
         alone, every = _alone(gate, setup, folder, tell)
         tell(f"{TACTICAL}: a trace through a cache")
         trace = _trace(tactical, setup, folder)
+        loaded = {agent.name: _under_load(agent, setup, tell) for agent in (gate, tactical)}
     return ServingBenchmark(
         lines=(
             *lines.promises(raced_gate, alone, every, trace),
@@ -80,12 +96,14 @@ def benchmark_serving(
             *lines.many(raced_gate),
             *lines.few(raced_gate),
             *lines.long(raced_tactical),
+            *(line for agent, found in loaded.items() for line in under_load(agent, found)),
         ),
         contestants=tuple(
             contestant(one, agent)
             for agent, standings in ((gate, raced_gate), (tactical, raced_tactical))
             for one in standings.values()
         ),
+        under_load=loaded,
         artifacts={
             name: f"{artifact.manifest.engine}/{artifact.manifest.precision}"
             for name, artifact in artifacts.items()
@@ -108,6 +126,13 @@ def _alone(
         answers.append(answer)
         times.append(np.load(answer.infer_all))
     return answers, np.concatenate(times)
+
+
+def _under_load(agent: ServedAgent, setup: Setup, tell: Callable[[str], None]) -> UnderLoad:
+    tell(f"{agent.name}: under load, up to 150 % of what it can bear for {setup.long_s:g} s")
+    return asked(
+        PutUnderLoad(agent, setup.seconds, setup.long_s), LOADED_S + 60 * setup.seconds + 3 * setup.long_s
+    )
 
 
 def _trace(agent: ServedAgent, setup: Setup, folder: Path) -> HitRate:

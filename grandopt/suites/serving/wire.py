@@ -157,3 +157,56 @@ class LoadgenRun(Request[LoadgenVerdict], kind="loadgen run"):
     seconds: float
     limit_s: float
     folder: Path
+
+
+@dataclass(frozen=True)
+class LoadPoint:
+    """An open loop at one rate; times in seconds, None where there were too few for the percentile.
+
+    `p50_s` and `p99_s` are from when requests were due. The rest is from when they were made: where the event
+    loop was too busy to make them in time (`kept_up` is False) that is later. `goodput` counts answers within
+    the deadline, a second. `refused` were told Overloaded or that their deadline cannot be met, `refused_*`
+    is until told.
+    """
+
+    fraction: float
+    rate: float
+    kept_up: bool
+    goodput: float
+    p50_s: float | None
+    p99_s: float | None
+    critical_p99_s: float | None
+    requests: int
+    refused: int
+    refused_p50_s: float | None
+    refused_p99_s: float | None
+    failed: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class UnderLoad:
+    """The engine at fractions of its saturation; the last point is the one above it, for longer.
+
+    `batch_s` is what the largest batch takes, `alone_p99_s` one caller's p99. `grown_bytes` is how much more
+    memory was resident in the second half of the last point, at most, than in its first; `deepest` is the
+    most observations that waited there, of `bound` that may.
+    """
+
+    saturation: float
+    deadline_s: float
+    batch_s: float
+    alone_p99_s: float | None
+    points: tuple[LoadPoint, ...]
+    grown_bytes: int
+    deepest: int
+    bound: int
+
+
+@dataclass(frozen=True)
+class PutUnderLoad(Request[UnderLoad], kind="put under load"):
+    """Find an agent's saturation; put load on it for `seconds` at each point, and `long_s` at the last."""
+
+    agent: ServedAgent
+    seconds: float
+    long_s: float

@@ -14,6 +14,7 @@ from grandopt.suites.serving.wire import (
     CallAlone,
     LoadgenRun,
     Loops,
+    PutUnderLoad,
     ReplayTrace,
     ServedAgent,
     ServeLoops,
@@ -44,6 +45,10 @@ def answer(asked: Asked) -> object:
             from grandopt.suites.serving.worker.mlperf import run
 
             return run(asked.read(LoadgenRun))
+        case "put under load":
+            from grandopt.suites.serving.worker.under_load import put_under_load
+
+            return put_under_load(asked.read(PutUnderLoad))
         case _:
             raise asked.unknown()
 

@@ -1,0 +1,73 @@
+"""What must hold below and above saturation, beside what was measured."""
+
+from __future__ import annotations
+
+from grandopt.suites.serving.result import Line
+from grandopt.suites.serving.wire import LoadPoint, UnderLoad
+
+STEADY = 0.7
+GROWTH_MB = 16.0
+"""What may be added to the resident memory in the second half: nothing may go on growing."""
+TOLD = 0.1
+"""Of their deadline; by then a caller can still turn elsewhere."""
+MISSING = "too few requests for the percentile: measure for longer (--budget)"
+
+
+def under_load(agent: str, found: UnderLoad) -> list[Line]:
+    """The lines of one agent."""
+    group = f"{agent} under load"
+    steady, above = _at(found, STEADY), found.points[-1]
+    best = max(point.goodput for point in found.points[:-1])
+    tail = None
+    if steady.p99_s is not None and found.alone_p99_s is not None:
+        tail = steady.p99_s / (3 * found.alone_p99_s + found.batch_s)
+    calm, pressed = steady.critical_p99_s, above.critical_p99_s
+    critical = pressed / calm if calm and pressed else None
+    told = above.refused_p99_s
+    late = "" if above.kept_up else "; the event loop was too busy to make so many requests, and made fewer"
+    return [
+        Line(
+            group,
+            "p99 at 70 % ÷ (3 × unloaded p99 + batch)",
+            "times",
+            1.0,
+            False,
+            tail,
+            reason=MISSING,
+            note=f"saturation {found.saturation:.0f}/s; the largest batch takes {1e3 * found.batch_s:.2f} ms",
+        ),
+        Line(
+            group,
+            "150 %: goodput ÷ best",
+            "times",
+            0.9,
+            True,
+            above.goodput / best if best else None,
+            reason="nothing was answered in time",
+            note=f"the deadline is {1e3 * found.deadline_s:.1f} ms{late}",
+        ),
+        Line(group, "150 %: CRITICAL p99 ÷ that at 70 %", "times", 2.0, False, critical, reason=MISSING),
+        Line(
+            group,
+            "150 %: p99 from asked to refused ÷ deadline",
+            "times",
+            TOLD,
+            False,
+            None if told is None else told / found.deadline_s,
+            reason="too few were refused for the percentile" if above.refused else "nothing was refused",
+            note=f"{above.refused} of {above.requests} refused, {above.failed} failed, {above.lost} lost",
+        ),
+        Line(
+            group,
+            "150 %: memory grown in the second half",
+            "MB",
+            GROWTH_MB,
+            False,
+            found.grown_bytes / 1e6,
+            note=f"at most {found.deepest} waited, of {found.bound} that may",
+        ),
+    ]
+
+
+def _at(found: UnderLoad, fraction: float) -> LoadPoint:
+    return next(point for point in found.points if point.fraction == fraction)

@@ -1,0 +1,71 @@
+"""What is made of the engine's figures under load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from grandopt.suites.serving.load_lines import under_load
+from grandopt.suites.serving.result import Line
+from grandopt.suites.serving.wire import LoadPoint, UnderLoad
+
+
+def point(fraction: float, goodput: float, p99: float | None, critical: float | None) -> LoadPoint:
+    return LoadPoint(
+        fraction,
+        1000 * fraction,
+        kept_up=fraction < 1.5,
+        goodput=goodput,
+        p50_s=1e-4,
+        p99_s=p99,
+        critical_p99_s=critical,
+        requests=9000,
+        refused=1200,
+        refused_p50_s=1e-5,
+        refused_p99_s=1e-3,
+        failed=0,
+        lost=0,
+    )
+
+
+@pytest.fixture
+def found() -> UnderLoad:
+    points = (
+        point(0.7, 700.0, 7e-4, 5e-4),
+        point(1.0, 1000.0, 2e-3, 6e-4),
+        point(1.5, 950.0, 9e-3, 9e-4),
+    )
+    return UnderLoad(1000.0, 0.02, 5e-4, 2e-4, points, grown_bytes=2_000_000, deepest=90, bound=4096)
+
+
+def named(lines: list[Line]) -> dict[str, Line]:
+    return {line.text.split(" ÷")[0]: line for line in lines}
+
+
+def test_each_line_is_what_it_says(found: UnderLoad) -> None:
+    lines = named(under_load("gate", found))
+    assert lines["p99 at 70 %"].value == pytest.approx(7e-4 / (3 * 2e-4 + 5e-4))
+    assert lines["150 %: goodput"].value == pytest.approx(0.95)
+    assert lines["150 %: CRITICAL p99"].value == pytest.approx(1.8)
+    assert lines["150 %: p99 from asked to refused"].value == pytest.approx(0.05)
+    assert lines["150 %: memory grown in the second half"].value == 2.0
+    assert all(line.met for line in lines.values())
+    assert "too busy to make so many requests" in lines["150 %: goodput"].note
+
+
+def test_what_has_too_few_requests_has_no_value(found: UnderLoad) -> None:
+    few = tuple(
+        replace(one, p99_s=None, critical_p99_s=None, refused=0, refused_p99_s=None) for one in found.points
+    )
+    lines = named(under_load("gate", replace(found, points=few)))
+    missing = {text: line for text, line in lines.items() if line.value is None}
+    assert len(missing) == 3
+    assert all(line.met is None and line.reason for line in missing.values())
+    assert missing["150 %: p99 from asked to refused"].reason == "nothing was refused"
+
+
+def test_a_collapse_is_missed(found: UnderLoad) -> None:
+    *before, last = found.points
+    lines = named(under_load("gate", replace(found, points=(*before, replace(last, goodput=500.0)))))
+    assert lines["150 %: goodput"].met is False
