@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,28 +11,31 @@ from grandopt.cli.commands.benchmark_serving import served_job
 from grandopt.cli.option_groups import JobOptions
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
-from grandopt.compiler.checkpoints import detect
-from grandopt.config.engines import NativeOptions
+from grandopt.config.engines import TorchScriptOptions
 from grandopt.config.schema import Job
 from grandopt.suites.serving.agents import GATE, TACTICAL
 from grandopt.suites.serving.contenders import ENGINE, GATE_RIVALS, RAY, RAY_FAST
 from grandopt.suites.serving.suite import Setup, benchmark_serving
+from grandopt.workflows.open_agents import open_agents
 from grandopt.workflows.optimize import ARTIFACTS
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
-    """The reference agents, with native artifacts of the two that are served below the output."""
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """The reference agents; artifacts of the two that are served, quickly built, are below the output."""
     folder = tmp_path_factory.mktemp("serving")
     described = served_job(JobOptions(output=folder), "serving")
     store = Store(folder / "store")
-    for name in (GATE, TACTICAL):
-        program = capture(detect.load(name, described.agents[name]), 0)
-        place(build(program, Candidate("float32", NativeOptions()), store).path, folder / ARTIFACTS / name)
+    agents = {name: described.agents[name] for name in (GATE, TACTICAL)}
+    for opened in open_agents(described.model_copy(update={"agents": agents})):
+        name, program = opened.name, capture(opened.checkpoint, 0)
+        place(
+            build(program, Candidate("float32", TorchScriptOptions()), store).path, folder / ARTIFACTS / name
+        )
     store.close()
-    yield described
+    return described
 
 
 def place(built: Path, path: Path) -> None:

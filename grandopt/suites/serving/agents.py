@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,7 +67,9 @@ def written(artifact: Artifact, limit: float, folder: Path, seed: int = 0) -> Se
     answers = [torch.cat(column).numpy() for column in zip(*rows, strict=True)]
     weights, script = folder / "weights.pt", folder / "script.pt"
     torch.save(network.state_dict(), weights)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # What a trace takes for constant is checked: every answer is compared, of other batch sizes, too.
+        warnings.simplefilter("ignore")
         torch.jit.freeze(torch.jit.trace(network, tensor[:2])).save(str(script))
     kind = type(network)
     return ServedAgent(
