@@ -91,12 +91,9 @@ def benchmark(
 
     The suite serving serves two reference agents through the engine, and shows what was promised of it beside
     what was measured; other ways of serving take part, batched and Ray Serve where --rival says where they
-    are; it ends with a minute of more load than the engine can bear. The suite loadgen searches the highest rate that MLPerf LoadGen finds valid (Server scenario), for
-    TorchScript and for the engine. With --strict, a target that either misses ends in exit code 1.
-
-    With --load artifacts (without any, those that optimize shipped) are served in this process: latency over
-    rates by the engine, beside direct calls one after the other, of the artifact and of its original in eager
-    torch. It is written to reports/load_report.json, for report show and report html.
+    are. It ends with a minute of more load than the engine can bear, for each agent. The suite loadgen
+    searches the highest rate that MLPerf LoadGen finds valid (Server scenario), for TorchScript and for the
+    engine. With --strict, a target that either misses ends in exit code 1.
 
     \b
     Example:
