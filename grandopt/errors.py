@@ -198,7 +198,11 @@ def first_line(error: BaseException) -> str:
     That is its first line that is not blank, or, for an error of the TorchScript interpreter, the line below
     its own tracebacks that names the cause; the class's name for an error that says nothing.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - an error whose words are broken is still to be told
+        said = ""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     if "TorchScript interpreter" in lines[0]:

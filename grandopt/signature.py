@@ -168,6 +168,11 @@ class Signature:
         if len(set(names)) != len(names):
             raise SignatureError(f"input names must differ, got {', '.join(names)}")
 
+    @property
+    def row_bytes(self) -> int:
+        """What the inputs of one observation take."""
+        return sum(spec.elements * np.dtype(spec.dtype).itemsize for spec in self.inputs)
+
     def order(self, observation: Mapping[str, Any]) -> tuple[Any, ...]:
         """The values of a Dict observation in calling order; raises SignatureError on a wrong key."""
         names = [spec.name for spec in self.inputs]

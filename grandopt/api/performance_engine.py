@@ -79,6 +79,7 @@ class IntegratedPerformanceEngine(Engine):
 
     async def unload(self, name: str) -> None:
         """As Engine.unload; an optimization that is under way is ended first."""
+        self._agent(name)  # here, or it raises
         model = self._models.pop(name, None)
         if model is not None:
             await model.cancel("it is served no longer")
@@ -86,6 +87,8 @@ class IntegratedPerformanceEngine(Engine):
 
     async def shutdown(self, *, drain: bool = True) -> None:
         """As Engine.shutdown; optimizations that are under way are ended, and leave no process."""
+        if self._loop is not None and not self._closed:
+            self._require_loop()
         models, self._models = list(self._models.values()), {}
         await asyncio.gather(*[model.cancel("the engine was shut down") for model in models])
         await super().shutdown(drain=drain)

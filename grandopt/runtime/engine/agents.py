@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import get_running_loop
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -123,18 +122,21 @@ class ServedAgents:
         return name
 
     def _check_free(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise ConfigError(f"the name of an agent is text, got {name!r:.60}")
         try:
             check_agent_name(name)
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             raise ConfigError(f"not a name of an agent: {error}") from error
         if name in self._agents:
             raise ConfigError(f"an agent {name!r} is served already; replace or unload it")
 
     def _agent(self, name: str) -> ServedAgent:
-        agent = self._agents.get(name)
-        if agent is None or get_running_loop() is not self._loop:
+        self._require_loop()
+        try:
+            return self._agents[name]
+        except (KeyError, TypeError):  # a list, say, which is no key
             self._refuse(name)
-        return agent
 
     def _require_loop(self) -> None:
         """Raise EngineClosed or ServingError unless this is the engine's loop."""
@@ -143,7 +145,7 @@ class ServedAgents:
         if self._loop is None:
             raise EngineClosed("the engine is not initialized: `await engine.initialize()` first")
         try:
-            here = get_running_loop()
+            here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
         if here is not self._loop:

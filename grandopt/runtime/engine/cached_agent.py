@@ -38,7 +38,9 @@ class CachedAgent:
                 f"{name}: steps need samples to measure their error on: give the engine an agent from "
                 f"grandopt.cached, or leave the steps out"
             )
-        self._ask, self._ttl = ask, settings.ttl_s
+        self._ttl = settings.ttl_s
+        self.ask = ask
+        """What answers where the cache does not; may be set before the first request."""
         self._keys = InputKeys(version.origin.digest)
         self._cache = construct(settings)
         self._waiting = AsyncHierarchy(self._cache)
@@ -52,9 +54,9 @@ class CachedAgent:
         """As the agent answers; raises what it does."""
         cache = self._cache
         if self._closed:
-            raise EngineClosed("the engine is shut down")
+            raise EngineClosed("the agent is served no longer: it was unloaded, or the engine was shut down")
         if cache.idle and cache.skip():
-            return await self._ask(inputs, priority, deadline)
+            return await self.ask(inputs, priority, deadline)
         key = self._keys.key(inputs)
         value = cache.get_near(key)
         if value is None:
@@ -84,7 +86,7 @@ class CachedAgent:
 
     async def _missed(self, key: bytes, inputs: tuple[Array, ...], priority: int, deadline: int) -> Any:
         async def compute() -> Any:
-            outputs = await self._ask(inputs, priority, deadline)
+            outputs = await self.ask(inputs, priority, deadline)
             return outputs[0] if len(outputs) == 1 else outputs
 
         if not deadline:

@@ -55,10 +55,10 @@ class DirectCalls:
             begun = clock()
             try:
                 result = function(*arguments)
-            except GrandoptError:
+            except (GrandoptError, KeyboardInterrupt):
                 failed.append(None)
                 raise
-            except Exception as error:  # a user's model may raise anything
+            except BaseException as error:  # a user's model may raise anything, a CancelledError as well
                 failed.append(None)
                 raise AgentFailed(f"{name}: the agent raised {named_line(error)}") from error
             times.append(clock() - begun)
@@ -68,11 +68,11 @@ class DirectCalls:
 
         return call
 
-    def check(self, deadline_ns: int) -> None:
-        """Raise DeadlineExceeded where the deadline has passed."""
+    def check(self, deadline_ns: int, when: str = "before") -> None:
+        """Raise DeadlineExceeded where the deadline has passed, `when` ("before", "during") it does."""
         if deadline_ns and self._clock() >= deadline_ns:
             self._missed.append(None)
-            raise DeadlineExceeded(f"{self._name}: the deadline has passed before the call")
+            raise DeadlineExceeded(f"{self._name}: the deadline passed {when} the call")
 
     def stats(self) -> DirectStats:
         """All since the beginning."""

@@ -123,8 +123,11 @@ class Engine(ServedAgents):
         Overloaded and DeadlineExceeded (with `retry_after_s`) for what cannot be answered now, AgentFailed,
         WorkerLost and EngineClosed.
         """
-        agent = self._agents.get(name)
-        if agent is None or get_running_loop() is not self._loop:
+        try:
+            agent = self._agents[name]
+        except (KeyError, TypeError):  # a list, say, which is no key
+            self._refuse(name)
+        if get_running_loop() is not self._loop:
             self._refuse(name)
         rank = 1 if priority is _normal else priority_of(priority)
         batcher = agent.lone
@@ -150,8 +153,9 @@ class Engine(ServedAgents):
 
     def infer_now(self, name: str, *observation: Any) -> Any:
         """The same answer, computed at once on the calling thread, whichever that is."""
-        agent = self._agents.get(name)
-        if agent is None:
+        try:
+            agent = self._agents[name]
+        except (KeyError, TypeError):
             self._refuse(name, anywhere=True)
         return agent.now(*observation)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from grandopt.config.schema import CacheConfig
 from grandopt.config.serving import ServingConfig
-from grandopt.errors import EngineClosed, SignatureError
+from grandopt.errors import ConfigError, EngineClosed, SignatureError
 from grandopt.runtime.engine.cached_agent import Ask, CachedAgent
 from grandopt.runtime.engine.direct import DirectCalls
 from grandopt.runtime.engine.fit import check_same
@@ -24,6 +25,7 @@ from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
 from grandopt.runtime.scheduling.recurrent.sessions import Sessions
 from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.taps import Taps
+from grandopt.runtime.scheduling.workers.base import computed
 from grandopt.runtime.scheduling.workers.choice import Choice
 from grandopt.signature import FITS, Array
 
@@ -36,8 +38,8 @@ class ServedAgent:
     """An agent that an engine serves.
 
     It belongs to the engine's event loop; only `now` may be called from any thread. `dtype` and `shape` are
-    those of its only input; None for an agent with several. `ask` answers one observation, given as arrays
-    [*shape] of exactly the declared dtypes.
+    those of its only input; None for an agent with several, or without declared outputs. `ask` answers one
+    observation, given as arrays [*shape] of exactly the declared dtypes.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class ServedAgent:
         self.name = name
         self.signature = version.signature
         inputs = version.signature.inputs
-        self.dtype = np.dtype(inputs[0].dtype) if len(inputs) == 1 else None
-        self.shape = inputs[0].shape if len(inputs) == 1 else None
+        # Without declared outputs, whether there is one shows only when the answer is there.
+        quick = len(inputs) == 1 and bool(version.signature.outputs)
+        self.dtype = np.dtype(inputs[0].dtype) if quick else None
+        self.shape = inputs[0].shape if quick else None
         self.single = len(version.signature.outputs) == 1
         self.direct = DirectCalls(name)
         """Calls on their callers' own threads."""
@@ -58,13 +62,12 @@ class ServedAgent:
         self._changing = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
         self.batcher: Batcher | None = None
+        # Before the workers, which nobody would end where it cannot be made.
+        self.front = None if cache is None else CachedAgent(cache, name, version, self._ask_directly)
         self.ask: Ask = self._ask_directly
         self.choice: Choice | None = None
         if config.batching:
-            cost = measure_cost(version)
-            self.choice = choice_for(version.executor, config)
-            workers = workers_for(version.executor, self.choice, config)
-            self.batcher = Batcher(version.executor, workers, _settings(config, cost), cost)
+            self.batcher = self._batcher(version, config)
             self.ask = self.batcher.infer
         self.taps = None if self.batcher is None else Taps(self.batcher)
         """Shows batches, after they were answered, to whoever watches; None for an agent without batching."""
@@ -72,8 +75,8 @@ class ServedAgent:
         """What is called when the agent is closed."""
         self.original: Callable[[], str | None] = _nothing
         """Why the original still answers, where something faster is looked for or was not found."""
-        self.front = None if cache is None else CachedAgent(cache, name, version, self.ask)
         if self.front is not None:
+            self.front.ask = self.ask
             self.ask = self.front.infer
         self.lone = None if self.front is not None else self.batcher
         """The batcher, if nothing stands before it: asked without a coroutine of its own."""
@@ -149,10 +152,15 @@ class ServedAgent:
         batcher, rows = self.batcher, len(arrays[0])
         if batcher is None:
             self._check(deadline)
-            return self._run(list(arrays))
-        limit = batcher.settings.limit
+            outputs = self._run(list(arrays))
+            self.direct.check(deadline, "during")
+            return outputs
+        room = batcher.settings.rows(self.signature.row_bytes)
+        limit = min(batcher.settings.limit, room)
         if rows <= limit:
             return await batcher.infer_rows(arrays, priority, deadline)
+        jobs = min(batcher.workers.size + AHEAD, room)
+        limit = min(limit, room // jobs)  # so that all of them may wait
         parts: list[tuple[Array, ...] | None] = [None] * -(-rows // limit)
         places = iter(range(len(parts)))
 
@@ -161,7 +169,7 @@ class ServedAgent:
                 part = tuple(array[place * limit : (place + 1) * limit] for array in arrays)
                 parts[place] = await batcher.infer_rows(part, priority, deadline)
 
-        await _all([compute() for _ in range(min(len(parts), batcher.workers.size + AHEAD))])
+        await _all([compute() for _ in range(min(len(parts), jobs))])
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
     async def replace(self, version: Version) -> None:
@@ -198,18 +206,39 @@ class ServedAgent:
             end()
         if self._sessions is not None:
             self._sessions.close()
-        if self.batcher is not None:
-            await self.batcher.close(drain=drain)
-        if self._ending:
-            await asyncio.wait(self._ending)
-        if self.front is not None:
-            self.front.close()
+        try:
+            if self.batcher is not None:
+                await self.batcher.close(drain=drain)
+            if self._ending:
+                await asyncio.wait(self._ending)
+        finally:
+            if self.front is not None:
+                self.front.close()
+
+    def _batcher(self, version: Version, config: ServingConfig) -> Batcher:
+        try:
+            cost = measure_cost(version)
+            settings = _settings(config, cost)
+            row_bytes = version.signature.row_bytes
+            if settings.queue_bytes < row_bytes:
+                raise ConfigError(
+                    f"{self.name}: one observation has {row_bytes} bytes, and queue_mb={config.queue_mb:g} "
+                    f"lets {settings.queue_bytes} byte(s) wait; give it more"
+                )
+            self.choice = choice_for(version.executor, config)
+            workers = workers_for(version.executor, self.choice, config)
+        except BaseException:
+            if self.front is not None:
+                self.front.close()
+            raise
+        return Batcher(version.executor, workers, settings, cost)
 
     async def _ask_directly(
         self, inputs: tuple[Array, ...], priority: int, deadline: int
     ) -> tuple[Array, ...]:
         self._check(deadline)
         outputs = self._run([array[None] for array in inputs])
+        self.direct.check(deadline, "during")
         return tuple(output[0] for output in outputs)
 
     def _check(self, deadline: int) -> None:
@@ -221,7 +250,7 @@ class ServedAgent:
         self.version = version
         """What computes the answers at present."""
         self.now = self.direct.timed(self.front.policy if self.front else version.executor, version)
-        self._run = self.direct.timed(version.executor.run, version)
+        self._run = self.direct.timed(partial(computed, version.executor), version)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._ending.discard(task)
@@ -263,6 +292,6 @@ def _settings(config: ServingConfig, cost: BatchCost) -> BatchSettings:
     return BatchSettings(
         limit=min(config.batch_limit, cost.limit),
         queue_rows=config.queue_items,
-        queue_bytes=int(config.queue_mb * 1e6),
+        queue_bytes=max(1, int(config.queue_mb * 1e6)),
         ageing_s=config.ageing_ms / 1000,
     )

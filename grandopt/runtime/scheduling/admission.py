@@ -89,26 +89,33 @@ class Admission:
             # It looks at all that wait, and so is due again when as many have been served.
             waiting.purge()
             self._until_purge = waiting.rows
-        while (reason := self._full(rows, settings)) is not None:
+        # First, so that nobody is displaced for a request that finds no room all the same.
+        refused = self._full(waiting.rows_before(priority) + rows, settings)
+        while (reason := refused or self._full(waiting.rows + rows, settings)) is not None:
             retry = self.wait_ns(waiting.rows, settings, cost, workers) / 1e9
-            displaced = None
-            if waiting.rows > waiting.rows_before(priority):
-                displaced = waiting.through_queue().displace(priority)
+            displaced = None if refused else waiting.through_queue().displace(priority)
             if displaced is None:
                 self._rejected[reason] += 1
-                limit = settings.queue_rows if reason == "rows" else settings.queue_bytes
-                raise Overloaded(
-                    f"{waiting.rows} rows ({waiting.rows * self._row_bytes} bytes) wait already, at most "
-                    f"{limit} {reason} may; try again in {retry:.3g} s",
-                    retry,
-                )
+                raise Overloaded(self._why(rows, reason, settings, retry), retry)
             self._rejected["displaced"] += 1
             displaced.future.set_exception(
                 Overloaded("the queue is full, and a request of a higher class came", retry)
             )
 
     def _full(self, rows: int, settings: BatchSettings) -> str | None:
-        after = self._waiting.rows + rows
-        if after > settings.queue_rows:
+        if rows > settings.queue_rows:
             return "rows"
-        return "bytes" if after * self._row_bytes > settings.queue_bytes else None
+        return "bytes" if rows * self._row_bytes > settings.queue_bytes else None
+
+    def _why(self, rows: int, reason: str, settings: BatchSettings, retry: float) -> str:
+        limit = settings.queue_rows if reason == "rows" else settings.queue_bytes
+        if self._full(rows, settings):
+            return (
+                f"{rows} rows ({rows * self._row_bytes} bytes) at once are more than the {limit} {reason} "
+                f"that may wait; ask for fewer, or let more wait"
+            )
+        waiting = self._waiting.rows
+        return (
+            f"{waiting} rows ({waiting * self._row_bytes} bytes) wait already, at most {limit} {reason} may; "
+            f"try again in {retry:.3g} s"
+        )

@@ -17,11 +17,8 @@ import asyncio
 import time
 from asyncio import Future
 from collections.abc import Callable
-from math import prod
 
-import numpy as np
-
-from grandopt.errors import AgentFailed, EngineClosed, InputError, named_line
+from grandopt.errors import AgentFailed, DeadlineExceeded, EngineClosed, InputError, named_line
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.admission import Admission
 from grandopt.runtime.scheduling.calibration import BatchCost
@@ -59,12 +56,9 @@ class Batcher:
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._executor = executor
-        self._single = len(executor.signature.outputs) == 1
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._row_bytes = sum(
-            prod(spec.shape) * np.dtype(spec.dtype).itemsize for spec in executor.signature.inputs
-        )
+        self._row_bytes = executor.signature.row_bytes
         self._counts = BatchCounts()
         self._waiting = Waiting()
         self._lane = self._waiting.lane
@@ -89,7 +83,7 @@ class Batcher:
     @settings.setter
     def settings(self, settings: BatchSettings) -> None:
         self._dispatch.settings = settings
-        self._lane_limit = min(settings.queue_rows, settings.queue_bytes // self._row_bytes)
+        self._lane_limit = settings.rows(self._row_bytes)
         self._open_lane()
 
     @property
@@ -192,16 +186,24 @@ class Batcher:
         except InputError:
             counts.failed += 1
             raise  # it says what does not fit
-        except Exception as error:
+        except KeyboardInterrupt:
+            counts.failed += 1
+            raise
+        except BaseException as error:  # a user's model may raise anything, a CancelledError as well
             counts.failed += 1
             raise AgentFailed(f"the agent raised {named_line(error)}") from error
         took = self._clock() - began
         counts.busy_ns += took
+        if deadline_ns and began + took > deadline_ns:
+            counts.missed += 1
+            raise DeadlineExceeded("the deadline passed while the answer was computed")
         counts.answered += 1
         counts.latency.record(took)
-        outputs: Answer = (answer,) if self._single else answer
-        if outputs[0].base is not None:
-            outputs = own(outputs, inputs)
+        outputs: Answer = answer if type(answer) is tuple else (answer,)
+        for output in outputs:
+            if output.base is not None:
+                outputs = own(outputs, inputs)
+                break
         if self._dispatch.tap is not None:
             self._dispatch.show_single(inputs, outputs)
         return outputs
@@ -253,7 +255,7 @@ class Batcher:
 
     def _admit(self, inputs: tuple[Array, ...], rows: int, priority: int, deadline: int) -> Future[Answer]:
         if self._closed:
-            raise EngineClosed("the engine is shut down")
+            raise EngineClosed("the agent is served no longer: it was unloaded, or the engine was shut down")
         settings, now, count = self.settings, self._clock(), rows or 1
         if deadline:
             self._admission.refuse_late(count, priority, deadline, now, settings, self.cost, self.workers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import SupportsFloat
 
-from grandopt.errors import ConfigError, DeadlineExceeded
+from grandopt.errors import ConfigError, DeadlineExceeded, first_line
 from grandopt.signature import Array
 
 Infer = Callable[[tuple[Array, ...], int, int], Awaitable[tuple[Array, ...]]]
@@ -26,7 +26,12 @@ def deadline_of(seconds: SupportsFloat | None, now_ns: int) -> int:
         return 0
     if isinstance(seconds, bool | str | bytes) or not isinstance(seconds, SupportsFloat):
         raise ConfigError(f"deadline_s must be a number of seconds from now, got {seconds!r:.60}")
-    number = float(seconds)
+    try:
+        number = float(seconds)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # an array of several, 10**400
+        raise ConfigError(
+            f"deadline_s must be a number of seconds from now, got {seconds!r:.60}: {first_line(error)}"
+        ) from error
     if number != number:
         raise ConfigError("deadline_s must be a number of seconds from now, got NaN")
     if number <= 0:

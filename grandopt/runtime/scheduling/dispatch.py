@@ -7,6 +7,7 @@ import logging
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from grandopt.errors import AgentFailed, DeadlineExceeded, EngineClosed, WorkerLost, named_line
 from grandopt.runtime.executors.base import Executor
@@ -76,12 +77,15 @@ class Dispatch:
     async def close(self, *, drain: bool) -> None:
         """Wait until nothing waits or runs, with `drain=False` after telling what waits; end the workers."""
         if not drain:
-            for request in [*self._waiting.drain(), *self._retries]:
-                _fail(request.future, EngineClosed("the engine was shut down before the request's turn"))
-            self._retries.clear()
-        while self.turn or self._running or self._work():
-            self._idle.clear()
-            await self._idle.wait()
+            self._refuse()
+        try:
+            while self.turn or self._running or self._work():
+                self._idle.clear()
+                await self._idle.wait()
+        except asyncio.CancelledError:  # whoever ends the engine waits no longer; nobody else shall
+            self._refuse()
+            self.workers.abandon()
+            raise
         await self.workers.close()
 
     def show_single(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
@@ -95,6 +99,12 @@ class Dispatch:
         """Of the workers: one is idle that was not before."""
         if not self.turn:
             self._look()
+
+    def _refuse(self) -> None:
+        """Tell all who wait that their turn does not come."""
+        for request in [*self._waiting.drain(), *self._retries]:
+            _fail(request.future, EngineClosed("the engine was shut down before the request's turn"))
+        self._retries.clear()
 
     # ---- what goes to a worker ----------------------------------------------------------------------------
 
@@ -136,17 +146,13 @@ class Dispatch:
         if not taken:
             return
         futures, observations, arrived = zip(*taken, strict=True)
-        inputs = self.workers.rows(len(taken))
-        try:
-            write_rows(observations, inputs)
-        except (ValueError, TypeError) as error:  # an array that is not what the signature says
-            self.workers.unused(inputs)
-            self._retry(_requests(taken), error)
+        inputs = self._written(len(taken), partial(write_rows, observations), lambda: _requests(taken))
+        if inputs is None:
             return
 
         def end(outputs: Answer, now: int) -> None:
             self._counts.answered += deliver_rows(futures, outputs)
-            self._counts.latency.record_many([now - at for at in arrived])
+            self._record(futures, arrived, now)
 
         reason = "full" if there > self.settings.limit else "idle"
         self._compute(inputs, len(taken), reason, end, lambda: _requests(taken))
@@ -162,17 +168,17 @@ class Dispatch:
             if 1 <= possible < min(limit, there):
                 limit, reason = int(possible), "deadline"
         taken = queue.take(limit, now, int(settings.ageing_s * 1e9))
-        taken = self._in_time(taken, now + cost.of(1))
+        taken = self._in_time(taken, now + cost.of(1), "the request waited")
         if taken:
             self._start(taken, reason)
 
-    def _in_time(self, requests: list[Request], ready: float) -> list[Request]:
+    def _in_time(self, requests: list[Request], ready: float, when: str) -> list[Request]:
         """Those whose answers are not late already; the others are told."""
         good = []
         for request in requests:
             if request.deadline and request.deadline < ready:
-                self._counts.missed += 1
-                _fail(request.future, DeadlineExceeded("the deadline passed while the request waited"))
+                self._counts.missed += not request.future.done()
+                _fail(request.future, DeadlineExceeded(f"the deadline passed while {when}"))
             else:
                 good.append(request)
         return good
@@ -181,28 +187,51 @@ class Dispatch:
         """A batch of these requests."""
         several = any(request.rows for request in requests)
         rows = sum(request.size for request in requests)
+        inputs: Sequence[Array] | None
         if several and len(requests) == 1:
-            inputs: Sequence[Array] = list(requests[0].inputs)
+            inputs = list(requests[0].inputs)
+        elif several:
+            inputs = self._written(rows, partial(write_requests, requests), lambda: requests)
         else:
-            inputs = self.workers.rows(rows)
-            try:
-                if several:
-                    write_requests(requests, inputs)
-                else:
-                    write_rows([request.inputs for request in requests], inputs)
-            except (ValueError, TypeError) as error:
-                self.workers.unused(inputs)
-                self._retry(requests, error)
-                return
+            observations = [request.inputs for request in requests]
+            inputs = self._written(rows, partial(write_rows, observations), lambda: requests)
+        if inputs is None:
+            return
 
         def end(outputs: Answer, now: int) -> None:
+            wanted = self._in_time(requests, now, "it was computed")  # the others' futures are done
             if several:
                 self._counts.answered += deliver_requests(requests, outputs)
             else:
                 self._counts.answered += deliver_rows([request.future for request in requests], outputs)
-            self._counts.latency.record_many([now - request.arrived for request in requests])
+            self._record([request.future for request in wanted], [request.arrived for request in wanted], now)
 
         self._compute(inputs, rows, reason, end, lambda: requests)
+
+    def _record(self, futures: Sequence[Future[Answer]], arrived: Sequence[int], now: int) -> None:
+        """The latencies of those that wanted their answers."""
+        self._counts.latency.record_many(
+            [now - at for future, at in zip(futures, arrived, strict=True) if not future.cancelled()]
+        )
+
+    def _written(
+        self,
+        rows: int,
+        write: Callable[[Sequence[Array]], None],
+        requests: Callable[[], list[Request]],
+    ) -> Sequence[Array] | None:
+        """The workers' buffers with a batch in them; None where that failed, of which `requests` are told."""
+        inputs: Sequence[Array] | None = None
+        try:
+            inputs = self.workers.rows(rows)
+            write(inputs)
+        except (ValueError, TypeError, OSError, MemoryError) as error:
+            # An array that is not what the signature says; or the system has no more memory or files.
+            if inputs is not None:
+                self.workers.unused(inputs)
+            self._retry(requests(), error)
+            return None
+        return inputs
 
     # ---- a batch on its way -------------------------------------------------------------------------------
 
@@ -223,7 +252,7 @@ class Dispatch:
             now = self._clock()
             self._counts.busy_ns += now - began
             self._admission.ended(now, rows)
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, BaseException):
                 self._retry(requests(), outcome)
                 return
             end(outcome, now)
@@ -262,7 +291,7 @@ class Dispatch:
             self.tap, over = None, 0
         self.tap_over = (self.tap_every - 1) * rows if over is None else over
 
-    def _retry(self, requests: list[Request], error: Exception) -> None:
+    def _retry(self, requests: list[Request], error: BaseException) -> None:
         """One request's error is not its neighbours': each is tried again, alone."""
         if len(requests) > 1 and not isinstance(error, WorkerLost):
             self._retries.extend(request for request in requests if not request.future.done())

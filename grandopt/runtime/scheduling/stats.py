@@ -30,13 +30,17 @@ class BatchSettings:
         if not (isinstance(self.ageing_s, int | float) and 0 < self.ageing_s < math.inf):
             raise ConfigError(f"ageing_s must be a positive number of seconds, got {self.ageing_s!r}")
 
+    def rows(self, row_bytes: int) -> int:
+        """How many rows of so many bytes may wait."""
+        return min(self.queue_rows, self.queue_bytes // row_bytes)
+
 
 @dataclass(frozen=True)
 class BatcherStats:
     """Counts since the batcher began.
 
     `latency` is that of answered requests from their arrival until the answer was handed over. `answered`,
-    `failed`, `cancelled` and `missed` (their deadline passed while they waited) count requests; `rejected`
+    `failed`, `cancelled` and `missed` (their deadline passed before their answer) count requests; `rejected`
     those that were refused, by reason: "rows" and "bytes" (the queue was full), "displaced" (it was full,
     and a higher class came), "deadline" (could not be met on arrival). `rows` counts batches by their size,
     rounded up to a power of two, `released` by why they were not larger: "direct" and "idle" (nothing else

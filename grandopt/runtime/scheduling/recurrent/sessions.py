@@ -195,7 +195,10 @@ class Session:
         if self._ended is not None:
             raise SessionClosed(self._ended)
         if line.busy:
-            await line.wait(deadline_ns, sessions.clock)
+            try:
+                await line.wait(deadline_ns, sessions.clock)
+            finally:
+                self._rest()  # where it was the last one, and gave up just when its turn had come
         else:
             line.busy = True
             sessions.work(self)
@@ -274,5 +277,8 @@ class Session:
 
     def _next(self) -> None:
         self._line.next()
+        self._rest()
+
+    def _rest(self) -> None:
         if not self._line.busy and self._ended is None:
             self._sessions.rest(self)

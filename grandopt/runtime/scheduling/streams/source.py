@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any, Final
 
 from grandopt.errors import ConfigError
 
+_log = logging.getLogger(__name__)
 END: Final = object()
 """What a source gives when it has nothing more."""
 
@@ -59,21 +62,51 @@ class PlainSource(Source):
 class ThreadSource(Source):
     """An iterable that blocks, read on a thread of its own.
 
-    Closing it does not wait for a read under way; the iterator is closed when that has returned.
+    Closing it does not wait for a read under way; the iterator is closed when that has returned. The thread
+    is a daemon: a read that never returns does not keep the process from ending.
     """
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._iterator = iter(items)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="grandopt-stream")
+        self._asked: SimpleQueue[asyncio.Future[Any] | None] = SimpleQueue()
+        threading.Thread(target=self._serve, name="grandopt-stream", daemon=True).start()
 
     async def next(self) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, next, self._iterator, END)
+        future = asyncio.get_running_loop().create_future()
+        self._asked.put(future)
+        return await future
 
     async def close(self) -> None:
+        self._asked.put(None)
+
+    def _serve(self) -> None:
+        while (future := self._asked.get()) is not None:
+            item, error = END, None
+            try:
+                item = next(self._iterator, END)
+            except BaseException as raised:  # noqa: BLE001 - the user's own code; told to the stream's reader
+                error = raised
+            try:
+                future.get_loop().call_soon_threadsafe(_tell, future, item, error)
+            except RuntimeError:
+                break  # the loop was closed: nobody reads any more
+            del future, item, error  # not kept alive while waiting
         close = getattr(self._iterator, "close", None)
-        if close is not None:
-            self._thread.submit(close)
-        self._thread.shutdown(wait=False)
+        if close is None:
+            return
+        try:
+            close()
+        except Exception:  # noqa: BLE001 - as above, but nobody reads any more
+            _log.exception("the source of a stream raised when it was closed")
+
+
+def _tell(future: asyncio.Future[Any], item: Any, error: BaseException | None) -> None:
+    if future.done():
+        return  # whoever read has gone away
+    if error is None:
+        future.set_result(item)
+    else:
+        future.set_exception(error)
 
 
 def check_source(items: Any, in_thread: bool) -> None:

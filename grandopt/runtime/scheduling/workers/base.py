@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from grandopt.errors import SignatureError
 from grandopt.runtime.executors.base import Executor
 from grandopt.signature import Array, Signature
 
-Outcome = tuple[Array, ...] | Exception
-"""What a batch gave: one array [rows, *shape] per output, or what was raised."""
+Outcome = tuple[Array, ...] | BaseException
+"""What a batch gave: one array [rows, *shape] per output, or what was raised.
+
+An agent may raise anything, such as the panic of an extension module, which is no Exception: whoever waits is
+told of that, too."""
 Done = Callable[[Outcome], None]
 
 
@@ -65,6 +69,10 @@ class Workers(ABC):
     async def close(self) -> None:
         """Wait for the running batches, and give back threads and memory. Twice is allowed."""
 
+    def abandon(self) -> None:  # noqa: B027 - some hold nothing
+        """Give back without a wait what can be; what runs on a thread ends by itself. Nothing is submitted
+        afterwards."""
+
 
 class BatchBuffers:
     """Input buffers that are used again, in pieces of at least `rows` rows."""
@@ -97,11 +105,40 @@ class BatchBuffers:
         return len(self._lent)
 
 
+def computed(executor: Executor, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    """What the executor gives for a batch, which is its receiver's for good.
+
+    Raises SignatureError for what is not one array [rows, *…] per declared output, since answers would go to
+    the wrong callers or to none; and what the executor raises.
+    """
+    outputs, rows = executor.run(inputs), len(inputs[0])
+    declared = len(executor.signature.outputs)
+    if not isinstance(outputs, tuple | list) or (declared and len(outputs) != declared) or not outputs:
+        raise SignatureError(
+            f"gave {_shown(outputs)} for {rows} observation(s), not a tuple of {declared or 'its'} output(s)"
+        )
+    for output in outputs:
+        if not isinstance(output, np.ndarray) or not output.ndim or len(output) != rows:
+            raise SignatureError(
+                f"gave {_shown(output)} for {rows} observation(s), not an array [{rows}, ...]"
+            )
+    return own(outputs, inputs)
+
+
 def own(outputs: Sequence[Array], inputs: Sequence[Array]) -> tuple[Array, ...]:
     """The outputs, copied where they lie in the memory of an input, which will be written to again."""
     return tuple(
         output.copy()
-        if output.base is not None and any(np.may_share_memory(output, array) for array in inputs)
+        if any(output is array for array in inputs)
+        or (output.base is not None and any(np.may_share_memory(output, array) for array in inputs))
         else output
         for output in outputs
     )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array {list(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"{len(value)} output(s)"
+    return f"{type(value).__name__}"

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
         return _load(given.agent)
 
     loaded = _attempt(opened)
-    if isinstance(loaded, Exception):
+    if isinstance(loaded, BaseException):
         sock.send(failure(Kind.UNLOADABLE, loaded))
         return
     signature, executor = loaded
@@ -99,10 +99,10 @@ def _load(agent: int) -> tuple[Signature, Executor]:
     return signature, executor
 
 
-def _attempt(call: Callable[[], Made]) -> Made | Exception:
+def _attempt(call: Callable[[], Made]) -> Made | BaseException:
     try:
         return call()
-    except Exception as error:  # noqa: BLE001 - the agent's own code; its error goes to whoever asked
+    except BaseException as error:  # noqa: BLE001 - the agent's own code; its error goes to whoever asked
         return error
 
 

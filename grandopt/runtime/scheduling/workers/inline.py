@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.executors.base import Executor
-from grandopt.runtime.scheduling.workers.base import BatchBuffers, Done, Workers, own
+from grandopt.runtime.scheduling.workers.base import BatchBuffers, Done, Workers, computed
 from grandopt.signature import Array
 
 
@@ -40,9 +40,11 @@ class InlineWorker(Workers):
     def submit(self, inputs: Sequence[Array], done: Done) -> None:
         """See Workers; `done` is called before this returns."""
         try:
-            outcome = own(self._executor.run(inputs), inputs)
-        except Exception as error:  # noqa: BLE001 - a user's model may raise anything; its callers are told
+            outcome = computed(self._executor, inputs)
+        except BaseException as error:  # a user's model may raise anything; its callers are told
             done(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise  # that was meant for whoever runs the loop
         else:
             done(outcome)
         finally:

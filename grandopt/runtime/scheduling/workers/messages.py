@@ -54,7 +54,7 @@ class Task:
         return cls(slot, capacity, rows, tuple(at[0] for at in _NUMBER.iter_unpack(packet[_TASK.size :])))
 
 
-def failure(kind: Kind, error: Exception) -> bytes:
+def failure(kind: Kind, error: BaseException) -> bytes:
     """The packet that carries an error: the error itself where it can be pickled, else its words."""
     try:
         pickled = pickle.dumps(error)

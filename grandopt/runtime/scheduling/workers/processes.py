@@ -110,7 +110,11 @@ class ProcessWorkers(Workers):
         elif self._team.error is not None:
             self._loop.call_soon(done, self._team.error)
         else:
-            slot, held = self._slots.holding(inputs)
+            try:
+                slot, held = self._slots.holding(inputs)
+            except (OSError, MemoryError) as error:  # the system has no more memory or files
+                self._loop.call_soon(done, error)
+                return
             self._waiting.append(_Batch(slot, held, done))
             self._give()
 
@@ -174,10 +178,20 @@ class ProcessWorkers(Workers):
         except TimeoutError:
             pass
         finally:
-            for team in teams:
-                team.kill()
+            self.abandon()
         await asyncio.gather(*(team.ended() for team in teams))
         self._retired.clear()
+
+    def abandon(self) -> None:
+        """See Workers; the processes are killed."""
+        self._closed = True
+        self._discard_prepared()
+        self._retire(self._team)
+        for team in self._retired:
+            team.kill()
+        waiting, self._waiting = self._waiting, deque()
+        for batch in waiting:
+            self._loop.call_soon(self._finish, batch, EngineClosed("the worker processes were ended"))
         self._slots.close()
 
     def free(self, team: Team) -> None:

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from grandopt.errors import ConfigError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.workers.affinity import Affinity, pin, places
-from grandopt.runtime.scheduling.workers.base import BatchBuffers, Done, Outcome, Workers, own
+from grandopt.runtime.scheduling.workers.base import BatchBuffers, Done, Outcome, Workers, computed
 from grandopt.signature import Array
 
 _Work = tuple[Executor, Sequence[Array], Done]
@@ -85,12 +85,16 @@ class ThreadWorkers(Workers):
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         self._size = size
 
-    async def close(self) -> None:
+    def abandon(self) -> None:
         """See Workers."""
         if not self._closing:
             self._closing = True
             for _ in range(self._size):
                 self._work.put(None)
+
+    async def close(self) -> None:
+        """See Workers."""
+        self.abandon()
         while self._running:
             self._ended.clear()
             await self._ended.wait()
@@ -105,8 +109,8 @@ class ThreadWorkers(Workers):
             executor, inputs, done = work
             outcome: Outcome
             try:
-                outcome = own(executor.run(inputs), inputs)
-            except Exception as error:  # noqa: BLE001 - a user's model may raise anything; its callers are told
+                outcome = computed(executor, inputs)
+            except BaseException as error:  # noqa: BLE001 - a user's model may raise anything; callers are told
                 outcome = error
             try:
                 self._loop.call_soon_threadsafe(self._finish, inputs, outcome, done)

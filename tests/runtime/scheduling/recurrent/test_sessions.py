@@ -307,6 +307,26 @@ def test_a_call_whose_turn_came_as_the_session_closed_is_refused() -> None:
     asyncio.run(body())
 
 
+def test_a_call_that_is_given_up_as_its_turn_comes_leaves_the_session_idle() -> None:
+    async def body() -> None:
+        calls = Held()
+        pool = sessions(calls)
+        session = pool.open()
+        tasks = [asyncio.ensure_future(session.infer(row(value))) for value in range(2)]
+        await settle()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(
+            lambda: loop.call_soon(tasks[1].cancel)
+        )  # between the first's end and the second's turn
+        calls.answer()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [np.ndarray, asyncio.CancelledError]
+        assert not session.busy
+        assert pool.stats().busy == 0  # so that it ends when it has been idle for long
+
+    asyncio.run(body())
+
+
 def test_a_state_goes_out_and_in() -> None:
     async def body() -> None:
         pool = sessions(Turns())
