@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from optuna.storages import RDBStorage
 
 from grandopt.errors import TuningError
 from grandopt.tuning.study import storage
@@ -16,9 +17,8 @@ def test_a_locked_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(storage, "LOCK_TIMEOUT_S", 0.05)
     path = tmp_path / "study.db"
     tried = []
-    made = storage.RDBStorage
     monkeypatch.setattr(
-        storage, "RDBStorage", lambda *args, **options: tried.append(1) or made(*args, **options)
+        storage, "RDBStorage", lambda *args, **options: tried.append(1) or RDBStorage(*args, **options)
     )
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")

@@ -22,6 +22,8 @@ EFFORT = 0.005
 """The share of the time in which the candidate works: of the requests, as many can meet it."""
 PATIENCE_NS = 20_000_000
 """After so long a piece of work is handed over that is not full."""
+SMALLEST = 1e-6
+"""Of shares and efforts: with less nothing would ever be compared."""
 LEAST_SHARE = 1e-3
 """However busy the candidate is, one observation in so many is looked at, to see whether it has rested."""
 
@@ -50,8 +52,8 @@ class Shadow:
         """Raises SignatureError for a candidate that does not fit or keeps a state, ConfigError for numbers
         out of range and for an agent without batches."""
         for name, value in (("share", share), ("effort", effort)):
-            if not LEAST_SHARE <= value <= 1:
-                raise ConfigError(f"{name} must be from {LEAST_SHARE:g} to 1, got {value}")
+            if not SMALLEST <= value <= 1:
+                raise ConfigError(f"{name} must be from {SMALLEST:g} to 1, got {value}")
         if not 0 <= tolerance < 1:
             raise ConfigError(f"tolerance must be from 0 to below 1, got {tolerance}")
         check_same(agent.name, agent.version, candidate)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from numbers import Real
+from typing import Any, Literal, get_args
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.monitoring.measures import MEASURES, PROCESS
@@ -65,10 +66,10 @@ class Rule:
 
     def _check_numbers(self, where: str) -> None:
         for name in ("threshold", "for_s", "clear"):
-            value: object = getattr(self, name)
+            value: Any = getattr(self, name)
             if name == "clear" and value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < math.inf:
+            if not _is_number(value) or not abs(value) < math.inf:
                 raise ConfigError(f"{where}: {name} must be a finite number, got {value!r}")
         if self.for_s < 0:
             raise ConfigError(f"{where}: for_s must be finite and not negative, got {self.for_s}")
@@ -180,3 +181,7 @@ class Alerts:
             tell(self._standing[key])
         else:
             self._standing[key] = Alert(rule, agent, "pending", value, since, since)
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real)

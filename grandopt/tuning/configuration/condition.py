@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from grandopt.errors import ConfigError
@@ -26,6 +28,10 @@ class Condition:
         bounded = self.low is not None or self.high is not None
         if bool(self.values) == bounded:
             raise ConfigError(f"a condition on {self.parameter!r} needs either values or a bound")
+        bound: Any
+        for bound in (self.low, self.high):
+            if bound is not None and (not is_number(bound) or not abs(bound) < math.inf):
+                raise ConfigError(f"the bounds of {self.parameter!r} must be finite numbers, got {bound!r}")
 
     def holds(self, value: Value) -> bool:
         """Whether the value is as asked."""
@@ -71,3 +77,8 @@ def shown(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number, of whichever class; True is none."""
+    return not isinstance(value, bool) and isinstance(value, Real)

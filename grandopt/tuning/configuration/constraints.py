@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from grandopt.errors import ConfigError, TuningError
-from grandopt.tuning.configuration.figures import ServingFigures
+from grandopt.tuning.configuration.condition import is_number
+from grandopt.tuning.configuration.figures import MOST, ServingFigures
 
 _WRITTEN = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+0-9.eE_]+)\s*")
 
@@ -29,8 +30,11 @@ class Constraint:
     def __post_init__(self) -> None:
         if (self.most is None) == (self.least is None):
             raise ConfigError(f"a constraint on {self.figure!r} needs either 'most' or 'least'")
-        if not math.isfinite(self.limit):
-            raise ConfigError(f"the limit of {self.figure!r} must be a finite number, got {self.limit}")
+        limit: Any = self.limit
+        if not is_number(limit) or not abs(limit) <= MOST:
+            raise ConfigError(f"the limit of {self.figure!r} must be a finite number, got {limit!r:.40}")
+        if self.most is not None and self.most < 0:
+            raise ConfigError(f"no configuration can keep to {self}: no figure is below 0")
 
     @property
     def limit(self) -> float:
@@ -85,6 +89,18 @@ def constraint_of(given: Constraint | str) -> Constraint:
 
 
 def constraints_of(given: Iterable[Constraint | str] | Constraint | str) -> tuple[Constraint, ...]:
-    """One constraint or several, each as `constraint_of` takes it."""
+    """One constraint or several, each as `constraint_of` takes it.
+
+    Raises ConfigError, naming both, for two that nothing can keep to at once.
+    """
     items = [given] if isinstance(given, (str, Constraint)) else given
-    return tuple(constraint_of(item) for item in items)
+    found = tuple(constraint_of(item) for item in items)
+    for least, most in itertools.permutations(found, 2):
+        if (
+            least.figure == most.figure
+            and least.least is not None
+            and most.most is not None
+            and least.least > most.most
+        ):
+            raise ConfigError(f"{least} and {most} exclude each other; change one of them")
+    return found

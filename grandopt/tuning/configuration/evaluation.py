@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from grandopt.errors import GrandoptError, TuningError
+from grandopt.errors import ConfigError, GrandoptError, TuningError
 from grandopt.reason import Reason
 from grandopt.tuning.configuration.condition import Value
 from grandopt.tuning.configuration.figures import ServingFigures
@@ -22,6 +22,9 @@ class Evaluation:
     """An evaluator at work, as a `with` block: all awaitables that it returns run in one event loop."""
 
     def __init__(self, evaluator: Evaluator) -> None:
+        """Raises ConfigError for what cannot be called."""
+        if not callable(evaluator):
+            raise ConfigError(f"an evaluator is a function of a configuration, got {evaluator!r:.80}")
         self._evaluator = evaluator
         self._runner = asyncio.Runner()
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Real
 from typing import Any
 
 from grandopt.errors import TuningError
+from grandopt.tuning.configuration.condition import is_number
+
+MOST = 1e100
+"""Of a figure: so large that none is, and small enough to compute with."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class ServingFigures:
 
     Median and 99th percentile of the latency in microseconds, answers per second, those of them within their
     deadline, memory in MB (10^6 bytes). `others` holds further figures by name, for constraints. Raises
-    TuningError for a figure that is no finite number, or below 0.
+    TuningError for a figure that is no number, below 0, or above MOST.
     """
 
     latency_p50_us: float | None = None
@@ -29,8 +31,11 @@ class ServingFigures:
 
     def __post_init__(self) -> None:
         for name, value in self.to_json().items():
-            if not (_is_number(value) and math.isfinite(value) and value >= 0):
-                raise TuningError(f"{name} must be a finite number, at least 0; the evaluator gave {value!r}")
+            if not (is_number(value) and 0 <= value <= MOST):
+                raise TuningError(
+                    f"{name} must be a finite number, at least 0 and at most {MOST:g}; the evaluator gave "
+                    f"{value!r:.80}"
+                )
 
     def get(self, name: str) -> float | None:
         """One figure by its name; None where it was not measured."""
@@ -68,10 +73,6 @@ OWN = tuple(item.name for item in fields(ServingFigures) if item.name != "others
 """The names that goals know."""
 
 
-def _is_number(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real)
-
-
 def _plain(value: Any) -> Any:
     # Numbers of NumPy as Python's; what is none is refused where figures are made.
-    return float(value) if _is_number(value) else value
+    return float(value) if is_number(value) and abs(value) <= MOST else value

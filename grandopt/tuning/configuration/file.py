@@ -45,6 +45,7 @@ def read(path: Path, space: ConfigurationSpace) -> Configuration:
     if data.get("version") != FILE_VERSION:
         raise ConfigError(f"{path}: version {data.get('version')!r} is not known; this reads {FILE_VERSION}")
     try:
-        return space.complete(data.get("configuration") or {})
+        given = data.get("configuration")
+        return space.complete({} if given is None else given)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -9,10 +9,12 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 from grandopt.errors import ConfigError
-from grandopt.tuning.configuration.condition import Condition, Value, same, shown
+from grandopt.tuning.configuration.condition import Condition, Value, is_number, same, shown
 
 Kind = Literal["integer", "real", "categorical", "boolean"]
 
+MOST = 1e15
+"""Of a bound, so that whole numbers stay exact."""
 DIGITS = 4
 """Significant digits of the real numbers that are proposed: what a person would write into a file."""
 
@@ -65,9 +67,9 @@ class Parameter:
                     return choice
             raise ConfigError(f"{self.name} must be one of {self.range}, got {value!r}")
         wanted = Integral if self.kind == "integer" else Real
-        if isinstance(value, bool) or not isinstance(value, wanted) or not self.holds(float(value)):
+        if isinstance(value, bool) or not isinstance(value, wanted) or not self.holds(value):  # type: ignore[arg-type]
             what = "a whole number" if self.kind == "integer" else "a number"
-            raise ConfigError(f"{self.name} must be {what} {self.range}, got {value!r}")
+            raise ConfigError(f"{self.name} must be {what} {self.range}, got {value!r:.60}")
         return int(value) if self.kind == "integer" else float(value)  # type: ignore[call-overload]
 
     def holds(self, value: float) -> bool:
@@ -154,8 +156,13 @@ class Parameter:
     def _check_range(self) -> None:
         if self.choices or self.low is None or self.high is None:
             raise ConfigError(f"{self.name}: numbers have 'low' and 'high', and no choices")
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            raise ConfigError(f"{self.name}: its range must be finite, got {self.low:g} to {self.high:g}")
+        bound: Any
+        for bound in (self.low, self.high):
+            if not is_number(bound) or not abs(bound) <= MOST:
+                raise ConfigError(
+                    f"{self.name}: its bounds must be finite numbers of at most {MOST:g}, got "
+                    f"{self.low!r:.40} and {self.high!r:.40}"
+                )
         if self.low > self.high:
             raise ConfigError(f"{self.name}: its range is empty, from {self.low:g} to {self.high:g}")
         if self.kind == "integer" and not (float(self.low).is_integer() and float(self.high).is_integer()):

@@ -43,7 +43,7 @@ def switch(name: str, other: str) -> Parameter:
         (lambda: integer("n", 1, 4, True), "the default of n must be a whole number"),
         (lambda: integer("n", 1.5, 4, 2), "whole numbers need whole bounds"),
         (lambda: real("x", 0.0, 1.0, 0.5, logarithmic=True), "a logarithmic range begins above 0, got 0"),
-        (lambda: real("x", 0.0, float("inf"), 0.5), "must be finite"),
+        (lambda: real("x", 0.0, float("inf"), 0.5), "must be finite numbers"),
         (lambda: real("x", 0.0, 1.0, float("nan")), "the default of x must be a number from 0 to 1"),
         (lambda: categorical("k", (), "a"), "k: it has no values"),
         (lambda: categorical("k", ("a", "b", "a"), "a"), "k: a value is listed twice: a, b, a"),
