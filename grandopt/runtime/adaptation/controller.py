@@ -20,9 +20,12 @@ from grandopt.runtime.adaptation.evidence import Evidence, Reading
 from grandopt.runtime.adaptation.knobs import Knob
 from grandopt.runtime.adaptation.paired import spread
 from grandopt.runtime.adaptation.trial import ANSWERS, Trial, Verdict, stalled
+from grandopt.runtime.adaptation.turn import Turn
 
-ENOUGH = 200
+ENOUGH = 128
 """Answers from which on a window is long enough."""
+LATENCIES = 6.0
+"""Mean latencies in a window of a trial; a third as many pass before it."""
 SCORES = 8
 """Windows that the usual spread is taken from."""
 PROBATION = 4
@@ -33,7 +36,7 @@ Steps = Generator[float, Reading, Evidence]
 
 @dataclass(frozen=True)
 class ControllerSettings:
-    """Lengths in seconds: `window_s` of a trial's windows, up to `longest_s` where fewer than 200 answers
+    """Lengths in seconds: `window_s` of a trial's windows, up to `longest_s` where fewer than 128 answers
     came; `watch_s` of the windows between trials, `idle_s` between looks at a service that nobody uses;
     `floor_s` at least between two changes."""
 
@@ -50,24 +53,6 @@ class ControllerSettings:
                 raise ConfigError(f"{name} must be a positive number of seconds, got {getattr(self, name)}")
         if not 0 <= self.floor_s < math.inf:
             raise ConfigError(f"floor_s must be 0 or a positive number of seconds, got {self.floor_s}")
-
-
-class Turn:
-    """Lets one of several controllers change something at a time; they share one."""
-
-    def __init__(self) -> None:
-        self._holder: object | None = None
-
-    def take(self, holder: object) -> bool:
-        """Whether `holder` has it now."""
-        if self._holder is None:
-            self._holder = holder
-        return self._holder is holder
-
-    def give_back(self, holder: object) -> None:
-        """Let another one have it; nothing happens where `holder` has not."""
-        if self._holder is holder:
-            self._holder = None
 
 
 class Controller:
@@ -103,6 +88,7 @@ class Controller:
         self._budget = TrialBudget(self._settings.limits, self._seconds)
         self._changed_at = -math.inf
         self._tried_s = 0.0
+        self._length_s = self._settings.window_s
         self._life = self._live()
         self._begun = False
 
@@ -151,9 +137,12 @@ class Controller:
         what = self._detector.changed(window)
         if what is not None:
             self._workload_changed(what)
-        score = window.score
+        score, settings = window.score, self._settings
         if score is not None:
             self._scores.append(score)
+        # Requests of the setting before must not be many. A backlog's latency is endless, and not looked at.
+        latency = 0.0 if window.saturated else (window.latency.mean_ns or 0.0) / 1e9
+        self._length_s = min(settings.longest_s, max(settings.window_s, LATENCIES * latency))
 
     def _workload_changed(self, what: str) -> None:
         self._decide(None, Verdict.WORKLOAD, detail=what)
@@ -260,7 +249,7 @@ class Controller:
         It ends earlier where far fewer answers came than at `rate` a second.
         """
         start = self._now
-        delay = self._settings.window_s
+        delay = self._length_s
         while True:
             yield delay
             window = Evidence(start, self._now)
@@ -272,10 +261,11 @@ class Controller:
     def _settled(self, knob: Knob) -> Generator[float, Reading, None]:
         """Wait until what was taken in before the setting changed is out."""
         start = self._now
-        yield self._settings.window_s / 5
-        waiting = start.depth + knob.settle(knob.get())
-        while self._now.latency.total - start.latency.total < waiting:
-            if Evidence(start, self._now).seconds >= self._settings.longest_s:
+        yield self._length_s / 3
+        needed = knob.settle(knob.get())
+        longest = self._settings.longest_s if needed else self._length_s
+        while self._now.latency.total - start.latency.total < start.depth + needed:
+            if Evidence(start, self._now).seconds >= longest:
                 return
             yield self._settings.window_s / 5
 

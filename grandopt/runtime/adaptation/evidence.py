@@ -11,6 +11,11 @@ from grandopt.runtime.histogram import LatencyCounts
 P99_ANSWERS = 662
 """Answers that a p99 is taken from, as in the rest of the system (DESIGN section 9)."""
 
+SATURATED = 0.9
+"""The share of full batches of a service that cannot keep up."""
+BACKLOG = 8.0
+"""The batches that wait then, at least."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -134,6 +139,13 @@ class Evidence:
     def full_share(self) -> float:
         """The share of batches that were released because they had reached the limit."""
         return (self.after.full - self.before.full) / self.batches if self.batches else 0.0
+
+    @property
+    def saturated(self) -> bool:
+        """Whether far more waits than is computed: answers are as many as the setting allows, and how long
+        they took says when the backlog began."""
+        waiting = min(self.before.depth, self.after.depth)
+        return self.full_share >= SATURATED and waiting >= BACKLOG * (self.rows_per_batch or math.inf)
 
     @property
     def evictions(self) -> int:

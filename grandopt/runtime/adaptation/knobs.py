@@ -84,7 +84,8 @@ def batch_limit(get: Callable[[], int], set_: Callable[[int], None], most: int) 
         set_,
         powers(1, most),
         lambda evidence: ((evidence.rows_per_batch or 0.0) >= 2.0, evidence.full_share >= FULL),
-        below=lambda evidence: evidence.common_size(),
+        # Sizes are known to a power of two: half of that surely cuts the batches.
+        below=lambda evidence: (evidence.common_size() or 1) // 2 + 1,
     )
 
 

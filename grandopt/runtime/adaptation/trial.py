@@ -78,11 +78,11 @@ class Trial:
             return Verdict.QUIET
         self._tried.append(window)
         before = self._base[-1]
-        if _score(window) - _score(before) < -self._harm:
+        if self._score(window) - self._score(before) < -self._harm:
             return Verdict.HARMFUL
         slower = _tail(window) - _tail(before)
         known = [_tail(base) for base in self._base]
-        if slower > max(TAIL_HARM, NOISES * spread(known)):
+        if not self._saturated and slower > max(TAIL_HARM, NOISES * spread(known)):
             return Verdict.HARMFUL
         return None
 
@@ -108,7 +108,7 @@ class Trial:
         """What is known so far; None before the first window of the new setting."""
         if not self._tried:
             return None
-        gains = self._gains() or [_score(self._tried[-1]) - _score(self._base[-1])]
+        gains = self._gains() or [self._score(self._tried[-1]) - self._score(self._base[-1])]
         low, high = interval(gains)
         tails = self._tails()
         return Effect(
@@ -128,18 +128,29 @@ class Trial:
 
     def worse_than_base(self, window: Evidence) -> bool:
         """Whether a window after the change is worse than before it, beyond the noise."""
-        before = sum(map(_score, self._base)) / len(self._base)
-        return _judgeable(window) and _score(window) < before - self._harm
+        before = sum(map(self._score, self._base)) / len(self._base)
+        return _judgeable(window) and self._score(window) < before - self._harm
+
+    @property
+    def _saturated(self) -> bool:
+        """Whether the setting in force never kept up: then latencies tell of the backlog, not of settings."""
+        return all(window.saturated for window in self._base)
+
+    def _score(self, window: Evidence) -> float:
+        """How good the service was in a window, as a logarithm."""
+        score = math.log(window.rate) if self._saturated else window.score
+        assert score is not None, "a window without answers is not judged"
+        return score
 
     def _gains(self) -> list[float]:
-        return against_neighbours([*map(_score, self._base)], [*map(_score, self._tried)])
+        return against_neighbours([*map(self._score, self._base)], [*map(self._score, self._tried)])
 
     def _tails(self) -> list[float]:
         return against_neighbours([*map(_tail, self._base)], [*map(_tail, self._tried)])
 
     def _tail_is_worse(self) -> bool:
         tails = self._tails()
-        return sum(tails) / len(tails) > TAIL and interval(tails)[0] > 0
+        return not self._saturated and sum(tails) / len(tails) > TAIL and interval(tails)[0] > 0
 
 
 def stalled(window: Evidence, rate: float) -> bool:
@@ -150,12 +161,6 @@ def stalled(window: Evidence, rate: float) -> bool:
 
 def _judgeable(window: Evidence) -> bool:
     return window.answered >= ANSWERS
-
-
-def _score(window: Evidence) -> float:
-    score = window.score
-    assert score is not None, "a window without answers is not judged"
-    return score
 
 
 def _tail(window: Evidence) -> float:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from grandopt.runtime.adaptation.controller import Controller, ControllerSettings, Turn
+from grandopt.runtime.adaptation.controller import Controller, ControllerSettings
 from grandopt.runtime.adaptation.decisions import Decision, DecisionLog
 from grandopt.runtime.adaptation.evidence import Reading
 from grandopt.runtime.adaptation.knobs import Knob, batch_limit, cache_entries, collector_young, concurrency
 from grandopt.runtime.adaptation.readings import BatcherReader
+from grandopt.runtime.adaptation.turn import Turn
 from grandopt.runtime.cache.hierarchy import Hierarchy
 from grandopt.runtime.memory.collector import Collector
 from grandopt.runtime.scheduling.batcher import Batcher

@@ -8,19 +8,23 @@ import math
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.adaptation.budget import TrialLimits
-from grandopt.runtime.adaptation.controller import Controller, ControllerSettings, Turn
+from grandopt.runtime.adaptation.controller import Controller, ControllerSettings
 from grandopt.runtime.adaptation.decisions import Decision
 from grandopt.runtime.adaptation.knobs import Knob, powers
-from grandopt.runtime.adaptation.trial import Verdict
+from grandopt.runtime.adaptation.trial import TAIL, Verdict
+from grandopt.runtime.adaptation.turn import Turn
 from tests.runtime.adaptation.service import Cost, Load, Service, drive
 
 MS = 1_000_000
 LIMITS = powers(1, 128)
+
+GENERATE = (Phase.explicit, Phase.reuse, Phase.generate)
+"""Shrinking a case of minutes would take hours."""
 
 costs = st.builds(
     Cost,
@@ -40,6 +44,7 @@ loads = st.one_of(
 class Outcome:
     rate: float
     mean_ns: float
+    p99_ns: float
 
 
 def outcome(service: Service, seconds: float) -> Outcome:
@@ -47,22 +52,26 @@ def outcome(service: Service, seconds: float) -> Outcome:
     before = service.latency.snapshot()
     service.run(seconds)
     after = service.latency.snapshot() - before
-    return Outcome(after.total / seconds, after.mean_ns or math.inf)
+    return Outcome(after.total / seconds, after.mean_ns or math.inf, after.quantile(0.99) or math.inf)
 
 
 def best_fixed(service: Service, workers: int = 1) -> tuple[float, float]:
     """The highest rate and the lowest mean latency of all fixed settings, each going on from where it is.
 
     Callers in lockstep can stay in two groups that take turns for ever, whatever the limit: a service begun
-    anew with another limit would not be in that state.
+    anew with another limit would not be in that state. A setting whose p99 is longer by more than what a change
+    may cost is not better.
     """
-    found = []
+    present = outcome(copy.deepcopy(service), 4.0)
+    found = [present]
     for limit in LIMITS:
         for count in range(1, workers + 1):
             other = copy.deepcopy(service)
             other.limit, other.workers = limit, count
             other.run(1.0)
-            found.append(outcome(other, 3.0))
+            figures = outcome(other, 3.0)
+            if figures.p99_ns <= (1 + TAIL) * present.p99_ns:
+                found.append(figures)
     return max(each.rate for each in found), min(each.mean_ns for each in found)
 
 
@@ -102,11 +111,14 @@ def test_workers_share_what_one_batch_had() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None, phases=GENERATE)
 @given(costs, st.lists(loads, min_size=1, max_size=3), st.sampled_from(LIMITS), st.integers(0, 99))
 def test_every_phase_ends_near_its_best_fixed_setting(
     cost: Cost, phases: list[Load], limit: int, seed: int
 ) -> None:
+    # Where rows cost the more the larger their batch, arrivals from outside can overwhelm the service by chance at
+    # any limit but the best: how that run ends says nothing of the setting.
+    assume(not cost.square or not any(load.arrivals for load in phases))
     service = Service(cost, phases[0], seed, limit=limit)
     controller = Controller("gate", service.pull, service.knobs(128))
     for load in phases:
@@ -141,7 +153,7 @@ def test_a_steady_workload_is_not_made_worse(load: Load) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None, phases=GENERATE)
 @given(costs, loads, st.sampled_from(LIMITS), st.integers(0, 99))
 def test_no_steady_workload_is_made_worse(cost: Cost, load: Load, limit: int, seed: int) -> None:
     compared_with_fixed(cost, load, limit, seed, 120.0)
