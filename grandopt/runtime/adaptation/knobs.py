@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.adaptation.evidence import Evidence
+from grandopt.runtime.scheduling.calibration import BatchCost
 
 FULL = 0.05
 """The share of full batches from which on a higher limit could matter."""
@@ -17,6 +18,8 @@ WAITING = 1.2
 """Rows per batch from which on some must have waited."""
 PAUSED = 0.005
 """The share of the time in automatic garbage collections from which on their threshold could matter."""
+FASTER = 0.05
+"""What smaller batches should gain by the measured cost before they are tried."""
 
 Worth = Callable[[Evidence], tuple[bool, bool]]
 """Whether a lower and whether a higher value could matter, in view of the last window."""
@@ -71,20 +74,34 @@ def powers(first: int, last: int) -> tuple[int, ...]:
     return (*values, last) if last > values[-1] else tuple(values)
 
 
-def batch_limit(get: Callable[[], int], set_: Callable[[int], None], most: int) -> Knob:
-    """The most rows of one batch, from 1 to `most`.
+def batch_limit(
+    get: Callable[[], int], set_: Callable[[int], None], most: int, cost: Callable[[], BatchCost]
+) -> Knob:
+    """The most rows of one batch, from 1 to `most`, by what a batch was measured to `cost`.
 
-    A higher limit can matter where batches are full. A lower one can where it cuts the batches that carry
-    most rows: rows wait less for others then, and several workers share the work.
+    A higher limit can matter where batches are full. A lower one can where several workers share the work,
+    where batches are larger than those in which a row costs least, or where workers that are idle between
+    batches would answer more in halves of them, always busy. Elsewhere it only makes more batches of the
+    same rows; and callers that were answered together, once they are split, can stay so: such a trial might
+    do harm that putting the limit back does not undo.
     """
+
+    def worth(evidence: Evidence) -> tuple[bool, bool]:
+        size, line = evidence.common_size() or 1, cost()
+        lower = evidence.after.workers > 1 or (line.cheapest is not None and size > line.cheapest)
+        rows = evidence.rows_per_batch or 1.0
+        present = rows * min(1.0, evidence.busy) / line.of(rows)
+        lower = lower or (rows / 2) / line.of(rows / 2) > present * (1 + FASTER)
+        return lower and size > 1, evidence.full_share >= FULL
+
+    # Sizes are known to a power of two: half of that surely cuts the batches.
     return Knob(
         "batch limit",
         "rows",
         get,
         set_,
         powers(1, most),
-        lambda evidence: ((evidence.rows_per_batch or 0.0) >= 2.0, evidence.full_share >= FULL),
-        # Sizes are known to a power of two: half of that surely cuts the batches.
+        worth,
         below=lambda evidence: (evidence.common_size() or 1) // 2 + 1,
     )
 

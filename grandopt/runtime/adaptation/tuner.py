@@ -115,7 +115,7 @@ def batcher_knobs(batcher: Batcher, most_workers: int) -> list[Knob]:
         batcher.settings = replace(batcher.settings, limit=rows)
 
     most = max(1, min(MOST_ROWS, batcher.settings.queue_rows))
-    knobs = [batch_limit(limit, set_limit, most)]
+    knobs = [batch_limit(limit, set_limit, most, lambda: batcher.cost)]
     # A process takes seconds to start: not something to try in turns of a twentieth of a second.
     if batcher.workers.kind == "threads" and most_workers > 1:
         workers = batcher.workers

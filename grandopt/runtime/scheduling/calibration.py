@@ -26,14 +26,16 @@ LEAST, MOST = 8, 256
 class BatchCost:
     """The measured line: nanoseconds for each observation, and for each batch whatever its size.
 
-    `single_ns` is what one observation alone took.
+    `single_ns` is what one observation alone took. `cheapest` is the largest measured size at which a row
+    costs the least, within a tenth, if larger ones were measured to cost more; None where none did.
     """
 
     per_observation_ns: float
     fixed_ns: float
     single_ns: float
+    cheapest: int | None = None
 
-    def of(self, rows: int) -> float:
+    def of(self, rows: float) -> float:
         """The time of a batch in nanoseconds."""
         return self.per_observation_ns * rows + self.fixed_ns
 
@@ -86,11 +88,20 @@ def fitted(times: dict[int, float]) -> BatchCost:
     sizes, taken = np.array(list(times), dtype=np.float64), np.array(list(times.values()))
     matrix = np.stack([sizes / taken, 1.0 / taken], axis=1)
     (slope, fixed), *_ = np.linalg.lstsq(matrix, np.ones_like(taken), rcond=None)
+    cheapest = cheapest_of(times)
     if fixed < 0:
-        return BatchCost(float(np.mean(taken / sizes)), 0.0, single)
+        return BatchCost(float(np.mean(taken / sizes)), 0.0, single, cheapest)
     if slope < 0:
-        return BatchCost(0.0, float(np.mean(taken)), single)
-    return BatchCost(float(slope), float(fixed), single)
+        return BatchCost(0.0, float(np.mean(taken)), single, cheapest)
+    return BatchCost(float(slope), float(fixed), single, cheapest)
+
+
+def cheapest_of(times: dict[int, float]) -> int | None:
+    """See BatchCost.cheapest."""
+    each = {size: took / size for size, took in times.items()}
+    least = min(each.values())
+    size = max(size for size, cost in each.items() if cost <= 1.1 * least)
+    return None if size == max(times) else size
 
 
 def _rows(signature: Signature) -> list[Array]:

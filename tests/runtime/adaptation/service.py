@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from grandopt.runtime.adaptation.controller import Controller
 from grandopt.runtime.adaptation.evidence import Reading
 from grandopt.runtime.adaptation.knobs import Knob, batch_limit, concurrency
 from grandopt.runtime.histogram import LatencyHistogram
+from grandopt.runtime.scheduling.calibration import SIZES, fitted
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,16 @@ class Service:
         )
 
     def knobs(self, most: int = 256, workers: int = 1) -> list[Knob]:
+        silent = replace(self.cost, noise=0.0)
+        line = fitted({size: float(silent.of(size, 0, random.Random(0))) for size in SIZES})
+
         def limited(value: int) -> None:
             self.limit = value
 
         def sized(value: int) -> None:
             self.workers = value
 
-        found = [batch_limit(lambda: self.limit, limited, most)]
+        found = [batch_limit(lambda: self.limit, limited, most, lambda: line)]
         if workers > 1:
             found.append(concurrency(lambda: self.workers, sized, lambda: self.limit, limited, most=workers))
         return found

@@ -59,8 +59,8 @@ def best_fixed(service: Service, workers: int = 1) -> tuple[float, float]:
     """The highest rate and the lowest mean latency of all fixed settings, each going on from where it is.
 
     Callers in lockstep can stay in two groups that take turns for ever, whatever the limit: a service begun
-    anew with another limit would not be in that state. A setting whose p99 is longer by more than what a change
-    may cost is not better.
+    anew with another limit would not be in that state. A setting whose p99 is longer by more than what a
+    change may cost is not better.
     """
     present = outcome(copy.deepcopy(service), 4.0)
     found = [present]
@@ -116,8 +116,8 @@ def test_workers_share_what_one_batch_had() -> None:
 def test_every_phase_ends_near_its_best_fixed_setting(
     cost: Cost, phases: list[Load], limit: int, seed: int
 ) -> None:
-    # Where rows cost the more the larger their batch, arrivals from outside can overwhelm the service by chance at
-    # any limit but the best: how that run ends says nothing of the setting.
+    # Where rows cost the more the larger their batch, arrivals from outside can overwhelm the service by
+    # chance at any limit but the best: how that run ends says nothing of the setting.
     assume(not cost.square or not any(load.arrivals for load in phases))
     service = Service(cost, phases[0], seed, limit=limit)
     controller = Controller("gate", service.pull, service.knobs(128))
@@ -176,7 +176,7 @@ def test_a_harmful_value_is_undone_within_one_window() -> None:
 
 
 def test_what_lost_rests_longer_each_time() -> None:
-    service = Service(Cost(0.3 * MS, 5 * MS), Load(callers=16), limit=16)
+    service = Service(Cost(0.3 * MS, 0), Load(callers=16), limit=4)
     limits = TrialLimits(steady=0.5, eager=0.5, rest_s=2.0)
     controller = Controller("gate", service.pull, service.knobs(16), ControllerSettings(limits=limits))
     drive(service, controller, 40.0)

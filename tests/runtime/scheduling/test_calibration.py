@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grandopt.runtime.scheduling.calibration import LEAST, MOST, SIZES, BatchCost, fitted
+from grandopt.runtime.scheduling.calibration import LEAST, MOST, SIZES, BatchCost, cheapest_of, fitted
 
 
 @given(st.floats(1, 1e6), st.floats(0, 1e7))
@@ -28,3 +28,10 @@ def test_no_time_is_negative(times: dict[int, float], single: float) -> None:
 @pytest.mark.parametrize(("fixed", "limit"), [(0.0, LEAST), (100.0, 32), (1e9, MOST)])
 def test_a_batch_is_large_enough_when_little_of_it_is_fixed(fixed: float, limit: int) -> None:
     assert BatchCost(100.0, fixed, 100.0 + fixed).limit == limit
+
+
+def test_the_size_from_which_on_rows_cost_more() -> None:
+    assert cheapest_of({1: 10.0, 4: 16.0, 16: 40.0, 64: 320.0}) == 16
+    assert cheapest_of({1: 10.0, 4: 16.0, 16: 40.0}) is None  # larger ones were not measured
+    assert cheapest_of({1: 10.0, 4: 40.0, 16: 165.0}) is None  # within the noise
+    assert fitted({1: 10.0, 4: 16.0, 16: 40.0, 64: 320.0}).cheapest == 16
