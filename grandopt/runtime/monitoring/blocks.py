@@ -31,16 +31,17 @@ class Window:
     rows: int
     degrees: int
 
-    def z(self, expected: Array, expected_error: Array | float = 0.0) -> Array:
+    def z(self, expected: Array, expected_error: Array | float = 0.0, degrees: int | None = None) -> Array:
         """How many standard errors the means are from `expected`, as a normal deviate.
 
-        Student's t of these degrees is made one by the approximation of Wallace (1959).
+        Student's t of these degrees is made one by the approximation of Wallace (1959); `degrees` are those
+        of the expected values' own error, and the fewer of both count.
         """
         off = self.mean - expected
         error = np.hypot(self.error, expected_error)
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(off == 0, 0.0, off / error)
-        n = self.degrees
+        n = self.degrees if degrees is None else min(self.degrees, degrees)
         scale = (8 * n + 1) / (8 * n + 3)
         with np.errstate(over="ignore"):
             z: Array = np.copysign(scale * np.sqrt(n * np.log1p(t * t / n)), t)

@@ -190,7 +190,9 @@ class _Input:
         self.name = name
         self._places = chosen(reference.mean.size)
         self._mean = reference.mean[self._places]
-        self._std = np.maximum(reference.std[self._places], LEAST_STD * np.maximum(np.abs(self._mean), 1.0))
+        least = LEAST_STD * np.maximum(np.abs(self._mean), 1.0)
+        self._constant = reference.std[self._places] <= least
+        self._std = np.maximum(reference.std[self._places], least)
         self._rows = reference.rows
         self._blocks = RollingBlocks(block)
         self._edges = self._shares = None
@@ -225,10 +227,15 @@ class _Input:
         centred = squares - 2 * place.mean * first + place.mean**2
         width = Blocks(centred, blocks.size).window()
         own = 0.0 if self._rows is None else 1 / np.sqrt(self._rows)
-        shift_z, spread_z = place.z(np.zeros(size), own), width.z(np.ones(size), np.sqrt(2) * own)
+        known = None if self._rows is None else max(self._rows - 1, 1)
+        shift_z = place.z(np.zeros(size), own, known)
+        spread_z = width.z(np.ones(size), np.sqrt(2) * own, known)
         spread = np.sqrt(np.maximum(width.mean, 0.0))
+        if known is not None:
+            spread_z = _nearer(spread_z, _spread_by_chance(spread, known))
         by_shift = (np.abs(place.mean) >= settings.shift) & (np.abs(shift_z) >= critical)
-        far = (spread >= settings.spread) | (spread <= 1 / settings.spread)
+        # An element that was constant has no spread that could become less.
+        far = (spread >= settings.spread) | ((spread <= 1 / settings.spread) & ~self._constant)
         drifted = by_shift | (far & (np.abs(spread_z) >= critical))
         psi = None
         if self._edges is not None:
@@ -273,3 +280,17 @@ class _Input:
         ratio = psi / (1 / effective + 1 / self._rows) / degrees
         spread = 2 / (9 * degrees)
         return psi, (np.cbrt(ratio) - (1 - spread)) / np.sqrt(spread)
+
+
+def _spread_by_chance(spread: Array, degrees: int) -> Array:
+    """The normal deviate of a reference's variance, of so many degrees of freedom, if the true one is that of
+    now: chi-squared, by Wilson and Hilferty's cube root."""
+    part = 2 / (9 * degrees)
+    with np.errstate(divide="ignore"):
+        z: Array = ((1 - part) - np.cbrt(1 / spread**2)) / np.sqrt(part)
+    return z
+
+
+def _nearer(one: Array, other: Array) -> Array:
+    """Of two deviates the one that says less."""
+    return np.where(np.abs(one) <= np.abs(other), one, other)

@@ -168,3 +168,27 @@ def test_samples_that_do_not_fit_are_refused() -> None:
 def test_settings_that_mean_nothing_are_refused() -> None:
     with pytest.raises(ConfigError, match="must be positive"):
         DriftSettings(alpha=0.0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 7, 10, 30])
+def test_few_recorded_rows_prove_little(count: int) -> None:
+    """Chance gives some of their elements a tiny spread, and a mean that is off."""
+    rng = np.random.default_rng(3)
+    for _ in range(10):
+        reference = Reference.of_samples(SIGNATURE.inputs, [rows(rng, count)])
+        assert seen(reference, rows(rng, 3000)).drifted is False
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3e6, 1e-40])
+def test_an_element_that_always_was_constant_has_not_become_narrow(value: float) -> None:
+    rng = np.random.default_rng(4)
+    recorded, given = rows(rng, 1000), rows(rng, 3000)
+    recorded[:, 5] = given[:, 5] = value
+    exact = recorded.astype(np.float64)
+    moments = {"state": Moments(tuple(exact.mean(axis=0).tolist()), tuple(exact.std(axis=0).tolist()))}
+    for reference in (Reference.of_moments(moments), Reference.of_samples(SIGNATURE.inputs, [recorded])):
+        assert seen(reference, given).drifted is False
+        given[:, 5] = value + max(1.0, abs(value))
+        (found,) = [feature for feature in seen(reference, given).features if feature.drifted]
+        assert found.element == 5
+        given[:, 5] = value
