@@ -92,21 +92,25 @@ class LatencyHistogram:
     """
 
     def __init__(self) -> None:
-        self._raw: list[int] = []
-        self._folded: tuple[LatencyCounts, list[int]] = (LatencyCounts(), self._raw)
+        self.raw: list[int] = []
+        """Durations that are not counted yet. The writer may append to it, if it calls `settle` now and then."""
+        self._folded: tuple[LatencyCounts, list[int]] = (LatencyCounts(), self.raw)
         """What is counted, and the durations since; replaced as one, so that a snapshot on another thread
         never misses what is being counted."""
 
     def record(self, ns: int) -> None:
         """Count one duration in nanoseconds; negative ones count as 0."""
-        self._raw.append(ns)
-        if len(self._raw) >= FOLDED:
-            self._fold()
+        self.raw.append(ns)
+        self.settle()
 
     def record_many(self, durations: Iterable[int]) -> None:
         """Count durations in nanoseconds."""
-        self._raw.extend(durations)
-        if len(self._raw) >= FOLDED:
+        self.raw.extend(durations)
+        self.settle()
+
+    def settle(self) -> None:
+        """Count what was appended to `raw`, if that is much."""
+        if len(self.raw) >= FOLDED:
             self._fold()
 
     def snapshot(self) -> LatencyCounts:
@@ -116,8 +120,8 @@ class LatencyHistogram:
         return counted + _count(raw) if raw else counted
 
     def _fold(self) -> None:
-        self._folded = (self._folded[0] + _count(self._raw), [])
-        self._raw = self._folded[1]
+        self._folded = (self._folded[0] + _count(self.raw), [])
+        self.raw = self._folded[1]
 
 
 def _count(raw: list[int]) -> LatencyCounts:

@@ -147,8 +147,10 @@ class Engine(ServedAgents):
             outputs = await agent.ask(observation, rank, deadline)
         else:  # what `batcher.infer` does, without a coroutine more
             answer = batcher.at_once(observation, deadline) if deadline else None
-            outputs = await batcher.submit(observation, rank, deadline) if answer is None else answer
-            batcher.resumed()
+            if answer is None:
+                answer = await batcher.submit(observation, rank, deadline)
+                batcher.resumed()
+            outputs = answer
         return outputs[0] if agent.single else outputs
 
     def infer_now(self, name: str, *observation: Any) -> Any:

@@ -60,6 +60,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._row_bytes = executor.signature.row_bytes
         self._counts = BatchCounts()
+        self._at_once = self._counts.at_once
         self._waiting = Waiting()
         self._lane = self._waiting.lane
         self._admission = Admission(self._waiting, self._row_bytes, self._counts.rejected)
@@ -173,39 +174,37 @@ class Batcher:
         """
         if self._budget <= 0 or not self._room:
             return None
-        counts, began = self._counts, self._clock()
+        began = self._clock()
         if deadline_ns and began + self._single_ns > deadline_ns:
             return None  # `submit` says why
         self._budget -= 1
         if not self._refilling:
             self._refilling = True
             self._loop.call_soon(self._refill)
-        counts.direct += 1
         try:
             answer = self._executor(*inputs)
-        except InputError:
-            counts.failed += 1
-            raise  # it says what does not fit
-        except KeyboardInterrupt:
-            counts.failed += 1
+        except (InputError, KeyboardInterrupt):  # the former says what does not fit
+            self._counts.failed += 1
             raise
         except BaseException as error:  # a user's model may raise anything, a CancelledError as well
-            counts.failed += 1
+            self._counts.failed += 1
             raise AgentFailed(f"the agent raised {named_line(error)}") from error
         took = self._clock() - began
-        counts.busy_ns += took
         if deadline_ns and began + took > deadline_ns:
-            counts.missed += 1
+            self._counts.missed += 1
             raise DeadlineExceeded("the deadline passed while the answer was computed")
-        counts.answered += 1
-        counts.latency.record(took)
+        self._at_once.raw.append(took)
         outputs: Answer = answer if type(answer) is tuple else (answer,)
         for output in outputs:
             if output.base is not None:
                 outputs = own(outputs, inputs)
                 break
-        if self._dispatch.tap is not None:
-            self._dispatch.show_single(inputs, outputs)
+        dispatch = self._dispatch
+        if dispatch.tap is not None:
+            if dispatch.tap_over > 0:
+                dispatch.tap_over -= 1
+            else:
+                dispatch.show([array[None] for array in inputs], [output[None] for output in outputs])
         return outputs
 
     def resumed(self) -> None:
@@ -246,6 +245,7 @@ class Batcher:
 
     def _refill(self) -> None:
         """The loop has come round: whoever calls now has its budget."""
+        self._at_once.settle()
         self._refilling = False
         self._budget = self._burst
 

@@ -13,8 +13,10 @@ class BatchCounts:
 
     def __init__(self) -> None:
         self.latency = LatencyHistogram()
+        self.at_once = LatencyHistogram()
+        """Of the answers that were computed without a wait: each is a batch of one, and what it took."""
         self.answered = self.failed = self.cancelled = self.missed = 0
-        self.batches = self.direct = self.busy_ns = 0
+        self.batches = self.busy_ns = 0
         self.rejected: Counter[str] = Counter()
         self.rows: Counter[int] = Counter()
         self.released: Counter[str] = Counter()
@@ -28,24 +30,25 @@ class BatchCounts:
     def stats(
         self, depth: int, queued_bytes: int, settings: BatchSettings, workers: str, concurrency: int
     ) -> BatcherStats:
-        """All that was counted until now; `direct` ones, which are counted apart, are batches of one."""
+        """All that was counted until now."""
         rows, released = self.rows.copy(), self.released.copy()
-        if self.direct:
-            rows[1] += self.direct
-            released["direct"] = self.direct
+        at_once = self.at_once.snapshot()
+        if at_once.total:
+            rows[1] += at_once.total
+            released["direct"] = at_once.total
         return BatcherStats(
-            latency=self.latency.snapshot(),
-            answered=self.answered,
+            latency=self.latency.snapshot() + at_once,
+            answered=self.answered + at_once.total,
             failed=self.failed,
             cancelled=self.cancelled,
             missed=self.missed,
             rejected=dict(self.rejected),
             depth=depth,
             queued_bytes=queued_bytes,
-            batches=self.batches + self.direct,
+            batches=self.batches + at_once.total,
             rows=dict(rows),
             released=dict(released),
-            busy_ns=self.busy_ns,
+            busy_ns=self.busy_ns + at_once.sum_ns,
             settings=settings,
             workers=workers,
             concurrency=concurrency,

@@ -88,13 +88,6 @@ class Dispatch:
             raise
         await self.workers.close()
 
-    def show_single(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Let the tap see an answer that was computed alone, if it is its turn."""
-        if self.tap_over > 0:
-            self.tap_over -= 1  # without making views that nobody looks at
-        else:
-            self._show([array[None] for array in inputs], [output[None] for output in outputs])
-
     def _freed(self) -> None:
         """Of the workers: one is idle that was not before."""
         if not self.turn:
@@ -256,7 +249,7 @@ class Dispatch:
                 self._retry(requests(), outcome)
                 return
             end(outcome, now)
-            self._show(inputs, outcome)
+            self.show(inputs, outcome)
 
         if self._inline:
             self.workers.submit(inputs, done)
@@ -275,7 +268,8 @@ class Dispatch:
 
         self.workers.submit(inputs, back)
 
-    def _show(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+    def show(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Let the tap see a batch, if it waits for one of its rows."""
         tap = self.tap
         if tap is None:
             return
