@@ -93,7 +93,7 @@ class LatencyHistogram:
 
     def __init__(self) -> None:
         self.raw: list[int] = []
-        """Durations that are not counted yet. The writer may append to it, and then calls `settle` in time."""
+        """Durations not counted yet; the writer may append to it, and then calls `settle` in time."""
         self._folded: tuple[LatencyCounts, list[int]] = (LatencyCounts(), self.raw)
         """What is counted, and the durations since; replaced as one, so that a snapshot on another thread
         never misses what is being counted."""
