@@ -14,7 +14,8 @@ class TrialLimits:
     The time spent in their settings is at most `steady` of all time, plus `allowance_s` at the start and
     after a change of the workload, during which it is at most `eager` of the time. The allowance grows back
     at `regrowth` of the time, so a workload that keeps changing cannot be tried on without end. In all,
-    then, at most `(steady + regrowth) · time + allowance_s`, and one trial. What has lost rests `rest_s`,
+    then, at most `(steady + regrowth) · time + allowance_s`, and one trial. That ends when its
+    setting has had `trial_s` and does not look better. What has lost rests `rest_s`,
     twice as long each time it loses, at most `longest_rest_s`.
     """
 
@@ -22,6 +23,7 @@ class TrialLimits:
     eager: float = 0.1
     allowance_s: float = 1.0
     regrowth: float = 0.01
+    trial_s: float = 1.0
     rest_s: float = 10.0
     longest_rest_s: float = 3600.0
 
@@ -31,7 +33,7 @@ class TrialLimits:
                 raise ConfigError(
                     f"{name} must be a share above 0 and at most 0.5, got {getattr(self, name)}"
                 )
-        for name in ("allowance_s", "regrowth", "rest_s"):
+        for name in ("allowance_s", "regrowth", "trial_s", "rest_s"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be 0 or a positive number, got {getattr(self, name)}")
         if self.longest_rest_s < self.rest_s:

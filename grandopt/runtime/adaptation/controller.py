@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 
 from grandopt.errors import ConfigError, GrandoptError
-from grandopt.runtime.adaptation.budget import TrialBudget, TrialLimits
+from grandopt.runtime.adaptation.budget import TrialBudget
 from grandopt.runtime.adaptation.change import ChangeDetector
+from grandopt.runtime.adaptation.controller_settings import ControllerSettings
 from grandopt.runtime.adaptation.decisions import Decision, DecisionLog
 from grandopt.runtime.adaptation.evidence import Evidence, Reading
 from grandopt.runtime.adaptation.knobs import Knob
 from grandopt.runtime.adaptation.paired import spread
-from grandopt.runtime.adaptation.trial import ANSWERS, Trial, Verdict, stalled
+from grandopt.runtime.adaptation.trial import ANSWERS, Trial, Verdict, stalled, tail
 from grandopt.runtime.adaptation.turn import Turn
 
 ENOUGH = 128
@@ -32,27 +32,6 @@ PROBATION = 4
 """Windows that a kept change is watched for."""
 
 Steps = Generator[float, Reading, Evidence]
-
-
-@dataclass(frozen=True)
-class ControllerSettings:
-    """Lengths in seconds: `window_s` of a trial's windows, up to `longest_s` where fewer than 128 answers
-    came; `watch_s` of the windows between trials, `idle_s` between looks at a service that nobody uses;
-    `floor_s` at least between two changes."""
-
-    window_s: float = 0.05
-    longest_s: float = 2.0
-    watch_s: float = 0.1
-    idle_s: float = 2.0
-    floor_s: float = 0.5
-    limits: TrialLimits = field(default_factory=TrialLimits)
-
-    def __post_init__(self) -> None:
-        for name in ("window_s", "longest_s", "watch_s", "idle_s"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} must be a positive number of seconds, got {getattr(self, name)}")
-        if not 0 <= self.floor_s < math.inf:
-            raise ConfigError(f"floor_s must be 0 or a positive number of seconds, got {self.floor_s}")
 
 
 class Controller:
@@ -83,6 +62,8 @@ class Controller:
         self._turn = turn or Turn()
         self._detector = ChangeDetector()
         self._scores: deque[float] = deque(maxlen=SCORES)
+        self._tails: deque[float] = deque(maxlen=SCORES)
+        self._starts: deque[Reading] = deque(maxlen=SCORES)
         self._told: set[str] = set()
         self._now = pull()
         self._budget = TrialBudget(self._settings.limits, self._seconds)
@@ -122,15 +103,19 @@ class Controller:
             window = Evidence(start, self._now)
             if not window.answered:
                 idle = min(2 * idle, self._settings.idle_s)
+                self._starts.clear()
                 continue
             idle = self._settings.watch_s
             self._watched(window)
-            found = self._choice(window)
+            self._starts.append(start)
+            # Over several windows: where batches are long, one holds but a few.
+            found = self._choice(Evidence(self._starts[0], self._now))
             if found is not None and self._turn.take(self):
                 try:
                     yield from self._try(*found)
                 finally:
                     self._turn.give_back(self)
+                    self._starts.clear()
 
     def _watched(self, window: Evidence) -> None:
         """Take note of a window of the settings in force."""
@@ -140,21 +125,28 @@ class Controller:
         score, settings = window.score, self._settings
         if score is not None:
             self._scores.append(score)
+            self._tails.append(tail(window))
         # Requests of the setting before must not be many. A backlog's latency is endless, and not looked at.
         latency = 0.0 if window.saturated else (window.latency.mean_ns or 0.0) / 1e9
         self._length_s = min(settings.longest_s, max(settings.window_s, LATENCIES * latency))
 
     def _workload_changed(self, what: str) -> None:
         self._decide(None, Verdict.WORKLOAD, detail=what)
+        self._starts.clear()
         self._budget.changed(self._seconds)
         self._detector.reset()
         self._scores.clear()
+        self._tails.clear()
         self._told.clear()
 
     def _choice(self, window: Evidence) -> tuple[Knob, str, int] | None:
         """What to try next, if it is time: what has lost least often, in the order of the knobs."""
         now = self._seconds
-        if not self._detector.ready or now < self._changed_at + self._settings.floor_s:
+        if (
+            not self._detector.ready
+            or len(self._starts) < SCORES
+            or now < self._changed_at + self._settings.floor_s
+        ):
             return None
         if window.rate * self._settings.longest_s < ANSWERS:
             return None  # a window could not be judged
@@ -179,8 +171,9 @@ class Controller:
 
     def _try(self, knob: Knob, direction: str, value: int) -> Generator[float, Reading, None]:
         before = knob.get()
-        noise = 2 * spread(list(self._scores))  # of windows that are longer than those of the trial
-        trial = Trial((yield from self._measured()), noise)
+        # Twice that of windows which are longer than those of the trial.
+        noise, tails = 2 * spread(list(self._scores)), 2 * spread(list(self._tails))
+        trial = Trial((yield from self._measured()), noise, tails)
         spent, verdict = 0.0, None
         while verdict is None:
             began = self._seconds
@@ -201,6 +194,8 @@ class Controller:
                 yield from self._settled(knob)
                 window = yield from self._measured()
                 verdict = Verdict.INTERFERED if knob.get() != before else trial.base(window)
+                if verdict is None and spent > self._settings.limits.trial_s and not trial.promising:
+                    verdict = Verdict.UNCLEAR
         self._tried_s += spent
         if verdict is Verdict.KEPT:
             yield from self._keep(knob, direction, value, trial, spent)
@@ -229,9 +224,11 @@ class Controller:
                 self._decide(knob, Verdict.WITHDRAWN, before, value, trial, spent)
                 break
         # The way back has just lost against this value.
-        self._budget.lost(knob.name, "lower" if direction == "higher" else "higher", 0.0, self._seconds)
+        back = "lower" if direction.endswith("higher") else "higher"
+        self._budget.lost(knob.name, back, 0.0, self._seconds)
         self._detector.reset()
         self._scores.clear()
+        self._tails.clear()
 
     def _set(self, knob: Knob, value: int, before: int) -> bool:
         """Move a setting; one that refuses to be moved, also back, is left alone from now on."""

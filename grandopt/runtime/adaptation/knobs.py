@@ -52,18 +52,20 @@ class Knob:
             )
 
     def candidates(self, evidence: Evidence) -> list[tuple[str, int]]:
-        """The values worth a trial: the next one in each direction that could matter, higher first."""
-        now = self.get()
+        """The values worth a trial, named by where they lie.
+
+        The next in each direction that could matter, and those after them, for where the next one is worse
+        than both its neighbours.
+        """
+        now, bound = self.get(), self.below(evidence)
         lower, higher = self.worth(evidence)
-        found = []
         up = bisect.bisect_right(self.values, now)
-        if higher and up < len(self.values):
-            found.append(("higher", self.values[up]))
-        bound = self.below(evidence)
         down = bisect.bisect_left(self.values, now if bound is None else min(now, bound)) - 1
-        if lower and down >= 0:
-            found.append(("lower", self.values[down]))
-        return found
+        wanted = []
+        for distance, word in enumerate(("", "much ")):
+            wanted += [(f"{word}higher", up + distance)] if higher else []
+            wanted += [(f"{word}lower", down - distance)] if lower else []
+        return [(name, self.values[place]) for name, place in wanted if 0 <= place < len(self.values)]
 
 
 def powers(first: int, last: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from grandopt.runtime.adaptation.evidence import Evidence
-from grandopt.runtime.adaptation.paired import against_neighbours, interval, spread
+from grandopt.runtime.adaptation.paired import against_neighbours, interval
 
 GAIN = 0.01
 """A change that gains less than this is not worth making."""
@@ -64,11 +64,12 @@ class Effect:
 class Trial:
     """Collects windows in the order base, tried, base, tried, …, base, and says when it is decided."""
 
-    def __init__(self, first: Evidence, noise: float) -> None:
-        """`first` is a window of the setting in force, `noise` the usual spread of windows' scores."""
+    def __init__(self, first: Evidence, noise: float, tail_noise: float) -> None:
+        """`first` is a window of the setting in force, the others the usual spread of scores and of tails."""
         self._base = [first]
         self._tried: list[Evidence] = []
         self._harm = max(HARM, NOISES * noise)
+        self._tail_harm = max(TAIL_HARM, NOISES * tail_noise)
 
     def tried(self, window: Evidence) -> Verdict | None:
         """A window of the new setting; a verdict ends the trial at once."""
@@ -80,9 +81,7 @@ class Trial:
         before = self._base[-1]
         if self._score(window) - self._score(before) < -self._harm:
             return Verdict.HARMFUL
-        slower = _tail(window) - _tail(before)
-        known = [_tail(base) for base in self._base]
-        if not self._saturated and slower > max(TAIL_HARM, NOISES * spread(known)):
+        if not self._saturated and tail(window) - tail(before) > self._tail_harm:
             return Verdict.HARMFUL
         return None
 
@@ -102,7 +101,7 @@ class Trial:
             return Verdict.WORSE
         if high < GAIN:
             return Verdict.NO_EFFECT
-        return Verdict.UNCLEAR if len(gains) >= (LONGEST if mean >= PROMISING else MOST) else None
+        return Verdict.UNCLEAR if len(gains) >= (LONGEST if self.promising else MOST) else None
 
     def effect(self) -> Effect | None:
         """What is known so far; None before the first window of the new setting."""
@@ -120,6 +119,12 @@ class Trial:
             self._base[-1],
             self._tried[-1],
         )
+
+    @property
+    def promising(self) -> bool:
+        """Whether the new setting looks better so far."""
+        gains = self._gains()
+        return bool(gains) and sum(gains) / len(gains) >= PROMISING
 
     @property
     def base_rate(self) -> float:
@@ -146,7 +151,7 @@ class Trial:
         return against_neighbours([*map(self._score, self._base)], [*map(self._score, self._tried)])
 
     def _tails(self) -> list[float]:
-        return against_neighbours([*map(_tail, self._base)], [*map(_tail, self._tried)])
+        return against_neighbours([*map(tail, self._base)], [*map(tail, self._tried)])
 
     def _tail_is_worse(self) -> bool:
         tails = self._tails()
@@ -163,7 +168,7 @@ def _judgeable(window: Evidence) -> bool:
     return window.answered >= ANSWERS
 
 
-def _tail(window: Evidence) -> float:
+def tail(window: Evidence) -> float:
     """The logarithm of the p99, or of the highest quantile that so many answers tell."""
     quantile = window.latency.quantile(0.99 if window.answered >= 662 else 0.9)
     assert quantile is not None, "a window without answers is not judged"

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from grandopt.runtime.adaptation.controller import Controller, ControllerSettings
+from grandopt.runtime.adaptation.controller import Controller
+from grandopt.runtime.adaptation.controller_settings import ControllerSettings
 from grandopt.runtime.adaptation.decisions import Decision, DecisionLog
 from grandopt.runtime.adaptation.evidence import Reading
 from grandopt.runtime.adaptation.knobs import Knob, batch_limit, cache_entries, collector_young, concurrency

@@ -60,6 +60,7 @@ class Service:
         self.latency = LatencyHistogram()
         self.sizes: Counter[int] = Counter()
         self.events: list[tuple[int, int, str, list[tuple[int, bool]]]] = []
+        self.arrives = False
         self.number = self.running = self.refused = self.batches = self.busy = self.full = self.inside = 0
         self.change(self.load)
 
@@ -69,7 +70,8 @@ class Service:
         for _ in range(self.inside, load.callers):
             self.inside += 1
             self._at(self.now, "call")
-        if load.arrivals:
+        if load.arrivals and not self.arrives:
+            self.arrives = True
             self._at(self.now, "arrive")
 
     def run(self, seconds: float) -> None:
@@ -80,7 +82,9 @@ class Service:
                 self._end(requests)
             elif kind == "call":
                 self._come(True)
-            elif self.load.arrivals:
+            elif not self.load.arrivals:
+                self.arrives = False
+            else:
                 self._come(False)
                 self._at(self.now + int(self.arriving.expovariate(self.load.arrivals) * 1e9), "arrive")
             self._start()

@@ -96,7 +96,12 @@ def test_hits_count_as_answers() -> None:
             assert knob.get() == 25_000
         quiet, paused = (Evidence(Reading(0), Reading(10**9, paused_ns=spent)) for spent in (0, 10**7))
         assert knob.candidates(quiet) == []
-        assert knob.candidates(paused) == [("higher", 50_000), ("lower", 12_500)]
+        assert knob.candidates(paused) == [
+            ("higher", 50_000),
+            ("lower", 12_500),
+            ("much higher", 100_000),
+            ("much lower", 6_250),
+        ]
         await batcher.close()
 
     asyncio.run(serve())

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.adaptation.budget import TrialLimits
-from grandopt.runtime.adaptation.controller import Controller, ControllerSettings
+from grandopt.runtime.adaptation.controller import Controller
+from grandopt.runtime.adaptation.controller_settings import ControllerSettings
 from grandopt.runtime.adaptation.decisions import Decision
 from grandopt.runtime.adaptation.knobs import Knob, powers
 from grandopt.runtime.adaptation.trial import TAIL, Verdict
@@ -116,8 +117,8 @@ def test_workers_share_what_one_batch_had() -> None:
 def test_every_phase_ends_near_its_best_fixed_setting(
     cost: Cost, phases: list[Load], limit: int, seed: int
 ) -> None:
-    # Not held where rows cost the more the larger their batch (2 to 3 of 100 such cases end farther away): there
-    # arrivals can overwhelm the service by chance, and the next lower limit may not cut what the one after would.
+    # Not held where rows cost the more the larger their batch (2 to 3 of 100 such cases end farther away):
+    # arrivals can overwhelm the service by chance, and the next lower limit may not cut where another would.
     cost = replace(cost, square=0.0)
     service = Service(cost, phases[0], seed, limit=limit)
     controller = Controller("gate", service.pull, service.knobs(128))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from grandopt.runtime.adaptation.controller import ControllerSettings
+from grandopt.runtime.adaptation.controller_settings import ControllerSettings
 from grandopt.runtime.adaptation.knobs import Knob
 from grandopt.runtime.adaptation.trial import Verdict
 from grandopt.runtime.adaptation.tuner import AdaptiveTuner, batcher_knobs
