@@ -18,6 +18,9 @@ from grandopt.signature import Array
 STRETCH_NS = 1_000_000
 """How long the thread works at a time, about: somebody may wait for the GIL meanwhile."""
 MOST_ROWS = 256
+LOOK_NS = 15_000
+"""What it takes the service's thread to draw an observation and set it aside, about: that counts as work,
+too."""
 LONGEST_REST_S = 3600.0
 TIMED = 4
 """One in so many pieces of work is also given to the live agent, for its times."""
@@ -114,7 +117,8 @@ class Comparing:
             took, rows = self._spent() - began, len(work.inputs[0])
             self._fit(rows, took)
             del work
-            self._rest(min(took / 1e9 * (1 / self._effort - 1), LONGEST_REST_S))
+            cost = (took + rows * LOOK_NS) / 1e9
+            self._rest(min(cost * (1 / self._effort - 1), LONGEST_REST_S))
             self.ready = True
 
     def _fit(self, rows: int, took: int) -> None:
