@@ -29,6 +29,7 @@ class ServedAgents:
     def __init__(self) -> None:
         self._agents: dict[str, ServedAgent] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._config: ServingConfig = serving_config()
         self._closed = False
         self._parts: Parts | None = None

@@ -6,6 +6,7 @@ import asyncio
 import time
 from asyncio import get_running_loop
 from collections.abc import AsyncIterable, Hashable, Iterable, Mapping
+from threading import get_ident
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any, Self
@@ -73,7 +74,7 @@ class Engine(ServedAgents):
         if self._loop is not None:
             raise ServingError(f"the engine is initialized already, with profile {self._profile!r}")
         self._parts = Parts(config, self._is_idle, self._given_monitor)
-        self._loop = get_running_loop()
+        self._loop, self._thread = get_running_loop(), get_ident()
         self._config, self._profile = config, profile  # type: ignore[assignment]
         self._began = time.monotonic()
 
@@ -127,7 +128,7 @@ class Engine(ServedAgents):
             agent = self._agents[name]
         except (KeyError, TypeError):  # a list, say, which is no key
             self._refuse(name)
-        if get_running_loop() is not self._loop:
+        if get_ident() != self._thread:
             self._refuse(name)
         rank = 1 if priority is _normal else priority_of(priority)
         batcher = agent.lone
@@ -140,6 +141,8 @@ class Engine(ServedAgents):
                 at_once = batcher.at_once(observation)
                 if at_once is not None:
                     return at_once[0] if agent.single else at_once
+        if get_running_loop() is not self._loop:  # asking for that takes as long as a small agent
+            self._refuse(name)
         deadline = 0 if deadline_s is None else deadline_of(deadline_s, perf_counter_ns())
         if not (fits and value.dtype is agent.dtype and value.flags.num & FITS == FITS):
             return await agent.infer_any(observation, rank, deadline)

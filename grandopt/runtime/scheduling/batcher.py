@@ -179,6 +179,8 @@ class Batcher:
             return None  # `submit` says why
         self._budget -= 1
         if not self._refilling:
+            if not self._loop.is_running():
+                return None  # of another loop of this thread, which `submit` refuses
             self._refilling = True
             self._loop.call_soon(self._refill)
         try:
