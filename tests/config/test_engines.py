@@ -29,6 +29,8 @@ ALSO = {
     ("native", "workflows/exporting/arm_source.py"): "C is that of this engine",
     ("onnxruntime", "workflows/exporting/onnx/write.py"): "the library that checks ONNX files",
     ("onnxruntime", "config/external_engines.py"): "an external engine of the same name",
+    ("eager", "suites/serving/contenders.py"): "a way of serving of the same name, beside the engine",
+    ("torchscript", "suites/serving/contenders.py"): "a way of serving of the same name, beside the engine",
     ("torchscript", "compiler/checkpoints/detect.py"): "a format of checkpoints of the same name",
     ("torchscript", "cli/job_file.py"): "a format of checkpoints of the same name",
     ("torchscript", "compiler/checkpoints/torchscript/script.py"): "a format of checkpoints of the same name",

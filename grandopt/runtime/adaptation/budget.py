@@ -12,7 +12,7 @@ class TrialLimits:
     """Bounds of trials that ended without a gain.
 
     The time spent in their settings is at most `steady` of all time, plus `allowance_s` at the start and
-    after a change of the workload, during which it is at most `eager` of the time. The allowance grows back
+    after a change of the workload, during which it is at most `anew` of the time. The allowance grows back
     at `regrowth` of the time, so a workload that keeps changing cannot be tried on without end. In all,
     then, at most `(steady + regrowth) · time + allowance_s`, and one trial. That ends when its
     setting has had `trial_s` and does not look better. What has lost rests `rest_s`,
@@ -20,7 +20,7 @@ class TrialLimits:
     """
 
     steady: float = 0.01
-    eager: float = 0.1
+    anew: float = 0.1
     allowance_s: float = 1.0
     regrowth: float = 0.01
     trial_s: float = 1.0
@@ -28,7 +28,7 @@ class TrialLimits:
     longest_rest_s: float = 3600.0
 
     def __post_init__(self) -> None:
-        for name in ("steady", "eager"):
+        for name in ("steady", "anew"):
             if not 0 < getattr(self, name) <= 0.5:
                 raise ConfigError(
                     f"{name} must be a share above 0 and at most 0.5, got {getattr(self, name)}"
@@ -65,7 +65,7 @@ class TrialBudget:
         """A trial without a gain spent so many seconds in its setting."""
         quick = min(spent, self._left)
         self._left -= quick
-        wait = quick / self._limits.eager + (spent - quick) / self._limits.steady
+        wait = quick / self._limits.anew + (spent - quick) / self._limits.steady
         self.next_at = max(self.next_at, now + wait)
         losses = self._rests.get((name, direction), (0, 0.0))[0] + 1
         rest = min(self._limits.rest_s * 2 ** min(losses - 1, 60), self._limits.longest_rest_s)

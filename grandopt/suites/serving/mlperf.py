@@ -11,13 +11,14 @@ from pathlib import Path
 from grandopt.config.schema import Job
 from grandopt.errors import ConfigError
 from grandopt.measurement.environment import Environment, crowded, environment
+from grandopt.suites.serving import contenders as names
 from grandopt.suites.serving.agents import GATE, shipped, written
 from grandopt.suites.serving.rounds import asked
 from grandopt.suites.serving.wire import LoadgenRun, LoadgenVerdict
 from grandopt.workflows.events import Listener, silent
 
 PACKAGE = "mlcommons-loadgen"
-DIRECT = "torchscript"
+DIRECT = names.SCRIPT
 ENGINE_WAYS = ("infer_now", "infer")
 """Synchronously in LoadGen's thread, and awaited in an event loop of another one; the better counts."""
 LIMIT_S = 1e-3

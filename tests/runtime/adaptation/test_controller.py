@@ -178,7 +178,7 @@ def test_a_harmful_value_is_undone_within_one_window() -> None:
 
 def test_what_lost_rests_longer_each_time() -> None:
     service = Service(Cost(0.3 * MS, 0), Load(callers=16), limit=4)
-    limits = TrialLimits(steady=0.5, eager=0.5, rest_s=2.0)
+    limits = TrialLimits(steady=0.5, anew=0.5, rest_s=2.0)
     controller = Controller("gate", service.pull, service.knobs(16), ControllerSettings(limits=limits))
     drive(service, controller, 40.0)
     times = [d.at_ns / 1e9 for d in decided(controller) if d.tried == 8]

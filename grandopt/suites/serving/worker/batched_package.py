@@ -9,6 +9,7 @@ from itertools import product
 from batched import aio
 
 from grandopt.signature import Array
+from grandopt.suites.serving import contenders as names
 from grandopt.suites.serving.wire import ServedAgent
 from grandopt.suites.serving.worker.closed_loop import Infer
 from grandopt.suites.serving.worker.contender import Contender
@@ -25,14 +26,14 @@ class Batched(Contender):
     settings = tuple(
         f"{kind}, {function}, batch_size={size}, timeout_ms={timeout:g}"
         for kind, function, size, timeout in product(
-            ("eager", "torchscript"), ("async function", "function"), SIZES, TIMEOUTS_MS
+            (names.EAGER, names.SCRIPT), ("async function", "function"), SIZES, TIMEOUTS_MS
         )
     )
 
     def __init__(self, agent: ServedAgent) -> None:
         super().__init__(agent)
         self._setting = ""
-        self._computes = {kind: batches(agent, kind) for kind in ("eager", "torchscript")}
+        self._computes = {kind: batches(agent, kind) for kind in (names.EAGER, names.SCRIPT)}
 
     @asynccontextmanager
     async def serving(self, setting: str) -> AsyncIterator[Infer]:

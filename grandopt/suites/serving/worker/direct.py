@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from grandopt.signature import Array
+from grandopt.suites.serving import contenders as names
 from grandopt.suites.serving.wire import ServedAgent
 from grandopt.suites.serving.worker.closed_loop import Infer
 from grandopt.suites.serving.worker.contender import Contender
@@ -36,7 +37,7 @@ class Threads(Contender):
 
     def __init__(self, agent: ServedAgent) -> None:
         super().__init__(agent)
-        self._compute = one_by_one(agent, "eager")
+        self._compute = one_by_one(agent, names.EAGER)
 
     @asynccontextmanager
     async def serving(self, setting: str) -> AsyncIterator[Infer]:

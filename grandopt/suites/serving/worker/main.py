@@ -10,6 +10,7 @@ import asyncio
 from grandopt.errors import MeasurementError
 from grandopt.measurement.wire.codec import Asked
 from grandopt.measurement.worker.pipe import serve
+from grandopt.suites.serving import contenders as names
 from grandopt.suites.serving.wire import (
     CallAlone,
     LoadgenRun,
@@ -110,7 +111,7 @@ def _opened(name: str, agent: ServedAgent) -> Contender:
             from grandopt.suites.serving.worker.engine import EngineContender
 
             return EngineContender(agent)
-        case "eager" | "torchscript":
+        case names.EAGER | names.SCRIPT:
             from grandopt.suites.serving.worker.direct import Inline
 
             return Inline(agent, name)

@@ -18,6 +18,7 @@ import numpy as np
 
 from grandopt.errors import MeasurementError, Overloaded
 from grandopt.runtime.engine.engine import Engine
+from grandopt.suites.serving import contenders as names
 from grandopt.suites.serving.wire import LoadgenRun, LoadgenVerdict, ServedAgent
 from grandopt.suites.serving.worker.engine import PROFILE
 from grandopt.suites.serving.worker.expected import Expected, artifacts, originals
@@ -51,7 +52,7 @@ class TorchScript(Target):
         from grandopt.suites.serving.worker.networks import network
 
         super().__init__(originals(agent))
-        self._module = network(agent, "torchscript")
+        self._module = network(agent, names.SCRIPT)
         self._inputs = [torch.from_numpy(one[None].copy()) for one in self.expected.observations]
         self._bytes = 4 * self._module(self._inputs[0]).numel()
 
@@ -126,7 +127,7 @@ def run(request: LoadgenRun) -> LoadgenVerdict:
 
 
 async def _run(request: LoadgenRun) -> LoadgenVerdict:
-    if request.way == "torchscript":
+    if request.way == names.SCRIPT:
         return await asyncio.to_thread(_tested, TorchScript(request.agent), request)
     engine = Engine()
     await engine.initialize(PROFILE)

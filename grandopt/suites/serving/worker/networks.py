@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from grandopt.signature import Array
+from grandopt.suites.serving import contenders as names
 from grandopt.suites.serving.wire import ServedAgent
 
 Answers = list[tuple[Array, ...]]
@@ -19,7 +20,7 @@ Compute = Callable[[Sequence[Array]], Answers]
 def network(agent: ServedAgent, kind: str) -> torch.nn.Module:
     """The original in eval mode, as "eager" modules or as frozen "torchscript"."""
     torch.set_num_threads(1)
-    if kind == "torchscript":
+    if kind == names.SCRIPT:
         loaded: torch.nn.Module = torch.jit.load(str(agent.script))
         return loaded
     module, _, name = agent.network.partition(":")

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from grandopt.signature import Array
+from grandopt.suites.serving import contenders as names
 from grandopt.suites.serving.wire import ServedAgent
 from grandopt.suites.serving.worker.closed_loop import Infer
 from grandopt.suites.serving.worker.contender import Contender
@@ -17,7 +18,7 @@ from grandopt.suites.serving.worker.networks import Answers, batches
 SIZES = (8, 64)
 WAITS_S = (0.0, 0.001, 0.01)
 """The default is 0.01."""
-KINDS = ("eager", "torchscript")
+KINDS = (names.EAGER, names.SCRIPT)
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
