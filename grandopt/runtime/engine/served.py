@@ -217,7 +217,7 @@ class ServedAgent:
 
     def _batcher(self, version: Version, config: ServingConfig) -> Batcher:
         try:
-            cost = measure_cost(version)
+            cost = measure_cost(version.executor)
             settings = _settings(config, cost)
             row_bytes = version.signature.row_bytes
             if settings.queue_bytes < row_bytes:
@@ -263,7 +263,7 @@ class ServedAgent:
                 raise EngineClosed(f"{self.name}: is not served any more")
             old = self.version
             if self.batcher is not None:
-                cost = await asyncio.to_thread(measure_cost, version)
+                cost = await asyncio.to_thread(measure_cost, version.executor)
                 await self.batcher.replace(version.executor, cost)
             if self.front is not None:
                 # Not before: what the old version still answers would be kept as the new one's.
