@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -23,6 +22,7 @@ from grandopt.tuning.configuration.space import Configuration
 from grandopt.tuning.owner import this_process
 from grandopt.tuning.result import Infeasible
 from grandopt.tuning.study.configuration_sampler import FAILED, ConfigurationSampler, suggest
+from grandopt.tuning.study.giving_back import given_back
 from grandopt.tuning.study.log_suppression import no_experimental_warnings
 
 FEWEST_FOR_IMPORTANCE = 8
@@ -72,7 +72,7 @@ class ConfigurationStudy:
         Anything that `measure` raises beside Infeasible passes through, and the configuration is free again.
         """
         trial = self._study.ask()
-        with self._given_back(trial):
+        with given_back(self._study, trial):
             trial.set_user_attr("owner", this_process())
             self._require_alone(trial.number)
             configuration = self._sampler.proposed
@@ -181,17 +181,6 @@ class ConfigurationStudy:
             )
             for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         ]
-
-    @contextmanager
-    def _given_back(self, trial: optuna.Trial) -> Iterator[None]:
-        """Free the configuration when anything unforeseen, an interrupt included, leaves the block."""
-        completed = False
-        try:
-            yield
-            completed = True
-        finally:
-            if not completed:
-                self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def _trial_of(frozen: FrozenTrial) -> ConfigurationTrial:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import numpy as np
 import optuna
@@ -20,6 +20,7 @@ from grandopt.tuning.objective import TrialFigures, score
 from grandopt.tuning.owner import this_process
 from grandopt.tuning.result import Infeasible, Prune, State, Stop, Trial, TuningResult
 from grandopt.tuning.space import Choice, ChoiceSpace
+from grandopt.tuning.study.giving_back import given_back
 from grandopt.tuning.study.log_suppression import no_experimental_warnings, quiet_logging
 from grandopt.tuning.study.records import entries_of, trial_of
 from grandopt.tuning.study.sampler import UnseenSampler, distributions
@@ -125,7 +126,7 @@ class _Session:
             if not free(self._space, entries, self._without):
                 return None
             trial = self._study.ask()
-            with self._given_back(trial):
+            with given_back(self._study, trial):
                 trial.set_user_attr("owner", this_process())
                 choice = self._suggested(trial)
                 while (verdict := claim(trial.number, choice, entries_of(self._study))) == "wait":
@@ -156,7 +157,7 @@ class _Session:
         figures, reason, value = None, None, None
         state: State = "infeasible"
         start = self._clock()
-        with self._given_back(trial):
+        with given_back(self._study, trial):
             try:
                 figures = evaluate(choice, prune)
                 value = score(goal, figures, reference)
@@ -200,17 +201,6 @@ class _Session:
         varied = [name for name, choices in distributions(self._space).items() if len(choices.choices) > 1]
         with no_experimental_warnings():
             return get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator(), params=varied)
-
-    @contextmanager
-    def _given_back(self, trial: optuna.Trial) -> Iterator[None]:
-        """Free the choice when anything unforeseen, an interrupt included, leaves the block."""
-        completed = False
-        try:
-            yield
-            completed = True
-        finally:
-            if not completed:
-                self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def finished(storage_url: str, study_name: str) -> tuple[Trial, ...]:
