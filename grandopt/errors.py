@@ -156,8 +156,8 @@ class ServingError(GrandoptError):
 class Overloaded(ServingError):  # noqa: N818 - the names that callers of servers know
     """Too many requests wait already; `retry_after_s` is when there is likely to be room, in seconds."""
 
-    def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)  # alone, so that a copy or a pickle is made of it and takes the rest over
         self.retry_after_s = retry_after_s
 
 

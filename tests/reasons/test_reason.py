@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from optuna.trial import create_trial
 
 from grandopt import errors
 from grandopt.artifacts.store import Store
-from grandopt.errors import BuildError, EngineUnavailableError, GrandoptError
+from grandopt.errors import BuildError, DeadlineExceeded, EngineUnavailableError, GrandoptError, Overloaded
 from grandopt.reason import CODES, Reason, ReasonCode, reason_fields, reason_of
 from grandopt.tuning.space import ChoiceSpace
 from grandopt.tuning.study.records import trial_of
@@ -78,3 +79,11 @@ def test_a_trial_of_an_earlier_version_has_its_words() -> None:
             user_attrs=facts | reason,
         )
         assert trial_of(stored).reason == reason_of(reason)
+
+
+@pytest.mark.parametrize("kind", [Overloaded, DeadlineExceeded])
+def test_a_refusal_that_is_pickled_keeps_when_to_try_again(
+    kind: type[Overloaded] | type[DeadlineExceeded],
+) -> None:
+    copy = pickle.loads(pickle.dumps(kind("too many wait", 0.25)))
+    assert (str(copy), copy.retry_after_s) == ("too many wait", 0.25)
