@@ -5,13 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # The machines that tests run on are shared: an example that takes long there says nothing.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
+WITHOUT_BFLOAT16 = "--without-bfloat16"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Processors that others have."""
+    parser.addoption(WITHOUT_BFLOAT16, action="store_true", help="as on a processor without bfloat16")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide, before any test is imported, what the options say that the processor lacks."""
+    if config.getoption(WITHOUT_BFLOAT16):
+        left = {name: has for name, has in torch.cpu.get_capabilities().items() if "bf16" not in name}
+        torch.cpu.get_capabilities = left.copy
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.store import Store
@@ -16,9 +15,9 @@ from grandopt.config.engines import NativeOptions, OnnxRuntimeOptions, OpenVinoO
 from grandopt.errors import EngineUnavailableError, UnsupportedError
 from grandopt.runtime.loader import load
 from tests.engines.conftest import agent, need
+from tests.processor import need_bfloat16
 from tests.small_agents import draw, expected
 
-BFLOAT16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
 CANDIDATES = {
     "int8_dynamic": Candidate("int8_dynamic", OnnxRuntimeOptions(quantization="dynamic")),
     "int8_static": Candidate("int8_static", OnnxRuntimeOptions(quantization="static")),
@@ -32,8 +31,8 @@ NAME = "structure_embedder"
 def _built(kind: str, store: Store) -> Artifact:
     candidate = CANDIDATES[kind]
     need(candidate.engine)
-    if kind == "bfloat16" and not BFLOAT16:
-        pytest.skip("skipped: this processor has no bfloat16 arithmetic")
+    if kind == "bfloat16":
+        need_bfloat16()
     return build(agent(NAME), candidate, store, calibration=draw(agent(NAME), 32, seed=1))
 
 

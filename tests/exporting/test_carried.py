@@ -24,6 +24,7 @@ from grandopt.runtime.executors.shared import contents
 from grandopt.runtime.loader import load
 from grandopt.workflows.exporting.program import carried
 from tests.exporting.shipping import TRACED, shipped
+from tests.processor import need_bfloat16
 from tests.small_agents import Branching, Pair, Policy, draw, program
 
 
@@ -76,6 +77,10 @@ def test_an_engine_that_runs_the_program_itself_has_it_once(tmp_path: Path) -> N
     exact = shipped(tmp_path / "exact", program(Policy), EagerOptions())
     assert [entry.name for entry in exact.manifest.payload] == ["program.pt2"]
     assert carried(exact.path).passes == exact.manifest.passes
+
+
+def test_an_engine_that_runs_a_rounded_program_has_the_exact_one_beside_it(tmp_path: Path) -> None:
+    need_bfloat16()
     rounded = shipped(tmp_path / "rounded", program(Policy), EagerOptions(), "bfloat16")
     assert [entry.name for entry in rounded.manifest.payload] == ["program.pt2", CARRIED]
     assert {value.dtype for value in carried(rounded.path).module.parameters()} == {

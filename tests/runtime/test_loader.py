@@ -24,10 +24,10 @@ from grandopt.config.engine import Precision
 from grandopt.config.engines import EagerOptions, TorchScriptOptions
 from grandopt.errors import ArtifactError, ConfigError, EngineError
 from grandopt.runtime.loader import load
+from tests.processor import has_bfloat16
 from tests.small_agents import Policy, Recurrent, draw, expected, program
 
 ROOT = Path(__file__).resolve().parents[2]
-BFLOAT16 = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ print("equal")
 def test_a_saved_artifact_runs_in_a_fresh_process(tmp_path: Path, store: Store) -> None:
     torchscript = TorchScriptOptions(), TorchScriptOptions(optimize_for_inference=False)
     precisions: list[tuple[Precision, float]] = [("float32", 1e-6), ("int8_dynamic", 0.05)]
-    if BFLOAT16:
+    if has_bfloat16():
         precisions.append(("bfloat16", 0.05))
     folders = []
     for network in (Policy, Recurrent):
