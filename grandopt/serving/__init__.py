@@ -1,0 +1,1 @@
+"""Agents behind the Open Inference Protocol: the data plane, and the transports that translate to it."""

@@ -1,0 +1,1 @@
+"""What the Open Inference Protocol asks of a server, without a transport."""
