@@ -34,13 +34,14 @@ class Exposition(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families that have a sample."""
         metrics = self._monitor.stats().last or self._monitor.look()
-        families = [*_requests(metrics), *_batches(metrics), *_caches(metrics), *_inputs(metrics)]
-        families += [
-            *_process(metrics.process),
-            *_gpus(metrics.process),
-            _alerts(self._monitor.stats().alerts),
-        ]
-        yield from (family for family in families if family.samples)
+        yield from families(metrics, self._monitor.stats().alerts)
+
+
+def families(metrics: Metrics, alerts: Iterable[Alert] = ()) -> Iterator[Metric]:
+    """All families that have a sample, for the figures of one look and the alerts that stand."""
+    found = [*_requests(metrics), *_batches(metrics), *_caches(metrics), *_inputs(metrics)]
+    found += [*_process(metrics.process), *_gpus(metrics.process), _alerts(alerts)]
+    yield from (family for family in found if family.samples)
 
 
 def registry(monitor: Monitor) -> CollectorRegistry:

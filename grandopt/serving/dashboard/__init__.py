@@ -1,0 +1,1 @@
+"""Pages of a server for people and for Prometheus."""
