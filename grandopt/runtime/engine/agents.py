@@ -109,6 +109,11 @@ class ServedAgents:
             self._parts.forgets(name)
         await agent.close(drain=True)
 
+    def served(self, name: str) -> ServedAgent:
+        """The agent of that name itself, for callers that ask it often; it is the engine's. Raises
+        UnknownAgentError."""
+        return self._agent(name)
+
     @property
     def agents(self) -> tuple[str, ...]:
         """The names of the agents that are served."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from asyncio import get_running_loop
+from asyncio import Future, get_running_loop
 from collections.abc import AsyncIterable, Hashable, Iterable, Mapping
 from threading import get_ident
 from time import perf_counter_ns
@@ -19,6 +19,7 @@ from grandopt.errors import EngineClosed, ServingError
 from grandopt.runtime.engine.agents import ServedAgents
 from grandopt.runtime.engine.flows import Flows
 from grandopt.runtime.engine.parts import Parts
+from grandopt.runtime.engine.stacking import single
 from grandopt.runtime.engine.stats import EngineStats
 from grandopt.runtime.monitoring.monitor import Monitor
 from grandopt.runtime.monitoring.recommendations.advice import Recommendations
@@ -27,7 +28,7 @@ from grandopt.runtime.scheduling.pipelines.graph import GraphLike
 from grandopt.runtime.scheduling.pipelines.pipeline import Pipeline
 from grandopt.runtime.scheduling.pipelines.stage import Source
 from grandopt.runtime.scheduling.recurrent.sessions import Session
-from grandopt.runtime.scheduling.request import Priority, priority_of
+from grandopt.runtime.scheduling.request import Answer, Priority, priority_of
 from grandopt.runtime.scheduling.streams.stream import Stream
 from grandopt.signature import FITS
 
@@ -155,6 +156,23 @@ class Engine(ServedAgents):
                 batcher.resumed()
             outputs = answer
         return outputs[0] if agent.single else outputs
+
+    def submit(
+        self,
+        name: str,
+        *observation: Any,
+        priority: Priority | int | str = Priority.NORMAL,
+        deadline_s: float | None = None,
+    ) -> Answer | Future[Answer]:
+        """As `infer` for one observation, for callers without a coroutine, such as protocols and callbacks.
+
+        The outputs as a tuple where they are there at once, as those of a small agent are, else a future of
+        them. Raises as `infer`, here or from the future.
+        """
+        agent = self._agent(name)
+        rank = 1 if priority is _normal else priority_of(priority)
+        deadline = 0 if deadline_s is None else deadline_of(deadline_s, perf_counter_ns())
+        return agent.submit(single(agent.signature, observation), rank, deadline)
 
     def infer_now(self, name: str, *observation: Any) -> Any:
         """The same answer, computed at once on the calling thread, whichever that is."""

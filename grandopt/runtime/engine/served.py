@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,23 +16,22 @@ from grandopt.errors import ConfigError, EngineClosed, SignatureError
 from grandopt.runtime.engine.cached_agent import Ask, CachedAgent
 from grandopt.runtime.engine.direct import DirectCalls
 from grandopt.runtime.engine.fit import check_same
+from grandopt.runtime.engine.splitting import in_parts
 from grandopt.runtime.engine.stacking import stacked
 from grandopt.runtime.engine.stats import AgentStats
 from grandopt.runtime.engine.version import Version
 from grandopt.runtime.engine.working import choice_for, workers_for
+from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.observation import as_arrays, as_given
 from grandopt.runtime.scheduling.batcher import Batcher
 from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
 from grandopt.runtime.scheduling.recurrent.sessions import Sessions
+from grandopt.runtime.scheduling.request import Answer
 from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.taps import Taps
 from grandopt.runtime.scheduling.workers.base import computed
 from grandopt.runtime.scheduling.workers.choice import Choice
 from grandopt.signature import FITS, Array
-
-AHEAD = 1
-"""Parts of a batch that wait while others are computed: enough to keep the workers busy, and no more, so that
-single requests get in between."""
 
 
 class ServedAgent:
@@ -112,6 +112,21 @@ class ServedAgent:
             )
         return self._sessions
 
+    @property
+    def answering(self) -> Executor:
+        """What computes the answer to a request that comes now."""
+        return self.version.executor if self.batcher is None else self.batcher.executor
+
+    def submit(self, row: tuple[Array, ...], priority: int, deadline: int) -> Answer | Future[Answer]:
+        """As `ask`, for callers without a coroutine: the answer where it is there at once, else a future."""
+        lone = self.lone
+        if lone is not None:
+            answer = lone.at_once(row, deadline)
+            return lone.submit(row, priority, deadline) if answer is None else answer
+        if self.front is None:
+            return self._computed(row, deadline)
+        return asyncio.ensure_future(self.ask(row, priority, deadline))
+
     async def answer(self, observation: tuple[Any, ...], priority: int, deadline: int) -> Any:
         """The answer to an observation in any form: the quick way where it fits as it is."""
         value = observation[0] if len(observation) == 1 else None
@@ -159,18 +174,7 @@ class ServedAgent:
         limit = min(batcher.settings.limit, room)
         if rows <= limit:
             return await batcher.infer_rows(arrays, priority, deadline)
-        jobs = min(batcher.workers.size + AHEAD, room)
-        limit = min(limit, room // jobs)  # so that all of them may wait
-        parts: list[tuple[Array, ...] | None] = [None] * -(-rows // limit)
-        places = iter(range(len(parts)))
-
-        async def compute() -> None:
-            for place in places:
-                part = tuple(array[place * limit : (place + 1) * limit] for array in arrays)
-                parts[place] = await batcher.infer_rows(part, priority, deadline)
-
-        await _all([compute() for _ in range(min(len(parts), jobs))])
-        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+        return await in_parts(batcher, arrays, self.signature.row_bytes, priority, deadline)
 
     async def replace(self, version: Version) -> None:
         """Answer with another version from now on; returns when the last batch of the old one has ended.
@@ -236,6 +240,9 @@ class ServedAgent:
     async def _ask_directly(
         self, inputs: tuple[Array, ...], priority: int, deadline: int
     ) -> tuple[Array, ...]:
+        return self._computed(inputs, deadline)
+
+    def _computed(self, inputs: tuple[Array, ...], deadline: int) -> Answer:
         self._check(deadline)
         outputs = self._run([array[None] for array in inputs])
         self.direct.check(deadline, "during")
@@ -275,17 +282,6 @@ class ServedAgent:
 
 def _nothing() -> None:
     return None
-
-
-async def _all(jobs: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run all at once; the first error ends the others and is raised."""
-    tasks = [asyncio.ensure_future(job) for job in jobs]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _settings(config: ServingConfig, cost: BatchCost) -> BatchSettings:

@@ -12,6 +12,14 @@ from grandopt.runtime.executors.observation import as_arrays
 from grandopt.signature import Array, Signature
 
 
+def single(signature: Signature, observation: Sequence[Any]) -> tuple[Array, ...]:
+    """One observation in any form, as arrays [*shape] of the declared dtypes; raises SignatureError."""
+    arrays, batched, _ = as_arrays(signature, observation)
+    if batched:
+        raise SignatureError("expected one observation, got a batch; `batch_inference` answers it")
+    return tuple(array[0, ...] for array in arrays)
+
+
 def stacked(signature: Signature, observations: Sequence[Any]) -> tuple[list[Array], bool]:
     """One array [n, *shape] per input, and whether tensors were among them.
 

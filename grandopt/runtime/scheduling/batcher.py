@@ -55,7 +55,8 @@ class Batcher:
         *,
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        self._executor = executor
+        self.executor = executor
+        """What computes the answer to a request that comes now; read it, and `replace` it."""
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._row_bytes = executor.signature.row_bytes
@@ -184,7 +185,7 @@ class Batcher:
             self._refilling = True
             self._loop.call_soon(self._refill)
         try:
-            answer = self._executor(*inputs)
+            answer = self.executor(*inputs)
         except (InputError, KeyboardInterrupt):  # the former says what does not fit
             self._counts.failed += 1
             raise
@@ -232,7 +233,7 @@ class Batcher:
         one passes through, and changes nothing.
         """
         await self.workers.prepare(executor)
-        self._executor = executor
+        self.executor = executor
         self.cost = cost
         self._admission.forget()
         await self._dispatch.replace(executor)

@@ -16,7 +16,7 @@ class BatchCounts:
         self.at_once = LatencyHistogram()
         """Of the answers that were computed without a wait: each is a batch of one, and what it took."""
         self.answered = self.failed = self.cancelled = self.missed = 0
-        self.batches = self.busy_ns = 0
+        self.batches = self.busy_ns = self.computed_ns = 0
         self.rejected: Counter[str] = Counter()
         self.rows: Counter[int] = Counter()
         self.released: Counter[str] = Counter()
@@ -49,6 +49,7 @@ class BatchCounts:
             rows=dict(rows),
             released=dict(released),
             busy_ns=self.busy_ns + at_once.sum_ns,
+            computed_ns=self.computed_ns,
             settings=settings,
             workers=workers,
             concurrency=concurrency,

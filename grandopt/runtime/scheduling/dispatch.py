@@ -248,7 +248,9 @@ class Dispatch:
             if isinstance(outcome, BaseException):
                 self._retry(requests(), outcome)
                 return
+            before = self._counts.answered
             end(outcome, now)
+            self._counts.computed_ns += (self._counts.answered - before) * (now - began)
             self.show(inputs, outcome)
 
         if self._inline:

@@ -45,7 +45,8 @@ class BatcherStats:
     and a higher class came), "deadline" (could not be met on arrival). `rows` counts batches by their size,
     rounded up to a power of two, `released` by why they were not larger: "direct" and "idle" (nothing else
     was there), "full" (the limit), "deadline" (a larger one would have been late), "retry" (a request alone,
-    after its batch had failed). `depth` rows wait now. `busy_ns` is the time that workers computed.
+    after its batch had failed). `depth` rows wait now. `busy_ns` is the time that workers computed,
+    `computed_ns` what requests that had waited spent in the batches which answered them, each all of its own.
     """
 
     latency: LatencyCounts
@@ -63,3 +64,4 @@ class BatcherStats:
     settings: BatchSettings
     workers: str
     concurrency: int
+    computed_ns: int = 0

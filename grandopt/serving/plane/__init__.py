@@ -1,0 +1,1 @@
+"""Everything that the protocol can ask, without a transport."""

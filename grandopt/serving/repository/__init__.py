@@ -1,0 +1,1 @@
+"""A folder of artifacts, and which of them are served."""
