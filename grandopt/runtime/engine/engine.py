@@ -140,6 +140,8 @@ class Engine(ServedAgents):
             if fits and batcher is not None and deadline_s is None:
                 # The agent itself checks the rest, in less time than it takes to ask here.
                 at_once = batcher.at_once(observation)
+                if at_once is None:
+                    at_once = await batcher.next_turn(observation)
                 if at_once is not None:
                     return at_once[0] if agent.single else at_once
         if get_running_loop() is not self._loop:  # asking for that takes as long as a small agent
@@ -151,6 +153,8 @@ class Engine(ServedAgents):
             outputs = await agent.ask(observation, rank, deadline)
         else:  # what `batcher.infer` does, without a coroutine more
             answer = batcher.at_once(observation, deadline) if deadline else None
+            if deadline and answer is None:
+                answer = await batcher.next_turn(observation, deadline)
             if answer is None:
                 answer = await batcher.submit(observation, rank, deadline)
                 batcher.resumed()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -69,7 +69,7 @@ class Rule:
             value: Any = getattr(self, name)
             if name == "clear" and value is None:
                 continue
-            if not _is_number(value) or not abs(value) < math.inf:
+            if not _is_number(value) or not abs(value) <= sys.float_info.max:  # a whole number may be more
                 raise ConfigError(f"{where}: {name} must be a finite number, got {value!r}")
         if self.for_s < 0:
             raise ConfigError(f"{where}: for_s must be finite and not negative, got {self.for_s}")

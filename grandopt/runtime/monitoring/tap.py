@@ -34,11 +34,13 @@ class Tap:
         self._rows = 0
         self._kept: list[tuple[tuple[Array, ...], tuple[Array, ...]]] = []
 
-    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        if self._rows < ROWS:
-            kept = _some(inputs)
-            self._rows += len(kept[0])
-            self._kept.append((kept, _some(outputs)))
+    def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> int | None:
+        if self._rows >= ROWS:
+            return ROWS  # a call for each row that is not kept would cost more than a small agent
+        kept = _some(inputs)
+        self._rows += len(kept[0])
+        self._kept.append((kept, _some(outputs)))
+        return None
 
     def take(self) -> TappedRows | None:
         """What was kept since the last call, the oldest first; None where that is nothing."""

@@ -4,11 +4,10 @@ It conserves work: a worker that is idle takes what is there at the event loop's
 waits for a timer, and requests of callers that were woken together travel together.
 
 Where the loop's own thread computes, and suspending a caller costs more than its share of a batch would save,
-requests are answered at once, without a turn. So that a caller in a loop cannot keep the others out, each may
-take some microseconds like that from one suspension to the next: a cooperative budget, as the schedulers of
-Go and Tokio give one to their tasks.
+requests are answered one by one (see `alone`), unless many come together or something waits already.
 
-A request costs a future, some counting and its share of a batch. There is no task, no lock and no timer.
+A request in a batch costs a future, some counting and its share of the batch. There is no task, no lock and
+no timer.
 """
 
 from __future__ import annotations
@@ -18,23 +17,21 @@ import time
 from asyncio import Future
 from collections.abc import Callable
 
-from grandopt.errors import AgentFailed, DeadlineExceeded, EngineClosed, InputError, named_line
+from grandopt.errors import EngineClosed
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.admission import Admission
+from grandopt.runtime.scheduling.alone import Alone
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.counts import BatchCounts
-from grandopt.runtime.scheduling.dispatch import Dispatch, Tap
+from grandopt.runtime.scheduling.dispatch import Dispatch
 from grandopt.runtime.scheduling.request import Answer, Priority, Request
 from grandopt.runtime.scheduling.stats import BatcherStats, BatchSettings
+from grandopt.runtime.scheduling.tap import TapPoint
 from grandopt.runtime.scheduling.waiting import Waiting
-from grandopt.runtime.scheduling.workers.base import Workers, own
+from grandopt.runtime.scheduling.workers.base import Workers
 from grandopt.signature import Array
 
 NORMAL = int(Priority.NORMAL)
-SUSPENSION_NS = 2_000
-"""What it costs to suspend a caller and to wake it: one whose answer takes less is not suspended."""
-BUDGET_NS = 4_000
-"""What a caller may compute on the loop's thread from one suspension to the next."""
 
 
 class Batcher:
@@ -55,23 +52,35 @@ class Batcher:
         *,
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        self.executor = executor
-        """What computes the answer to a request that comes now; read it, and `replace` it."""
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._row_bytes = executor.signature.row_bytes
         self._counts = BatchCounts()
-        self._at_once = self._counts.at_once
         self._waiting = Waiting()
         self._lane = self._waiting.lane
         self._admission = Admission(self._waiting, self._row_bytes, self._counts.rejected)
+        self.shown = TapPoint()
+        """Where somebody may look at what is answered."""
         self._dispatch = Dispatch(
-            workers, self._waiting, self._admission, self._counts, settings, cost, self._open_lane, clock
+            workers,
+            self._waiting,
+            self._admission,
+            self._counts,
+            self.shown,
+            settings,
+            cost,
+            self._open_lane,
+            clock,
         )
-        self._inline = workers.kind == "inline"
+        self._alone = Alone(executor, self._waiting, self._counts, self.shown, clock)
+        # The quick ways are those of `Alone` themselves: a call in between would cost as much as one of them.
+        self.at_once = self._alone.at_once
+        """The answer to `infer`, computed here and now; None when the request has to wait."""
+        self.next_turn = self._alone.next_turn
+        """As `at_once`, after the loop's other callers had their turn; None when it has to `submit`."""
+        self.resumed = self._alone.resumed
+        """A caller of `submit` goes on: it may have some answers at once before it is suspended again."""
         self._closed = False
-        self._budget = 0
-        self._refilling = False  # a refill is scheduled
         self.settings = settings
         self.cost = cost
 
@@ -96,41 +105,12 @@ class Batcher:
     @cost.setter
     def cost(self, cost: BatchCost) -> None:
         self._dispatch.cost = cost
-        self._single_ns = cost.single_ns
-        worth = self._inline and cost.single_ns <= cost.per_observation_ns + SUSPENSION_NS
-        self._budget = self._burst = max(1, int(BUDGET_NS / max(cost.single_ns, 1.0))) if worth else 0
+        self._alone.measured(cost, self.workers.kind == "inline")
 
     @property
-    def tap(self) -> Tap | None:
-        """Sees the inputs and outputs, [n, *shape], of one in `tap_every` batches after the answers went out.
-
-        The arrays are its own only during the call. One that raises is told to the log, and taken away. What
-        it gives, unless None, is how many rows pass before it sees a batch again.
-        """
-        return self._dispatch.tap
-
-    @tap.setter
-    def tap(self, tap: Tap | None) -> None:
-        self._dispatch.tap = tap
-
-    @property
-    def tap_every(self) -> int:
-        """Of how many batches the tap sees one."""
-        return self._dispatch.tap_every
-
-    @tap_every.setter
-    def tap_every(self, batches: int) -> None:
-        self._dispatch.tap_every = batches
-
-    @property
-    def tap_over(self) -> int:
-        """How many rows pass before the tap sees a batch; during its call, how many of that batch come
-        first."""
-        return self._dispatch.tap_over
-
-    @tap_over.setter
-    def tap_over(self, rows: int) -> None:
-        self._dispatch.tap_over = rows
+    def executor(self) -> Executor:
+        """What computes the answer to a request that comes now."""
+        return self._alone.executor
 
     @property
     def workers(self) -> Workers:
@@ -146,6 +126,8 @@ class Batcher:
         """
         answer = self.at_once(inputs, deadline_ns)
         if answer is None:
+            answer = await self.next_turn(inputs, deadline_ns)
+        if answer is None:
             answer = await self.submit(inputs, priority, deadline_ns)
             self.resumed()
         return answer
@@ -160,59 +142,13 @@ class Batcher:
         self, inputs: tuple[Array, ...], priority: int = NORMAL, deadline_ns: int = 0
     ) -> Future[Answer]:
         """As `infer`, for callers that want a future: refused here and now, or waiting for its batch."""
-        if deadline_ns or priority != NORMAL or len(self._lane) >= self._room:
+        if deadline_ns or priority != NORMAL or len(self._lane) >= self._waiting.room:
             return self._admit(inputs, 0, priority, deadline_ns)
         future: Future[Answer] = Future(loop=self._loop)
         self._lane.append((future, inputs, self._clock()))
         if not self._dispatch.turn:
             self._dispatch.schedule()
         return future
-
-    def at_once(self, inputs: tuple[Array, ...], deadline_ns: int = 0) -> Answer | None:
-        """The answer computed here and now; None when the request has to `submit`, and wait.
-
-        Inputs of the right shape suffice: the agent itself converts, or raises SignatureError.
-        """
-        if self._budget <= 0 or not self._room:
-            return None
-        began = self._clock()
-        if deadline_ns and began + self._single_ns > deadline_ns:
-            return None  # `submit` says why
-        self._budget -= 1
-        if not self._refilling:
-            if not self._loop.is_running():
-                return None  # of another loop of this thread, which `submit` refuses
-            self._refilling = True
-            self._loop.call_soon(self._refill)
-        try:
-            answer = self.executor(*inputs)
-        except (InputError, KeyboardInterrupt):  # the former says what does not fit
-            self._counts.failed += 1
-            raise
-        except BaseException as error:  # a user's model may raise anything, a CancelledError as well
-            self._counts.failed += 1
-            raise AgentFailed(f"the agent raised {named_line(error)}") from error
-        took = self._clock() - began
-        if deadline_ns and began + took > deadline_ns:
-            self._counts.missed += 1
-            raise DeadlineExceeded("the deadline passed while the answer was computed")
-        self._at_once.raw.append(took)
-        outputs: Answer = answer if type(answer) is tuple else (answer,)
-        for output in outputs:
-            if output.base is not None:
-                outputs = own(outputs, inputs)
-                break
-        dispatch = self._dispatch
-        if dispatch.tap is not None:
-            if dispatch.tap_over > 0:
-                dispatch.tap_over -= 1
-            else:
-                dispatch.show([array[None] for array in inputs], [output[None] for output in outputs])
-        return outputs
-
-    def resumed(self) -> None:
-        """A caller of `submit` goes on: it may have some answers at once before it is suspended again."""
-        self._budget = self._burst
 
     def stats(self) -> BatcherStats:
         """What was done until now."""
@@ -233,7 +169,7 @@ class Batcher:
         one passes through, and changes nothing.
         """
         await self.workers.prepare(executor)
-        self.executor = executor
+        self._alone.executor = executor
         self.cost = cost
         self._admission.forget()
         await self._dispatch.replace(executor)
@@ -241,20 +177,14 @@ class Batcher:
     async def close(self, *, drain: bool = True) -> None:
         """Refuse new requests; answer those that wait, or with `drain=False` refuse them, too."""
         self._closed = True
-        self._room = 0
+        self._waiting.room = 0
         await self._dispatch.close(drain=drain)
 
     # ---- inside -------------------------------------------------------------------------------------------
 
-    def _refill(self) -> None:
-        """The loop has come round: whoever calls now has its budget."""
-        self._at_once.settle()
-        self._refilling = False
-        self._budget = self._burst
-
     def _open_lane(self) -> None:
         """Let requests into the lane, unless something waits elsewhere that they would overtake."""
-        self._room = 0 if self._closed or self._waiting.queue.rows else self._lane_limit
+        self._waiting.room = 0 if self._closed or self._waiting.queue.rows else self._lane_limit
 
     def _admit(self, inputs: tuple[Array, ...], rows: int, priority: int, deadline: int) -> Future[Answer]:
         if self._closed:
@@ -267,7 +197,7 @@ class Batcher:
             self._admission.make_room(count, priority, settings, self.cost, self.workers.size)
         future: Future[Answer] = Future(loop=self._loop)
         self._waiting.through_queue().push(Request(future, inputs, rows, priority, deadline, now))
-        self._room = 0  # from now on the order counts: everything goes here, until nothing waits
+        self._waiting.room = 0  # from now on the order counts: everything goes here, until nothing waits
         if not self._dispatch.turn:
             self._dispatch.schedule()
         return future

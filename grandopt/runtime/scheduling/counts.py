@@ -15,6 +15,9 @@ class BatchCounts:
         self.latency = LatencyHistogram()
         self.at_once = LatencyHistogram()
         """Of the answers that were computed without a wait: each is a batch of one, and what it took."""
+        self.in_turn = LatencyHistogram()
+        """Of those that were computed alone after a turn of the event loop: how long each was waited for."""
+        self.in_turn_ns = 0
         self.answered = self.failed = self.cancelled = self.missed = 0
         self.batches = self.busy_ns = self.computed_ns = 0
         self.rejected: Counter[str] = Counter()
@@ -32,23 +35,24 @@ class BatchCounts:
     ) -> BatcherStats:
         """All that was counted until now."""
         rows, released = self.rows.copy(), self.released.copy()
-        at_once = self.at_once.snapshot()
-        if at_once.total:
-            rows[1] += at_once.total
-            released["direct"] = at_once.total
+        at_once, in_turn = self.at_once.snapshot(), self.in_turn.snapshot()
+        alone = at_once.total + in_turn.total
+        if alone:
+            rows[1] += alone
+            released["direct"] = alone
         return BatcherStats(
-            latency=self.latency.snapshot() + at_once,
-            answered=self.answered + at_once.total,
+            latency=self.latency.snapshot() + at_once + in_turn,
+            answered=self.answered + alone,
             failed=self.failed,
             cancelled=self.cancelled,
             missed=self.missed,
             rejected=dict(self.rejected),
             depth=depth,
             queued_bytes=queued_bytes,
-            batches=self.batches + at_once.total,
+            batches=self.batches + alone,
             rows=dict(rows),
             released=dict(released),
-            busy_ns=self.busy_ns + at_once.sum_ns,
+            busy_ns=self.busy_ns + at_once.sum_ns + self.in_turn_ns,
             computed_ns=self.computed_ns,
             settings=settings,
             workers=workers,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,12 +17,10 @@ from grandopt.runtime.scheduling.counts import BatchCounts
 from grandopt.runtime.scheduling.queue import NEVER
 from grandopt.runtime.scheduling.request import Answer, Priority, Request
 from grandopt.runtime.scheduling.stats import BatchSettings
+from grandopt.runtime.scheduling.tap import TapPoint
 from grandopt.runtime.scheduling.waiting import Plain, Waiting
 from grandopt.runtime.scheduling.workers.base import Outcome, Workers
 from grandopt.signature import Array
-
-Tap = Callable[[Sequence[Array], Sequence[Array]], int | None]
-_log = logging.getLogger(__name__)
 
 
 class Dispatch:
@@ -39,6 +36,7 @@ class Dispatch:
         waiting: Waiting,
         admission: Admission,
         counts: BatchCounts,
+        shown: TapPoint,
         settings: BatchSettings,
         cost: BatchCost,
         looked: Callable[[], None],
@@ -48,12 +46,10 @@ class Dispatch:
         self.settings = settings
         self.cost = cost
         self.turn = False
-        self.tap: Tap | None = None
-        self.tap_every = 1
-        self.tap_over = 0
         self._waiting = waiting
         self._admission = admission
         self._counts = counts
+        self._shown = shown
         self._looked = looked
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -251,7 +247,7 @@ class Dispatch:
             before = self._counts.answered
             end(outcome, now)
             self._counts.computed_ns += (self._counts.answered - before) * (now - began)
-            self.show(inputs, outcome)
+            self._shown.show(inputs, outcome)
 
         if self._inline:
             self.workers.submit(inputs, done)
@@ -269,23 +265,6 @@ class Dispatch:
                     self._look()
 
         self.workers.submit(inputs, back)
-
-    def show(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """Let the tap see a batch, if it waits for one of its rows."""
-        tap = self.tap
-        if tap is None:
-            return
-        rows = len(inputs[0])
-        if self.tap_over >= rows:
-            self.tap_over -= rows
-            return
-        try:
-            over = tap(inputs, outputs)
-        except Exception:  # noqa: BLE001 - it may be anybody's
-            # Whatever looks on has no part in the answers, and must not take one.
-            _log.exception("a tap raised; it is taken away")
-            self.tap, over = None, 0
-        self.tap_over = (self.tap_every - 1) * rows if over is None else over
 
     def _retry(self, requests: list[Request], error: BaseException) -> None:
         """One request's error is not its neighbours': each is tried again, alone."""

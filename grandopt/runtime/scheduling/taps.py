@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grandopt.runtime.scheduling.batcher import Batcher
-from grandopt.runtime.scheduling.dispatch import Tap
+from grandopt.runtime.scheduling.tap import Tap
 from grandopt.signature import Array
 
 
@@ -27,21 +27,21 @@ class Taps:
     """
 
     def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
+        self._shown = batcher.shown
         self._watchers: tuple[Watcher, ...] = ()
         self._passed = self._armed = 0
 
     @property
     def rows(self) -> int:
         """How many rows were answered while somebody watched, those that nobody looked at among them."""
-        return self._passed + (self._armed - self._batcher.tap_over if self._watchers else 0)
+        return self._passed + (self._armed - self._shown.over if self._watchers else 0)
 
     def add(self, tap: Tap, every: int = 1, over: int = 0) -> Watcher:
         """Let `tap` see batches from now on, the first after `over` rows."""
         self._settle()
         watcher = Watcher(tap, every, over)
         self._watchers += (watcher,)
-        self._batcher.tap = self._see
+        self._shown.tap = self._see
         self._arm()
         return watcher
 
@@ -50,7 +50,7 @@ class Taps:
         self._settle()
         self._watchers = tuple(each for each in self._watchers if each is not watcher)
         if not self._watchers:
-            self._batcher.tap = None
+            self._shown.tap = None
         self._arm()
 
     def _see(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> int:
@@ -76,4 +76,4 @@ class Taps:
 
     def _arm(self) -> None:
         self._armed = min((watcher.over for watcher in self._watchers), default=0)
-        self._batcher.tap_over = self._armed
+        self._shown.over = self._armed

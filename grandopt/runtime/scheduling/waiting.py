@@ -23,6 +23,8 @@ class Waiting:
     def __init__(self) -> None:
         self.lane: list[Plain] = []
         self.queue = RequestQueue()
+        self.room = 0
+        """How many may wait in the lane; 0 while something waits elsewhere that they would overtake."""
         self._gone = 0
 
     @property

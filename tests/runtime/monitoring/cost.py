@@ -65,16 +65,16 @@ async def _measure(seconds: float) -> None:
     watch = Monitor(MonitorSettings(interval_s=1 / OFTEN))
 
     def every(batches: int) -> None:
-        batcher.tap_every = batches
+        batcher.shown.every = batches
 
     watch.watch(AgentSource("gate", batcher.stats, cost=lambda: batcher.cost, looks=looks, tap_every=every))
     rows = np.random.default_rng(1).standard_normal((4096, FEATURES)).astype(np.float32)
     await _round(batcher, rows)
     off, on = [], []
     for _ in range(max(3, round(seconds / 2 / ROUND_S))):
-        batcher.tap = None
+        batcher.shown.tap = None
         off.append(await _round(batcher, rows))
-        batcher.tap = looks.tap
+        batcher.shown.tap = looks.tap
         with watch.watching():
             on.append(await _round(batcher, rows))
     await batcher.close()

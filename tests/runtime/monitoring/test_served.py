@@ -31,12 +31,12 @@ def test_a_batcher_is_watched_and_its_rows_are_looked_at() -> None:
         cost = measure_cost(executor)
         batcher = Batcher(executor, InlineWorker(executor), BatchSettings(), cost)
         looks = Looks.at(executor.signature, executor.contract, EVIDENCE)
-        batcher.tap = looks.tap
+        batcher.shown.tap = looks.tap
         clock = Clock()
         watch = monitor(clock)
 
         def every(batches: int) -> None:
-            batcher.tap_every = batches
+            batcher.shown.every = batches
 
         watch.watch(
             AgentSource("gate", batcher.stats, cost=lambda: batcher.cost, looks=looks, tap_every=every)

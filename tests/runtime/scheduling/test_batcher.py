@@ -12,6 +12,7 @@ import pytest
 
 from grandopt.errors import AgentFailed, ConfigError, DeadlineExceeded, EngineClosed, Overloaded
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.scheduling.alone import LEAST
 from grandopt.runtime.scheduling.batcher import Batcher
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.request import Priority
@@ -137,6 +138,77 @@ def test_a_small_agent_answers_at_once_but_no_caller_keeps_the_others_out() -> N
         assert batcher.stats().released["direct"] > 500
         assert turns >= 1_000 / (4_000 / QUICK.single_ns + 1) - 1
         beside.cancel()
+        await batcher.close()
+
+    asyncio.run(trial())
+
+
+def test_callers_of_a_small_agent_take_turns_without_a_batch() -> None:
+    async def trial() -> None:
+        agent = Doubling()
+        batcher = inline(agent, cost=QUICK)
+        order: list[int] = []
+
+        async def caller(number: int) -> None:
+            for value in range(200):
+                check(value, await batcher.infer(row(value)))
+                order.append(number)
+
+        await asyncio.gather(*[caller(number) for number in range(8)])
+        stats = batcher.stats()
+        assert all(len(batch) == 1 for batch in agent.batches)
+        assert stats.answered == stats.latency.total == stats.released["direct"] == stats.rows[1] == 1_600
+        assert 0 < stats.busy_ns < stats.latency.sum_ns, "the wait for the others is a part of the latency"
+        seen = [order[:end].count(number) for end in range(80, 1_600, 80) for number in range(8)]
+        apart = [max(seen[at : at + 8]) - min(seen[at : at + 8]) for at in range(0, len(seen), 8)]
+        assert max(apart) <= 4_000 / QUICK.single_ns + LEAST, "the first has a budget, then each its share"
+        await batcher.close()
+
+    asyncio.run(trial())
+
+
+def test_a_caller_that_waits_for_its_turn_can_be_cancelled_refused_and_sent_to_a_batch() -> None:
+    async def trial() -> None:
+        async def spendthrift() -> object:
+            while batcher.at_once(row(1.0)) is not None:
+                pass
+            return await batcher.infer(row(3.0))
+
+        async def waiting() -> asyncio.Future[object]:
+            asked = asyncio.ensure_future(spendthrift())
+            await asyncio.sleep(0)
+            return asked
+
+        agent = Doubling()
+        batcher = inline(agent, cost=QUICK)
+        asked = await waiting()
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        check(2.0, await batcher.infer(row(2.0)))
+        asked = await waiting()
+        batcher.cost = SLOW  # as another agent would have
+        check(3.0, await asked)
+        assert batcher.stats().released["idle"] == 1
+        batcher.cost = QUICK
+        asked = await waiting()
+        await batcher.close()
+        with pytest.raises(EngineClosed):
+            await asked
+
+    asyncio.run(trial())
+
+
+def test_who_waits_for_a_batch_already_is_not_overtaken_by_whole_turns() -> None:
+    async def trial() -> None:
+        batcher = inline(Doubling(), cost=QUICK)
+        while batcher.at_once(row(1.0)) is not None:
+            pass
+        first = batcher.submit(row(2.0))
+        assert await batcher.next_turn(row(3.0)) is None
+        assert not first.done(), "and it did not wait to say so"
+        check(3.0, await batcher.infer(row(3.0)))
+        check(2.0, await first)
         await batcher.close()
 
     asyncio.run(trial())
@@ -344,18 +416,18 @@ def test_a_tap_sees_batches_and_harms_nobody(caplog: pytest.LogCaptureFixture) -
     async def trial() -> None:
         seen: list[tuple[int, int]] = []
         batcher = inline(Doubling(), limit=4)
-        batcher.tap = lambda inputs, outputs: seen.append((len(inputs[0]), len(outputs[0])))
-        batcher.tap_every = 2
+        batcher.shown.tap = lambda inputs, outputs: seen.append((len(inputs[0]), len(outputs[0])))
+        batcher.shown.every = 2
         await asyncio.gather(*[batcher.infer(row(value)) for value in range(16)])
         assert seen == [(4, 4), (4, 4)]
 
         def raising(inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
             raise RuntimeError("not your business")
 
-        batcher.tap, batcher.tap_every = raising, 1
+        batcher.shown.tap, batcher.shown.every = raising, 1
         check(3, await batcher.infer(row(3)))
         check(4, await batcher.infer(row(4)))
-        assert batcher.tap is None
+        assert batcher.shown.tap is None
         await batcher.close()
 
     asyncio.run(trial())

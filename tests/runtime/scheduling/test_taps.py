@@ -64,7 +64,7 @@ def test_each_watcher_sees_its_rows(batches: list[int], steps: list[int]) -> Non
             assert every.watcher is not None
             taps.remove(every.watcher)
         await batcher.infer_rows((np.zeros((3, 1), np.float32),))
-        assert batcher.tap is None
+        assert batcher.shown.tap is None
         assert taps.rows == number
         await batcher.close()
 

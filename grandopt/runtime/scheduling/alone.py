@@ -1,0 +1,167 @@
+"""Requests that are answered one by one, on the event loop's own thread.
+
+Where suspending a caller costs more than its share of a batch would save, its request is answered at once. So
+that a caller in a loop cannot keep the others out, each may take some microseconds like that from one
+suspension to the next: a cooperative budget, as the schedulers of Go and Tokio give one to their tasks. Then
+it lets the others have their turn, and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from types import coroutine
+
+from grandopt.errors import AgentFailed, DeadlineExceeded, InputError, named_line
+from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.scheduling.counts import BatchCounts
+from grandopt.runtime.scheduling.request import Answer
+from grandopt.runtime.scheduling.tap import TapPoint
+from grandopt.runtime.scheduling.waiting import Waiting
+from grandopt.runtime.scheduling.workers.base import own
+from grandopt.signature import Array
+
+SUSPENSION_NS = 2_000
+"""What it costs to suspend a caller and to wake it: one whose answer takes less is not suspended."""
+BUDGET_NS = 4_000
+"""What a caller may compute on the loop's thread from one suspension to the next."""
+TURN_NS = 60_000
+"""What all callers together may take in a turn of the loop, which each of them waits for: the more there are,
+the less each has."""
+REQUEST_NS = 2_000
+"""What a request costs its caller beside the computing: 1.5 to 3.5 µs on the processors that were tried."""
+LEAST = 4
+"""Requests of a caller in a turn where there are many: it is long then, whatever each has, and costs as much
+as one request or two."""
+TURNS = 256
+"""How many callers may wait for nothing but their turn; more of them are cheaper in a batch, and have to be
+admitted."""
+
+
+class Alone:
+    """Answers requests of a small agent one by one, as far as the budget goes; for others it answers none."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        waiting: Waiting,
+        counts: BatchCounts,
+        shown: TapPoint,
+        clock: Callable[[], int],
+    ) -> None:
+        self.executor = executor
+        """May be set."""
+        self._waiting = waiting
+        self._lane = waiting.lane
+        self._counts = counts
+        self._taken = counts.at_once
+        self._shown = shown
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._budget = self._burst = 0
+        self._shares: list[int] = []
+        self._single_ns = 0.0
+        self._turns = 0  # callers that wait for their turn
+        self._refilling = False  # a refill is scheduled
+
+    def measured(self, cost: BatchCost, inline: bool) -> None:
+        """Go by this cost from now on; `inline` says whether batches are computed on this thread, too."""
+        single = cost.single_ns
+        worth = inline and single <= cost.per_observation_ns + SUSPENSION_NS
+        self._single_ns = single
+        self._budget = self._burst = max(1, int(BUDGET_NS / max(single, 1.0))) if worth else 0
+        self._shares = [self._share(callers) for callers in range(1, TURNS + 1)]
+
+    def at_once(self, inputs: tuple[Array, ...], deadline_ns: int = 0) -> Answer | None:
+        """The answer computed here and now; None when the request has to wait.
+
+        Inputs of the right shape suffice: the agent itself converts, or raises SignatureError.
+        """
+        if self._budget <= 0 or not self._waiting.room:
+            return None
+        began = self._clock()
+        if deadline_ns and began + self._single_ns > deadline_ns:
+            return None
+        self._budget -= 1
+        if not self._refilling:
+            if not self._loop.is_running():
+                return None  # of another loop of this thread
+            self._refilling = True
+            self._loop.call_soon(self._refill)
+        answer, ended = self._answered(inputs, began, deadline_ns)
+        self._taken.raw.append(ended - began)
+        return answer
+
+    async def next_turn(self, inputs: tuple[Array, ...], deadline_ns: int = 0) -> Answer | None:
+        """As `at_once`, after the other callers had their turn; None when the request has to wait longer."""
+        waiting = self._waiting
+        if not self._burst or self._lane or not waiting.room or self._turns >= TURNS:
+            return None
+        if not self._loop.is_running():
+            return None
+        arrived = self._clock()
+        self._turns += 1
+        try:
+            await _turn()
+        finally:
+            self._turns -= 1
+        if not self._burst or not waiting.room:
+            return None  # another agent came, something has to go first, or nothing is answered any more
+        began = self._clock()
+        if deadline_ns and began + self._single_ns > deadline_ns:
+            return None
+        self._budget = self._shares[self._turns] - 1
+        answer, ended = self._answered(inputs, began, deadline_ns)
+        counts = self._counts
+        counts.in_turn_ns += ended - began
+        counts.in_turn.record(ended - arrived)
+        return answer
+
+    def resumed(self) -> None:
+        """A caller goes on that waited: it may have some answers at once before it is suspended again."""
+        self._budget = self._burst
+
+    def _share(self, callers: int) -> int:
+        """How many requests each of so many callers may have in a turn of the loop."""
+        in_time = int(TURN_NS / (callers * (REQUEST_NS + self._single_ns)))
+        return min(self._burst, max(in_time, min(LEAST, callers // 4), 1))
+
+    def _refill(self) -> None:
+        """The loop has come round: whoever calls now has its budget."""
+        self._taken.settle()
+        self._refilling = False
+        self._budget = self._burst
+
+    def _answered(self, inputs: tuple[Array, ...], began: int, deadline_ns: int) -> tuple[Answer, int]:
+        """The answer, computed now, and the time at which it was there."""
+        try:
+            answer = self.executor(*inputs)
+        except (InputError, KeyboardInterrupt):  # the former says what does not fit
+            self._counts.failed += 1
+            raise
+        except BaseException as error:  # a user's model may raise anything, a CancelledError as well
+            self._counts.failed += 1
+            raise AgentFailed(f"the agent raised {named_line(error)}") from error
+        ended = self._clock()
+        if deadline_ns and ended > deadline_ns:
+            self._counts.missed += 1
+            raise DeadlineExceeded("the deadline passed while the answer was computed")
+        outputs: Answer = answer if type(answer) is tuple else (answer,)
+        for output in outputs:
+            if output.base is not None:
+                outputs = own(outputs, inputs)
+                break
+        shown = self._shown
+        if shown.tap is not None:
+            if shown.over > 0:
+                shown.over -= 1
+            else:
+                shown.show([array[None] for array in inputs], [output[None] for output in outputs])
+        return outputs, ended
+
+
+@coroutine
+def _turn() -> Generator[None]:
+    """Let everything else that is ready in the event loop have its turn: what `asyncio.sleep(0)` does."""
+    yield
