@@ -29,11 +29,12 @@ class Scrape:
     async def families(self) -> list[Family]:
         """All families of this process as they are now."""
         statistics = self._plane.statistics()["model_stats"] if self._triton else []
+        failures = self._plane.failures() if self._triton else {}
         version = self._plane.server_metadata()["version"]
         stats = self._plane.engine.stats()
 
         def build() -> list[Family]:
-            theirs = triton_families(statistics, stats.agents) if self._triton else []
+            theirs = triton_families(statistics, failures, stats.agents) if self._triton else []
             return [*theirs, *engine_families(stats, self._process, version)]
 
         async with self._turn:  # the process is read by one at a time

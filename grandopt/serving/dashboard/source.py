@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from grandopt.runtime.engine.engine import Engine
@@ -16,4 +17,7 @@ class Source(Protocol):
     def ready(self) -> bool: ...
     def server_metadata(self) -> dict[str, Any]: ...
     def statistics(self, model: str = "", version: str = "") -> dict[str, Any]: ...
+    def failures(self) -> Mapping[str, Mapping[str, int]]:
+        """Requests that failed, by model and by Triton's reason."""
+
     def index(self, ready: bool = False) -> list[dict[str, Any]]: ...

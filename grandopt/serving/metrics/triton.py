@@ -23,17 +23,23 @@ REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 
 
 def triton_families(
-    model_stats: Iterable[Mapping[str, Any]], agents: Mapping[str, AgentStats]
+    model_stats: Iterable[Mapping[str, Any]],
+    failures: Mapping[str, Mapping[str, int]],
+    agents: Mapping[str, AgentStats],
 ) -> list[Family]:
     """All `nv_*` families for `model_stats` of the protocol's statistics.
 
-    `agents` are the engine's, by model name: they tell why requests failed, and how many wait.
+    `failures` are requests that failed, by model and by Triton's reason; `agents` are the engine's, by model.
     """
     models = list(model_stats)
-    return [*_requests(models, agents), *_durations(models), *_caches(models), *_machine()]
+    return [*_requests(models, failures, agents), *_durations(models), *_caches(models), *_machine()]
 
 
-def _requests(models: list[Mapping[str, Any]], agents: Mapping[str, AgentStats]) -> list[Family]:
+def _requests(
+    models: list[Mapping[str, Any]],
+    failures: Mapping[str, Mapping[str, int]],
+    agents: Mapping[str, AgentStats],
+) -> list[Family]:
     success = family("nv_inference_request_success", "counter", "Requests that were answered.")
     failure = family("nv_inference_request_failure", "counter", "Requests that were not, by reason.")
     count = family("nv_inference_count", "counter", "Observations that were computed; a batch of n is n.")
@@ -43,27 +49,13 @@ def _requests(models: list[Mapping[str, Any]], agents: Mapping[str, AgentStats])
         labels, figures = _labels(model), model["inference_stats"]
         success.add(labels, figures["success"]["count"])
         agent = agents.get(model["name"])
-        for reason, failed in _failures(figures["fail"]["count"], agent).items():
-            failure.add([*labels, ("reason", reason)], failed)
+        failed = failures.get(model["name"], {})
+        for reason in REASONS:
+            failure.add([*labels, ("reason", reason)], failed.get(reason, 0))
         count.add(labels, model["inference_count"])
         executions.add(labels, model["execution_count"])
         pending.add(labels, 0 if agent is None or agent.batches is None else agent.batches.depth)
     return [success, failure, count, executions, pending]
-
-
-def _failures(failed: int, agent: AgentStats | None) -> dict[str, int]:
-    """How many requests failed for each of Triton's reasons; what the engine did not count is OTHER."""
-    counts = dict.fromkeys(REASONS, 0)
-    if agent is not None:
-        counts["BACKEND"] = agent.direct.failed
-        counts["REJECTED"] = agent.direct.missed
-        batches = agent.batches
-        if batches is not None:
-            counts["BACKEND"] += batches.failed
-            counts["CANCELED"] = batches.cancelled
-            counts["REJECTED"] += batches.missed + sum(batches.rejected.values())
-    counts["OTHER"] = max(0, failed - sum(counts.values()))
-    return counts
 
 
 def _durations(models: list[Mapping[str, Any]]) -> list[Family]:

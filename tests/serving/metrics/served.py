@@ -10,6 +10,7 @@ import numpy as np
 
 from grandopt.errors import GrandoptError
 from grandopt.runtime.engine.engine import Engine
+from grandopt.runtime.engine.stats import AgentStats
 from tests.runtime.engine.agents import line
 
 ZERO = {"count": 0, "ns": 0}
@@ -28,6 +29,10 @@ class Plane:
     def statistics(self, model: str = "", version: str = "") -> dict[str, Any]:
         return {"model_stats": [self._model(name) for name in self.engine.agents]}
 
+    def failures(self) -> dict[str, dict[str, int]]:
+        agents = self.engine.stats().agents
+        return {name: {"BACKEND": _failed(stats), "OTHER": 3} for name, stats in agents.items()}
+
     def index(self, ready: bool = False) -> list[dict[str, Any]]:
         return [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in self.engine.agents]
 
@@ -35,7 +40,6 @@ class Plane:
         stats = self.engine.stats().agents[name]
         batches = stats.batches
         answered = stats.direct.answered + (0 if batches is None else batches.answered)
-        failed = stats.direct.failed + (0 if batches is None else batches.failed)
         busy = 0 if batches is None else batches.busy_ns
         return {
             "name": name,
@@ -44,7 +48,7 @@ class Plane:
             "execution_count": stats.direct.answered + (0 if batches is None else batches.batches),
             "inference_stats": {
                 "success": {"count": answered, "ns": 5000 * answered},
-                "fail": {"count": failed + 3, "ns": 0},
+                "fail": {"count": _failed(stats) + 3, "ns": 0},
                 "queue": {"count": answered, "ns": 2000 * answered},
                 "compute_input": ZERO,
                 "compute_infer": {"count": answered, "ns": busy},
@@ -53,6 +57,10 @@ class Plane:
                 "cache_miss": ZERO,
             },
         }
+
+
+def _failed(stats: AgentStats) -> int:
+    return stats.direct.failed + (0 if stats.batches is None else stats.batches.failed)
 
 
 def run(body: Callable[[Plane], Awaitable[Any]], **changes: Any) -> Any:
