@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from grandopt.errors import GrandoptError
@@ -46,7 +46,7 @@ class Feed:
         """How many follow."""
         return len(self._waiting)
 
-    def follow(self) -> AsyncIterator[bytes]:
+    def follow(self) -> AsyncGenerator[bytes, None]:
         """The events for one more page, which leaves when the iterator is closed.
 
         Raises ProtocolError where too many follow already.
@@ -64,7 +64,7 @@ class Feed:
         weakref.finalize(events, self._leave, fresh).atexit = False
         return events
 
-    async def _events(self, fresh: asyncio.Event) -> AsyncIterator[bytes]:
+    async def _events(self, fresh: asyncio.Event) -> AsyncGenerator[bytes, None]:
         try:
             yield event("past", await self._past())
             if self._looking is None:

@@ -10,7 +10,7 @@ from grandopt.config.load import nearest
 from grandopt.errors import GrandoptError
 from grandopt.runtime.engine.engine import Engine
 from grandopt.serving.plane.config import model_config
-from grandopt.serving.plane.counts import Counts
+from grandopt.serving.plane.counts import Counts, Reason
 from grandopt.serving.plane.metadata import Json, model_metadata, server_metadata
 from grandopt.serving.plane.model import Model
 from grandopt.serving.plane.regions import Regions
@@ -110,6 +110,10 @@ class DataPlane:
         """Counts and times of one model, or of all."""
         chosen = [self._model(model, version)] if model else [self._models[name] for name in self.models()]
         return {"model_stats": [model_statistics(one) for one in chosen]}
+
+    def failures(self) -> dict[str, dict[Reason, int]]:
+        """How many requests failed, by model and by Triton's reason."""
+        return {name: dict(self._models[name].counts.failures) for name in self.models()}
 
     # ---- what changes -------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +19,12 @@ from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.monitoring.alerts import Rule
 from grandopt.runtime.monitoring.monitor import Monitor, MonitorSettings
 from grandopt.serving.dashboard.pages import dashboard_routes
+from grandopt.serving.plane.plane import DataPlane
+from grandopt.serving.repository.repository import Repository
 from grandopt.serving.routes import HttpRequest, HttpResponse, Route
 from tests.runtime.engine.agents import line
+from tests.serving.agents import serve
 from tests.serving.dashboard.small_server import TOKEN, SmallServer, serving
-from tests.serving.metrics.served import Plane
 
 pytestmark = pytest.mark.slow
 
@@ -30,10 +33,22 @@ OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clie
 HOSTILE = "<img src=x onerror=\"document.title='taken over'\"><script>alert(1)</script>"
 
 
+class _Shown(DataPlane):
+    """With an agent that could not be loaded, of a name that no page should believe."""
+
+    def __init__(self, engine: Engine, repository: Repository) -> None:
+        super().__init__(engine, repository)
+        self.changes: list[str] = []
+
+    def index(self, ready: bool = False) -> list[dict[str, Any]]:
+        broken = {"name": HOSTILE, "version": "", "state": "UNAVAILABLE", "reason": HOSTILE}
+        return [*super().index(ready), broken]
+
+
 class Site:
     """A page in a browser, the server that it follows, and what it said and asked for."""
 
-    def __init__(self, address: str, small: SmallServer, plane: Plane, browser: Browser) -> None:
+    def __init__(self, address: str, small: SmallServer, plane: _Shown, browser: Browser) -> None:
         self.address, self.small, self.plane, self.browser = address, small, plane, browser
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -58,15 +73,17 @@ def visit(body: Callable[[Site], Awaitable[None]], *, guarded: bool = False, bus
     if program is None:
         pytest.skip(f"skipped: none of {', '.join(PROGRAMS)} is installed")
 
-    async def main() -> None:
+    async def main(folder: Path) -> None:
         rules = [Rule("memory", "resident", 1e6, severity="critical")]
         monitor = Monitor(MonitorSettings(interval_s=0.2, window_s=2.0, keep=300), rules=rules)
         engine = Engine(monitor=monitor)
         await engine.initialize("standard", monitor_every_s=0.2)
         async with engine, async_playwright() as playwright:
-            engine.add("gate", line())
+            repository = Repository(folder, engine, mode="explicit")
+            await repository.start()
+            plane = _Shown(engine, repository)
+            serve(repository, "gate", line())
             shadow = engine.shadow("gate", line(2.0), share=1.0, effort=0.1)
-            plane = _Shown(engine)
             routes = dashboard_routes(plane, shadows=lambda: [shadow], every_s=0.2)
             small = SmallServer([*routes, *_changing(plane)], guarded=guarded)
             asking = asyncio.create_task(_ask(engine)) if busy else None
@@ -86,19 +103,8 @@ def visit(body: Callable[[Site], Awaitable[None]], *, guarded: bool = False, bus
                 with suppress(asyncio.CancelledError):
                     await asking
 
-    asyncio.run(main())
-
-
-class _Shown(Plane):
-    """With an agent that could not be loaded, of a name that no page should believe."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self.changes: list[str] = []
-
-    def index(self, ready: bool = False) -> list[dict[str, Any]]:
-        broken = {"name": HOSTILE, "version": "", "state": "UNAVAILABLE", "reason": HOSTILE}
-        return [*super().index(ready), broken]
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(main(Path(folder)))
 
 
 def _changing(plane: _Shown) -> list[Route]:

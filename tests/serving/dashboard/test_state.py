@@ -20,19 +20,20 @@ from grandopt.serving.dashboard.feed import finite
 from grandopt.serving.dashboard.pages import dashboard_routes
 from grandopt.serving.dashboard.report import artifact_report
 from grandopt.serving.dashboard.state import past, server_state
+from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.protocol.errors import Code, ProtocolError
 from grandopt.serving.routes import HttpRequest, HttpResponse, Route
 from tests.runtime.engine.agents import line
-from tests.serving.metrics.served import Plane, run
+from tests.serving.metrics.served import run
 
 
-def state_of(plane: Plane, **given: Any) -> dict[str, Any]:
+def state_of(plane: DataPlane, **given: Any) -> dict[str, Any]:
     told = server_state(plane.engine, plane.index(), (), version="1.2.3", ready=True, **given)
     return json.loads(json.dumps(finite(told), allow_nan=False))
 
 
 def test_counts_and_why_there_is_no_percentile() -> None:
-    async def body(plane: Plane) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def body(plane: DataPlane) -> tuple[dict[str, Any], dict[str, Any]]:
         monitor = plane.engine.monitor
         assert monitor is not None
         monitor.look()
@@ -64,7 +65,7 @@ def test_counts_and_why_there_is_no_percentile() -> None:
 
 
 def test_without_a_monitor_there_are_counts_alone() -> None:
-    async def body(plane: Plane) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def body(plane: DataPlane) -> tuple[dict[str, Any], dict[str, Any]]:
         return state_of(plane), past(plane.engine.monitor, plane.engine.agents)
 
     told, before = run(body, monitoring=False)
@@ -87,7 +88,8 @@ def test_answers_of_a_cache_are_a_rate_of_their_own() -> None:
             for _ in range(50):
                 await engine.infer("kept", np.ones(4, np.float32))
             engine.monitor.look()
-            return state_of(Plane(engine))
+            told = server_state(engine, [], (), version="1.2.3", ready=True)
+            return json.loads(json.dumps(finite(told), allow_nan=False))
 
     (kept,) = asyncio.run(body())["agents"]
     assert kept["cache"][0]["hits"] == 49
@@ -138,7 +140,7 @@ async def called(routes: list[Route], method: str, path: str, **fields: str) -> 
 
 
 def test_reports_and_promotions_by_their_routes() -> None:
-    async def body(plane: Plane) -> None:
+    async def body(plane: DataPlane) -> None:
         shadow = plane.engine.shadow("gate", line(3.0))
         routes = dashboard_routes(plane, shadows=lambda: [shadow])
         assert [one.path for one in routes if one.changes] == ["/dashboard/shadows/{agent}/{digest}/promote"]
@@ -160,7 +162,7 @@ def test_reports_and_promotions_by_their_routes() -> None:
 
 
 def test_files_are_sent_once_and_allow_nothing_from_elsewhere() -> None:
-    async def body(plane: Plane) -> None:
+    async def body(plane: DataPlane) -> None:
         for route in dashboard_routes(plane):
             if not (route.path == "/" or "." in route.path):
                 continue

@@ -1,94 +1,61 @@
-"""An engine that has answered requests, and what its server would say of it."""
+"""A data plane that has answered requests, and refused some."""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from grandopt.errors import GrandoptError
 from grandopt.runtime.engine.engine import Engine
-from grandopt.runtime.engine.stats import AgentStats
-from tests.runtime.engine.agents import line
-
-ZERO = {"count": 0, "ns": 0}
-
-
-class Plane:
-    """Says what a data plane says of an engine's agents."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.ready = True
-
-    def server_metadata(self) -> dict[str, Any]:
-        return {"name": "grandopt", "version": "1.2.3", "extensions": []}
-
-    def statistics(self, model: str = "", version: str = "") -> dict[str, Any]:
-        return {"model_stats": [self._model(name) for name in self.engine.agents]}
-
-    def failures(self) -> dict[str, dict[str, int]]:
-        agents = self.engine.stats().agents
-        return {name: {"BACKEND": _failed(stats), "OTHER": 3} for name, stats in agents.items()}
-
-    def index(self, ready: bool = False) -> list[dict[str, Any]]:
-        return [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in self.engine.agents]
-
-    def _model(self, name: str) -> dict[str, Any]:
-        stats = self.engine.stats().agents[name]
-        batches = stats.batches
-        answered = stats.direct.answered + (0 if batches is None else batches.answered)
-        busy = 0 if batches is None else batches.busy_ns
-        return {
-            "name": name,
-            "version": "1",
-            "inference_count": answered,
-            "execution_count": stats.direct.answered + (0 if batches is None else batches.batches),
-            "inference_stats": {
-                "success": {"count": answered, "ns": 5000 * answered},
-                "fail": {"count": _failed(stats) + 3, "ns": 0},
-                "queue": {"count": answered, "ns": 2000 * answered},
-                "compute_input": ZERO,
-                "compute_infer": {"count": answered, "ns": busy},
-                "compute_output": ZERO,
-                "cache_hit": ZERO,
-                "cache_miss": ZERO,
-            },
-        }
+from grandopt.serving.plane.plane import DataPlane
+from grandopt.serving.protocol.errors import ProtocolError
+from grandopt.serving.repository.repository import Repository
+from tests.fakes import FakeExecutor
+from tests.runtime.engine.agents import LINE, line
+from tests.serving.agents import answered, asking, serve
 
 
-def _failed(stats: AgentStats) -> int:
-    return stats.direct.failed + (0 if stats.batches is None else stats.batches.failed)
+def run(body: Callable[[DataPlane], Awaitable[Any]], **changes: Any) -> Any:
+    """`body` beside the agents "gate" and "broken": the first answered 100 requests, and was asked 3 times
+    for what it does not have; the second raised twice."""
 
-
-def run(body: Callable[[Plane], Awaitable[Any]], **changes: Any) -> Any:
-    """`body` beside an engine with the agents "gate" and "broken", which answered 100 and failed 2."""
-
-    async def serve() -> Any:
+    async def main(folder: Path) -> Any:
         engine = Engine()
         await engine.initialize("standard", **changes)
         async with engine:
-            await _ask(engine)
-            return await body(Plane(engine))
+            repository = Repository(folder, engine, mode="explicit")
+            await repository.start()
+            plane = DataPlane(engine, repository)
+            serve(repository, "gate", line())
+            serve(repository, "broken", FakeExecutor(LINE, _fails_later()))
+            await _ask(plane)
+            return await body(plane)
 
-    return asyncio.run(serve())
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(main(Path(folder)))
 
 
-def _fails(_: Any) -> Any:
-    raise ValueError("broken on purpose")
+def _fails_later() -> Callable[[Any], Any]:
+    """Answers zeros and NaN alone, as what measures it asks, and raises for numbers."""
+
+    def answer(inputs: Any) -> Any:
+        if (inputs[0] == 7).any():
+            raise ValueError("broken on purpose")
+        return (inputs[0],)
+
+    return answer
 
 
-async def _ask(engine: Engine) -> None:
-    engine.add("gate", line())
-    broken = line()
-    engine.add("broken", broken)
-    broken._function = _fails
+async def _ask(plane: DataPlane) -> None:
     for number in range(100):
-        await engine.infer("gate", np.full(4, number, np.float32))
-    for _ in range(2):
+        await answered(plane, asking("gate", x=np.full((1, 4), number, np.float32)))
+    sevens = np.full((1, 4), 7, np.float32)
+    for refused in [asking("broken", x=sevens)] * 2 + [asking("gate", other=sevens)] * 3:
         try:
-            await engine.infer("broken", np.zeros(4, np.float32))
-        except GrandoptError:
+            await answered(plane, refused)
+        except ProtocolError:
             continue

@@ -9,12 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families as text_form
 
 from grandopt.serving.dashboard.scrape import Scrape, metrics_route
 from grandopt.serving.metrics.families import OPENMETRICS
+from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.routes import HttpRequest
-from tests.serving.metrics.served import Plane, run
+from tests.serving.metrics.served import run
 
 
 def scraped(accept: str = "", workers: int = 1, **changes: Any) -> tuple[str, str]:
-    async def body(plane: Plane) -> tuple[str, str]:
+    async def body(plane: DataPlane) -> tuple[str, str]:
         scrape = Scrape(plane)
 
         async def others() -> list[str]:
@@ -50,17 +51,20 @@ def test_counts_are_those_of_the_requests_that_were_made() -> None:
     assert found["nv_inference_request_success", "gate", "1"] == 100
     assert found["nv_inference_count", "gate", "1"] == 100
     assert found["nv_inference_request_failure", "broken", "1", "BACKEND"] == 2
-    assert found["nv_inference_request_failure", "broken", "1", "OTHER"] == 3
+    assert found["nv_inference_request_failure", "gate", "1", "OTHER"] == 3
     assert found["nv_inference_request_failure", "gate", "1", "REJECTED"] == 0
-    assert found["nv_inference_request_duration_us", "gate", "1"] == 500
-    assert found["nv_inference_queue_duration_us", "gate", "1"] == 200
+    assert found["nv_inference_request_duration_us", "gate", "1"] > 0
+    assert found["nv_inference_request_duration_us", "gate", "1"] >= sum(
+        found[f"nv_inference_{part}_duration_us", "gate", "1"]
+        for part in ("queue", "compute_input", "compute_infer", "compute_output")
+    )
     assert found["nv_inference_pending_request_count", "gate", "1"] == 0
     assert found["grandopt_requests_total", "gate", "answered"] == 100
     assert found["grandopt_requests_total", "broken", "failed"] == 2
     assert found["grandopt_request_latency_seconds_count", "gate"] == 100
     assert found["grandopt_request_latency_seconds_bucket", "gate", "+Inf"] == 100
     assert found["grandopt_request_latency_seconds_bucket", "gate", "1.024e-06"] <= 100
-    assert found["grandopt_server_info", "1.2.3", "standard"] == 1
+    assert [key[2] for key in found if key[0] == "grandopt_server_info"] == ["standard"]
     assert found["grandopt_agent_replacements_total", "gate"] == 0
     assert sum(count for key, count in found.items() if key[0] == "grandopt_batches_total") >= 1
     assert found["grandopt_process_resident_bytes",] > 10_000_000
@@ -91,5 +95,5 @@ def test_three_workers_add_up() -> None:
     one, three = samples(scraped()[0]), samples(scraped(workers=3)[0])
     assert three["nv_inference_count", "gate", "1"] == 300
     assert three["grandopt_request_latency_seconds_count", "gate"] == 300
-    assert three["grandopt_server_info", "1.2.3", "standard"] == 1
+    assert [three[key] for key in three if key[0] == "grandopt_server_info"] == [1]
     assert three["nv_cpu_memory_total_bytes",] == one["nv_cpu_memory_total_bytes",]
