@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from grandopt.cli.app import main
 from grandopt.cli.external_engines import parse_batches, parse_external_engines, split_engines
 from grandopt.cli.render.benchmark import benchmark_tables
 from grandopt.errors import ConfigError
@@ -121,3 +122,23 @@ def test_engines_and_rivals_are_told_apart() -> None:
     assert split_engines(["native", "torch.compile"]) == (["native"], ("torch.compile",))
     assert split_engines(["onnxruntime"]) == (["onnxruntime"], ("onnxruntime",))
     assert split_engines(["executorch"]) == ([], ("executorch",))
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        (["--load", "artifacts/gate", "--strict"], "--strict: not for --load"),
+        (["--load", "artifacts/gate", "--rival", "ray=python"], "--rival: not for --load"),
+        (["--suite", "cache", "--run-into", "--batch", "8"], "--batch, --run-into: not for --suite cache"),
+        (["--suite", "memory", "--budget", "5"], "--budget: not for --suite memory"),
+        (["--suite", "residence", "--operators"], "--operators: not for --suite residence"),
+        (["--suite", "loadgen", "--rival", "ray=python"], "--rival: not for --suite loadgen"),
+        (["--strict"], "--strict: not for --suite agents"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    capsys: pytest.CaptureFixture[str], words: list[str], unused: str
+) -> None:
+    assert main(["benchmark", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert unused in line

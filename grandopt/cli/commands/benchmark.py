@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -34,6 +35,18 @@ if TYPE_CHECKING:
 
 BUDGET_S = 300.0
 """That of the profile "maximum": here the comparison counts, and not when it is ready."""
+BATCH = "32"
+TAKES: dict[str, tuple[str, ...]] = {
+    "agents": ("--budget", "--operators", "--batch", "--run-into", "--rival"),
+    "artifacts": ("--budget",),
+    "cache": ("--budget",),
+    "memory": (),
+    "residence": ("--budget",),
+    "serving": ("--budget", "--rival", "--strict"),
+    "loadgen": ("--budget", "--strict"),
+    "load": (),
+}
+"""Which of its own options each benchmark knows what to do with; the others are refused."""
 
 
 @with_option_groups
@@ -65,7 +78,7 @@ def benchmark(
         bool,
         typer.Option("--operators", help="Also show where the time of the original and the fastest goes."),
     ] = False,
-    batch: Batches = "32",
+    batch: Batches = BATCH,
     run_into: Annotated[
         bool, typer.Option("--run-into", help="Call every engine through run_into instead of run.")
     ] = False,
@@ -108,7 +121,17 @@ def benchmark(
       grandopt benchmark --load artifacts/gate --deadline-ms 1
     """
     terminal = saying.terminal()
-    if loading.asked(suite):
+    named = {
+        "--budget": budget is not None,
+        "--operators": operators,
+        "--batch": batch != BATCH,
+        "--run-into": run_into,
+        "--rival": bool(external_engine),
+        "--strict": bool(strict),
+    }
+    loads = loading.asked(suite)
+    _refuse_unused("load" if loads else suite, named)
+    if loads:
         from grandopt.cli.commands.benchmark_load import benchmark_load
 
         return benchmark_load(paths or [], given, reading, loading, terminal)
@@ -141,7 +164,9 @@ def benchmark(
     from grandopt.cli.render.operators import operator_tables
     from grandopt.cli.render.report import candidate_tables
 
-    artifacts = _artifacts(paths or [], operators)
+    artifacts = _artifacts(paths or [])
+    if artifacts:
+        _refuse_unused("artifacts", named)
     with ProgressDisplay(terminal) as display:
         if artifacts:
             from grandopt.workflows.benchmark.artifacts import benchmark_artifacts
@@ -170,6 +195,15 @@ def benchmark(
     return outcome(report)
 
 
+def _refuse_unused(benchmark: str, named: Mapping[str, bool]) -> None:
+    """Raise ConfigError for an option that would be ignored."""
+    unused = [option for option, given in named.items() if given and option not in TAKES[benchmark]]
+    if unused:
+        what = {"load": "--load", "artifacts": "comparing artifacts"}.get(benchmark, f"--suite {benchmark}")
+        known = ", ".join(TAKES[benchmark]) or "none of these"
+        raise ConfigError(f"{', '.join(unused)}: not for {what}, which takes {known}")
+
+
 def _served(
     suite: Literal["serving", "loadgen"],
     paths: list[Path],
@@ -190,15 +224,13 @@ def _served(
     return benchmark_serving(paths, described, pythons, terminal, budget_s=budget_s, strict=strict)
 
 
-def _artifacts(paths: list[Path], operators: bool) -> list[Path]:
+def _artifacts(paths: list[Path]) -> list[Path]:
     """The paths if they are artifacts, none if they are checkpoints; raises ConfigError for a mixture."""
     from grandopt.artifacts.artifact import is_artifact
 
     artifacts = [path for path in paths if is_artifact(path)]
     if artifacts and len(artifacts) < len(paths):
         raise ConfigError("artifacts and checkpoints cannot be mixed: name only one kind")
-    if artifacts and operators:
-        raise ConfigError("--operators compares an agent with its original: name checkpoints, not artifacts")
     return artifacts
 
 

@@ -54,7 +54,7 @@ class ServedAgents:
         self._require_loop()
         if name is not None:
             self._check_free(name)
-        version, its = loaded(Path(path), trust=trust, threads=threads)
+        version, its = loaded(path, trust=trust, threads=threads)
         return self._serve(its if name is None else name, version, cache, changes)
 
     def add(self, name: str, executor: Executor, *, cache: CacheConfig | None = None, **changes: Any) -> str:
@@ -75,7 +75,7 @@ class ServedAgents:
         if isinstance(by, Executor):
             version = given(by)
         else:
-            version, _ = await asyncio.to_thread(loaded, Path(by), trust=trust, threads=threads)
+            version, _ = await asyncio.to_thread(loaded, by, trust=trust, threads=threads)
         await agent.replace(version)
         if self._parts is not None and self._agents.get(name) is agent:
             self._parts.serves(agent)
@@ -98,7 +98,7 @@ class ServedAgents:
         if isinstance(candidate, Executor):
             version = given(candidate)
         else:
-            version, _ = loaded(Path(candidate), trust=trust, threads=threads)
+            version, _ = loaded(candidate, trust=trust, threads=threads)
         return Shadow(agent, version, partial(self.replace, name), **options)
 
     async def unload(self, name: str) -> None:

@@ -59,6 +59,7 @@ class Engine(ServedAgents):
         self._profile = DEFAULT_PROFILE
         self._began = 0.0
         self._given_monitor = monitor
+        self._ended: asyncio.Event | None = None
         self._flows = Flows(self._agent)
 
     # ---- life ---------------------------------------------------------------------------------------------
@@ -82,19 +83,25 @@ class Engine(ServedAgents):
     async def shutdown(self, *, drain: bool = True) -> None:
         """Refuse new requests, answer those that wait (with `drain=False` refuse them, too), give all back.
 
-        Twice is allowed.
+        Twice is allowed: the second call waits for the end of the first.
         """
         if self._closed:
+            if self._ended is not None:
+                await self._ended.wait()
             return
         if self._loop is not None:
             self._require_loop()
         self._closed = True
+        self._ended = asyncio.Event()
         agents, self._agents = list(self._agents.values()), {}
         try:
             if self._parts is not None:
                 self._parts.end()
         finally:
-            await asyncio.gather(*[agent.close(drain=drain) for agent in agents])
+            try:
+                await asyncio.gather(*[agent.close(drain=drain) for agent in agents])
+            finally:
+                self._ended.set()
 
     async def __aenter__(self) -> Self:
         if self._loop is None:
@@ -196,8 +203,8 @@ class Engine(ServedAgents):
         """The agent's answers to many observations: one array [n, *shape] per output.
 
         `batch` is one array [n, *shape] per input, a mapping of them by input name, or a list of n
-        observations. It is computed in parts, between which single requests are answered. Raises as `infer`;
-        when a part fails, the whole batch does.
+        observations. It is computed in parts, between which single requests are answered, and is not looked
+        up in a cache. Raises as `infer`; when a part fails, the whole batch does.
         """
         agent = self._agent(name)
         deadline = deadline_of(deadline_s, perf_counter_ns())
@@ -234,6 +241,10 @@ class Engine(ServedAgents):
         sides, and UnknownAgentError.
         """
         return self._flows.pipeline(name, graph, outputs)
+
+    def remove_model_pipeline(self, name: str) -> None:
+        """Forget a pipeline, whose name is free then; what is under way in it goes on. Raises ConfigError."""
+        self._flows.remove_pipeline(name)
 
     # ---- figures ------------------------------------------------------------------------------------------
 

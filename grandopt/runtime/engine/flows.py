@@ -34,6 +34,11 @@ class Flows:
         made = self._pipelines[name] = Pipeline(name, graph, served, outputs=outputs)
         return made
 
+    def remove_pipeline(self, name: str) -> None:
+        """Forget it; raises ConfigError where there is none of that name."""
+        if self._pipelines.pop(name, None) is None:
+            raise ConfigError(f"there is no pipeline {name!r:.60}; there are {list(self._pipelines)}")
+
     def stream(
         self, name: str, source: Iterable[Any] | AsyncIterable[Any], options: Mapping[str, Any]
     ) -> Stream[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -52,10 +53,12 @@ class Shadow:
         """Raises SignatureError for a candidate that does not fit or keeps a state, ConfigError for numbers
         out of range and for an agent without batches."""
         for name, value in (("share", share), ("effort", effort)):
-            if not SMALLEST <= value <= 1:
-                raise ConfigError(f"{name} must be from {SMALLEST:g} to 1, got {value}")
-        if not 0 <= tolerance < 1:
-            raise ConfigError(f"tolerance must be from 0 to below 1, got {tolerance}")
+            if not isinstance(value, Real) or not SMALLEST <= value <= 1:
+                raise ConfigError(f"{name} must be a number from {SMALLEST:g} to 1, got {value!r:.60}")
+        if not isinstance(tolerance, Real) or not 0 <= tolerance < 1:
+            raise ConfigError(f"tolerance must be a number from 0 to below 1, got {tolerance!r:.60}")
+        if not isinstance(seed, int):
+            raise ConfigError(f"seed must be a whole number, got {seed!r:.60}")
         check_same(agent.name, agent.version, candidate)
         if agent.version.contract.state:
             raise SignatureError(

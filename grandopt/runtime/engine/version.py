@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -55,8 +56,15 @@ class Version(Executor):
         self.executor.run_into(inputs, outputs)
 
 
-def loaded(path: Path, *, trust: bool, threads: int | None) -> tuple[Version, str]:
-    """The artifact at `path` as a version that owns its executor, and the agent's name; raises as `load`."""
+def loaded(path: Path | str, *, trust: bool, threads: int | None) -> tuple[Version, str]:
+    """The artifact at `path` as a version that owns its executor, and the agent's name; raises as `load`, and
+    ConfigError for what is no path."""
+    if not isinstance(path, str | PathLike):
+        raise ConfigError(
+            f"an agent to be served is an artifact's folder or an executor such as grandopt.load gives, got "
+            f"{type(path).__name__}"
+        )
+    path = Path(path)
     while True:
         manifest = read(path).manifest
         executor = load(path, trust=trust, threads=threads)

@@ -63,6 +63,7 @@ class Alone:
         self._shares: list[int] = []
         self._single_ns = 0.0
         self._turns = 0  # callers that wait for their turn
+        self._draining = False
         self._refilling = False  # a refill is scheduled
 
     def measured(self, cost: BatchCost, inline: bool) -> None:
@@ -106,7 +107,7 @@ class Alone:
             await _turn()
         finally:
             self._turns -= 1
-        if not self._burst or not waiting.room:
+        if not self._burst or not (waiting.room or self._draining):
             return None  # another agent came, something has to go first, or nothing is answered any more
         began = self._clock()
         if deadline_ns and began + self._single_ns > deadline_ns:
@@ -117,6 +118,12 @@ class Alone:
         counts.in_turn_ns += ended - began
         counts.in_turn.record(ended - arrived)
         return answer
+
+    async def drain(self) -> None:
+        """Answer those that wait for their turn, whoever comes now; returns when none does any more."""
+        self._draining = True
+        while self._turns:
+            await _turn()
 
     def resumed(self) -> None:
         """A caller goes on that waited: it may have some answers at once before it is suspended again."""

@@ -178,6 +178,8 @@ class Batcher:
         """Refuse new requests; answer those that wait, or with `drain=False` refuse them, too."""
         self._closed = True
         self._waiting.room = 0
+        if drain:
+            await self._alone.drain()
         await self._dispatch.close(drain=drain)
 
     # ---- inside -------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from grandopt.errors import (
 from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.engine.version import Origin, Version
 from grandopt.runtime.scheduling.request import Priority
-from grandopt.signature import Contract
+from grandopt.signature import Array, Contract
 from tests.fakes import FakeExecutor
 from tests.runtime.engine.agents import LINE, line, pair
 
@@ -275,6 +275,49 @@ def test_shutdown_answers_what_waits_or_refuses_it(drain: bool, workers: str) ->
     before = threading.active_count()
     asyncio.run(main())
     assert threading.active_count() == before
+
+
+def test_a_second_shutdown_waits_for_the_first() -> None:
+    async def main() -> None:
+        gate = threading.Event()
+
+        def gated(inputs: Sequence[Array]) -> tuple[Array, ...]:
+            gate.wait(10)
+            return (2 * inputs[0],)
+
+        engine = Engine()
+        await engine.initialize(workers="threads", memory=False)
+        gate.set()
+        engine.add("line", FakeExecutor(line().signature, gated))
+        gate.clear()
+        asked = asyncio.ensure_future(engine.infer("line", X))
+        await asyncio.sleep(0.01)
+        first, second = (asyncio.ensure_future(engine.shutdown()) for _ in range(2))
+        await asyncio.sleep(0.01)
+        assert not first.done()
+        assert not second.done()
+        gate.set()
+        await asyncio.gather(first, second)
+        assert asked.done()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", [5, None, ["artifacts/gate"], {}])
+def test_what_is_no_artifact_is_one_clear_error(wrong: Any) -> None:
+    async def body(engine: Engine) -> None:
+        with pytest.raises(ConfigError, match="artifact's folder or an executor"):
+            engine.load(wrong)
+        with pytest.raises(ConfigError, match="artifact's folder or an executor"):
+            await engine.replace("line", wrong)
+        with pytest.raises(ConfigError, match="artifact's folder or an executor"):
+            engine.shadow("line", wrong)
+        for option in ("share", "effort", "tolerance", "seed"):
+            with pytest.raises(ConfigError, match=f"^{option} must be a"):
+                engine.shadow("line", line(), **{option: str(wrong)})
+        np.testing.assert_array_equal(await engine.infer("line", X), 2 * X)
+
+    served("aggressive", body)
 
 
 @pytest.mark.parametrize("workers", ["inline", "threads"])

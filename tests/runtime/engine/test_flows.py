@@ -115,6 +115,11 @@ def test_a_pipeline_of_agents_and_functions(serving: Any) -> None:
             engine.create_model_pipeline("decide", graph)
         with pytest.raises(UnknownAgentError, match="nobody"):
             engine.create_model_pipeline("other", ["nobody"])
+        engine.remove_model_pipeline("decide")
+        assert engine.stats().pipelines == {}
+        with pytest.raises(ConfigError, match="no pipeline 'decide'"):
+            engine.remove_model_pipeline("decide")
+        decide = engine.create_model_pipeline("decide", graph)
         graph["double"]["inputs"] = {"x": "again.y"}
         with pytest.raises(ConfigError, match="circle"):
             engine.create_model_pipeline("round", graph)

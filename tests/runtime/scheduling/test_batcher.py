@@ -192,9 +192,14 @@ def test_a_caller_that_waits_for_its_turn_can_be_cancelled_refused_and_sent_to_a
         assert batcher.stats().released["idle"] == 1
         batcher.cost = QUICK
         asked = await waiting()
-        await batcher.close()
+        await batcher.close(drain=False)
         with pytest.raises(EngineClosed):
             await asked
+        batcher = inline(agent, cost=QUICK)
+        asked = await waiting()
+        await batcher.close()
+        assert asked.done()
+        check(3.0, await asked)
 
     asyncio.run(trial())
 
