@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from numbers import Real
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from grandopt.runtime.engine.shadow_report import ShadowReport
 from grandopt.runtime.engine.version import Version
 from grandopt.signature import Array
 
+NUMBERS = (int, float, np.floating)
 EFFORT = 0.005
 """The share of the time in which the candidate works: of the requests, as many can meet it."""
 PATIENCE_NS = 20_000_000
@@ -53,9 +53,9 @@ class Shadow:
         """Raises SignatureError for a candidate that does not fit or keeps a state, ConfigError for numbers
         out of range and for an agent without batches."""
         for name, value in (("share", share), ("effort", effort)):
-            if not isinstance(value, Real) or not SMALLEST <= value <= 1:
+            if not isinstance(value, NUMBERS) or not SMALLEST <= value <= 1:
                 raise ConfigError(f"{name} must be a number from {SMALLEST:g} to 1, got {value!r:.60}")
-        if not isinstance(tolerance, Real) or not 0 <= tolerance < 1:
+        if not isinstance(tolerance, NUMBERS) or not 0 <= tolerance < 1:
             raise ConfigError(f"tolerance must be a number from 0 to below 1, got {tolerance!r:.60}")
         if not isinstance(seed, int):
             raise ConfigError(f"seed must be a whole number, got {seed!r:.60}")
