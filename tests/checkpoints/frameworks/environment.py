@@ -1,23 +1,18 @@
 """The frameworks whose checkpoints are read, each installed beside the torch that is here.
 
-`python -m tests.checkpoints.frameworks.environment [NAME…]` installs them, or those named, into folders of
-their own; nothing that Python imports here by itself changes. Versions are pinned, and dependencies are those
-listed and no others, because a framework asks for another torch. Where one cannot be had, its tests are
-skipped.
+`python -m tests.checkpoints.frameworks.environment [NAME…]` installs them, or those named. Where one cannot
+be had, its tests are skipped.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
+
+from tests.environments import LIMIT_S, Environment, install
 
 LOGGING = (
     *("tensorboard==2.20.0", "tensorboardX==2.6.4", "absl-py==2.5.1", "protobuf==7.36.2"),
@@ -28,7 +23,7 @@ LOGGING = (
 GYMNASIUM = ("gymnasium==1.4.0", "farama-notifications==0.0.6", "cloudpickle==3.1.2")
 TENSORDICT = ("tensordict==0.15.3", "pyvers==0.2.3")
 
-ENVIRONMENTS: dict[str, tuple[str, ...]] = {
+PACKAGES: dict[str, tuple[str, ...]] = {
     "rsl_rl_5": ("rsl-rl-lib==5.5.1", *TENSORDICT, *LOGGING),
     "rsl_rl_3": ("rsl-rl-lib==3.3.0", *TENSORDICT, *LOGGING),
     "rsl_rl_2": ("rsl-rl-lib==2.3.3", *TENSORDICT, *LOGGING),
@@ -64,45 +59,9 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
 }
 """By the name of the script in `made_by` that they are for: what is installed."""
 
+ENVIRONMENTS = {name: Environment("frameworks", name, packages) for name, packages in PACKAGES.items()}
+
 SCRIPTS = Path(__file__).parent / "made_by"
-LIMIT_S = 300
-
-
-def folder(name: str) -> Path:
-    """Where the environment is, or would be: below this Python's own, by what is in it."""
-    digest = hashlib.sha256(" ".join(ENVIRONMENTS[name]).encode()).hexdigest()[:12]
-    return Path(sys.prefix) / "frameworks" / f"{name}-{digest}"
-
-
-def installed(name: str) -> str:
-    """Install the environment unless it is there; what happened, in words."""
-    target = folder(name)
-    if target.is_dir():
-        return "there"
-    target.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as made:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-        ]
-        try:
-            subprocess.run(
-                [*command, "--target", f"{made}/{name}", *ENVIRONMENTS[name]],
-                check=True,
-                timeout=LIMIT_S,
-                capture_output=True,
-                text=True,
-            )
-        except (subprocess.SubprocessError, OSError) as error:
-            said = str(getattr(error, "stderr", None) or error).strip().splitlines()
-            return f"not installed: {said[-1] if said else type(error).__name__}"
-        shutil.move(f"{made}/{name}", target)
-    return "installed"
 
 
 def made_by(name: str, output: Path, *arguments: str) -> Path:
@@ -110,14 +69,11 @@ def made_by(name: str, output: Path, *arguments: str) -> Path:
 
     Skips the test where the environment is not installed.
     """
-    if not folder(name).is_dir():
+    if not ENVIRONMENTS[name].is_there:
         pytest.skip(f"{name} is not installed: python -m tests.checkpoints.frameworks.environment {name}")
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "COV_CORE"))
-    }
     done = subprocess.run(
         [sys.executable, "-P", str(SCRIPTS / f"{name}.py"), str(output), *arguments],
-        env={**environment, "PYTHONPATH": f"{folder(name)}{os.pathsep}{SCRIPTS}", "OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENTS[name].variables(SCRIPTS),
         cwd=output,
         timeout=LIMIT_S,
         capture_output=True,
@@ -128,12 +84,5 @@ def made_by(name: str, output: Path, *arguments: str) -> Path:
     return output
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ENVIRONMENTS))
-    for name in parser.parse_args().names or ENVIRONMENTS:
-        print(f"{name}: {installed(name)}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    install(ENVIRONMENTS, "Install the frameworks whose checkpoints are read.")

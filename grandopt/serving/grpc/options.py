@@ -1,0 +1,36 @@
+"""How the gRPC server listens, and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grandopt.serving.protocol.access import OPEN, Access
+
+
+@dataclass(frozen=True)
+class GrpcOptions:
+    """Addresses, limits and who may ask.
+
+    `port` 0 is any that is free; `reuse_port` lets other processes have the same. `access` is asked for every
+    call but those of probes.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8001
+    reuse_port: bool = False
+    tls_certificate: bytes | None = None
+    tls_key: bytes | None = None
+    access: Access = OPEN
+
+    max_message_bytes: int = 64 << 20
+    max_metadata_bytes: int = 16 << 10
+    max_calls: int = 4096
+    """At a time, over all connections; a stream is one."""
+    max_calls_per_connection: int = 1024
+    max_connections: int = 4096
+    stream_window: int = 64
+    """Requests of one stream that are under way; the next is read when one of them is answered."""
+    keepalive_s: float = 7200.0
+    keepalive_timeout_s: float = 20.0
+    shortest_ping_interval_s: float = 10.0
+    """A client that pings more often, without any call, is disconnected."""
