@@ -1,0 +1,1 @@
+"""The protocol's calls other than inference."""

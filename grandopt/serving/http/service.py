@@ -1,0 +1,192 @@
+"""What all connections of an HTTP server share: the plane, the routes, the limits, and who is connected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from grandopt.serving.http.answers import refusal
+from grandopt.serving.http.compression import LEAST, LONG, deflated, inflated
+from grandopt.serving.http.head import Head, read_head
+from grandopt.serving.http.infer_request import Asked, asked
+from grandopt.serving.http.infer_response import AnswerWriter, written
+from grandopt.serving.http.limits import HttpLimits
+from grandopt.serving.http.router import Router
+from grandopt.serving.protocol.access import OPEN, Access
+from grandopt.serving.protocol.errors import Code, ProtocolError, refused
+from grandopt.serving.protocol.messages import InferResponse
+from grandopt.serving.routes import EventStream, HttpRequest, HttpResponse, Route
+
+if TYPE_CHECKING:
+    from grandopt.serving.http.connection import Connection
+    from grandopt.serving.http.inference import Plane
+
+_KEPT_HEADS, _LONGEST_HEAD = 512, 2048
+_KEPT_TEXTS, _LONGEST_TEXT = 512, 1024
+"""What is remembered of heads, and of JSON texts before binary tensors: clients send them over and over."""
+INFER = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
+
+
+class Call(NamedTuple):
+    """A head, and what it asks for: the agent's `model` and `version`, or the `route` with its fields.
+
+    `refusal` is the answer to what is refused whatever its body says.
+    """
+
+    head: Head
+    route: Route
+    fields: Mapping[str, str]
+    model: str | None = None
+    version: str = ""
+    plain: bool = False
+    """Whether the body is as it was sent, and so is the answer."""
+    refusal: HttpResponse | None = None
+
+
+class Service:
+    """Answers one call at a time, without a connection.
+
+    `ready` is False once the server stops: it answers no more inference then.
+    """
+
+    def __init__(
+        self, plane: Plane, routes: Sequence[Route], limits: HttpLimits | None = None, access: Access = OPEN
+    ) -> None:
+        self.plane = plane
+        self.limits = limits or HttpLimits()
+        self.access = access
+        self.ready = True
+        self.open = 0
+        """Calls that were begun and not answered."""
+        self.receiving = 0
+        """Bytes of bodies that are being received."""
+        self.now = 0.0
+        """The loop's time at the last tick, of which there is one a second."""
+        self.connections: set[Connection] = set()
+        self.router = Router([*routes, *(Route("POST", path, _no_handler) for path in INFER)])
+        self._calls: dict[tuple[bytes, bool], Call] = {}
+        self._asked: dict[tuple[str, str, bytes], Asked] = {}
+        self._writer = AnswerWriter()
+
+    # ---- before the body ----------------------------------------------------------------------------------
+
+    def call(self, text: bytes, local: bool) -> Call:
+        """What a head asks for; raises ProtocolError for what is none."""
+        known = self._calls.get((text, local))
+        if known is None:
+            head = read_head(text, self.limits)
+            try:
+                known = self._call(head, local)
+            except ProtocolError as error:
+                return Call(head, _NOWHERE, {}, refusal=refusal(error))
+            if len(text) <= _LONGEST_HEAD:
+                if len(self._calls) >= _KEPT_HEADS:
+                    self._calls.clear()
+                self._calls[text, local] = known
+        if not self.ready and (known.model is not None or known.route.changes):
+            stopping = ProtocolError(Code.UNAVAILABLE, "the server is stopping", 1.0)
+            return known._replace(refusal=refusal(stopping))
+        return known
+
+    def _call(self, head: Head, local: bool) -> Call:
+        if head.length > self.limits.body_bytes:
+            raise ProtocolError(
+                Code.TOO_LARGE, f"the body has {head.length} bytes, more than {self.limits.body_bytes}"
+            )
+        route, fields = self.router.find(head.method, head.path)
+        authorization = head.headers.get("authorization")
+        self.access.check(authorization, changes=route.changes, local=local, browser=head.browser)
+        if route.path not in INFER:
+            return Call(head, route, fields)
+        plain = not (head.coding or head.accepts)
+        return Call(head, route, fields, fields["model"], fields.get("version", ""), plain)
+
+    # ---- inference ----------------------------------------------------------------------------------------
+
+    def infer(self, call: Call, body: bytes) -> bytes | HttpResponse | Awaitable[HttpResponse]:
+        """The answer to a call of inference: as bytes after the first line where it is a plain one."""
+        if not call.plain:
+            return self._coded(call, body)
+        try:
+            given, raw = self._given(call, body)
+            response = self.plane.infer(given.request(raw))
+            if isinstance(response, InferResponse):
+                return self._writer.at_once(response, given) or written(response, given)
+        except ProtocolError as error:
+            return refusal(error)
+        return self._later(response, given)
+
+    def _given(self, call: Call, body: bytes) -> tuple[Asked, bytes]:
+        """What the JSON text of a body asks, and the bytes after it."""
+        assert call.model is not None
+        length = call.head.json_length
+        if length is None:
+            return asked(call.model, call.version, body, self.limits), b""
+        if length > len(body):
+            raise ProtocolError(
+                Code.INVALID,
+                f"Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes",
+            )
+        text = body[:length]
+        key = call.model, call.version, text
+        known = self._asked.get(key)
+        if known is None:
+            known = asked(call.model, call.version, text, self.limits)
+            if known.lasting and length <= _LONGEST_TEXT:
+                if len(self._asked) >= _KEPT_TEXTS:
+                    self._asked.clear()
+                self._asked[key] = known
+        return known, body[length:]
+
+    async def _later(self, response: Awaitable[InferResponse], given: Asked) -> HttpResponse:
+        return written(await response, given)
+
+    async def _coded(self, call: Call, body: bytes) -> HttpResponse:
+        """The same for a body or an answer that is compressed."""
+        given, raw = self._given(call, await self._plain(call.head, body))
+        response = self.plane.infer(given.request(raw))
+        if not isinstance(response, InferResponse):
+            response = await response
+        return written(response, given)
+
+    # ---- pages --------------------------------------------------------------------------------------------
+
+    async def page(self, call: Call, body: bytes) -> HttpResponse | EventStream:
+        """What a route's handler answers."""
+        head = call.head
+        body = await self._plain(head, body)
+        request = HttpRequest(head.method, head.path, call.fields, head.query, head.headers, body)
+        return await call.route.handler(request)
+
+    # ---- compression --------------------------------------------------------------------------------------
+
+    async def _plain(self, head: Head, body: bytes) -> bytes:
+        if not head.coding:
+            return body
+        # A few bytes can become many: that is not for the event loop.
+        return await asyncio.to_thread(inflated, body, head.coding, self.limits.inflated_bytes)
+
+    async def coded(self, response: HttpResponse, coding: str) -> HttpResponse:
+        """The answer compressed."""
+        if len(response.body) < LONG:
+            return response._replace(body=deflated(response.body, coding))
+        return response._replace(body=await asyncio.to_thread(deflated, response.body, coding))
+
+
+def worth_coding(response: HttpResponse, coding: str) -> bool:
+    """Whether an answer to a client that accepts `coding` is compressed."""
+    kind = response.content_type
+    return bool(coding) and len(response.body) >= LEAST and not kind.startswith(("image/", "font/"))
+
+
+def failed(error: BaseException) -> HttpResponse:
+    """What an error is answered with, whatever it is."""
+    return refusal(refused(error))
+
+
+async def _no_handler(request: HttpRequest) -> HttpResponse:
+    raise AssertionError("inference has no handler")
+
+
+_NOWHERE = Route("", "", _no_handler)
