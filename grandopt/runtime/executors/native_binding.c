@@ -6,8 +6,10 @@
  * does not fit goes to the callable `explain`, which raises.
  */
 #include "native_arguments.h"
+#include "grandopt_ring.h"
 #include "native_library.h"
 #include "native_outputs.h"
+#include "native_ring.h"
 #include "native_scratch.h"
 #include "native_tiles.h"
 

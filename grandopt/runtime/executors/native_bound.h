@@ -109,6 +109,8 @@ static void bound_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
+#include "native_serving.h"
+
 static PyMemberDef bound_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Bound, call), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -121,6 +123,7 @@ static PyType_Slot bound_slots[] = {
     {Py_tp_traverse, bound_traverse},
     {Py_tp_dealloc, bound_dealloc},
     {Py_tp_members, bound_members},
+    {Py_tp_methods, bound_methods},
     {Py_tp_doc, "A call of an agent on arrays that were checked; made by Agent.bind"},
     {0, NULL},
 };
