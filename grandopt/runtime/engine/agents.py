@@ -12,6 +12,7 @@ from grandopt.config.schema import CacheConfig, check_agent_name
 from grandopt.config.serving import ServingConfig, changed
 from grandopt.config.serving_profiles import serving_config
 from grandopt.errors import ConfigError, EngineClosed, ServingError, UnknownAgentError
+from grandopt.runtime.engine.follower import Follower
 from grandopt.runtime.engine.parts import Parts
 from grandopt.runtime.engine.served import ServedAgent
 from grandopt.runtime.engine.shadow import Shadow
@@ -101,6 +102,16 @@ class ServedAgents:
             version, _ = loaded(candidate, trust=trust, threads=threads)
         return Shadow(agent, version, partial(self.replace, name), **options)
 
+    def follow(self, name: str, follower: Follower) -> Version:
+        """What answers for an agent now; `follower`, which answers beside the engine with it, is told when
+        that changes, and what it has counted is counted among the agent's direct calls."""
+        agent = self._agent(name)
+        agent.direct.join(follower.stats)
+        agent.changed.add(follower.changed)
+        agent.closing.add(follower.ended)
+        follower.leave = partial(_unfollowed, agent, follower)
+        return agent.version
+
     async def unload(self, name: str) -> None:
         """Serve the agent no longer: requests that wait are answered before this returns."""
         agent = self._agent(name)
@@ -169,3 +180,9 @@ class ServedAgents:
 
     def _is_idle(self) -> bool:
         return all(agent.idle for agent in self._agents.values())
+
+
+def _unfollowed(agent: ServedAgent, follower: Follower) -> None:
+    agent.changed.discard(follower.changed)
+    agent.closing.discard(follower.ended)
+    agent.direct.leave(follower.stats)

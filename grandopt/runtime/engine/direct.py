@@ -25,6 +25,11 @@ class DirectStats:
         """How many calls were answered."""
         return self.latency.total
 
+    def __add__(self, other: DirectStats) -> DirectStats:
+        return DirectStats(
+            self.latency + other.latency, self.failed + other.failed, self.missed + other.missed
+        )
+
 
 class DirectCalls:
     """Times functions that are called on their callers' threads.
@@ -41,6 +46,19 @@ class DirectCalls:
         self._times: list[int] = []
         self._failed: list[None] = []
         self._missed: list[None] = []
+        self._others: list[Callable[[], DirectStats]] = []
+        self._gone = DirectStats(LatencyCounts(), 0, 0)
+
+    def join(self, source: Callable[[], DirectStats]) -> None:
+        """Count what `source` has counted, too: calls that something other than Python makes."""
+        with self._turn:
+            self._others.append(source)
+
+    def leave(self, source: Callable[[], DirectStats]) -> None:
+        """Keep what `source` has counted until now, and ask it no more."""
+        with self._turn:
+            self._others.remove(source)
+            self._gone += source()
 
     def timed(self, function: Callable[..., Any], holder: object) -> Callable[..., Any]:
         """`function`, counted; `holder` lives as long as any call of it.
@@ -78,7 +96,8 @@ class DirectCalls:
         """All since the beginning."""
         self._count()
         with self._turn:
-            return DirectStats(self._counted.snapshot(), len(self._failed), len(self._missed))
+            own = DirectStats(self._counted.snapshot(), len(self._failed), len(self._missed))
+            return sum((source() for source in self._others), own + self._gone)
 
     def _count(self) -> None:
         with self._turn:

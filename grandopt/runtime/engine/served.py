@@ -73,6 +73,8 @@ class ServedAgent:
         """Shows batches, after they were answered, to whoever watches; None for an agent without batching."""
         self.closing: set[Callable[[], object]] = set()
         """What is called when the agent is closed."""
+        self.changed: set[Callable[[Version], object]] = set()
+        """What is called with the version that answers from then on."""
         self.original: Callable[[], str | None] = _nothing
         """Why the original still answers, where something faster is looked for or was not found."""
         if self.front is not None:
@@ -277,6 +279,8 @@ class ServedAgent:
                 self.front.deploy(version)
             self._answer_with(version)
             self._replaced += 1
+            for tell in list(self.changed):
+                tell(version)
             del old  # which was kept until here, however its callers fared
 
 
