@@ -60,6 +60,11 @@ class DirectCalls:
             self._others.remove(source)
             self._gone += source()
 
+    def beside(self) -> DirectStats:
+        """What was counted by others alone."""
+        with self._turn:
+            return sum((source() for source in self._others), self._gone)
+
     def timed(self, function: Callable[..., Any], holder: object) -> Callable[..., Any]:
         """`function`, counted; `holder` lives as long as any call of it.
 
@@ -97,7 +102,7 @@ class DirectCalls:
         self._count()
         with self._turn:
             own = DirectStats(self._counted.snapshot(), len(self._failed), len(self._missed))
-            return sum((source() for source in self._others), own + self._gone)
+        return own + self.beside()
 
     def _count(self) -> None:
         with self._turn:

@@ -14,24 +14,27 @@ def model_statistics(model: Model) -> Json:
 
     Requests are counted where "inference_stats" are, rows in "inference_count", without those that came from
     a cache, and batches in "execution_count". "compute_infer" is the time that requests spent in the batches
-    which answered them, "queue" the rest of the time until their answers were there.
+    which answered them, "queue" the rest of the time until their answers were there. Requests through shared
+    memory are among them, with the time of their computation alone.
     """
-    counts, stats = model.counts, model.agent.stats()
-    success = counts.success
-    waited_ns = 0 if stats.batches is None else counts.later_ns - stats.batches.computed_ns
+    counts, stats, beside = model.counts, model.agent.stats(), model.agent.direct.beside()
+    success, beside_ns = counts.success + beside.answered, beside.latency.sum_ns
+    batches = stats.batches
+    waited_ns = 0 if batches is None else counts.later_ns - batches.computed_ns
     queue_ns = max(0, waited_ns)
-    infer_ns = counts.once_ns + counts.later_ns - queue_ns
+    infer_ns = counts.once_ns + counts.later_ns - queue_ns + beside_ns
     output_ns = max(0, counts.request_ns - counts.input_ns - counts.once_ns - counts.later_ns)
+    failed = sum(counts.failures.values()) + beside.failed + beside.missed
     hits, misses = _lookups(stats.cache)
     return {
         "name": model.served.name,
         "version": model.served.version,
         "last_inference": _wall_ms(counts.last_ns),
-        "inference_count": counts.rows - hits,
-        "execution_count": stats.direct.answered if stats.batches is None else stats.batches.batches,
+        "inference_count": counts.rows + beside.answered - hits,
+        "execution_count": stats.direct.answered if batches is None else batches.batches + beside.answered,
         "inference_stats": {
-            "success": _duration(success, counts.request_ns),
-            "fail": _duration(sum(counts.failures.values()), counts.failed_ns),
+            "success": _duration(success, counts.request_ns + beside_ns),
+            "fail": _duration(failed, counts.failed_ns),
             "queue": _duration(success - hits, queue_ns),
             "compute_input": _duration(success - hits, counts.input_ns),
             "compute_infer": _duration(success - hits, infer_ns),
