@@ -25,6 +25,7 @@ from grandopt.signature import FITS, Array
 
 Response = InferResponse | Future[InferResponse]
 _now = perf_counter_ns
+_made = tuple.__new__
 _NORMAL = int(Priority.NORMAL)
 
 
@@ -65,6 +66,7 @@ class Model:
         self._regions = regions
         self._name, self._version = served.name, served.version
         self.agent = agent = served.agent
+        self.batcher = agent.batcher
         self._lone = agent.lone
         self.executor = served.loaded.executor
         """What computes its answers; where the agent answers with another one, a newer model is there."""
@@ -94,9 +96,12 @@ class Model:
             if row is None:
                 return self._infer(request, began)
             checked = _now()
-            if self._lone is not None:
-                self._lone.resumed()  # each request is a caller of its own, however many come in one turn
-            answer = self.agent.submit(row, _NORMAL, 0)
+            lone = self._lone
+            if lone is None:
+                answer = self.agent.submit(row, _NORMAL, 0)
+            else:  # the same, in less time
+                lone.resumed()  # each request is a caller of its own, however many come in one turn
+                answer = lone.at_once(row) or lone.submit(row)
             if not isinstance(answer, tuple):
                 batch = (row[0][None],)
                 return self._later(answer, request, batch, self.outputs, began, checked, single=True)
@@ -112,7 +117,8 @@ class Model:
         counts.input_ns += checked - began
         counts.once_ns += answered - checked
         counts.request_ns += _now() - began
-        return InferResponse(self._name, self._version, request.id, NO_PARAMETERS, outputs)
+        # As `InferResponse(…)`, in a third of the time.
+        return _made(InferResponse, (self._name, self._version, request.id, NO_PARAMETERS, outputs))
 
     def _row_of(self, request: InferRequest) -> tuple[Array] | None:
         """The observation of a request that asks for nothing special and fits as it is; else None."""

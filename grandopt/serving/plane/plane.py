@@ -75,7 +75,8 @@ class DataPlane:
         model = self._models.get(request.model)
         if model is None:
             self._refuse(request.model)
-        if model.agent.answering is not model.executor:
+        batcher = model.batcher
+        if (batcher or model.agent.version).executor is not model.executor:
             model = self._taken_over(model)
         if request.version and not model.served.is_called(request.version):
             self._refuse_version(model, request.version)
@@ -108,7 +109,7 @@ class DataPlane:
 
     def statistics(self, model: str = "", version: str = "") -> Json:
         """Counts and times of one model, or of all."""
-        chosen = [self._model(model, version)] if model else [self._models[name] for name in self.models()]
+        chosen = [self._model(model, version)] if model else [self._model(name, "") for name in self.models()]
         return {"model_stats": [model_statistics(one) for one in chosen]}
 
     def failures(self) -> dict[str, dict[Reason, int]]:
@@ -183,6 +184,8 @@ class DataPlane:
         model = self._models.get(name)
         if model is None:
             self._refuse(name)
+        if model.agent.answering is not model.executor:
+            model = self._taken_over(model)
         if version and not model.served.is_called(version):
             self._refuse_version(model, version)
         return model
