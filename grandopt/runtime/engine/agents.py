@@ -17,6 +17,7 @@ from grandopt.runtime.engine.parts import Parts
 from grandopt.runtime.engine.served import ServedAgent
 from grandopt.runtime.engine.shadow import Shadow
 from grandopt.runtime.engine.version import Version, given, loaded
+from grandopt.runtime.engine.working import Measured, measured
 from grandopt.runtime.executors.base import Executor
 
 
@@ -62,6 +63,17 @@ class ServedAgents:
         """Serve an executor that is in memory already; otherwise as `load`. It stays its owner's to close."""
         self._require_loop()
         return self._serve(name, given(executor), cache, changes)
+
+    async def add_in_background(
+        self, name: str, executor: Executor, *, cache: CacheConfig | None = None, **changes: Any
+    ) -> str:
+        """As `add`; the agent is measured on another thread, and the event loop goes on meanwhile."""
+        self._require_loop()
+        self._check_free(name)
+        version, config = given(executor), changed(self._config, changes)
+        known = await asyncio.to_thread(measured, version.executor, config) if config.batching else None
+        self._require_loop()  # it may have been shut down
+        return self._serve(name, version, cache, changes, known)
 
     async def replace(
         self, name: str, by: Path | str | Executor, *, trust: bool = False, threads: int | None = None
@@ -130,10 +142,18 @@ class ServedAgents:
         """The names of the agents that are served."""
         return tuple(self._agents)
 
-    def _serve(self, name: str, version: Version, cache: CacheConfig | None, changes: dict[str, Any]) -> str:
+    def _serve(
+        self,
+        name: str,
+        version: Version,
+        cache: CacheConfig | None,
+        changes: dict[str, Any],
+        known: Measured | None = None,
+    ) -> str:
         self._check_free(name)
         config = changed(self._config, changes)
-        agent = self._agents[name] = ServedAgent(name, version, config, cache if config.cache else None)
+        kept = cache if config.cache else None
+        agent = self._agents[name] = ServedAgent(name, version, config, kept, known)
         if self._parts is not None:
             self._parts.serves(agent)
         return name

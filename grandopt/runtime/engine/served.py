@@ -20,7 +20,7 @@ from grandopt.runtime.engine.splitting import in_parts
 from grandopt.runtime.engine.stacking import stacked
 from grandopt.runtime.engine.stats import AgentStats
 from grandopt.runtime.engine.version import Version
-from grandopt.runtime.engine.working import choice_for, workers_for
+from grandopt.runtime.engine.working import Measured, measured, workers_for
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.observation import as_arrays, as_given
 from grandopt.runtime.scheduling.batcher import Batcher
@@ -39,11 +39,17 @@ class ServedAgent:
 
     It belongs to the engine's event loop; only `now` may be called from any thread. `dtype` and `shape` are
     those of its only input; None for an agent with several, or without declared outputs. `ask` answers one
-    observation, given as arrays [*shape] of exactly the declared dtypes.
+    observation, given as arrays [*shape] of exactly the declared dtypes. `known` is what was measured of the
+    version before; without it, that is measured now.
     """
 
     def __init__(
-        self, name: str, version: Version, config: ServingConfig, cache: CacheConfig | None = None
+        self,
+        name: str,
+        version: Version,
+        config: ServingConfig,
+        cache: CacheConfig | None = None,
+        known: Measured | None = None,
     ) -> None:
         self.name = name
         self.signature = version.signature
@@ -67,7 +73,7 @@ class ServedAgent:
         self.ask: Ask = self._ask_directly
         self.choice: Choice | None = None
         if config.batching:
-            self.batcher = self._batcher(version, config)
+            self.batcher = self._batcher(version, config, known)
             self.ask = self.batcher.infer
         self.taps = None if self.batcher is None else Taps(self.batcher)
         """Shows batches, after they were answered, to whoever watches; None for an agent without batching."""
@@ -221,23 +227,23 @@ class ServedAgent:
             if self.front is not None:
                 self.front.close()
 
-    def _batcher(self, version: Version, config: ServingConfig) -> Batcher:
+    def _batcher(self, version: Version, config: ServingConfig, known: Measured | None) -> Batcher:
         try:
-            cost = measure_cost(version.executor)
-            settings = _settings(config, cost)
+            known = known or measured(version.executor, config)
+            settings = _settings(config, known.cost)
             row_bytes = version.signature.row_bytes
             if settings.queue_bytes < row_bytes:
                 raise ConfigError(
                     f"{self.name}: one observation has {row_bytes} bytes, and queue_mb={config.queue_mb:g} "
                     f"lets {settings.queue_bytes} byte(s) wait; give it more"
                 )
-            self.choice = choice_for(version.executor, config)
+            self.choice = known.choice
             workers = workers_for(version.executor, self.choice, config)
         except BaseException:
             if self.front is not None:
                 self.front.close()
             raise
-        return Batcher(version.executor, workers, settings, cost)
+        return Batcher(version.executor, workers, settings, known.cost)
 
     async def _ask_directly(
         self, inputs: tuple[Array, ...], priority: int, deadline: int

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from grandopt.config.serving import ServingConfig
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
 from grandopt.runtime.scheduling.workers.affinity import Affinity, usable_cores
 from grandopt.runtime.scheduling.workers.base import Workers
 from grandopt.runtime.scheduling.workers.choice import Choice, by_hand, choose
 from grandopt.runtime.scheduling.workers.inline import InlineWorker
 from grandopt.runtime.scheduling.workers.processes import ProcessWorkers
 from grandopt.runtime.scheduling.workers.threads import ThreadWorkers
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a version's batches cost, and who should compute them."""
+
+    cost: BatchCost
+    choice: Choice
+
+
+def measured(executor: Executor, config: ServingConfig) -> Measured:
+    """Measure an executor on the calling thread, for some hundredths of a second up to half a second."""
+    return Measured(measure_cost(executor), choice_for(executor, config))
 
 
 def choice_for(executor: Executor, config: ServingConfig) -> Choice:

@@ -20,6 +20,7 @@ class BatchCounts:
         self.in_turn_ns = 0
         self.answered = self.failed = self.cancelled = self.missed = 0
         self.batches = self.busy_ns = self.computed_ns = 0
+        self.sizes: dict[int, tuple[int, int]] = {}
         self.rejected: Counter[str] = Counter()
         self.rows: Counter[int] = Counter()
         self.released: Counter[str] = Counter()
@@ -30,16 +31,25 @@ class BatchCounts:
         self.rows[1 << (rows - 1).bit_length()] += 1
         self.released[reason] += 1
 
+    def ended(self, rows: int, answered: int, ns: int) -> None:
+        """A batch of so many rows took so long, and answered so many requests."""
+        self.busy_ns += ns
+        self.computed_ns += answered * ns
+        batches, before = self.sizes.get(rows, (0, 0))
+        self.sizes[rows] = batches + 1, before + ns
+
     def stats(
         self, depth: int, queued_bytes: int, settings: BatchSettings, workers: str, concurrency: int
     ) -> BatcherStats:
         """All that was counted until now."""
-        rows, released = self.rows.copy(), self.released.copy()
+        rows, released, sizes = self.rows.copy(), self.released.copy(), self.sizes.copy()
         at_once, in_turn = self.at_once.snapshot(), self.in_turn.snapshot()
         alone = at_once.total + in_turn.total
         if alone:
             rows[1] += alone
             released["direct"] = alone
+            batches, ns = sizes.get(1, (0, 0))
+            sizes[1] = batches + alone, ns + at_once.sum_ns + self.in_turn_ns
         return BatcherStats(
             latency=self.latency.snapshot() + at_once + in_turn,
             answered=self.answered + alone,
@@ -53,8 +63,9 @@ class BatchCounts:
             rows=dict(rows),
             released=dict(released),
             busy_ns=self.busy_ns + at_once.sum_ns + self.in_turn_ns,
-            computed_ns=self.computed_ns,
+            computed_ns=self.computed_ns + self.in_turn_ns,
             settings=settings,
             workers=workers,
             concurrency=concurrency,
+            sizes=sizes,
         )

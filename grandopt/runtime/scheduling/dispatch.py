@@ -239,14 +239,14 @@ class Dispatch:
 
         def done(outcome: Outcome) -> None:
             now = self._clock()
-            self._counts.busy_ns += now - began
             self._admission.ended(now, rows)
             if isinstance(outcome, BaseException):
+                self._counts.ended(rows, 0, now - began)
                 self._retry(requests(), outcome)
                 return
             before = self._counts.answered
             end(outcome, now)
-            self._counts.computed_ns += (self._counts.answered - before) * (now - began)
+            self._counts.ended(rows, self._counts.answered - before, now - began)
             self._shown.show(inputs, outcome)
 
         if self._inline:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.histogram import LatencyCounts
@@ -47,6 +47,7 @@ class BatcherStats:
     was there), "full" (the limit), "deadline" (a larger one would have been late), "retry" (a request alone,
     after its batch had failed). `depth` rows wait now. `busy_ns` is the time that workers computed,
     `computed_ns` what requests that had waited spent in the batches which answered them, each all of its own.
+    `sizes` has, for each exact number of rows, how many batches ended and how long they took together.
     """
 
     latency: LatencyCounts
@@ -65,3 +66,4 @@ class BatcherStats:
     workers: str
     concurrency: int
     computed_ns: int = 0
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)

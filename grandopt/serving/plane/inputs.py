@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -94,9 +95,9 @@ class Inputs:
 
     def _refuse_names(self, given: Sequence[str]) -> None:
         known = ", ".join(self._names)
-        twice = sorted({name for name in given if given.count(name) > 1})
-        if twice:
-            raise self._invalid(f"input {twice[0]!r:.100} is given {given.count(twice[0])} times")
+        ((most, times),) = Counter(given).most_common(1) or [("", 0)]
+        if times > 1:
+            raise self._invalid(f"input {most!r:.100} is given {times} times")
         unknown = [name for name in given if name not in self._names]
         if unknown:
             raise self._invalid(f"there is no input {unknown[0]!r:.100}; the inputs are {known}")

@@ -196,7 +196,7 @@ class DataPlane:
         reason = self.repository.reason(name)
         if reason is not None:
             raise ProtocolError(Code.UNAVAILABLE, f"model {name!r} is not served: {reason}", RETRY_S)
-        hint = nearest(name, self._models) if self._models else " (none is served)"
+        hint = nearest(name[:100], self._models) if self._models else " (none is served)"
         raise ProtocolError(Code.NOT_FOUND, f"no model {name!r:.100} is served{hint}")
 
     def _refuse_version(self, model: Model, version: str) -> NoReturn:

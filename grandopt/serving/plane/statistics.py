@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from grandopt.runtime.cache.stats import CacheStats
+from grandopt.runtime.scheduling.stats import BatcherStats
 from grandopt.serving.plane.metadata import Json
 from grandopt.serving.plane.model import Model
 
@@ -15,7 +16,8 @@ def model_statistics(model: Model) -> Json:
     Requests are counted where "inference_stats" are, rows in "inference_count", without those that came from
     a cache, and batches in "execution_count". "compute_infer" is the time that requests spent in the batches
     which answered them, "queue" the rest of the time until their answers were there. Requests through shared
-    memory are among them, with the time of their computation alone.
+    memory are among them, with the time of their computation alone. What a look-up in a cache takes is not
+    measured.
     """
     counts, stats, beside = model.counts, model.agent.stats(), model.agent.direct.beside()
     success, beside_ns = counts.success + beside.answered, beside.latency.sum_ns
@@ -42,7 +44,7 @@ def model_statistics(model: Model) -> Json:
             "cache_hit": _duration(hits, 0),
             "cache_miss": _duration(misses, 0),
         },
-        "batch_stats": [],
+        "batch_stats": _by_size(stats.batches),
         "memory_usage": [],
         "response_stats": {},
     }
@@ -51,6 +53,16 @@ def model_statistics(model: Model) -> Json:
 def _wall_ms(ns: int) -> int:
     """A time of the clock in milliseconds since 1970; 0 for none."""
     return (time.time_ns() - time.perf_counter_ns() + ns) // 1_000_000 if ns else 0
+
+
+def _by_size(batches: BatcherStats | None) -> list[Json]:
+    """Batches by their number of rows. What is done before and after is not measured for each size."""
+    if batches is None:
+        return []
+    return [
+        {"batch_size": rows, "compute_infer": _duration(count, ns)}
+        for rows, (count, ns) in sorted(batches.sizes.items())
+    ]
 
 
 def _lookups(cache: CacheStats | None) -> tuple[int, int]:

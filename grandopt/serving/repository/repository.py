@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -76,13 +76,15 @@ class Repository:
         self._tried: dict[str, Candidate] = {}
         self._states: dict[str, Indexed] = {}
         self._turns: dict[str, asyncio.Lock] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._started = False
         self._polling: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether all agents that should be served are."""
+        """Whether all agents that should be served are, but for those that cannot be."""
         wanted = self._first if self.mode == "explicit" else self._known
-        return all(name in self.served or self._gave_up(name) for name in wanted)
+        return self._started and all(name in self.served or self._gave_up(name) for name in wanted)
 
     async def start(self) -> None:
         """Load what is to be served at the start.
@@ -106,6 +108,7 @@ class Repository:
                 _log.warning("%s is not served: %s", name, error)
         if errors and not self.served and self.mode != "poll":
             raise ArtifactError(f"not one agent can be served: {errors[0]}")
+        self._started = True
         if self.mode == "poll":
             self._polling = asyncio.get_running_loop().create_task(self._poll())
 
@@ -115,6 +118,8 @@ class Repository:
             self._polling.cancel()
             await asyncio.wait([self._polling])
             self._polling = None
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     def index(self) -> list[Indexed]:
         """All versions that are there or were, and why those are not served that are not."""
@@ -140,23 +145,46 @@ class Repository:
         """Serve the version of an agent that is in the folder now, in the place of another one if need be.
 
         Raises ProtocolError: NOT_FOUND for an agent that is not there, INVALID for one that cannot be served,
-        after which the one before still is.
+        after which the one before still is. A caller that is cancelled does not stop it half-way.
         """
-        async with self._turns.setdefault(name, asyncio.Lock()):
-            self._known = await asyncio.to_thread(self._look)
-            candidate = self._known.get(name)
-            if candidate is None:
-                hint = nearest(name, self._known)
-                raise ProtocolError(Code.NOT_FOUND, f"{self.folder} holds no agent {name!r}{hint}")
-            await self._load(candidate)
+        self._known = await asyncio.to_thread(self._look)
+        self._found(name)
+        await self._carried_out(self._load_found(name))
 
     async def unload(self, name: str) -> None:
         """Serve an agent no longer; returns when its last requests are answered. Raises as `load`."""
+        if name not in self.served:
+            self._found(name)
+        await self._carried_out(self._unload(name))
+
+    def _found(self, name: str) -> Candidate:
+        candidate = self._known.get(name)
+        if candidate is None:
+            hint = nearest(name[:100], self._known)
+            raise ProtocolError(Code.NOT_FOUND, f"{self.folder} holds no agent {name!r:.100}{hint}")
+        return candidate
+
+    async def _carried_out(self, change: Coroutine[Any, Any, None]) -> None:
+        """Let a change come to its end, whether or not its caller waits for that."""
+        task = asyncio.get_running_loop().create_task(change)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: its caller may have gone, and the index has the reason
+
+    async def _load_found(self, name: str) -> None:
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            self._known = await asyncio.to_thread(self._look)  # again: what is there when it is its turn
+            await self._load(self._found(name))
+
+    async def _unload(self, name: str) -> None:
         async with self._turns.setdefault(name, asyncio.Lock()):
             served = self.served.pop(name, None)
             if served is None:
-                if name not in self._known:
-                    raise ProtocolError(Code.NOT_FOUND, f"no agent {name!r} is served")
                 return
             self._states[name] = Indexed(name, served.version, "UNLOADING", "")
             self._changed(name)
@@ -186,7 +214,7 @@ class Repository:
     async def _serve(self, candidate: Candidate, version: Version, old: Served | None) -> None:
         name, origin = candidate.name, version.origin
         if old is None:
-            self._engine.add(name, version, cache=self._cache, **self._changes)
+            await self._engine.add_in_background(name, version, cache=self._cache, **self._changes)
         made = Served(
             name, candidate.version, origin.digest, origin.engine, version, self._engine.served(name)
         )

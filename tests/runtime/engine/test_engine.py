@@ -472,3 +472,62 @@ def test_a_replacement_whose_caller_goes_away_is_made_all_the_same() -> None:
         await engine.unload("line")  # waits for it
 
     served("aggressive", body)
+
+
+def test_an_agent_is_added_while_others_are_answered() -> None:
+    threads = []
+
+    def noting(inputs: Sequence[Array]) -> tuple[Array, ...]:
+        threads.append(threading.get_ident())
+        return (inputs[0].copy(),)
+
+    async def main() -> None:
+        async with Engine() as engine:
+            engine.add("other", line())
+            adding = asyncio.ensure_future(engine.add_in_background("gate", FakeExecutor(LINE, noting)))
+            await engine.infer("other", np.ones(4, np.float32))
+            assert await adding == "gate"
+            assert threading.get_ident() not in threads  # it was measured elsewhere
+            assert engine.stats().agents["gate"].choice is not None
+            with pytest.raises(ConfigError, match="is served already"):
+                await engine.add_in_background("gate", line())
+
+    asyncio.run(main())
+
+
+def test_submit_gives_the_answer_or_a_future_of_it() -> None:
+    async def main() -> None:
+        x = np.ones(4, np.float32)
+        async with Engine() as engine:
+            engine.add("gate", line(), workers="threads", concurrency=1)
+            later = engine.submit("gate", x, priority="high", deadline_s=5)
+            assert isinstance(later, asyncio.Future)
+            np.testing.assert_array_equal((await later)[0], 2 * x)
+            with pytest.raises(SignatureError, match="got a batch"):
+                engine.submit("gate", x[None])
+            with pytest.raises(UnknownAgentError):
+                engine.submit("other", x)
+        engine = Engine()
+        await engine.initialize("basic")
+        engine.add("gate", line())
+        answer = engine.submit("gate", [1, 1, 1, 1])
+        assert isinstance(answer, tuple)
+        np.testing.assert_array_equal(answer[0], 2 * x)
+        await engine.shutdown()
+
+    asyncio.run(main())
+
+
+def test_one_version_answers_a_whole_batch_that_is_computed_in_parts() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            engine.add("gate", line(2.0), batch_limit=8, workers="threads", concurrency=2)
+            batch = np.ones((4000, 4), np.float32)
+            for factor in (3.0, 5.0, 7.0):
+                asked = [asyncio.ensure_future(engine.batch_inference("gate", batch)) for _ in range(3)]
+                await asyncio.sleep(0.005)
+                await engine.replace("gate", line(factor))
+                for answer in await asyncio.gather(*asked):
+                    assert len(np.unique(answer)) == 1
+
+    asyncio.run(main())

@@ -62,6 +62,9 @@ def test_times_are_where_they_were_spent(tmp_path: Path) -> None:
             (stats,) = plane.statistics()["model_stats"]
             times = stats["inference_stats"]
             assert stats["inference_count"] == stats["execution_count"] == times["success"]["count"] == 5
+            (batches,) = stats["batch_stats"]
+            assert batches["batch_size"] == 1
+            assert batches["compute_infer"] == times["compute_infer"]
             assert times["compute_infer"]["ns"] >= 5 * 20_000_000
             assert times["queue"]["ns"] >= (1 + 2 + 3 + 4) * 20_000_000
             parts = ("queue", "compute_input", "compute_infer", "compute_output")
