@@ -12,7 +12,7 @@ import numpy as np
 
 from grandopt.config.schema import CacheConfig
 from grandopt.config.serving import ServingConfig
-from grandopt.errors import ConfigError, EngineClosed, SignatureError
+from grandopt.errors import EngineClosed, SignatureError
 from grandopt.runtime.engine.cached_agent import Ask, CachedAgent
 from grandopt.runtime.engine.direct import DirectCalls
 from grandopt.runtime.engine.fit import check_same
@@ -20,14 +20,13 @@ from grandopt.runtime.engine.splitting import in_parts
 from grandopt.runtime.engine.stacking import stacked
 from grandopt.runtime.engine.stats import AgentStats
 from grandopt.runtime.engine.version import Version
-from grandopt.runtime.engine.working import Measured, measured, workers_for
+from grandopt.runtime.engine.working import Measured, measured, settings_of, workers_for
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.observation import as_arrays, as_given
 from grandopt.runtime.scheduling.batcher import Batcher
-from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
+from grandopt.runtime.scheduling.calibration import measure_cost
 from grandopt.runtime.scheduling.recurrent.sessions import Sessions
 from grandopt.runtime.scheduling.request import Answer
-from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.taps import Taps
 from grandopt.runtime.scheduling.workers.base import computed
 from grandopt.runtime.scheduling.workers.choice import Choice
@@ -230,13 +229,7 @@ class ServedAgent:
     def _batcher(self, version: Version, config: ServingConfig, known: Measured | None) -> Batcher:
         try:
             known = known or measured(version.executor, config)
-            settings = _settings(config, known.cost)
-            row_bytes = version.signature.row_bytes
-            if settings.queue_bytes < row_bytes:
-                raise ConfigError(
-                    f"{self.name}: one observation has {row_bytes} bytes, and queue_mb={config.queue_mb:g} "
-                    f"lets {settings.queue_bytes} byte(s) wait; give it more"
-                )
+            settings = settings_of(self.name, config, known.cost, version.signature.row_bytes)
             self.choice = known.choice
             workers = workers_for(version.executor, self.choice, config)
         except BaseException:
@@ -292,12 +285,3 @@ class ServedAgent:
 
 def _nothing() -> None:
     return None
-
-
-def _settings(config: ServingConfig, cost: BatchCost) -> BatchSettings:
-    return BatchSettings(
-        limit=min(config.batch_limit, cost.limit),
-        queue_rows=config.queue_items,
-        queue_bytes=max(1, int(config.queue_mb * 1e6)),
-        ageing_s=config.ageing_ms / 1000,
-    )

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from grandopt.config.serving import ServingConfig
+from grandopt.errors import ConfigError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
+from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.workers.affinity import Affinity, usable_cores
 from grandopt.runtime.scheduling.workers.base import Workers
 from grandopt.runtime.scheduling.workers.choice import Choice, by_hand, choose
@@ -28,6 +30,22 @@ class Measured:
 def measured(executor: Executor, config: ServingConfig) -> Measured:
     """Measure an executor on the calling thread, for some hundredths of a second up to half a second."""
     return Measured(measure_cost(executor), choice_for(executor, config))
+
+
+def settings_of(name: str, config: ServingConfig, cost: BatchCost, row_bytes: int) -> BatchSettings:
+    """What an agent's batches go by; raises ConfigError where not one observation could wait."""
+    settings = BatchSettings(
+        limit=min(config.batch_limit, cost.limit),
+        queue_rows=config.queue_items,
+        queue_bytes=max(1, int(config.queue_mb * 1e6)),
+        ageing_s=config.ageing_ms / 1000,
+    )
+    if settings.queue_bytes < row_bytes:
+        raise ConfigError(
+            f"{name}: one observation has {row_bytes} bytes, and queue_mb={config.queue_mb:g} lets "
+            f"{settings.queue_bytes} byte(s) wait; give it more"
+        )
+    return settings
 
 
 def choice_for(executor: Executor, config: ServingConfig) -> Choice:
