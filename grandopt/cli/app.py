@@ -27,6 +27,7 @@ from grandopt.cli.commands.memory import memory
 from grandopt.cli.commands.optimize import optimize
 from grandopt.cli.commands.report import report
 from grandopt.cli.commands.reproduce import reproduce
+from grandopt.cli.commands.serve import serve
 from grandopt.cli.commands.tune import tune
 from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
 from grandopt.cli.exit_codes import ExitCode
@@ -49,6 +50,7 @@ app.command()(compare)
 app.command()(inspect)
 app.command()(export)
 app.command()(reproduce)
+app.command()(serve)
 app.command()(doctor)
 app.command()(init)
 app.add_typer(report, name="report")

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from grandopt.artifacts.store import Store
-from grandopt.cli.commands.benchmark_load import load_plan
+from grandopt.cli.commands.benchmarks.load import load_plan
 from grandopt.cli.option_groups import LoadOptions
 from grandopt.cli.render.load import load_lines
 from grandopt.cli.render.load_drawing import drawing

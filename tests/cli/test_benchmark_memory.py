@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from grandopt.cli.commands import benchmark_memory as command
+from grandopt.cli.commands.benchmarks import memory as command
 from grandopt.cli.console import Terminal
 from grandopt.runtime.memory.break_even import SizeTime, decide
 from grandopt.suites import memory

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from grandopt.cli.commands.benchmark_loadgen import benchmark_loadgen
-from grandopt.cli.commands.benchmark_serving import benchmark_serving, served_job
+from grandopt.cli.commands.benchmarks.loadgen import benchmark_loadgen
+from grandopt.cli.commands.benchmarks.serving import benchmark_serving, served_job
 from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import JobOptions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from grandopt.artifacts.store import Store
-from grandopt.cli.commands.benchmark_serving import served_job
+from grandopt.cli.commands.benchmarks.serving import served_job
 from grandopt.cli.option_groups import JobOptions
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture

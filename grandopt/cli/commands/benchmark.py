@@ -132,16 +132,16 @@ def benchmark(
     loads = loading.asked(suite)
     _refuse_unused("load" if loads else suite, named)
     if loads:
-        from grandopt.cli.commands.benchmark_load import benchmark_load
+        from grandopt.cli.commands.benchmarks.load import benchmark_load
 
         return benchmark_load(paths or [], given, reading, loading, terminal)
     if suite == "cache":
-        from grandopt.cli.commands.benchmark_cache import benchmark_cache
+        from grandopt.cli.commands.benchmarks.cache import benchmark_cache
 
         benchmark_cache([str(path) for path in paths or []], terminal, budget)
         return ExitCode.DONE
     if suite == "memory":
-        from grandopt.cli.commands.benchmark_memory import benchmark_memory
+        from grandopt.cli.commands.benchmarks.memory import benchmark_memory
 
         benchmark_memory(paths or [], terminal, trust=reading.trust, seed=given.seed)
         return ExitCode.DONE
@@ -150,7 +150,7 @@ def benchmark(
         budget_s=BUDGET_S if budget is None else budget, external_engines=True
     )
     if suite == "residence":
-        from grandopt.cli.commands.benchmark_residence import benchmark_residence
+        from grandopt.cli.commands.benchmarks.residence import benchmark_residence
 
         if paths:
             raise ConfigError("--suite residence serves what optimize shipped below --output: name no paths")
@@ -214,8 +214,8 @@ def _served(
     strict: bool,
 ) -> ExitCode:
     """The suites that serve reference agents through the engine."""
-    from grandopt.cli.commands.benchmark_loadgen import benchmark_loadgen
-    from grandopt.cli.commands.benchmark_serving import benchmark_serving, served_job
+    from grandopt.cli.commands.benchmarks.loadgen import benchmark_loadgen
+    from grandopt.cli.commands.benchmarks.serving import benchmark_serving, served_job
 
     described = served_job(given, suite)
     if suite == "loadgen":

@@ -18,6 +18,7 @@ from grandopt.serving.routes import Route
 
 _TICK_S = 1.0
 _LOOK_S = 0.01
+_BACKLOG = 1024
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class HttpOptions:
 
 
 class HttpServer:
-    """Serves the protocol and all `routes` in the running event loop."""
+    """Serves inference by `plane` (if there is one) and all `routes` in the running event loop."""
 
-    def __init__(self, plane: Plane, options: HttpOptions, routes: Sequence[Route]) -> None:
+    def __init__(self, plane: Plane | None, options: HttpOptions, routes: Sequence[Route]) -> None:
         self.service = Service(plane, routes, options.limits, options.access)
         self._options = options
         self._servers: list[asyncio.Server] = []
@@ -57,7 +58,7 @@ class HttpServer:
         for one in sockets:
             unix = one.family == socket.AF_UNIX
             server = await loop.create_server(
-                self._connection, sock=one, ssl=None if unix else options.tls, backlog=limits.connections
+                self._connection, sock=one, ssl=None if unix else options.tls, backlog=_BACKLOG
             )
             self._servers.append(server)
         self.addresses = tuple(address(one, tls=options.tls is not None) for one in sockets)
@@ -100,7 +101,8 @@ class HttpServer:
 
 
 def bound(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
-    """Sockets for all addresses of a host, on one port. With `shared` other processes may listen, too.
+    """Sockets for all addresses of a host, on one port. With `shared` other processes may listen, too,
+    and these sockets do not listen yet.
 
     Raises ConfigError for a host that is not known here, and a port that is taken or not allowed.
     """
@@ -118,6 +120,8 @@ def bound(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             one.bind((place[0], port or (sockets[0].getsockname()[1] if sockets else 0), *place[2:]))
+            if not shared:  # only that tells whether somebody else listens there
+                one.listen(_BACKLOG)
         except OSError as error:
             for other in (one, *sockets):
                 other.close()

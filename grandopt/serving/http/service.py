@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from grandopt.serving.http.answers import refusal
 from grandopt.serving.http.compression import LEAST, LONG, deflated, inflated
 from grandopt.serving.http.head import Head, read_head
 from grandopt.serving.http.infer_request import Asked, asked
 from grandopt.serving.http.infer_response import AnswerWriter, written
+from grandopt.serving.http.inference import Plane
 from grandopt.serving.http.limits import HttpLimits
 from grandopt.serving.http.router import Router
 from grandopt.serving.protocol.access import OPEN, Access
 from grandopt.serving.protocol.errors import Code, ProtocolError, refused
-from grandopt.serving.protocol.messages import InferResponse
+from grandopt.serving.protocol.messages import InferRequest, InferResponse
 from grandopt.serving.routes import EventStream, HttpRequest, HttpResponse, Route
-
-if TYPE_CHECKING:
-    from grandopt.serving.http.connection import Connection
-    from grandopt.serving.http.inference import Plane
 
 _KEPT_HEADS, _LONGEST_HEAD = 512, 2048
 _KEPT_TEXTS, _LONGEST_TEXT = 512, 1024
 """What is remembered of heads, and of JSON texts before binary tensors: clients send them over and over."""
 INFER = ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer")
+
+
+class Connected(Protocol):
+    """A connection, as the server looks after it."""
+
+    deadline: float
+
+    def expire(self) -> None: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Call(NamedTuple):
@@ -45,15 +53,19 @@ class Call(NamedTuple):
 
 
 class Service:
-    """Answers one call at a time, without a connection.
+    """Answers one call at a time, without a connection; without a plane, pages alone.
 
     `ready` is False once the server stops: it answers no more inference then.
     """
 
     def __init__(
-        self, plane: Plane, routes: Sequence[Route], limits: HttpLimits | None = None, access: Access = OPEN
+        self,
+        plane: Plane | None,
+        routes: Sequence[Route],
+        limits: HttpLimits | None = None,
+        access: Access = OPEN,
     ) -> None:
-        self.plane = plane
+        self._infer = _nobody if plane is None else plane.infer
         self.limits = limits or HttpLimits()
         self.access = access
         self.ready = True
@@ -63,8 +75,9 @@ class Service:
         """Bytes of bodies that are being received."""
         self.now = 0.0
         """The loop's time at the last tick, of which there is one a second."""
-        self.connections: set[Connection] = set()
-        self.router = Router([*routes, *(Route("POST", path, _no_handler) for path in INFER)])
+        self.connections: set[Connected] = set()
+        infer = [] if plane is None else [Route("POST", path, _no_handler) for path in INFER]
+        self.router = Router([*routes, *infer])
         self._calls: dict[tuple[bytes, bool], Call] = {}
         self._asked: dict[tuple[str, str, bytes], Asked] = {}
         self._writer = AnswerWriter()
@@ -110,7 +123,7 @@ class Service:
             return self._coded(call, body)
         try:
             given, raw = self._given(call, body)
-            response = self.plane.infer(given.request(raw))
+            response = self._infer(given.request(raw))
             if isinstance(response, InferResponse):
                 return self._writer.at_once(response, given) or written(response, given)
         except ProtocolError as error:
@@ -145,7 +158,7 @@ class Service:
     async def _coded(self, call: Call, body: bytes) -> HttpResponse:
         """The same for a body or an answer that is compressed."""
         given, raw = self._given(call, await self._plain(call.head, body))
-        response = self.plane.infer(given.request(raw))
+        response = self._infer(given.request(raw))
         if not isinstance(response, InferResponse):
             response = await response
         return written(response, given)
@@ -183,6 +196,10 @@ def worth_coding(response: HttpResponse, coding: str) -> bool:
 def failed(error: BaseException) -> HttpResponse:
     """What an error is answered with, whatever it is."""
     return refusal(refused(error))
+
+
+def _nobody(request: InferRequest) -> InferResponse:
+    raise AssertionError("there is no route to inference here")
 
 
 async def _no_handler(request: HttpRequest) -> HttpResponse:

@@ -45,7 +45,7 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Ar
         )
     try:
         if takes is _WHOLE and data:
-            limits: Any = np.iinfo(dtype)  # type: ignore[type-var]
+            limits: Any = np.iinfo(dtype)
             if min(data) < limits.min or max(data) > limits.max:  # NumPy 1 lets them wrap around
                 raise OverflowError
         with np.errstate(over="raise"):

@@ -169,7 +169,7 @@ def test_a_client_that_reads_nothing_is_not_written_to_for_ever() -> None:
         limits = HttpLimits(write_s=0.2, idle_s=0.4)
         async with serving(plane, limits=limits) as (server, port):
             client = await Client.of(port)
-            client.reader._transport.pause_reading()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             asked = infer(json_body([1.0] * 20_000))
 
             async def flood() -> None:

@@ -1,0 +1,1 @@
+"""The suites of `grandopt benchmark` that are no comparison of engines."""

@@ -1,0 +1,81 @@
+"""The sockets of a server, bound before anything is loaded."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from grandopt.serving.http.server import bound
+from grandopt.serving.ring.socket_path import listening_at
+from grandopt.serving.server.options import ServerOptions
+
+UDS_MODE = 0o660
+"""The user and the group of the server may connect."""
+
+
+@dataclass
+class Listeners:
+    """What one process listens on; `own` is the path of a Unix socket that is removed at the end."""
+
+    tcp: list[socket.socket] = field(default_factory=list)
+    unix: list[socket.socket] = field(default_factory=list)
+    metrics_tcp: list[socket.socket] = field(default_factory=list)
+    held: list[socket.socket] = field(default_factory=list)
+    """Bound, so that nobody else gets the port, and not listening."""
+    grpc_port: int | None = None
+    own: Path | None = None
+
+    def http(self) -> tuple[socket.socket, ...]:
+        return (*self.tcp, *self.unix)
+
+    def metrics(self) -> tuple[socket.socket, ...]:
+        return tuple(self.metrics_tcp)
+
+    def close(self) -> None:
+        """Give all back; twice is allowed."""
+        for one in (*self.tcp, *self.unix, *self.metrics_tcp, *self.held):
+            one.close()
+        if self.own is not None:
+            self.own.unlink(missing_ok=True)
+            self.own = None
+
+
+def listeners(options: ServerOptions) -> Listeners:
+    """The sockets of a server of one process; raises ConfigError for what cannot be had."""
+    made = Listeners(grpc_port=options.grpc_port)
+    if options.workers > 1:
+        _require_free(options)
+    shared = options.workers > 1
+    try:
+        if options.http_port is not None:
+            made.tcp += bound(options.host, options.http_port, shared=shared)
+        if options.metrics_port is not None:
+            made.metrics_tcp += bound(options.host, options.metrics_port, shared=shared)
+        if options.grpc_port is not None and shared:
+            made.held += bound(options.host, options.grpc_port, shared=True)
+            made.grpc_port = made.held[0].getsockname()[1]
+        if options.uds is not None:
+            made.unix.append(listening_at(options.uds, UDS_MODE))
+            made.own = options.uds
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _require_free(options: ServerOptions) -> None:
+    """Raise ConfigError for a port where another server listens: sockets that share theirs would join it."""
+    for port in (options.http_port, options.metrics_port, options.grpc_port):
+        for one in bound(options.host, port) if port else ():
+            one.close()
+
+
+def with_ports(options: ServerOptions, made: Listeners) -> ServerOptions:
+    """The options with the ports that the sockets have got."""
+    return replace(
+        options,
+        http_port=made.tcp[0].getsockname()[1] if made.tcp else None,
+        metrics_port=made.metrics_tcp[0].getsockname()[1] if made.metrics_tcp else None,
+        grpc_port=made.grpc_port,
+    )

@@ -1,0 +1,143 @@
+"""The other worker processes of a server: each answers the others at a Unix socket in one folder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from grandopt.runtime.engine.engine import Engine
+from grandopt.serving.dashboard.scrape import Scrape
+from grandopt.serving.http.protocol_routes.bodies import EMPTY, answer, json_object
+from grandopt.serving.http.server import HttpOptions, HttpServer
+from grandopt.serving.plane.plane import DataPlane
+from grandopt.serving.plane.regions import Regions
+from grandopt.serving.protocol.errors import Code, ProtocolError
+from grandopt.serving.repository.repository import Repository
+from grandopt.serving.ring.socket_path import listening_at
+from grandopt.serving.routes import HttpRequest, HttpResponse, Route
+from grandopt.serving.server.statistics import added
+
+WITHIN_S = 5.0
+LOADING_S = 120.0
+Json = dict[str, Any]
+
+
+class WorkerPlane(DataPlane):
+    """A plane whose changes reach the other workers, too."""
+
+    def __init__(
+        self, engine: Engine, repository: Repository, regions: Regions | None, siblings: Siblings
+    ) -> None:
+        super().__init__(engine, repository, regions)
+        self._siblings = siblings
+
+    async def load(self, model: str, parameters: Json) -> None:
+        await super().load(model, parameters)
+        await self._siblings.change("load", model, parameters)
+
+    async def unload(self, model: str, parameters: Json) -> None:
+        await super().unload(model, parameters)
+        await self._siblings.change("unload", model, parameters)
+
+    async def change_here(self, what: str, model: str, parameters: Json) -> None:
+        """What another worker passes on."""
+        await (super().load if what == "load" else super().unload)(model, parameters)
+
+
+class Siblings:
+    """Worker number `slot` of those whose sockets are in `folder`."""
+
+    def __init__(self, folder: Path, slot: int) -> None:
+        self._folder = folder
+        self._path = folder / f"{slot}.sock"
+
+    def plane(self, engine: Engine, repository: Repository, regions: Regions | None) -> WorkerPlane:
+        return WorkerPlane(engine, repository, regions, self)
+
+    def server(self, plane: DataPlane, scrape: Scrape) -> HttpServer:
+        """What answers the others."""
+        assert isinstance(plane, WorkerPlane)
+
+        async def text(request: HttpRequest) -> HttpResponse:
+            return HttpResponse(200, (await scrape.text()).encode(), "text/plain")
+
+        async def stats(request: HttpRequest) -> HttpResponse:
+            return answer(plane.statistics(request.query.get("model", ""), request.query.get("version", "")))
+
+        async def models(request: HttpRequest) -> HttpResponse:
+            return answer(plane.models())
+
+        async def change(request: HttpRequest) -> HttpResponse:
+            parameters = json_object(request)
+            await plane.change_here(request.fields["what"], request.fields["model"], parameters)
+            return EMPTY
+
+        routes = [
+            Route("GET", "/text", text),
+            Route("GET", "/stats", stats),
+            Route("GET", "/models", models),
+            Route("POST", "/change/{what}/{model}", change),
+        ]
+        return HttpServer(None, HttpOptions(None, sockets=(listening_at(self._path, 0o600),)), routes)
+
+    async def texts(self) -> list[str]:
+        """The metrics of each other worker that answers."""
+        return [body.decode() for status, body in await self._all("GET", "/text") if status == 200]
+
+    def statistics(self, plane: DataPlane) -> Callable[[str, str], Awaitable[Json]]:
+        """The statistics of all workers together."""
+
+        async def gathered(model: str, version: str) -> Json:
+            own = plane.statistics(model, version)
+            path = f"/stats?model={quote(model, safe='')}&version={quote(version, safe='')}"
+            theirs = [orjson.loads(body) for status, body in await self._all("GET", path) if status == 200]
+            return added([own, *theirs])
+
+        return gathered
+
+    async def served(self) -> tuple[str, ...]:
+        """The names that another worker serves; empty where there is none."""
+        for status, body in await self._all("GET", "/models"):
+            if status == 200:
+                return tuple(orjson.loads(body))
+        return ()
+
+    async def change(self, what: str, model: str, parameters: Json) -> None:
+        """Pass a change on; raises ProtocolError where another worker could not follow it."""
+        path = f"/change/{what}/{quote(model, safe='')}"
+        for status, body in await self._all("POST", path, orjson.dumps(parameters), LOADING_S):
+            if status != 200:
+                why = orjson.loads(body)["error"]
+                raise ProtocolError(Code.INTERNAL, f"another worker could not {what} {model!r}: {why}")
+
+    async def _all(
+        self, method: str, path: str, body: bytes = b"", within_s: float = WITHIN_S
+    ) -> list[tuple[int, bytes]]:
+        """The answers of all others; those that have died have none."""
+        others = [one for one in sorted(self._folder.glob("*.sock")) if one != self._path]
+        asked = [_ask(one, method, path, body, within_s) for one in others]
+        return [found for found in await asyncio.gather(*asked) if found is not None]
+
+
+async def _ask(
+    socket: Path, method: str, path: str, body: bytes, within_s: float
+) -> tuple[int, bytes] | None:
+    head = f"{method} {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n"
+    try:
+        async with asyncio.timeout(within_s):
+            reader, writer = await asyncio.open_unix_connection(socket)
+            try:
+                writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+                found = await reader.read()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return None  # a worker that has just ended is replaced
+    lines, _, rest = found.partition(b"\r\n\r\n")
+    words = lines.split(maxsplit=2)
+    return (int(words[1]), rest) if len(words) == 3 else None
