@@ -42,9 +42,13 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse | EventStream]]
 
 
 class Route(NamedTuple):
-    """A path such as `/v2/models/{model}/ready`; what `changes` the server's state needs its token."""
+    """A path such as `/v2/models/{model}/ready`; what `changes` the server's state needs its token.
+
+    What is `open` needs none even where all other calls do: files of the page that asks for it.
+    """
 
     method: str
     path: str
     handler: Handler
     changes: bool = False
+    open: bool = False

@@ -44,7 +44,7 @@ def _route(at: str, path: Path) -> Route:
             return HttpResponse(304, b"", content_type, headers)
         return HttpResponse(200, body, content_type, headers)
 
-    return Route("GET", at, answer)
+    return Route("GET", at, answer, open=True)
 
 
 @cache

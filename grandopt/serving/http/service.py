@@ -109,7 +109,8 @@ class Service:
             )
         route, fields = self.router.find(head.method, head.path)
         authorization = head.headers.get("authorization")
-        self.access.check(authorization, changes=route.changes, local=local, browser=head.browser)
+        if not route.open:
+            self.access.check(authorization, changes=route.changes, local=local, browser=head.browser)
         if route.path not in INFER:
             return Call(head, route, fields)
         plain = not (head.coding or head.accepts)

@@ -19,15 +19,17 @@ from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.monitoring.alerts import Rule
 from grandopt.runtime.monitoring.monitor import Monitor, MonitorSettings
 from grandopt.serving.dashboard.pages import dashboard_routes
+from grandopt.serving.http.protocol_routes.protocol import protocol_routes
+from grandopt.serving.http.server import HttpOptions, HttpServer
 from grandopt.serving.plane.plane import DataPlane
+from grandopt.serving.protocol.access import Access
 from grandopt.serving.repository.repository import Repository
-from grandopt.serving.routes import HttpRequest, HttpResponse, Route
 from tests.runtime.engine.agents import line
 from tests.serving.agents import serve
-from tests.serving.dashboard.small_server import TOKEN, SmallServer, serving
 
 pytestmark = pytest.mark.slow
 
+TOKEN = "let me in"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 HOSTILE = "<img src=x onerror=\"document.title='taken over'\"><script>alert(1)</script>"
@@ -44,12 +46,19 @@ class _Shown(DataPlane):
         broken = {"name": HOSTILE, "version": "", "state": "UNAVAILABLE", "reason": HOSTILE}
         return [*super().index(ready), broken]
 
+    async def load(self, model: str, parameters: dict[str, Any]) -> None:
+        self.changes.append(f"load {model}")
+
+    async def unload(self, model: str, parameters: dict[str, Any]) -> None:
+        self.changes.append(f"unload {model}")
+
 
 class Site:
     """A page in a browser, the server that it follows, and what it said and asked for."""
 
-    def __init__(self, address: str, small: SmallServer, plane: _Shown, browser: Browser) -> None:
-        self.address, self.small, self.plane, self.browser = address, small, plane, browser
+    def __init__(self, server: HttpServer, plane: _Shown, browser: Browser) -> None:
+        self.server, self.plane, self.browser = server, plane, browser
+        (self.address,) = server.addresses
         self.said: list[str] = []
         self.asked: list[str] = []
 
@@ -85,19 +94,25 @@ def visit(body: Callable[[Site], Awaitable[None]], *, guarded: bool = False, bus
             serve(repository, "gate", line())
             shadow = engine.shadow("gate", line(2.0), share=1.0, effort=0.1)
             routes = dashboard_routes(plane, shadows=lambda: [shadow], every_s=0.2)
-            small = SmallServer([*routes, *_changing(plane)], guarded=guarded)
+            options = HttpOptions(port=0, access=Access(TOKEN, for_all=guarded))
+            server = HttpServer(plane, options, [*protocol_routes(plane), *routes])
+            await server.start()
             asking = asyncio.create_task(_ask(engine)) if busy else None
             # Inside a container there is no user namespace for Chromium's own sandbox.
             browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-            async with serving(small) as address:
-                site = Site(address, small, plane, browser)
-                await asyncio.wait_for(body(site), 50)
+            try:
+                await asyncio.wait_for(body(Site(server, plane, browser)), 50)
+            except BaseException:
                 await browser.close()
-                for _ in range(100):
-                    if not small.streams:
-                        break
-                    await asyncio.sleep(0.05)
-                assert small.streams == 0
+                await server.stop(0.0)
+                raise
+            await browser.close()
+            for _ in range(100):
+                if not server.service.connections:
+                    break
+                await asyncio.sleep(0.05)
+            assert not server.service.connections
+            await server.stop()
             if asking is not None:
                 asking.cancel()
                 with suppress(asyncio.CancelledError):
@@ -105,14 +120,6 @@ def visit(body: Callable[[Site], Awaitable[None]], *, guarded: bool = False, bus
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(main(Path(folder)))
-
-
-def _changing(plane: _Shown) -> list[Route]:
-    async def change(request: HttpRequest) -> HttpResponse:
-        plane.changes.append(f"{request.fields['verb']} {request.fields['model']}")
-        return HttpResponse(body=b"{}")
-
-    return [Route("POST", "/v2/repository/models/{model}/{verb}", change, changes=True)]
 
 
 async def _ask(engine: Engine) -> None:
@@ -205,7 +212,7 @@ def test_changes_take_the_token_which_is_kept_nowhere() -> None:
         status = page.locator("#models [role=status]")
         load = page.get_by_role("button", name="Load again")
         await load.click()
-        await expect(status).to_have_text("gate was not loaded: needs the token of this server")
+        await expect(status).to_contain_text("gate was not loaded: this call needs the server's token")
         await page.get_by_label("Token for changes").fill(TOKEN)
         await load.click()
         await expect(status).to_have_text("gate was loaded.")
@@ -241,7 +248,8 @@ def test_a_server_that_asks_everybody_for_a_token_is_followed_with_it() -> None:
 def test_a_connection_that_is_lost_is_told_and_found_again() -> None:
     async def body(site: Site) -> None:
         page = await site.opened()
-        site.small.cut()
+        for connection in list(site.server.service.connections):
+            connection.abort()
         await expect(page.locator("#connection")).to_contain_text("Not connected")
         await expect(page.locator("#connection")).to_contain_text("The figures are those of")
         await expect(page.locator("#connection")).to_contain_text("Ready.")
