@@ -12,6 +12,9 @@ from grandopt.runtime.scheduling.workers.base import Workers
 
 SMOOTHED = 0.1
 """Weight of the last batch in the observed cost of a row."""
+SPARE = 0.2
+"""Of its time, what must be left over when a request is let in behind others: what a batch takes varies, and
+an answer that is a little late was computed for nothing."""
 
 
 class Admission:
@@ -41,6 +44,10 @@ class Admission:
         """Another agent computes from now on."""
         self._observed_ns = 0.0
 
+    def row_ns(self, cost: BatchCost) -> float:
+        """What a row more in a batch takes: by the measured cost, or what was seen if slower."""
+        return max(cost.per_observation_ns, self._observed_ns, 1.0)
+
     def wait_ns(self, rows: int, settings: BatchSettings, cost: BatchCost, workers: int) -> float:
         """How long so many rows keep the workers busy: by the measured cost, or what was seen if slower."""
         measured = cost.per_observation_ns * rows + cost.fixed_ns * -(-rows // settings.limit)
@@ -64,7 +71,8 @@ class Admission:
         busy = workers.idle <= 0
         if busy:
             ready += max(0.0, self._free_at - now)
-        if ready <= deadline:
+        spare = SPARE * (deadline - now) if before else 0.0
+        if ready + spare <= deadline:
             return
         self._rejected["deadline"] += 1
         if deadline <= now:
@@ -74,7 +82,7 @@ class Admission:
         raise DeadlineExceeded(
             f"the deadline is in {(deadline - now) / 1e6:.3g} ms, an answer would take about "
             f"{(ready - now) / 1e6:.3g} ms with {before} rows before it",
-            (ready - deadline) / 1e9 if before or busy else 0.0,
+            (ready + spare - deadline) / 1e9 if before or busy else 0.0,
         )
 
     def make_room(

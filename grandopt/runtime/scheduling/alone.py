@@ -9,8 +9,10 @@ it lets the others have their turn, and goes on.
 from __future__ import annotations
 
 import asyncio
+from asyncio import current_task
 from collections.abc import Callable, Generator
 from types import coroutine
+from typing import Any
 
 from grandopt.errors import AgentFailed, DeadlineExceeded, InputError, named_line
 from grandopt.runtime.executors.base import Executor
@@ -62,6 +64,7 @@ class Alone:
         self._budget = self._burst = 0
         self._shares: list[int] = []
         self._single_ns = 0.0
+        self._caller: asyncio.Task[Any] | None = None  # whose budget it is
         self._turns = 0  # callers that wait for their turn
         self._draining = False
         self._refilling = False  # a refill is scheduled
@@ -79,6 +82,9 @@ class Alone:
 
         Inputs of the right shape suffice: the agent itself converts, or raises SignatureError.
         """
+        caller = current_task(self._loop)
+        if caller is not self._caller or caller is None:  # a callback of the loop is somebody else each time
+            self._caller, self._budget = caller, self._burst
         if self._budget <= 0 or not self._waiting.room:
             return None
         began = self._clock()
@@ -112,7 +118,7 @@ class Alone:
         began = self._clock()
         if deadline_ns and began + self._single_ns > deadline_ns:
             return None
-        self._budget = self._shares[self._turns] - 1
+        self._caller, self._budget = current_task(self._loop), self._shares[self._turns] - 1
         answer, ended = self._answered(inputs, began, deadline_ns)
         counts = self._counts
         counts.in_turn_ns += ended - began
@@ -127,7 +133,7 @@ class Alone:
 
     def resumed(self) -> None:
         """A caller goes on that waited: it may have some answers at once before it is suspended again."""
-        self._budget = self._burst
+        self._caller, self._budget = current_task(self._loop), self._burst
 
     def _share(self, callers: int) -> int:
         """How many requests each of so many callers may have in a turn of the loop."""
@@ -138,7 +144,7 @@ class Alone:
         """The loop has come round: whoever calls now has its budget."""
         self._taken.settle()
         self._refilling = False
-        self._budget = self._burst
+        self._caller, self._budget = None, self._burst
 
     def _answered(self, inputs: tuple[Array, ...], began: int, deadline_ns: int) -> tuple[Answer, int]:
         """The answer, computed now, and the time at which it was there."""

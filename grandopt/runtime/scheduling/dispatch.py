@@ -153,13 +153,21 @@ class Dispatch:
         limit, reason = self._share(there, idle), "full" if there > settings.limit else "idle"
         first = queue.first_deadline()
         if first != NEVER:
-            possible = (first - now - cost.fixed_ns) / max(cost.per_observation_ns, 1.0)
+            possible = (first - now - cost.fixed_ns) / self._admission.row_ns(cost)
             if 1 <= possible < min(limit, there):
                 limit, reason = int(possible), "deadline"
         taken = queue.take(limit, now, int(settings.ageing_s * 1e9))
         taken = self._in_time(taken, now + cost.of(1), "the request waited")
+        if first != NEVER:  # a batch that is sized for its first deadline, or had to do without those
+            taken = self._in_time(taken, now + self._ready_in(taken), "the request waited")
         if taken:
             self._start(taken, reason)
+
+    def _ready_in(self, requests: list[Request]) -> float:
+        """How long a batch of them is likely to take."""
+        return self.cost.fixed_ns + self._admission.row_ns(self.cost) * sum(
+            request.size for request in requests
+        )
 
     def _in_time(self, requests: list[Request], ready: float, when: str) -> list[Request]:
         """Those whose answers are not late already; the others are told."""

@@ -24,7 +24,14 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
     calm, pressed = steady.critical_p99_s, above.critical_p99_s
     critical = pressed / calm if calm and pressed else None
     told = above.refused_p99_s
-    late = "" if above.kept_up else "; the event loop was too busy to make so many requests, and made fewer"
+    # Where answering takes less than asking, a program cannot ask for more than is answered.
+    short = (
+        ""
+        if above.kept_up
+        else (
+            "the event loop cannot make more requests than are answered: asking takes longer than answering"
+        )
+    )
     return [
         Line(
             group,
@@ -42,9 +49,9 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
             "times",
             0.9,
             True,
-            above.goodput / best if best else None,
-            reason="nothing was answered in time",
-            note=f"the deadline is {1e3 * found.deadline_s:.1f} ms{late}",
+            None if short or not best else above.goodput / best,
+            reason=short or "nothing was answered in time",
+            note=f"the deadline is {1e3 * found.deadline_s:.1f} ms",
         ),
         Line(group, "150 %: CRITICAL p99 ÷ that at 70 %", "times", 2.0, False, critical, reason=MISSING),
         Line(
