@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 LARGEST = 4096
 """Of batch sizes."""
 
-ELSEWHERE = ("executorch", "litert", "mnn", "batched", "ray")
-"""Those that need an environment of their own; the last two are for `--suite serving`."""
+ELSEWHERE = ("executorch", "litert", "mnn", "batched", "ray", "fastapi")
+"""Those that need an environment of their own; the last three are for `--suite serving`
+and `--suite server`."""
 
 ExternalEngines = Annotated[
     list[str] | None,

@@ -113,7 +113,9 @@ def test_a_rival_is_a_name_and_an_interpreter() -> None:
     assert parse_external_engines(["litert=a", "mnn=b"]) == {"litert": Path("a"), "mnn": Path("b")}
     assert parse_external_engines(None) == {}
     for text in ("executorch", "executorch=", "tvm=python"):
-        with pytest.raises(ConfigError, match=f"executorch, litert, mnn, batched, ray; got '{text}'"):
+        with pytest.raises(
+            ConfigError, match=f"executorch, litert, mnn, batched, ray, fastapi; got '{text}'"
+        ):
             parse_external_engines([text])
 
 

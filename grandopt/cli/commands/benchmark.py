@@ -44,6 +44,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "residence": ("--budget",),
     "serving": ("--budget", "--rival", "--strict"),
     "loadgen": ("--budget", "--strict"),
+    "server": ("--budget", "--rival", "--strict"),
     "load": (),
 }
 """Which of its own options each benchmark knows what to do with; the others are refused."""
@@ -59,10 +60,10 @@ def benchmark(
         ),
     ] = None,
     suite: Annotated[
-        Literal["agents", "cache", "memory", "residence", "serving", "loadgen"],
+        Literal["agents", "cache", "memory", "residence", "serving", "loadgen", "server"],
         typer.Option(
             "--suite",
-            help="Engines; the cache; pools and collector; memory of all agents; the engine; LoadGen.",
+            help="Engines; cache; pools and collector; memory of all agents; the engine; LoadGen; server.",
         ),
     ] = "agents",
     budget: Annotated[
@@ -71,7 +72,7 @@ def benchmark(
             "--budget",
             metavar="SECONDS",
             help="To build each agent's candidates (300); for the cache's look-ups (5); for each way of "
-            "serving (6); for each run of LoadGen (10).",
+            "serving (6); for each run of LoadGen (10); for each way to ask a server (10).",
         ),
     ] = None,
     operators: Annotated[
@@ -106,7 +107,8 @@ def benchmark(
     what was measured; other ways of serving take part, batched and Ray Serve where --rival says where they
     are. It ends with a minute of more load than the engine can bear, for each agent. The suite loadgen
     searches the highest rate that MLPerf LoadGen finds valid (Server scenario), for TorchScript and for the
-    engine. With --strict, a target that either misses ends in exit code 1.
+    engine. The suite server asks `grandopt serve` of one artifact over the network, beside FastAPI where
+    --rival says where it is. With --strict, a target that is missed ends in exit code 1.
 
     \b
     Example:
@@ -118,6 +120,7 @@ def benchmark(
       grandopt benchmark --suite memory
       grandopt benchmark --suite residence
       grandopt benchmark --suite serving --rival batched=batched/bin/python
+      grandopt benchmark --suite server artifacts/gate --rival fastapi=fastapi/bin/python
       grandopt benchmark --load artifacts/gate --deadline-ms 1
     """
     terminal = saying.terminal()
@@ -155,6 +158,16 @@ def benchmark(
         if paths:
             raise ConfigError("--suite residence serves what optimize shipped below --output: name no paths")
         return benchmark_residence(job([], reading, given.config, overrides), terminal)
+    if suite == "server":
+        from grandopt.cli.commands.benchmarks.server import benchmark_server
+
+        return benchmark_server(
+            paths or [],
+            parse_external_engines(external_engine),
+            terminal,
+            budget_s=budget,
+            strict=bool(strict),
+        )
     if suite == "serving" or suite == "loadgen":
         return _served(suite, paths or [], given, external_engine, terminal, budget, bool(strict))
     pythons, batches = parse_external_engines(external_engine), parse_batches(batch)

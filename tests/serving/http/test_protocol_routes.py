@@ -42,7 +42,7 @@ CALLS = [
     (post("/v2/repository/index", b'{"ready":true}'), 200, '"gate-1"'),
     (post("/v2/repository/index", b'{"ready":1}'), 400, "ready must be true or false"),
     (post("/v2/repository/models/none/load", b"{}"), 404, "holds no agent 'none'"),
-    (post("/v2/repository/models/none/unload"), 404, "no agent 'none' is served"),
+    (post("/v2/repository/models/none/unload"), 404, "holds no agent 'none'"),
     (post("/v2/repository/models/a/load", b'{"parameters":[]}'), 400, "parameters must be an object"),
     (post("/v2/repository/models/a/load", b'{"parameters":{"config":"{}"}}'), 501, "'config'"),
     (get("/v2/logging"), 200, '"log_verbose_level":'),

@@ -1,0 +1,1 @@
+"""The server suite: `grandopt serve` over the network, beside another way of putting an agent behind HTTP."""

@@ -1,0 +1,42 @@
+"""The server suite on a real artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grandopt.artifacts.store import Store
+from grandopt.compiler.build import Candidate, build
+from grandopt.config.engines import NativeOptions
+from grandopt.errors import ConfigError
+from grandopt.suites.server.suite import ROUNDS, ServerLine, benchmark_server
+from tests.serving.clients.environment import ENVIRONMENTS
+from tests.small_agents import Pair, Policy, program
+
+
+def test_a_line_is_met_in_its_direction() -> None:
+    assert ServerLine("", "times", 3.0, (3.0,), 3.0).met is True
+    assert ServerLine("", "times", 2.9, (2.9,), 3.0).met is False
+    assert ServerLine("", "µs", 151.0, (151.0,), 150.0, at_least=False).met is False
+    assert ServerLine("", "1/s", 1.0, (1.0,)).met is None
+
+
+@pytest.mark.slow
+def test_an_artifact_is_asked_in_all_ways(tmp_path: Path) -> None:
+    artifact = build(program(Policy), Candidate("float32", NativeOptions()), Store(tmp_path)).path
+    place = ENVIRONMENTS["fastapi"].folder
+    rival = place if place.is_dir() else None
+    told: list[str] = []
+    found = benchmark_server(artifact, rival, 0.1, told.append)
+    assert len(told) == ROUNDS
+    assert all(line.value > 0 and len(line.rounds) == ROUNDS for line in found.lines)
+    assert (found.reason is None) == (rival is not None)
+    assert any("fastapi" in line.text for line in found.lines) == (rival is not None)
+
+
+@pytest.mark.slow
+def test_an_agent_of_several_inputs_is_refused(tmp_path: Path) -> None:
+    artifact = build(program(Pair), Candidate("float32", NativeOptions()), Store(tmp_path)).path
+    with pytest.raises(ConfigError, match="the agent has 2 inputs"):
+        benchmark_server(artifact, None, 0.1, print)
