@@ -14,7 +14,9 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from typer.main import get_command
 
+from grandopt.cli.app import app
 from tests.serving.packaging.queries import CONFIGS, RULES
 
 ROOT = CONFIGS.parent
@@ -278,3 +280,19 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert shlex.split(settings["ExecStart"])[1] == "serve"
     assert settings["NoNewPrivileges"] == "yes"
     assert settings["ProtectSystem"] == "strict"
+
+
+def test_every_command_has_options_that_there_are() -> None:
+    (serve,) = [one for one in get_command(app).commands.values() if one.name == "serve"]  # type: ignore[attr-defined]
+    known = {option for parameter in serve.params for option in parameter.opts}
+    runtime = yaml.safe_load((CONFIGS / "kserve" / "serving_runtime.yaml").read_text())
+    unit = (CONFIGS / "systemd" / "grandopt.service").read_text()
+    commands = [
+        runtime["spec"]["containers"][0]["args"],
+        json.loads(dict(instructions())["CMD"]),
+        next(line for line in unit.splitlines() if line.startswith("ExecStart=")).split(" ")[2:],
+    ]
+    for command in commands:
+        options = {word.split("=")[0] for word in command if word.startswith("--")}
+        assert options
+        assert options <= known
