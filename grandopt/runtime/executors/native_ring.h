@@ -129,16 +129,20 @@ static int ring_serve(RingControl *control, const RingAgent *agent, unsigned cha
     grandopt_ring_shape *shape = (grandopt_ring_shape *)memory;
     uint64_t spin = control->spin_ns, last = 0;
     for (;;) {
-        uint64_t stop = ring_stop(control);
+        /* In this order: what was sent after a wish to stop is never answered as if there were none. */
         uint64_t sent = __atomic_load_n(&shape->requests, __ATOMIC_ACQUIRE);
-        if (stop == 2) { /* what is sent from now on is not answered */
-            if (last == 0) last = sent - control->next <= control->slots ? sent : control->next;
+        uint64_t stop = ring_stop(control);
+        if (stop == 2) {
+            if (last == 0) {
+                last = __atomic_load_n(&shape->requests, __ATOMIC_ACQUIRE);
+                if (last - control->next > control->slots) return RING_BROKEN;
+            }
             if (last == control->next) return RING_STOPPED;
+            sent = last;
         } else if (stop != 0) {
             return RING_STOPPED;
         }
         if (sent == control->next) {
-            if (stop != 0) return RING_STOPPED;
             ring_wait(control, shape, &spin, spinning, limit);
             continue;
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from grandopt.errors import GrandoptError
 from grandopt.runtime.engine.direct import DirectStats
@@ -40,12 +41,15 @@ class Connection(Follower):
         self._version = engine.follow(agent, self)
         try:
             self._channel = Channel(layout_of(agent, self._version.signature, slots), spin_ns)
-            self._first = self._loop(self._version)
+            loop = self._loop(self._version)
         except BaseException:
-            self.leave()
+            self._left()
             if self._channel is not None:
                 self._channel.handed_over()
             raise
+        self._first = [(loop, self._version)]
+        self.native = not isinstance(loop, PythonLoop)
+        """Whether the agent's compiled code answers at first, or else Python."""
         self._done = asyncio.Event()
         self._asyncio = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._serve, name=f"grandopt-ring-{agent}", daemon=True)
@@ -56,11 +60,6 @@ class Connection(Follower):
         assert self._channel is not None
         return self._channel
 
-    @property
-    def native(self) -> bool:
-        """Whether the agent's compiled code answers, or else Python."""
-        return not isinstance(self._first, PythonLoop)
-
     def begin(self, after: Callable[[], None]) -> None:
         """Answer from now on; `after` is called in the event loop when that has ended."""
         self._after = after
@@ -68,7 +67,7 @@ class Connection(Follower):
 
     def abandon(self) -> None:
         """Give all back before `begin`."""
-        self.leave()
+        self._left()
         self._done.set()
 
     def end(self, why: str) -> None:
@@ -110,12 +109,13 @@ class Connection(Follower):
             why = str(error)
         finally:
             self.channel.end(status, why)
-            if not self._asyncio.is_closed():
+            with suppress(RuntimeError):  # the event loop is closed, and nobody waits
                 self._asyncio.call_soon_threadsafe(self._ended)
 
     def _answer(self) -> tuple[Status, str]:
-        loop = self._first
-        serving = self._version
+        loop, serving = (
+            self._first.pop()
+        )  # a version ends when another one has taken over, so keep it nowhere
         while True:
             with self._turn:
                 version, ending = self._version, self._ending
@@ -127,7 +127,11 @@ class Connection(Follower):
             if ending is not None:
                 return Status.UNAVAILABLE, ending
 
-    def _ended(self) -> None:
+    def _left(self) -> None:
         self.leave()
+        del self.leave  # it knows this ring, whose memory would stay until a collection
+
+    def _ended(self) -> None:
+        self._left()
         self._done.set()
         self._after()

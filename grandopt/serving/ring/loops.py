@@ -71,12 +71,13 @@ class PythonLoop:
         control, words, slots = self._channel.control, self._words, self._channel.layout.slots
         last = None
         while True:
-            stop, sent, done = int(control[STOP]), words[REQUESTS // 8], int(control[NEXT])
+            # In this order: what was sent after a wish to stop is never answered as if there were none.
+            sent, stop, done = words[REQUESTS // 8], int(control[STOP]), int(control[NEXT])
+            if stop == FINISH:
+                sent = last = words[REQUESTS // 8] if last is None else last
             if not 0 <= sent - done <= slots:
                 return True
-            if stop == FINISH:
-                last = sent if last is None else last
-            if (stop and stop != FINISH) or (stop and (sent == done or last == done)):
+            if (stop and stop != FINISH) or (stop and sent == done):
                 return False
             if sent == done:
                 self._sleep(done)

@@ -15,6 +15,7 @@ import numpy as np
 
 from grandopt.errors import GrandoptError
 from grandopt.runtime.engine.engine import Engine
+from grandopt.runtime.scheduling.workers.affinity import usable_cores
 from grandopt.serving.protocol.errors import Code, ProtocolError, refused
 from grandopt.serving.ring.connection import Connection
 from grandopt.serving.ring.layout import HELLO, MAGIC, MOST_SLOTS, REPLY, TEXT, VERSION, text_field
@@ -56,7 +57,7 @@ class RingServer:
         self._clients: set[socket.socket] = set()
         self._spinning = np.zeros(1, dtype=np.uint32)
         # One core is left to whoever asks; with a single one, looking would only keep the client from it.
-        self._limit = len(os.sched_getaffinity(0)) - 1
+        self._limit = usable_cores() - 1
 
     @property
     def addresses(self) -> tuple[str, ...]:

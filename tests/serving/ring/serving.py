@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
@@ -21,11 +21,16 @@ LIMIT_S = 30.0
 class Serving:
     """`with Serving(path) as serving:` the engine is served; its methods may be called from any thread."""
 
-    def __init__(self, path: Path, options: RingOptions | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: RingOptions | None = None,
+        loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    ) -> None:
         self.path = path
         self.engine = Engine()
         self.server = RingServer(SimpleNamespace(engine=self.engine), path, options)
-        self._loop = asyncio.new_event_loop()
+        self._loop = loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
     def __enter__(self) -> Self:

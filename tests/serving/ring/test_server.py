@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from itertools import repeat
 from pathlib import Path
@@ -94,6 +96,18 @@ class TestLife:
                 assert float(client(np.float32(0))) == change
             assert seen == sorted(seen)
 
+    def test_a_version_ends_when_another_one_has_taken_over(self, own: Serving) -> None:
+        old = plus(1)
+        seen = weakref.ref(old)
+        own.load("number", old)
+        del old
+        with RingClient(own.path, "number") as client:
+            assert float(client(np.float32(0))) == 1
+            own.do(own.engine.replace("number", plus(2)))
+            assert float(client(np.float32(0))) == 2
+            gc.collect()
+            assert seen() is None
+
     def test_a_replacement_by_a_native_agent(self, own: Serving, artifacts: dict[str, Path]) -> None:
         executor = load(artifacts["policy"])
         zeros = FakeExecutor(executor.signature, lambda inputs: (np.zeros((len(inputs[0]), 3), np.float32),))
@@ -110,6 +124,43 @@ class TestLife:
             begun, cpu = time.monotonic(), time.process_time()
             time.sleep(0.3)
             assert (time.process_time() - cpu) / (time.monotonic() - begun) < 0.5  # looking would take a core
+
+
+def test_on_uvloop(artifacts: dict[str, Path], tmp_path: Path) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    with Serving(tmp_path / "ring", loop=uvloop.new_event_loop) as serving:
+        serving.load("policy", artifacts["policy"])
+        executor = load(artifacts["policy"])
+        for _ in range(20):
+            with RingClient(serving.path, "policy") as client:
+                np.testing.assert_array_equal(client(ONES), executor(ONES))
+        serving.wait_for_rings(0)
+        left = RingClient(serving.path, "policy")
+        serving.do(serving.server.stop())
+        with pytest.raises(ProtocolError, match="the server stops"):
+            left(ONES)
+        left.close()
+
+
+def test_many_rings_one_after_another_leave_nothing(own: Serving) -> None:
+    def held() -> tuple[int, int, int]:
+        with Path("/proc/self/statm").open() as file:
+            pages = int(file.read().split()[0])
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), pages
+
+    def ask(times: int) -> None:
+        for _ in range(times):
+            own.wait_for_rings(0)
+            with RingClient(own.path, "policy", slots=64) as client:
+                client(ONES)
+        own.wait_for_rings(0)
+
+    ask(20)
+    before = held()
+    ask(80)
+    after = held()
+    assert after[:2] == before[:2]
+    assert after[2] - before[2] < 80 * 64 * 1024 // 4096 // 4  # a quarter of what the rings had
 
 
 class TestDeath:
