@@ -37,20 +37,24 @@ LONGEST_REMEMBERED = 256
 
 T = TypeVar("T")
 
-_OF_OUTPUTS = frozenset(
-    ("classification", "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
-)
-_OF_INPUTS = _OF_OUTPUTS - {"classification"}
+_SHARED = frozenset(("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"))
+_OF_INPUTS = _SHARED | {"binary_data_size"}
+_OF_OUTPUTS = _SHARED | {"classification", "binary_data"}
+"""Whether an output comes as raw bytes is HTTP's question; here all do, and clients of both say it."""
 
 
 class InputPart(NamedTuple):
-    """An input as its own message says it; `contents` is empty where its numbers are raw bytes."""
+    """An input as its own message says it; `contents` is empty where its numbers are raw bytes.
+
+    `raw_size` is how many those should be, for clients that say it.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     region: Region | None
     contents: bytes
+    raw_size: Parameter | None
 
 
 class Remembered(dict[bytes, T], Generic[T]):
@@ -114,8 +118,8 @@ class RequestReader:
 def _tensors(parts: list[InputPart], raws: list[bytes]) -> tuple[InputTensor, ...]:
     """Inputs with their numbers: raw bytes are in the order of the inputs that are not in shared memory."""
     if len(parts) == 1 and len(raws) == 1:
-        name, datatype, shape, region, contents = parts[0]
-        if region is None and not contents and datatype != TEXTS:
+        name, datatype, shape, region, contents, size = parts[0]
+        if region is None and not contents and size is None and datatype != TEXTS:
             return (InputTensor(name, datatype, shape, from_raw(raws[0], datatype, shape, name)),)
     here = [one for one in parts if one.region is None]
     if raws:
@@ -146,6 +150,11 @@ def _numbers(one: InputPart, raw: bytes | None) -> Array:
         raise ProtocolError(
             Code.UNSUPPORTED, f"input {one.name!r:.80}: agents take numbers, and these are BYTES"
         )
+    if one.raw_size not in (None, len(raw)):
+        raise ProtocolError(
+            Code.INVALID,
+            f"input {one.name!r:.80}: binary_data_size is {one.raw_size!r:.40}, and {len(raw)} bytes came",
+        )
     return from_raw(raw, one.datatype, one.shape, one.name)
 
 
@@ -175,7 +184,9 @@ def _read_input(part: bytes) -> InputPart:
     region = region_of(parameters, name)
     if region is not None and contents:
         raise ProtocolError(Code.INVALID, f"input {name!r:.80} has contents and a region of shared memory")
-    return InputPart(name, datatype, tuple(shape), region, b"".join(contents))
+    return InputPart(
+        name, datatype, tuple(shape), region, b"".join(contents), parameters.get("binary_data_size")
+    )
 
 
 def _extend(shape: list[int], value: int | bytes) -> None:

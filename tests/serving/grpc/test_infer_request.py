@@ -135,6 +135,12 @@ def _with(message: Any, where: str, name: str, **value: Any) -> Any:
 @pytest.mark.parametrize(
     ("message", "why"),
     [
+        (
+            lambda: _with(
+                made(_input(), raw_input_contents=[bytes(8)]), "inputs", "binary_data_size", int64_param=9
+            ),
+            "binary_data_size is 9, and 8 bytes came",
+        ),
         (lambda: made(_input(), raw_input_contents=[bytes(7)]), r"'x': \[2\] of FP32 takes 8 bytes, got 7"),
         (lambda: made(_input(shape=[-1]), raw_input_contents=[bytes(4)]), "wanted at most 32 dimensions"),
         (lambda: made(_input(shape=[-1, -2]), raw_input_contents=[bytes(8)]), "wanted at most 32 dimensions"),
@@ -167,8 +173,8 @@ def _with(message: Any, where: str, name: str, **value: Any) -> Any:
             "UINT8 holds 0 to 255",
         ),
         (
-            lambda: _with(made(_input()), "inputs", "binary_data_size", int64_param=8),
-            "is none of shared_memory",
+            lambda: _with(made(_input()), "inputs", "binary_data_output", int64_param=8),
+            "is none of binary_data_size",
         ),
         (
             lambda: _with(made(_input()), "inputs", "shared_memory_offset", int64_param=8),
