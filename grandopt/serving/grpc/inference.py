@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from typing import NamedTuple
+from collections.abc import AsyncIterator
+from functools import partial
 
+from grandopt.serving.grpc.backlog import Asked, Backlog
 from grandopt.serving.grpc.infer_request import RequestReader
 from grandopt.serving.grpc.infer_response import write_response, write_stream_error, write_stream_response
 from grandopt.serving.grpc.status import Context, abort
@@ -16,14 +17,6 @@ from grandopt.serving.protocol.messages import InferRequest, InferResponse
 WANTS_FINAL, FINAL = "triton_enable_empty_final_response", "triton_final_response"
 ENDS_ON_ERROR = "triton_grpc_error"
 """The metadata by which a stream is to end, with a status, at its first error."""
-
-
-class Asked(NamedTuple):
-    """A request of a stream: its answer, as far as it is known, and how it is to be written."""
-
-    id: str
-    answer: InferResponse | ProtocolError | Awaitable[InferResponse]
-    marks_final: bool = False
 
 
 class Inference:
@@ -48,22 +41,22 @@ class Inference:
         """Answers in the order of the requests, of which at most a window is under way."""
         metadata = context.invocation_metadata() or ()
         ends = any(name == ENDS_ON_ERROR and value == "true" for name, value in metadata)
-        asked: asyncio.Queue[Asked | None] = asyncio.Queue(self._window)
-        writer = asyncio.ensure_future(_write(asked, context, ends))
+        write = partial(_write, context, ends)
+        backlog = Backlog(self._window, write)
         try:
             async for data in requests:
-                if writer.done():
+                one = self._ask(data, context)
+                if backlog.is_empty and not isinstance(one.answer, asyncio.Future):
+                    backlog.refusal = await write(one)
+                else:
+                    await backlog.put(one)
+                if backlog.refusal is not None:
                     break
-                await asked.put(self._ask(data, context))
-            else:
-                await asked.put(None)
-            refusal = await writer
+            await backlog.end()
         finally:
-            writer.cancel()
-            while not asked.empty():
-                _give_up(asked.get_nowait())
-        if refusal is not None:
-            await abort(context, refusal)
+            backlog.give_up()
+        if backlog.refusal is not None:
+            await abort(context, backlog.refusal)
 
     def _ask(self, data: bytes, context: Context) -> Asked:
         """Ask the data plane now; what has to be waited for is under way."""
@@ -81,31 +74,21 @@ class Inference:
         return Asked(request_id, waited, final)
 
 
-async def _write(asked: asyncio.Queue[Asked | None], context: Context, ends: bool) -> ProtocolError | None:
-    """Write answers as they come, until there are no more; the refusal that ends the stream, if one does."""
-    while (one := await asked.get()) is not None:
-        answer = one.answer
-        try:
-            if isinstance(answer, ProtocolError):
-                raise answer
-            found = answer if isinstance(answer, InferResponse) else await answer
-        except ProtocolError as error:
-            if ends:
-                return error
-            await context.write(write_stream_error(str(error), one.id))
-            continue
-        except asyncio.CancelledError:
-            _give_up(one)
-            raise
-        if one.marks_final:
-            found = found._replace(parameters={**found.parameters, FINAL: True})
-        await context.write(write_stream_response(write_response(found)))
+async def _write(context: Context, ends: bool, one: Asked) -> ProtocolError | None:
+    """Write the answer when it is there; with `ends`, a refusal is not written but given back."""
+    try:
+        if isinstance(one.answer, ProtocolError):
+            raise one.answer
+        found = one.answer if isinstance(one.answer, InferResponse) else await one.answer
+    except ProtocolError as error:
+        if ends:
+            return error
+        await context.write(write_stream_error(str(error), one.id))
+        return None
+    if one.marks_final:
+        found = found._replace(parameters={**found.parameters, FINAL: True})
+    await context.write(write_stream_response(write_response(found)))
     return None
-
-
-def _give_up(one: Asked | None) -> None:
-    if one is not None and isinstance(one.answer, asyncio.Future):
-        one.answer.cancel()
 
 
 def _without_final(request: InferRequest) -> tuple[InferRequest, bool]:

@@ -39,7 +39,11 @@ def test_tritons_messages_are_ours(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_tritons_clients_get_the_agents_own_numbers(address: str, folder: Path) -> None:
     found = json.loads(asks_with("tritonclient", "triton_grpc", address, str(folder)))
-    assert found == {"cases": len(list(folder.iterdir())), "refused": 6, "classes": ["18.0:1", "10.0:2"]}
+    assert found == {
+        "cases": len(list(folder.iterdir())),
+        "refused": 6,
+        "classes": ["18.000000:1", "10.000000:2"],
+    }
 
 
 @pytest.mark.slow

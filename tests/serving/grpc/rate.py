@@ -1,0 +1,202 @@
+"""`python -m tests.serving.grpc.rate [SECONDS [ROUNDS]]`: how many requests a second gRPC answers.
+
+A plain echo of the same sizes on `grpc.aio` stands beside the server, unary calls beside a stream, in rounds
+that take turns. All are asked by one client that speaks HTTP/2 itself and sends prepared frames, because a
+client made of grpcio needs more of a processor than the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import socket
+import statistics
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from grandopt.serving.grpc.coding import encode
+from grandopt.serving.grpc.inference_schema import INFERENCE
+from tests.serving.grpc.asking import SERVICE, infer_request
+from tests.serving.grpc.test_fuzz import PREFACE, frame, literal
+
+OPEN = 32
+"""Requests under way."""
+_DATA, _HEADERS, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 4, 6, 7, 8
+_END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
+_LARGEST = 0x7FFF_FFFF
+
+
+def gate():  # type: ignore[no-untyped-def]
+    """An agent as small as an agent is: x [152] → its first two."""
+    from grandopt.signature import Signature, TensorSpec
+    from tests.fakes import FakeExecutor
+
+    signature = Signature((TensorSpec("x", (152,)),), (TensorSpec("y", (2,)),))
+    return FakeExecutor(signature, lambda inputs: (inputs[0][:, :2].copy(),))
+
+
+async def serve(told: Connection, echo: bool) -> None:
+    import grpc
+
+    from grandopt.serving.grpc.options import GrpcOptions
+    from grandopt.serving.grpc.server import GrpcServer
+    from tests.serving.agents import plane_of
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with plane_of(Path(folder), "basic", gate=gate()) as plane:
+            if not echo:
+                server = GrpcServer(plane, GrpcOptions(port=0))
+                await server.start()
+                told.send(server.addresses[0])
+            else:
+                response = bytes(60)
+
+                async def answer(data: bytes, context: object) -> bytes:
+                    return response
+
+                plain = grpc.aio.server()
+                handler = grpc.unary_unary_rpc_method_handler(answer)
+                plain.add_generic_rpc_handlers(
+                    (grpc.method_handlers_generic_handler(SERVICE[1:], {"ModelInfer": handler}),)
+                )
+                port = plain.add_insecure_port("127.0.0.1:0")
+                await plain.start()
+                told.send(f"127.0.0.1:{port}")
+            await asyncio.to_thread(told.recv)
+
+
+def run(told: Connection, echo: bool) -> None:
+    import uvloop
+
+    uvloop.run(serve(told, echo))
+
+
+@contextmanager
+def process(echo: bool) -> Iterator[str]:
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=run, args=(theirs, echo))
+    child.start()
+    yield ours.recv()
+    ours.send(None)
+    child.join()
+
+
+class Client:
+    """One connection, on which `ask` sends what was prepared and counts what comes."""
+
+    def __init__(self, address: str, call: str, message: bytes) -> None:
+        host, port = address.split(":")
+        self._socket = socket.create_connection((host, int(port)))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        window = frame(_SETTINGS, 0, 0, struct.pack(">HI", 4, _LARGEST))
+        self._socket.sendall(PREFACE + window + frame(_WINDOW, 0, 0, struct.pack(">I", _LARGEST - 65_535)))
+        self._headers = b"\x83\x86" + b"".join(
+            literal(*one)
+            for one in (
+                (":path", f"{SERVICE}/{call}"),
+                (":authority", address),
+                ("te", "trailers"),
+                ("content-type", "application/grpc"),
+            )
+        )
+        self._data = struct.pack(">BI", 0, len(message)) + message
+        self._rest = b""
+        self._stream = 1
+
+    def unary(self, seconds: float) -> float:
+        """Unary calls a second; each answer is followed by the next call."""
+        self._socket.sendall(b"".join(self._call() for _ in range(OPEN)))
+        return self._counted(seconds, _HEADERS, self._call)
+
+    def streamed(self, seconds: float) -> float:
+        """Messages a second of one stream."""
+        stream = self._stream
+        self._stream += 2
+        one = frame(_DATA, 0, stream, self._data)
+        self._socket.sendall(frame(_HEADERS, _END_HEADERS, stream, self._headers) + one * OPEN)
+        rate = self._counted(seconds, _DATA, lambda: one)
+        self._socket.sendall(frame(_DATA, _END_STREAM, stream, b""))
+        return rate
+
+    def _call(self) -> bytes:
+        stream = self._stream
+        self._stream += 2
+        return frame(_HEADERS, _END_HEADERS, stream, self._headers) + frame(
+            _DATA, _END_STREAM, stream, self._data
+        )
+
+    def _counted(self, seconds: float, kind: int, following) -> float:  # type: ignore[no-untyped-def]
+        count, began = 0, time.perf_counter()
+        while (taken := time.perf_counter() - began) < seconds:
+            out = []
+            for found, flags, payload in self._frames():
+                # A unary answer ends with its trailers, one of a stream is a frame of data.
+                if found == kind and (kind == _DATA or flags & _END_STREAM):
+                    count += 1
+                    out.append(following())
+                elif found == _PING and not flags & _ACK:
+                    out.append(frame(_PING, _ACK, 0, payload))
+                elif found == _SETTINGS and not flags & _ACK:
+                    out.append(frame(_SETTINGS, _ACK, 0, b""))
+                elif found == _GOAWAY:
+                    raise SystemExit(f"the server closes the connection: {payload!r}")
+            if out:
+                self._socket.sendall(b"".join(out))
+        return count / taken
+
+    def _frames(self) -> Iterator[tuple[int, int, bytes]]:
+        data = self._rest + self._socket.recv(1 << 18)
+        at = 0
+        while len(data) - at >= 9:
+            end = at + 9 + int.from_bytes(data[at : at + 3], "big")
+            if end > len(data):
+                break
+            yield data[at + 3], data[at + 4], data[at + 9 : end]
+            at = end
+        self._rest = data[at:]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def main(seconds: float = 2.0, rounds: int = 5) -> None:
+    body = infer_request("gate", x=np.zeros((1, 152), "f"), id="1")
+    message = encode(INFERENCE, "ModelInferRequest", body)
+    rates: dict[str, list[float]] = {"unary": [], "echo": [], "stream": []}
+    with process(echo=False) as ours, process(echo=True) as echo:
+        for _ in range(rounds):
+            for name, address, call in (
+                ("unary", ours, "ModelInfer"),
+                ("echo", echo, "ModelInfer"),
+                ("stream", ours, "ModelStreamInfer"),
+            ):
+                client = Client(address, call, message)
+                rates[name].append((client.streamed if name == "stream" else client.unary)(seconds))
+                client.close()
+    print(
+        json.dumps(
+            {
+                "a second": {name: round(statistics.median(found)) for name, found in rates.items()},
+                "unary / echo": round(_ratio(rates["unary"], rates["echo"]), 3),
+                "stream / unary": round(_ratio(rates["stream"], rates["unary"]), 2),
+            },
+            indent=2,
+        )
+    )
+
+
+def _ratio(these: list[float], those: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(these, those, strict=True))
+
+
+if __name__ == "__main__":
+    main(*(kind(value) for kind, value in zip((float, int), sys.argv[1:], strict=False)))
