@@ -1,0 +1,135 @@
+"""A server of two workers in bad weather: no wrong and no foreign answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grandopt.runtime.loader import load
+from tests.serving.http.planes import binary
+from tests.serving.server.processes import address, ask, children, served
+
+ROWS = 64
+
+
+class Storm:
+    """`requests` requests of `callers` at once, each checked against the agent called directly."""
+
+    def __init__(self, port: int, requests: list[bytes], answers: list[bytes], count: int) -> None:
+        self.port, self.requests, self.answers, self.left = port, requests, answers, count
+        self.right = self.refused = self.lost = 0
+
+    async def caller(self, draw: random.Random) -> None:
+        while self.left > 0:
+            try:
+                await self.connection(draw)
+            except (OSError, asyncio.IncompleteReadError):
+                self.lost += 1
+                await asyncio.sleep(0.01)
+
+    async def connection(self, draw: random.Random) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            for _ in range(draw.randint(1, 400)):
+                self.left -= 1
+                await self.one(reader, writer, draw)
+                if draw.random() < 0.002:
+                    writer.write(draw.randbytes(40) + b"\r\n\r\n")
+                    await reader.read()
+                    return
+        finally:
+            writer.transport.abort()
+
+    async def one(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, draw: random.Random
+    ) -> None:
+        numbers = [draw.randrange(ROWS) for _ in range(draw.choice((1, 1, 1, 5)))]
+        data = b"".join(self.requests[number] for number in numbers)
+        if draw.random() < 0.005:  # a slow body
+            writer.write(data[:-20])
+            await asyncio.sleep(0.02)
+            data = data[-20:]
+        if draw.random() < 0.003:
+            writer.write(data[: draw.randrange(len(data))])
+            raise ConnectionError("gone")
+        writer.write(data)
+        for number in numbers:
+            head = await reader.readuntil(b"\r\n\r\n")
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
+            body = await reader.readexactly(int(fields[b"content-length"]))
+            if head.startswith(b"HTTP/1.1 200"):
+                assert body[int(fields[b"inference-header-content-length"]) :] == self.answers[number]
+                self.right += 1
+            else:
+                assert head[9:12] == b"503", head + body
+                self.refused += 1
+
+
+async def weather(pid: int, place: tuple[str, int], storm: Storm, draw: random.Random) -> None:
+    """Load the agent again, and kill a worker now and then."""
+    while storm.left > 0:
+        await asyncio.sleep(draw.uniform(0.5, 2.0))
+        try:
+            await asyncio.to_thread(ask, place, "POST", "/v2/repository/models/policy/load")
+        except OSError:
+            continue  # the worker that was asked is the one that was killed
+        workers = children(pid)
+        if len(workers) > 1:
+            os.kill(draw.choice(workers), signal.SIGKILL)
+
+
+def weathered(artifacts: Path, count: int) -> Storm:
+    policy = load(artifacts / "policy")
+    rows = np.random.default_rng(0).normal(size=(ROWS, 8)).astype(np.float32)
+    answers = [policy.run([row[None]])[0].tobytes() for row in rows]
+    name = policy.signature.inputs[0].name
+    requests = [
+        binary(row[None], "FP32", "policy").replace(b'"name":"x"', b'"name":"%b"' % name.encode())
+        for row in rows
+    ]
+    grown = len(name) - 1
+    requests = [resized(one, grown) for one in requests]
+    words = ("--workers", "2", "--model-control", "explicit", "--load", "policy")
+    with served(artifacts, *words) as (told, process):
+        place = address(told)
+        storm = Storm(place[1], requests, answers, count)
+
+        async def main() -> None:
+            callers = [storm.caller(random.Random(number)) for number in range(16)]
+            await asyncio.gather(weather(process.pid, place, storm, random.Random(99)), *callers)
+
+        asyncio.run(main())
+        assert process.poll() is None
+    policy.close()
+    return storm
+
+
+def resized(request: bytes, grown: int) -> bytes:
+    """A request whose JSON text has become longer."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = []
+    for line in head.split(b"\r\n"):
+        key, _, value = line.partition(b": ")
+        lines.append(
+            b"%b: %d" % (key, int(value) + grown) if key.lower().endswith(b"content-length") else line
+        )
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@pytest.mark.slow
+def test_answers_are_right_while_workers_are_killed_and_clients_go(artifacts: Path) -> None:
+    storm = weathered(artifacts, 40_000)
+    assert storm.right > 30_000
+    assert storm.lost > 10
+
+
+@pytest.mark.stress
+def test_a_million_requests(artifacts: Path) -> None:
+    storm = weathered(artifacts, 1_000_000)
+    assert storm.right > 900_000
