@@ -23,6 +23,7 @@ class Upkeep:
         self.collector = Collector()
         """What collects, and is tuned."""
         self._timer: asyncio.TimerHandle | None = None
+        self._loaded = False
 
     def begin(self) -> None:
         """Collect once, freeze what is there, and look for idle moments from now on."""
@@ -30,9 +31,8 @@ class Upkeep:
         self._wait()
 
     def loaded(self) -> None:
-        """Freeze what was loaded since as well, unless somebody would wait for it."""
-        if self._idle():
-            self.collector.freeze()
+        """Freeze what was loaded since as well, in the next idle moment: it takes milliseconds."""
+        self._loaded = True
 
     def end(self) -> None:
         """Put the collector back as it was."""
@@ -50,5 +50,9 @@ class Upkeep:
 
     def _look(self) -> None:
         if self._idle():
-            self.collector.idle()
+            if self._loaded:
+                self._loaded = False
+                self.collector.freeze()
+            else:
+                self.collector.idle()
         self._wait()

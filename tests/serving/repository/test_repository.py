@@ -247,3 +247,20 @@ def test_a_watched_folder_is_followed(tmp_path: Path) -> None:
             assert states(plane) == [("other", "1", "READY")]
 
     asyncio.run(main())
+
+
+def test_a_load_goes_on_when_its_caller_goes_away(tmp_path: Path) -> None:
+    put(scaled(2), tmp_path / "agent" / "1")
+
+    async def main() -> None:
+        async with served(tmp_path, mode="explicit", first=("agent",)) as plane:
+            put(scaled(3), tmp_path / "agent" / "2")
+            loading = asyncio.ensure_future(plane.load("agent", {}))
+            while ("agent", "2", "LOADING") not in states(plane):
+                await asyncio.sleep(0)
+            loading.cancel()
+            await until(lambda: states(plane) == [("agent", "2", "READY")])
+            assert loading.cancelled()
+            assert await factor(plane, "agent") == (3, "2")
+
+    asyncio.run(main())
