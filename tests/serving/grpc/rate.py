@@ -169,7 +169,7 @@ class Client:
 
 
 def main(seconds: float = 2.0, rounds: int = 5) -> None:
-    body = infer_request("gate", x=np.zeros((1, 152), "f"), id="1")
+    body = infer_request("gate", x=np.zeros((1, 152), "f"))
     message = encode(INFERENCE, "ModelInferRequest", body)
     rates: dict[str, list[float]] = {"unary": [], "echo": [], "stream": []}
     with process(echo=False) as ours, process(echo=True) as echo:

@@ -219,6 +219,47 @@ def test_what_is_remembered_is_bounded_and_right() -> None:
     assert len(reader._inputs) == before
 
 
+@pytest.mark.parametrize("changes", [{}, {"id": "7"}, {"model_version": "3"}, {"outputs": [{"name": "y"}]}])
+def test_a_request_that_comes_again_is_read_the_same(changes: dict[str, Any]) -> None:
+    """By a reader that knows all before its numbers, and by one that sees it for the first time."""
+    reader = RequestReader()
+    draws = np.random.default_rng(0)
+    for index in range(30):
+        name = "xyz"[index % 3]  # requests of one length with different heads
+        x = draws.normal(size=(1, 2 + index % 2)).astype("f")
+        tensor = _input(name=name, shape=x.shape)
+        message = made(tensor, model_name="m", raw_input_contents=[x.tobytes()], **changes)
+        message.parameters["priority"].int64_param = index % 2
+        known, new = reader.read(message.SerializeToString()), read(message)
+        assert known._replace(inputs=()) == new._replace(inputs=())
+        (known_tensor,), (new_tensor,) = known.inputs, new.inputs
+        assert known_tensor[:3] == new_tensor[:3] == (name, "FP32", x.shape)
+        assert known_tensor.data is not None
+        assert known_tensor.data.flags.aligned
+        np.testing.assert_array_equal(known_tensor.data, x)
+
+
+def test_numbers_are_the_end_of_a_request_only_where_they_come_last() -> None:
+    reader = RequestReader()
+    numbers = made(raw_input_contents=[np.array([1, 2], "<f4").tobytes()]).SerializeToString()
+    rest = made(_input(), model_name="m").SerializeToString()
+    for _ in range(2):
+        for data in (numbers + rest, rest + numbers):
+            (tensor,) = reader.read(data).inputs
+            np.testing.assert_array_equal(tensor.data, [1, 2])  # type: ignore[arg-type]
+
+
+def test_what_is_known_of_heads_is_bounded() -> None:
+    reader = RequestReader()
+    for index in range(2 * REMEMBERED + 10):
+        x = np.zeros(index, "f")
+        message = made(_input(shape=x.shape), model_name="m", raw_input_contents=[x.tobytes()])
+        for _ in range(2):
+            assert reader.read(message.SerializeToString()).inputs[0].shape == x.shape
+    assert len(reader._heads) <= REMEMBERED + 1
+    assert len(reader._known) <= REMEMBERED
+
+
 def test_a_refused_part_is_refused_again() -> None:
     reader = RequestReader()
     data = made(_input(shape=[-1])).SerializeToString()
