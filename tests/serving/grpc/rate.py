@@ -16,10 +16,11 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ async def serve(told: Connection, echo: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with plane_of(Path(folder), "basic", gate=gate()) as plane:
             if not echo:
-                server = GrpcServer(plane, GrpcOptions(port=0))
+                server: Any = GrpcServer(plane, GrpcOptions(port=0))
                 await server.start()
                 told.send(server.addresses[0])
             else:
@@ -63,15 +64,23 @@ async def serve(told: Connection, echo: bool) -> None:
                 async def answer(data: bytes, context: object) -> bytes:
                     return response
 
-                plain = grpc.aio.server()
-                handler = grpc.unary_unary_rpc_method_handler(answer)
-                plain.add_generic_rpc_handlers(
-                    (grpc.method_handlers_generic_handler(SERVICE[1:], {"ModelInfer": handler}),)
+                async def answers(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:
+                    async for _ in requests:
+                        await context.write(response)
+
+                server = grpc.aio.server()
+                handlers = {
+                    "ModelInfer": grpc.unary_unary_rpc_method_handler(answer),
+                    "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(answers),
+                }
+                server.add_generic_rpc_handlers(
+                    (grpc.method_handlers_generic_handler(SERVICE[1:], handlers),)
                 )
-                port = plain.add_insecure_port("127.0.0.1:0")
-                await plain.start()
+                port = server.add_insecure_port("127.0.0.1:0")
+                await server.start()
                 told.send(f"127.0.0.1:{port}")
             await asyncio.to_thread(told.recv)
+            await server.stop(0)
 
 
 def run(told: Connection, echo: bool) -> None:
@@ -171,16 +180,17 @@ class Client:
 def main(seconds: float = 2.0, rounds: int = 5) -> None:
     body = infer_request("gate", x=np.zeros((1, 152), "f"))
     message = encode(INFERENCE, "ModelInferRequest", body)
-    rates: dict[str, list[float]] = {"unary": [], "echo": [], "stream": []}
+    rates: dict[str, list[float]] = {"unary": [], "echo": [], "stream": [], "echo stream": []}
     with process(echo=False) as ours, process(echo=True) as echo:
         for _ in range(rounds):
             for name, address, call in (
                 ("unary", ours, "ModelInfer"),
                 ("echo", echo, "ModelInfer"),
                 ("stream", ours, "ModelStreamInfer"),
+                ("echo stream", echo, "ModelStreamInfer"),
             ):
                 client = Client(address, call, message)
-                rates[name].append((client.streamed if name == "stream" else client.unary)(seconds))
+                rates[name].append((client.streamed if call == "ModelStreamInfer" else client.unary)(seconds))
                 client.close()
     print(
         json.dumps(
@@ -188,6 +198,8 @@ def main(seconds: float = 2.0, rounds: int = 5) -> None:
                 "a second": {name: round(statistics.median(found)) for name, found in rates.items()},
                 "unary / echo": round(_ratio(rates["unary"], rates["echo"]), 3),
                 "stream / unary": round(_ratio(rates["stream"], rates["unary"]), 2),
+                "stream / echo stream": round(_ratio(rates["stream"], rates["echo stream"]), 3),
+                "echo stream / echo": round(_ratio(rates["echo stream"], rates["echo"]), 2),
             },
             indent=2,
         )
