@@ -128,11 +128,16 @@ def test_messages_and_calls_have_limits(tmp_path: Path) -> None:
         code, text = await status(channel, "ModelInfer", bytes(2000))
         assert code == "RESOURCE_EXHAUSTED"
         assert "1000" in text
-        slow = encode(INFERENCE, "ModelInferRequest", infer_request("slow", x=np.full((1, 1), 0.15, "f")))
-        calls = [channel.unary_unary(f"{SERVICE}/ModelInfer")(slow) for _ in range(8)]
-        found = await asyncio.gather(*(one.code() for one in calls))
-        assert set(found) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
-        assert found.count(grpc.StatusCode.OK) >= 2
+        streams = [channel.stream_stream(f"{SERVICE}/ModelStreamInfer")() for _ in range(2)]
+        for stream in streams:
+            await stream.write(LINE)
+            await stream.read()
+        code, text = await status(channel, "ModelInfer", LINE)
+        assert code == "RESOURCE_EXHAUSTED"
+        assert "limit" in text
+        for stream in streams:
+            await stream.done_writing()
+            assert await stream.code() is grpc.StatusCode.OK
 
     served(tmp_path, body, max_message_bytes=1000, max_calls=2)
 
