@@ -20,6 +20,10 @@ NEVER = 1 << 62
 """A time after all deadlines."""
 
 
+_Due = tuple[int, int, Request]
+"""Deadline, number and request: compared, they are in the order in which they are served."""
+
+
 class _Class:
     """The requests of one class; `rows` counts those whose callers are gone, too, until they are met."""
 
@@ -28,8 +32,8 @@ class _Class:
     def __init__(self) -> None:
         self.plain: deque[Request] = deque()  # without deadline
         # With deadlines. Most come in the order of their deadlines, which then needs no heap.
-        self.ordered: deque[Request] = deque()
-        self.disordered: list[tuple[int, int, Request]] = []
+        self.ordered: deque[_Due] = deque()
+        self.disordered: list[_Due] = []
         self.rows = 0
         self.gone = 0
 
@@ -37,15 +41,18 @@ class _Class:
         self.rows += request.rows or 1
         if not request.deadline:
             self.plain.append(request)
-        elif not self.ordered or self.ordered[-1].deadline <= request.deadline:
-            self.ordered.append(request)
+        elif not self.ordered or self.ordered[-1][0] <= request.deadline:
+            self.ordered.append((request.deadline, number, request))
         else:
             heappush(self.disordered, (request.deadline, number, request))
 
     def first(self) -> Request | None:
         """The next request that is still waited for."""
         while self.ordered or self.disordered or self.plain:
-            request = self.disordered[0][2] if self._from_heap() else (self.ordered or self.plain)[0]
+            if self._from_heap():
+                request = self.disordered[0][2]
+            else:
+                request = self.ordered[0][2] if self.ordered else self.plain[0]
             if not request.future.done():
                 return request
             self._pop()
@@ -86,15 +93,13 @@ class _Class:
         while self.plain or self.ordered or self.disordered:
             if self.plain:
                 request = self.plain.pop()
-            elif self.disordered and (
-                not self.ordered or max(item[0] for item in self.disordered) > self.ordered[-1].deadline
-            ):
-                latest = max(self.disordered, key=lambda item: item[:2])
+            elif self.disordered and (not self.ordered or max(self.disordered) > self.ordered[-1]):
+                latest = max(self.disordered)
                 self.disordered.remove(latest)
                 heapify(self.disordered)
                 request = latest[2]
             else:
-                request = self.ordered.pop()
+                request = self.ordered.pop()[2]
             self.rows -= request.size
             if not request.future.done():
                 return request
@@ -103,11 +108,7 @@ class _Class:
 
     def drain(self) -> list[Request]:
         """Everything that is still waited for, taken out in its order."""
-        # By the deadline alone, so that equal ones keep the order in which they came.
-        due = sorted(
-            [(request.deadline, 0, request) for request in self.ordered] + self.disordered,
-            key=lambda item: item[:2],
-        )
+        due = sorted([*self.ordered, *self.disordered])
         found = [*(request for _, _, request in due), *self.plain]
         self.ordered.clear()
         self.disordered.clear()
@@ -121,19 +122,22 @@ class _Class:
         """Leave out all whose callers are gone."""
         before = len(self.plain) + len(self.ordered) + len(self.disordered)
         self.plain = deque(request for request in self.plain if not request.future.done())
-        self.ordered = deque(request for request in self.ordered if not request.future.done())
+        self.ordered = deque(item for item in self.ordered if not item[2].future.done())
         self.disordered = [item for item in self.disordered if not item[2].future.done()]
         heapify(self.disordered)
         self.gone += before - len(self.plain) - len(self.ordered) - len(self.disordered)
-        self.rows = sum(request.size for request in [*self.plain, *self.ordered])
-        self.rows += sum(item[2].size for item in self.disordered)
+        self.rows = sum(request.size for request in self.plain)
+        self.rows += sum(item[2].size for item in [*self.ordered, *self.disordered])
 
     def _from_heap(self) -> bool:
         heap = self.disordered
-        return bool(heap) and (not self.ordered or heap[0][0] < self.ordered[0].deadline)
+        return bool(heap) and (not self.ordered or heap[0] < self.ordered[0])
 
     def _pop(self) -> Request:
-        request = heappop(self.disordered)[2] if self._from_heap() else (self.ordered or self.plain).popleft()
+        if self._from_heap():
+            request = heappop(self.disordered)[2]
+        else:
+            request = self.ordered.popleft()[2] if self.ordered else self.plain.popleft()
         self.rows -= request.rows or 1
         return request
 

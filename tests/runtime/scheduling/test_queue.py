@@ -6,7 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grandopt.errors import ConfigError
@@ -73,6 +73,9 @@ def test_a_drain_and_a_purge_leave_out_who_is_gone(described: list[tuple[Priorit
 
 
 @given(requests, st.sampled_from(list(Priority)))
+@example(
+    [(Priority.LOW, 5, 0, False), (Priority.LOW, 10, 0, True), (Priority.LOW, 5, 0, False)], Priority.HIGH
+)
 def test_only_the_last_of_lower_classes_is_displaced(
     described: list[tuple[Priority, int, int, bool]], priority: Priority
 ) -> None:
