@@ -13,7 +13,7 @@ import pytest
 
 from grandopt.runtime.loader import load
 from tests.serving.http.planes import binary
-from tests.serving.server.processes import address, ask, children, served
+from tests.serving.server.processes import address, alive, ask, children, served
 
 ROWS = 64
 
@@ -72,9 +72,10 @@ class Storm:
 
 
 async def weather(pid: int, place: tuple[str, int], storm: Storm, draw: random.Random) -> None:
-    """Load the agent again, and kill a worker now and then."""
+    """Load the agent again, and kill a worker now and then, less often than the supervisor would give up."""
     while storm.left > 0:
-        await asyncio.sleep(draw.uniform(0.5, 2.0))
+        assert alive(pid)
+        await asyncio.sleep(draw.uniform(2.5, 4.0))
         try:
             await asyncio.to_thread(ask, place, "POST", "/v2/repository/models/policy/load")
         except OSError:
