@@ -49,7 +49,19 @@ def _tuple(value: object) -> tuple[torch.Tensor, ...]:
     return value if isinstance(value, tuple) else (value,)  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("name", AGENTS)
+ONE_OF_EACH_KIND = (
+    "a2c-Hopper-v3",
+    "ars-CartPole-v1",
+    "ppo-CartPole-v1",
+    "qrdqn-CartPole-v1",
+    "tqc-PandaReach-v1",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ONE_OF_EACH_KIND else pytest.mark.slow) for name in AGENTS],
+)
 def test_sb3_policies_act_as_in_sb3(shared_checkpoints: Path, tmp_path: Path, name: str) -> None:
     folder = shared_checkpoints / "sb3"
     normalised = name in NORMALISED and name != "tqc-PandaReach-v1"  # recorded without raw observations

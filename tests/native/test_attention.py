@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -95,14 +96,25 @@ def seeds(fast: int) -> list[object]:
     return [*range(fast), *more]
 
 
-@pytest.mark.parametrize("level", SINGLE, **named)
+@functools.cache
+def several(seed: int) -> tuple[Several, Graph]:
+    """The network and its graph, captured once for all levels."""
+    network = Several(seed)
+    return network, graph_of(network, (40, 70), (70, 40))
+
+
+def fast(levels: list[IsaLevel], names: tuple[str, ...]) -> list[object]:
+    """The levels, all but those named for the slow suite: each compiles for many seconds."""
+    return [pytest.param(one, marks=() if one.name in names else pytest.mark.slow) for one in levels]
+
+
+@pytest.mark.parametrize("level", fast(SINGLE, ("x86-64-v3", "armv8-a")), **named)
 @pytest.mark.parametrize("seed", seeds(1))
 def test_all_sizes_masks_and_strides_are_as_exact_as_torch(
     tmp_path: Path, level: IsaLevel, seed: int
 ) -> None:
     runner(level)
-    network = Several(seed)
-    graph = graph_of(network, (40, 70), (70, 40))
+    network, graph = several(seed)
     random = np.random.default_rng(seed)
     x = random.standard_normal((5, 40, 70)).astype(np.float32)
     y = random.standard_normal((5, 70, 40)).astype(np.float32)
@@ -113,12 +125,11 @@ def test_all_sizes_masks_and_strides_are_as_exact_as_torch(
     compare([got], single, [both])
 
 
-@pytest.mark.parametrize("level", PAIRED, **named)
+@pytest.mark.parametrize("level", fast(PAIRED, ("x86-64-v4-bf16", FOUR.name)), **named)
 @pytest.mark.parametrize("seed", seeds(1))
 def test_pairs_are_off_by_what_rounding_explains(tmp_path: Path, level: IsaLevel, seed: int) -> None:
     runner(level)
-    network = Several(seed)
-    graph = graph_of(network, (40, 70), (70, 40))
+    network, graph = several(seed)
     random = np.random.default_rng(seed)
     x = random.standard_normal((5, 40, 70)).astype(np.float32)
     y = random.standard_normal((5, 70, 40)).astype(np.float32)
@@ -250,13 +261,19 @@ class Three(nn.Module):
         return self.function(q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1))
 
 
+@functools.cache
+def hiding() -> tuple[Tensor, Graph]:
+    """A mask that admits near keys, and nothing for one row, and the graph of attention with it."""
+    mask = added(window(30, 30, 4))
+    mask[7] = -math.inf
+    return mask, graph_of(Three(lambda q, k, v: by_hand(q, k, v, mask)), *[(30, 8)] * 3)
+
+
 @pytest.mark.parametrize("level", [*SINGLE, FOUR], **named)
 def test_what_is_hidden_is_left_out_unless_it_would_show(tmp_path: Path, level: IsaLevel) -> None:
     """A score that is NaN, or infinite, shows through a mask that is added; so does a value through 0."""
     runner(level)
-    mask = added(window(30, 30, 4))
-    mask[7] = -math.inf  # admits nothing
-    graph = graph_of(Three(lambda q, k, v: by_hand(q, k, v, mask)), *[(30, 8)] * 3)
+    mask, graph = hiding()
     (text,) = render(graph, [level], 1, "bfloat16").texts.values()
     assert "static const int ends[][2]" in text
     given = np.random.default_rng(0).standard_normal((3, 9, 30, 8)).astype(np.float32)

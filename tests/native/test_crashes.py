@@ -5,10 +5,12 @@ The compiler is real, but adds a line to the generated C that raises a signal or
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,18 @@ exec gcc "$@"
 
 CRASHING = Candidate("float32", NativeOptions(levels=(LEVELS[0],)))
 NEXT = Candidate("float32", EagerOptions())
+
+
+_MEANT: list[bool] = []
+"""Not empty while crashes are meant: a forked child inherits pytest's handler, which prints where it was."""
+os.register_at_fork(after_in_child=lambda: faulthandler.disable() if _MEANT else None)
+
+
+@pytest.fixture(autouse=True)
+def _silent() -> Iterator[None]:
+    _MEANT.append(True)
+    yield
+    _MEANT.clear()
 
 
 def broken_compiler(monkeypatch: pytest.MonkeyPatch, folder: Path, crash: str) -> None:

@@ -40,6 +40,12 @@ NETWORKS: dict[str, Callable[[Tensor], Tensor | tuple[Tensor, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def floor(tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, Oracle, Store]:
+    """floor(x), judged once for all who answer for it."""
+    return _judged(Apply(torch.floor), tmp_path_factory.mktemp("floor"))
+
+
 def _judged(module: nn.Module, folder: Path) -> tuple[Program, Oracle, Store]:
     program = capture(from_module("agent", module.eval(), (torch.zeros(2, 5),)), 0)
     store = Store(folder)
@@ -48,7 +54,12 @@ def _judged(module: nn.Module, folder: Path) -> tuple[Program, Oracle, Store]:
     return program, Oracle.prepare(reference(program), first, inputs, program.contract), store
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+FAST = ("steps", "quotients", "comparisons", "powers")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in NETWORKS]
+)
 def test_a_network_that_sees_denormals_keeps_the_native_engine(tmp_path: Path, name: str) -> None:
     program, oracle, store = _judged(Apply(NETWORKS[name]), tmp_path)
     executor = load(build(program, Candidate("float32", BEST), store).path)
@@ -82,10 +93,10 @@ class Shifted(Executor):
     ],
 )
 def test_only_the_answers_to_denormals_and_to_zeros_are_right(
-    tmp_path: Path, flushes: bool, off: float, says: bool, right: bool
+    floor: tuple[Program, Oracle, Store], flushes: bool, off: float, says: bool, right: bool
 ) -> None:
     """floor(x) is -1 for a negative denormal and 0 for zero: nothing else is, and nothing between."""
-    program, oracle, store = _judged(Apply(torch.floor), tmp_path)
+    program, oracle, store = floor
     inner = load(original(program, store).path, trust=True)
     executor = Shifted(inner, flushes=flushes, off=off, says=says)
     assert verify(executor, oracle, precision="float32", limits=LIMITS).passed == right

@@ -145,20 +145,37 @@ def disassembled(compiler: Compiler, file: Path) -> str:
     return done.stdout
 
 
+Code = Callable[[IsaLevel, StoredWeights], str]
+
+
+@pytest.fixture(scope="module")
+def code_of(tmp_path_factory: pytest.TempPathFactory) -> Code:
+    """`code_of(level, weights)`: the machine code of `graphs`, compiled once for all who look at it."""
+
+    @functools.cache
+    def made(level: IsaLevel, weights: StoredWeights) -> str:
+        precision: Precision = "bfloat16" if weights == "bfloat16" else "float32"
+        return _compiled(graphs()[weights], level, precision, tmp_path_factory.mktemp("code"))
+
+    return made
+
+
+def _compiled(graph: Graph, level: IsaLevel, precision: Precision, folder: Path) -> str:
+    compiler = compiler_for(level.architecture)
+    (folder / "agent.c").write_text(render(graph, [level], 1, precision).texts[level], encoding="utf-8")
+    compiler.run([*FLAGS, *STRICT, *level.flags, "-c", "agent.c", "-o", "agent.o"], folder)
+    return disassembled(compiler, folder / "agent.o")
+
+
 @pytest.mark.parametrize(
     ("level", "weights"),
     [(level, weights) for level in LEVELS for weights in level.gains],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_a_levels_code_has_its_instructions_and_no_others(
-    tmp_path: Path, level: IsaLevel, weights: StoredWeights
+    code_of: Code, level: IsaLevel, weights: StoredWeights
 ) -> None:
-    compiler = compiler_for(level.architecture)
-    precision = "bfloat16" if weights == "bfloat16" else "float32"
-    source = render(graphs()[weights], [level], 1, precision)
-    (tmp_path / "agent.c").write_text(source.texts[level], encoding="utf-8")
-    compiler.run([*FLAGS, *STRICT, *level.flags, "-c", "agent.c", "-o", "agent.o"], tmp_path)
-    code = disassembled(compiler, tmp_path / "agent.o")
+    code = code_of(level, weights)
     found = {feature for feature, pattern in INSTRUCTIONS.items() if re.search(pattern, code)}
     assert found == WANTED.get((level.name, weights), set())
     assert found <= set(level.features)
@@ -196,26 +213,22 @@ def innermost_loops(code: str) -> Iterator[list[str]]:
     ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_sums_stay_in_registers(tmp_path: Path, level: IsaLevel, weights: StoredWeights) -> None:
+def test_sums_stay_in_registers(code_of: Code, level: IsaLevel, weights: StoredWeights) -> None:
     """The compiler's intrinsics of some instructions copied and stored every sum, at half of the speed."""
-    precision = "bfloat16" if weights == "bfloat16" else "float32"
-    assert _loops_without_spills(graphs()[weights], level, precision, tmp_path) or level.tiles
+    assert _loops_without_spills(code_of(level, weights), level) or level.tiles
 
 
 @pytest.mark.parametrize("name", ["x86-64-v3", "armv8-a"])
 def test_sums_of_convolutions_stay_in_registers(tmp_path: Path, name: str) -> None:
     """Of bfloat16, whose words become two vectors in registers."""
     level = next(level for level in LEVELS if level.name == name)
-    assert _loops_without_spills(convolutions("long"), level, "bfloat16", tmp_path)
+    assert _loops_without_spills(_compiled(convolutions("long"), level, "bfloat16", tmp_path), level)
 
 
-def _loops_without_spills(graph: Graph, level: IsaLevel, precision: Precision, folder: Path) -> int:
+def _loops_without_spills(code: str, level: IsaLevel) -> int:
     """How many loops multiply in earnest; fails where one of them stores more than a sum in eight."""
-    compiler = compiler_for(level.architecture)
-    (folder / "agent.c").write_text(render(graph, [level], 1, precision).texts[level], encoding="utf-8")
-    compiler.run([*FLAGS, *level.flags, "-c", "agent.c", "-o", "agent.o"], folder)
     multiplying = 0
-    for loop in innermost_loops(disassembled(compiler, folder / "agent.o")):
+    for loop in innermost_loops(code):
         products = sum(1 for line in loop if re.search(MULTIPLIES, line))
         spilled = [line for line in loop if re.search(SPILLS[level.architecture], line)]
         if products >= 8:

@@ -47,6 +47,20 @@ def graph_of(network: nn.Module, *shapes: Sequence[int]) -> Graph:
     return simplify(translate("agent", exported))
 
 
+@functools.cache
+def drawn(seed: int) -> tuple[nn.Module, tuple[int, ...], Graph]:
+    """A random network, its shape and its graph, captured once for all levels."""
+    network, shape = draw(seed)
+    return network, shape, graph_of(network, shape)
+
+
+@functools.cache
+def drawn_chain(seed: int) -> tuple[nn.Module, tuple[int, ...], Graph]:
+    """The same of a chain of convolutions."""
+    network, shape = draw_chains(seed)
+    return network, shape, graph_of(network, shape)
+
+
 class Layers(nn.Module):
     """Products over rows [rows, 70], all of them large enough for int8 weights."""
 
@@ -135,15 +149,15 @@ def test_int8_agents_have_the_same_bits_at_levels_of_equal_vectors(
 
 @pytest.mark.parametrize("level", OTHERS, **named)
 @pytest.mark.parametrize(
-    "seed", [0, 3, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2, 4, 5, 7, 11, 14, 17))]
+    "seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (3, 1, 2, 4, 5, 7, 11, 14, 17))]
 )
 def test_a_random_network_is_as_exact_on_the_other_architecture(
     tmp_path: Path, seed: int, level: IsaLevel
 ) -> None:
     """As exact as torch is here; whatever a level adds for other weights, it computes float32, too."""
     runner(level)
-    network, shape = draw(seed)
-    run = program(graph_of(network, shape), [level], tmp_path, tile=4)
+    network, shape, graph = drawn(seed)
+    run = program(graph, [level], tmp_path, tile=4)
     x = np.random.default_rng(seed).standard_normal((5, *shape)).astype(np.float32)
     compare([run(x)], network, [x])
 
@@ -159,8 +173,8 @@ def test_chains_of_convolutions_are_as_exact_on_the_other_architecture(
     tmp_path: Path, seed: int, level: IsaLevel
 ) -> None:
     runner(level)
-    network, shape = draw_chains(seed)
-    run = program(graph_of(network, shape), [level], tmp_path, tile=4)
+    network, shape, graph = drawn_chain(seed)
+    run = program(graph, [level], tmp_path, tile=4)
     x = np.random.default_rng(seed).standard_normal((5, *shape)).astype(np.float32)
     compare([run(x)], network, [x])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,13 +101,18 @@ def observed(shape: tuple[int, ...]) -> Array:
     return np.random.default_rng(0).standard_normal((ROWS, *shape)).astype(np.float32)
 
 
+@functools.cache
+def example(name: str) -> Program:
+    """One of the networks, captured once for all kinds of weights."""
+    torch.manual_seed(0)
+    kind, shape = NETWORKS[name]
+    return captured(kind(), shape)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
 def test_what_is_simulated_is_what_kernels_compute(tmp_path: Path, name: str, weights: Any) -> None:
-    torch.manual_seed(0)
-    kind, shape = NETWORKS[name]
-    program = captured(kind(), shape)
-    x = observed(shape)
+    program, x = example(name), observed(NETWORKS[name][1])
     options = NativeOptions(weights=weights, levels=(REDUCED[0],), tile=1)
     made = stages(program, options)
     graph = made.executed

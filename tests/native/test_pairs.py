@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from grandopt.compiler.backends.native.form import Graph
 from grandopt.compiler.backends.native.levels import LEVELS, IsaLevel
 from grandopt.compiler.backends.native.render.weights import pairs_pay
 from tests.native.programs import program, runner
@@ -40,6 +42,14 @@ class Layer(nn.Module):
         return torch.relu(self.product(x))
 
 
+@functools.cache
+def layered(rows: tuple[int, ...], width: int, count: int) -> tuple[Layer, Graph]:
+    """A layer and its graph, captured once for all levels."""
+    torch.manual_seed(width)
+    layer = Layer(width, count).eval()
+    return layer, graph_of(layer, (*rows, width))
+
+
 @pytest.mark.parametrize("level", ALL, **named)
 @pytest.mark.parametrize(
     ("rows", "width", "count"),
@@ -55,10 +65,10 @@ def test_a_product_is_that_of_the_rounded_operands(
     tmp_path: Path, level: IsaLevel, rows: tuple[int, ...], width: int, count: int
 ) -> None:
     runner(level)
-    torch.manual_seed(width)
-    layer = Layer(width, count).eval()
+    layer, graph = layered(rows, width, count)
     tile = 4
-    run = program(graph_of(layer, (*rows, width)), [level], tmp_path, tile=tile, precision="bfloat16")
+    run = program(graph, [level], tmp_path, tile=tile, precision="bfloat16")
+    torch.manual_seed(count)
     x = torch.randn(tile + 1, *rows, width)
     exact = copy.deepcopy(layer).double()
     exact.product.weight.data = rounded(layer.product.weight.data)
@@ -80,6 +90,16 @@ class Cell(nn.Module):
         return self.cell(x)[0]
 
 
+@functools.cache
+def recurrence(kind: type[nn.LSTM] | type[nn.GRU], hidden: int) -> tuple[Cell, Graph]:
+    """A recurrence with weights that lose nothing, and its graph."""
+    torch.manual_seed(hidden)
+    network = Cell(kind, hidden).eval()
+    for parameter in network.parameters():
+        parameter.data = parameter.data.bfloat16().float() * 2
+    return network, graph_of(network, (2, 5))
+
+
 @pytest.mark.parametrize("level", ALL, **named)
 @pytest.mark.parametrize(
     ("kind", "hidden"), [(nn.GRU, 51), pytest.param(nn.LSTM, 67, marks=pytest.mark.slow)]
@@ -88,11 +108,9 @@ def test_a_recurrence_multiplies_the_rounded_state(
     tmp_path: Path, level: IsaLevel, kind: type[nn.LSTM] | type[nn.GRU], hidden: int
 ) -> None:
     runner(level)
+    network, graph = recurrence(kind, hidden)
+    run = program(graph, [level], tmp_path, tile=1, precision="bfloat16")
     torch.manual_seed(hidden)
-    network = Cell(kind, hidden).eval()
-    for parameter in network.parameters():
-        parameter.data = parameter.data.bfloat16().float() * 2  # weights that lose nothing
-    run = program(graph_of(network, (2, 5)), [level], tmp_path, tile=1, precision="bfloat16")
     x = torch.randn(4, 2, 5)
     double = copy.deepcopy(network).double()
     with torch.no_grad():
@@ -119,12 +137,16 @@ def test_a_recurrence_multiplies_the_rounded_state(
     assert np.median(np.abs(got[:, 1] - plain.numpy())) > 1e-5  # it was rounded
 
 
+@functools.cache
+def rectified() -> Graph:
+    torch.manual_seed(0)
+    return graph_of(nn.Sequential(nn.Linear(75, 96), nn.ReLU()), (3, 75))
+
+
 @pytest.mark.parametrize("level", ALL, **named)
 def test_nan_and_infinity_stay_in_their_rows(tmp_path: Path, level: IsaLevel) -> None:
     runner(level)
-    torch.manual_seed(0)
-    graph = graph_of(nn.Sequential(nn.Linear(75, 96), nn.ReLU()), (3, 75))
-    run = program(graph, [level], tmp_path, tile=1, precision="bfloat16")
+    run = program(rectified(), [level], tmp_path, tile=1, precision="bfloat16")
     x = np.random.default_rng(0).standard_normal((5, 3, 75)).astype(np.float32)
     (clean,) = run(x)
     x[2, 1, 3], x[4, 2, 74] = np.nan, np.inf

@@ -19,7 +19,7 @@ from tests.native.networks import draw
 
 FUSED = ("-mfma",) if architecture() == "x86_64" else ()  # NEON has fused multiply-adds, plain SSE has not
 GENERIC = levels.IsaLevel("generic", architecture(), 4, 32, (), FUSED)
-FIRST = 8
+FIRST = 5
 QUICK, ALL = 24, 320
 BATCHES = (7, 8, 9, 15, 16, 17, 33, 3)
 """Around the sizes of tiles."""
@@ -48,7 +48,12 @@ def test_a_random_network_is_as_exact_as_torch(native: Make, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 3, 5, 11, 14, *(pytest.param(s, marks=pytest.mark.stress) for s in range(60))]
+    "seed",
+    [
+        *(0, 3),
+        *(pytest.param(s, marks=pytest.mark.slow) for s in (5, 11, 14)),
+        *(pytest.param(s, marks=pytest.mark.stress) for s in range(60)),
+    ],
 )
 def test_the_compilers_own_vectors_are_as_exact(
     native: Make, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +23,7 @@ from grandopt.compiler.backends.native.passes.quantize import quantize
 from grandopt.compiler.build import Candidate, build
 from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.module.memory import from_module
+from grandopt.compiler.program import Program
 from grandopt.config.engines import NativeOptions
 from grandopt.errors import UnsupportedError
 from grandopt.runtime.executors.base import Executor
@@ -38,12 +44,23 @@ def _generic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(levels, "LEVELS", (*levels.LEVELS, GENERIC))
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One for all tests: what two of them ask of one network is built once."""
+    return Store(tmp_path_factory.mktemp("quantized"))
+
+
+@functools.cache
+def captured(network: nn.Module, *shapes: tuple[int, ...]) -> Program:
+    """The network as a program of inputs of these shapes, captured once for all levels."""
+    return capture(from_module("quantized", network.eval(), tuple(torch.zeros(2, *s) for s in shapes)), 0)
+
+
 def built(
-    folder: Path, network: nn.Module, *example: torch.Tensor, level: str = REDUCED[0], tile: int = 8
+    store: Store, network: nn.Module, *shapes: tuple[int, ...], level: str = REDUCED[0], tile: int = 8
 ) -> Executor:
     options = NativeOptions.model_validate({"levels": (level,), "weights": "int8", "tile": tile})
-    program = capture(from_module("quantized", network.eval(), example), 0)
-    return load(build(program, Candidate("int8_dynamic", options), Store(folder)).path)
+    return load(build(captured(network, *shapes), Candidate("int8_dynamic", options), store).path)
 
 
 def rounding(x: Array) -> Array:
@@ -98,21 +115,25 @@ class Layer(nn.Module):
         return self.linear(x)
 
 
+@functools.cache
+def layered(before: type[nn.Module], inputs: int, outputs: int, seed: int = 0) -> nn.Sequential:
+    """A product of what `before` gives, the same network for all who ask."""
+    torch.manual_seed(seed)
+    return nn.Sequential(before(), Layer(inputs, outputs))
+
+
+def _products() -> Iterator[Any]:
+    """Each size and what stands before it are fast in one of their pairs, the others slow."""
+    sizes = ((0, (), 136, 256), (3, (17,), 130, 33), (1, (), 65, 70), (2, (48,), 64, 100), (4, (7,), 300, 16))
+    for (number, size), before in product(enumerate(sizes), (nn.Identity, nn.ReLU)):
+        fast = (number, before) in ((0, nn.Identity), (1, nn.ReLU))
+        yield pytest.param(*size, before, marks=() if fast else pytest.mark.slow)
+
+
 @pytest.mark.parametrize("level", ALL)
-@pytest.mark.parametrize("before", [nn.Identity, nn.ReLU])
-@pytest.mark.parametrize(
-    ("seed", "rows", "inputs", "outputs"),
-    [
-        (0, (), 136, 256),
-        (3, (17,), 130, 33),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in ((1, (), 65, 70), (2, (48,), 64, 100), (4, (7,), 300, 16))
-        ),
-    ],
-)
+@pytest.mark.parametrize(("seed", "rows", "inputs", "outputs", "before"), list(_products()))
 def test_products_stay_within_the_bound(
-    tmp_path: Path,
+    store: Store,
     level: str,
     before: type[nn.Module],
     seed: int,
@@ -120,11 +141,10 @@ def test_products_stay_within_the_bound(
     inputs: int,
     outputs: int,
 ) -> None:
-    torch.manual_seed(seed)
-    layer = Layer(inputs, outputs)
     tile = (1, 8, 16)[seed % 3]
-    network = nn.Sequential(before(), layer)
-    executor = built(tmp_path, network, torch.zeros(2, *rows, inputs), level=level, tile=tile)
+    network = layered(before, inputs, outputs, seed)
+    layer = network[1]
+    executor = built(store, network, (*rows, inputs), level=level, tile=tile)
     weight, bias = (p.detach().numpy() for p in (layer.linear.weight, layer.linear.bias))
     random = np.random.default_rng(seed)
     for batch in (1, 3, 19):
@@ -142,12 +162,13 @@ def test_products_stay_within_the_bound(
 
 
 @pytest.mark.parametrize("level", ALL)
-def test_rows_of_zeros_and_of_denormals_give_the_bias(tmp_path: Path, level: str) -> None:
-    layer = Layer(96, 64)
-    executor = built(tmp_path, layer, torch.zeros(2, 20, 96), level=level)
-    x = np.zeros((2, 20, 96), np.float32)
+def test_rows_of_zeros_and_of_denormals_give_the_bias(store: Store, level: str) -> None:
+    network = layered(nn.Identity, 100, 80)
+    executor = built(store, network, (20, 100), level=level)
+    x = np.zeros((2, 20, 100), np.float32)
     x[1] = 1e-40
-    np.testing.assert_array_equal(executor(x), np.broadcast_to(layer.linear.bias.detach(), (2, 20, 64)))
+    bias = network[1].linear.bias.detach()
+    np.testing.assert_array_equal(executor(x), np.broadcast_to(bias, (2, 20, 80)))
 
 
 class Mixed(nn.Module):
@@ -166,11 +187,11 @@ class Mixed(nn.Module):
 
 
 @pytest.mark.slow
-def test_all_levels_compute_the_same(tmp_path: Path) -> None:
+def test_all_levels_compute_the_same(store: Store) -> None:
     torch.manual_seed(3)
     network = Mixed().eval()
     x = np.random.default_rng(3).standard_normal((11, 18, 40)).astype(np.float32)
-    results = [built(tmp_path, network, torch.zeros(2, 18, 40), level=level, tile=1)(x) for level in ALL]
+    results = [built(store, network, (18, 40), level=level, tile=1)(x) for level in ALL]
     with torch.no_grad():
         exact = network.double()(torch.from_numpy(x).double()).numpy()
     # A code at the middle between two may fall to either side: then levels differ by a part of the error.
@@ -194,16 +215,20 @@ class Stepwise(nn.Module):
         return h[0], c[0]
 
 
+@functools.cache
+def stepwise(kind: type[nn.LSTM] | type[nn.GRU]) -> Stepwise:
+    torch.manual_seed(4)
+    return Stepwise(kind, 5, 48)
+
+
 @pytest.mark.parametrize("level", ALL)
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_a_step_from_any_state_stays_within_the_bound(
-    tmp_path: Path, kind: type[nn.LSTM] | type[nn.GRU], level: str
+    store: Store, kind: type[nn.LSTM] | type[nn.GRU], level: str
 ) -> None:
     """A narrow input stays exact, so the error is that of the state's product through the gates."""
-    torch.manual_seed(4)
-    network = Stepwise(kind, 5, 48)
-    examples = (torch.zeros(2, 1, 5), torch.zeros(2, 48), torch.zeros(2, 48))
-    executor = built(tmp_path, network, *examples, level=level)
+    network = stepwise(kind)
+    executor = built(store, network, (1, 5), (48,), (48,), level=level)
     random = np.random.default_rng(4)
     x = random.standard_normal((9, 1, 5)).astype(np.float32)
     h = (
@@ -214,7 +239,8 @@ def test_a_step_from_any_state_stays_within_the_bound(
     cell = network.cell
     bound = product_bound(h, cell.weight_hh_l0.detach().numpy(), cell.bias_hh_l0.detach().numpy())
     with torch.no_grad():
-        exact = [t.numpy() for t in network.double()(*(torch.from_numpy(a).double() for a in (x, h, c)))]
+        double = copy.deepcopy(network).double()
+        exact = [t.numpy() for t in double(*(torch.from_numpy(a).double() for a in (x, h, c)))]
     # Slopes: at most 1/4 of a sigmoid, 1 of tanh; values: at most 1 of both.
     gates = np.split(np.minimum(bound, 1e3), 4 if kind is nn.LSTM else 3, axis=1)
     if kind is nn.LSTM:
@@ -232,11 +258,11 @@ def test_a_step_from_any_state_stays_within_the_bound(
 @pytest.mark.parametrize("level", ALL)
 @pytest.mark.parametrize("value", [np.nan, np.inf, pytest.param(-np.inf, marks=pytest.mark.slow)])
 def test_rows_that_are_not_finite_are_nan_and_the_others_are_not(
-    tmp_path: Path, level: str, value: float
+    store: Store, level: str, value: float
 ) -> None:
-    layer = Layer(100, 80)
+    network = layered(nn.Identity, 100, 80)
     for rows in ((), (20,)):
-        executor = built(tmp_path, layer, torch.zeros(2, *rows, 100), level=level)
+        executor = built(store, network, (*rows, 100), level=level)
         x = np.random.default_rng(5).standard_normal((9, *rows, 100)).astype(np.float32)
         clean = executor(x)
         x.reshape(-1, 100)[-1, 99] = value
@@ -249,12 +275,9 @@ def test_rows_that_are_not_finite_are_nan_and_the_others_are_not(
 @pytest.mark.parametrize("level", ALL)
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_a_state_that_is_not_finite_stays_so(
-    tmp_path: Path, kind: type[nn.LSTM] | type[nn.GRU], level: str
+    store: Store, kind: type[nn.LSTM] | type[nn.GRU], level: str
 ) -> None:
-    network = Stepwise(kind, 5, 48)
-    executor = built(
-        tmp_path, network, torch.zeros(2, 1, 5), torch.zeros(2, 48), torch.zeros(2, 48), level=level
-    )
+    executor = built(store, stepwise(kind), (1, 5), (48,), (48,), level=level)
     x, h, c = (np.zeros((3, *shape), np.float32) for shape in ((1, 5), (48,), (48,)))
     h[1, 47] = np.nan
     h[2, 0] = np.inf
@@ -269,17 +292,17 @@ def test_a_state_that_is_not_finite_stays_so(
 )
 def test_the_artifact_is_a_quarter_as_large(tmp_path: Path, between: type[nn.Module], most: float) -> None:
     network = nn.Sequential(nn.Linear(54, 512), between(), nn.Linear(512, 512)).eval()
-    built(tmp_path, network, torch.zeros(2, 54))
-    program = capture(from_module("full", network, (torch.zeros(2, 54),)), 0)
-    build(program, Candidate("float32", NativeOptions(levels=(REDUCED[-1],))), Store(tmp_path))
+    built(Store(tmp_path), network, (54,))
+    full = Candidate("float32", NativeOptions(levels=(REDUCED[-1],)))
+    build(captured(network, (54,)), full, Store(tmp_path))
     small, full = sorted(path.stat().st_size for path in tmp_path.glob("*/agent*.so"))
     assert small < most * full
 
 
-def test_agents_of_small_products_are_refused(tmp_path: Path) -> None:
+def test_agents_of_small_products_are_refused(store: Store) -> None:
     network = nn.Sequential(nn.Linear(8, 400), nn.ReLU(), nn.Linear(400, 4))
     with pytest.raises(UnsupportedError, match="quantized: no product of at least 16 inputs, 16 outputs"):
-        built(tmp_path, network, torch.zeros(2, 8))
+        built(store, network, (8,))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 1e-30], ids=str)

@@ -106,10 +106,17 @@ def test_recorded_observations_keep_the_small_features_their_codes(
     assert agreement["without"] < 0.9
 
 
-@pytest.mark.parametrize("level", ALL)
-@pytest.mark.parametrize(
-    ("seed", "rows", "inputs", "outputs"), [(0, (), 136, 64), (1, (), 65, 70), (2, (18,), 47, 100)]
-)
+def _products() -> list[Any]:
+    """At the best level all sizes are fast; at each other level one of them, and the others slow."""
+    sizes = [(0, (), 136, 64), (1, (), 65, 70), (2, (18,), 47, 100)]
+    return [
+        pytest.param(*size, level, marks=() if 0 in (place, (place + at) % 3) else pytest.mark.slow)
+        for place, level in enumerate(ALL)
+        for at, size in enumerate(sizes)
+    ]
+
+
+@pytest.mark.parametrize(("seed", "rows", "inputs", "outputs", "level"), _products())
 def test_scaled_products_stay_within_the_bound(
     tmp_path: Path, level: str, seed: int, rows: tuple[int, ...], inputs: int, outputs: int
 ) -> None:
