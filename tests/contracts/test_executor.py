@@ -198,7 +198,7 @@ class TestRun:
 
         def call(number: int) -> None:
             try:
-                for _ in range(100):
+                for _ in range(25):
                     _close(executor.run(cases[number]), answers[number])
             except BaseException as error:
                 wrong.append(error)

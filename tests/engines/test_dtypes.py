@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,7 @@ class Normalised(nn.Module):
         return self.net(((x - self.mean) / self.var.sqrt()).clamp(-10, 10).float())
 
 
+@functools.cache
 def _program(dtype: torch.dtype) -> Program:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 3))

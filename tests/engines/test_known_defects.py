@@ -17,8 +17,15 @@ from tests.engines.conftest import need
 HEADS = 4
 
 
-@pytest.mark.parametrize("snippets", [True, False])
-@pytest.mark.parametrize("steps", [HEADS, HEADS + 1])
+@pytest.mark.parametrize(
+    ("steps", "snippets"),
+    [
+        (HEADS, True),
+        (HEADS, False),
+        (HEADS + 1, True),
+        pytest.param(HEADS + 1, False, marks=pytest.mark.slow),
+    ],
+)
 def test_attention_with_as_many_heads_as_steps(store: Store, steps: int, snippets: bool) -> None:
     need("openvino")
     torch.manual_seed(0)

@@ -147,7 +147,9 @@ def test_one_changed_byte_is_one_line(store: Store, tmp_path: Path, engine: str)
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("engine", ALL)
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=[pytest.mark.slow] if name == "inductor" else []) for name in ALL]
+)
 def test_another_version_or_machine_is_one_line(store: Store, tmp_path: Path, engine: str) -> None:
     need(engine)
     artifact = build(program(Policy), Candidate("float32", ALL[engine]), store)

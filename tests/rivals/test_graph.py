@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,11 +21,17 @@ from tests.rivals.networks import NETWORKS, Elementwise, exported
 from tests.small_agents import Borrowing
 
 
+@functools.cache
+def example(name: str) -> tuple[nn.Module, tuple[tuple[int, ...], ...], Graph]:
+    """A network, the shapes of its inputs and its layers, translated once for all batches."""
+    network, shapes = NETWORKS[name]()
+    return network, tuple(shapes), translate(exported(network, shapes))
+
+
 @pytest.mark.parametrize("batch", [1, 5])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_compute_what_the_network_computes(name: str, batch: int, tmp_path: Path) -> None:
-    network, shapes = NETWORKS[name]()
-    made = translate(exported(network, shapes))
+    network, shapes, made = example(name)
     made.save(tmp_path / "graph.npz")
     graph = Graph.load(tmp_path / "graph.npz").at(batch)
     assert {layer.kind for layer in graph.layers} <= set(KINDS)
