@@ -41,6 +41,22 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grandopt.workflows.exporting.wasm._checked", lambda *given: ())
 
 
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where programs lie that were exported before, by their names: `exported` compiles each once."""
+    return tmp_path_factory.mktemp("exports")
+
+
+def exported(program: Program, exports: Path, folder: Path) -> Path:
+    """A copy below `folder` of what is exported of a program whose name says what it is."""
+    target = folder / program.name
+    if not target.exists():
+        if not (exports / program.name).exists():
+            write_wasm(program, exports / program.name)
+        shutil.copytree(exports / program.name, target)
+    return target
+
+
 @pytest.fixture
 def opened(node: str, unchecked: None, tmp_path: Path) -> Iterator[Opened]:
     """`opened(program, module)`: one of the modules of a program, in Node."""
@@ -59,13 +75,11 @@ def opened(node: str, unchecked: None, tmp_path: Path) -> Iterator[Opened]:
 
 
 @pytest.fixture
-def script(node: str, unchecked: None, tmp_path: Path) -> Callable[[Program, str], str]:
+def script(node: str, unchecked: None, exports: Path, tmp_path: Path) -> Callable[[Program, str], str]:
     """`script(program, text)`: what a module beside the exported `agent.js`, `load` imported, printed."""
 
     def run(program: Program, text: str) -> str:
-        folder = tmp_path / program.name
-        if not folder.exists():
-            write_wasm(program, folder)
+        folder = exported(program, exports, tmp_path)
         (folder / "test.mjs").write_text(
             f'import {{arrayOf, hasSimd, load, observed}} from "./agent.js";\n{text}'
         )

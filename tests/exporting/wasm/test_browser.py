@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from grandopt.workflows.exporting.wasm import write_wasm
+from tests.exporting.wasm.conftest import exported
 from tests.recurrent.networks import LstmPolicy, observations, whole
 from tests.recurrent.networks import program as recurrent
 from tests.small_agents import Policy, draw, expected, program
@@ -54,10 +55,10 @@ def numbers(text: str) -> list[float]:
 
 @pytest.mark.parametrize("vectors", [True, False])
 def test_the_page_runs_the_agent(
-    chromium: Browser, served: str, unchecked: None, tmp_path: Path, vectors: bool
+    chromium: Browser, served: str, unchecked: None, exports: Path, tmp_path: Path, vectors: bool
 ) -> None:
     of = program(Policy)
-    write_wasm(of, tmp_path / "out")
+    exported(of, exports, tmp_path).rename(tmp_path / "out")
     page = chromium.new_page()
     said: list[str] = []
     asked: list[str] = []
