@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
+TESTS = Path(__file__).resolve().parent
+WITH_ENGINES = ("api", "runtime", "serving", "suites")
 WITHOUT_BFLOAT16 = "--without-bfloat16"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -26,6 +30,25 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption(WITHOUT_BFLOAT16):
         left = {name: has for name, has in torch.cpu.get_capabilities().items() if "bf16" not in name}
         torch.cpu.get_capabilities = left.copy
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: no later collection of garbage need look at all of it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """An engine begins with a collection, and thaws all objects when it ends: what is there before a test and
+    after it is left out of those of the next."""
+    with_engines = item.path.relative_to(TESTS).parts[0] in WITH_ENGINES
+    if with_engines:
+        gc.freeze()
+    result = yield
+    if with_engines:
+        gc.freeze()
+    return result
 
 
 @pytest.fixture(scope="session")

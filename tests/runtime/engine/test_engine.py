@@ -430,6 +430,7 @@ def test_stats_name_what_runs() -> None:
 
 
 def test_the_collector_is_put_back() -> None:
+    gc.unfreeze()
     before = gc.get_threshold(), gc.isenabled(), gc.get_freeze_count()
 
     async def body(engine: Engine) -> Any:

@@ -109,7 +109,7 @@ def test_whatever_an_agent_gives_or_raises_each_caller_has_its_answer_or_an_erro
     async def scenario() -> None:
         async with await basic() as engine, asyncio.timeout(20):
             engine.add("moody", Moody(WRONG[name]), workers=kind, concurrency=1, batching=True)
-            count = sum([await rounds(engine) for _ in range(20)])
+            count = sum([await rounds(engine) for _ in range(8)])
             batches = engine.stats().agents["moody"].batches
             assert batches is not None
             assert batches.failed
