@@ -15,7 +15,8 @@ settings.register_profile("shared", deadline=None, suppress_health_check=[Health
 settings.load_profile("shared")
 
 TESTS = Path(__file__).resolve().parent
-WITH_ENGINES = ("api", "runtime", "serving", "suites")
+THAWING = ("api", "measurement", "runtime", "serving", "suites")
+"""Where engines end, or measurements, which thaw all objects."""
 WITHOUT_BFLOAT16 = "--without-bfloat16"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -40,13 +41,12 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """An engine begins with a collection, and thaws all objects when it ends: what is there before a test and
-    after it is left out of those of the next."""
-    with_engines = item.path.relative_to(TESTS).parts[0] in WITH_ENGINES
-    if with_engines:
+    """An engine begins with a collection of all that is not frozen, and thaws what was when it ends."""
+    thaws = item.path.relative_to(TESTS).parts[0] in THAWING
+    if thaws:
         gc.freeze()
     result = yield
-    if with_engines:
+    if thaws:
         gc.freeze()
     return result
 

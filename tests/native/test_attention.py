@@ -192,6 +192,7 @@ class All(nn.Module):
         return torch.cat([way(x).flatten(1) for way in self.ways], 1)
 
 
+@pytest.mark.slow  # the next test sees the same in one graph of all
 @pytest.mark.parametrize("way", WAYS)
 def test_it_is_recognised_however_it_is_written(way: str) -> None:
     graph = graph_of(Ways(way), (9, 16))
@@ -199,11 +200,14 @@ def test_it_is_recognised_however_it_is_written(way: str) -> None:
     assert not any(isinstance(op, (Softmax, MatMul)) for op in graph.ops)
 
 
-def test_all_ways_compute_what_torch_does(tmp_path: Path) -> None:
+def test_all_ways_are_recognised_and_compute_what_torch_does(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = All()
     x = np.random.default_rng(0).standard_normal((5, 9, 16)).astype(np.float32)
-    compare([program(graph_of(network, (9, 16)), [GENERIC], tmp_path)(x)], network.eval(), [x])
+    graph = graph_of(network, (9, 16))
+    assert len(attentions(graph)) == len(WAYS)
+    assert not any(isinstance(op, (Softmax, MatMul)) for op in graph.ops)
+    compare([program(graph, [GENERIC], tmp_path)(x)], network.eval(), [x])
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,9 @@ def _chains() -> list[Any]:
     return [0, *(pytest.param(seed, marks=slow if seed < 3 else stress) for seed in range(1, 12))]
 
 
-@pytest.mark.parametrize("level", OTHERS, **named)
+@pytest.mark.parametrize(
+    "level", [*(pytest.param(level, marks=pytest.mark.slow) for level in OTHERS[1:]), *OTHERS[:1]], **named
+)
 @pytest.mark.parametrize("seed", _chains())
 def test_chains_of_convolutions_are_as_exact_on_the_other_architecture(
     tmp_path: Path, seed: int, level: IsaLevel

@@ -109,8 +109,16 @@ def example(name: str) -> Program:
     return captured(kind(), shape)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def _pairs() -> list[Any]:
+    """Each network is fast with two kinds of weights, and slow with the third."""
+    return [
+        pytest.param(name, weights, marks=pytest.mark.slow if at == number else ())
+        for number, name in enumerate(NETWORKS)
+        for at, weights in enumerate(("bfloat16", "float32", "int8"))
+    ]
+
+
+@pytest.mark.parametrize(("name", "weights"), _pairs())
 def test_what_is_simulated_is_what_kernels_compute(tmp_path: Path, name: str, weights: Any) -> None:
     program, x = example(name), observed(NETWORKS[name][1])
     options = NativeOptions(weights=weights, levels=(REDUCED[0],), tile=1)

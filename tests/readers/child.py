@@ -1,12 +1,17 @@
-"""A process that reads damaged files one after the other, and says how each went.
+"""Processes that read damaged files one after the other, and say how each went.
 
-`python -m tests.readers.child READER SEED_FILE FOLDER FIRST LAST` prints one JSON line before each file and
-one after it, so that whoever watches knows what was being read when the process died or stood still.
+`python -m tests.readers.child` has torch imported, and forks a process for every job, a JSON line on its
+stdin: `{"reader", "seed", "folder", "first", "last", "lines"}`. It prints a line with the `pid` of it
+and, when that has come to its end, one with `ended`, its exit code. The process writes to the named pipe
+`lines` one JSON line before each file and one after it, so that whoever watches knows what was being read
+when it died or stood still; what it complains of goes to `stderr` in the folder.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import resource
 import sys
 import time
@@ -14,6 +19,7 @@ import traceback
 import warnings
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from grandopt.compiler.program import FORWARD_ERRORS
 from grandopt.errors import GrandoptError
@@ -74,5 +80,31 @@ def main(name: str, seed: Path, folder: Path, first: int, last: int) -> None:
         )
 
 
+def _forked(job: dict[str, Any]) -> None:
+    """One job, in the forked process, which ends here."""
+    code, folder = 1, Path(job["folder"])
+    os.dup2(os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.dup2(os.open(job["lines"], os.O_WRONLY), 1)
+    try:
+        main(job["reader"], Path(job["seed"]), folder, job["first"], job["last"])
+        code = 0
+    finally:
+        if code:
+            traceback.print_exc()
+        os._exit(code)
+
+
+def serve() -> None:
+    """Fork for every job until stdin ends."""
+    importlib.import_module("torch")
+    importlib.import_module("grandopt.compiler.checkpoints.detect")
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _forked(json.loads(line))
+        _say(pid=pid)
+        _say(ended=os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
+    serve()

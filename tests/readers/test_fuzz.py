@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -41,67 +43,71 @@ class Outcome:
             self.faults.append(f"{facts['index']}: {facts}")
 
 
-def run(item: Reader, folder: Path, count: int, first: int = 0) -> Outcome:
+Server = subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """What forks the processes that read: it has imported once what all of them need."""
+    command = [sys.executable, "-m", "tests.readers.child"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def run(server: Server, item: Reader, folder: Path, count: int, first: int = 0) -> Outcome:
     """Read `count` damaged files in a child, in another one after each that killed the last."""
     seed = folder / "seed"
     seed.write_bytes(whole(item, folder))
     outcome, last = Outcome(), first + count
     while first < last:
-        words = ["-m", "tests.readers.child", item.name, str(seed), str(folder), str(first), str(last)]
-        process = subprocess.Popen(
-            [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
-        )
-        reached, complaint = _followed(process, outcome, first - 1)
-        if process.returncode == 0:
+        job = {"reader": item.name, "seed": str(seed), "folder": str(folder), "first": first, "last": last}
+        code, reached = _followed(server, job, outcome, first - 1)
+        if code == 0:
             break
-        outcome.faults.append(f"{reached}: the process ended with {process.returncode}: {complaint[-300:]}")
+        complaint = (folder / "stderr").read_text(errors="replace")
+        outcome.faults.append(f"{reached}: the process ended with {code}: {complaint[-300:]}")
         if reached < first:  # it did not even begin
             break
         first = reached + 1
     return outcome
 
 
-def _followed(process: subprocess.Popen[bytes], outcome: Outcome, reached: int) -> tuple[int, str]:
-    assert process.stdout is not None
-    assert process.stderr is not None
+def _followed(server: Server, job: dict[str, Any], outcome: Outcome, reached: int) -> tuple[int, int]:
+    """The exit code of the process that does the job, and which file it reached."""
+    assert server.stdin is not None
+    assert server.stdout is not None
+    pipe = Path(job["folder"]) / "lines"
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    server.stdin.write(json.dumps({**job, "lines": str(pipe)}).encode() + b"\n")
+    server.stdin.flush()
+    pid = json.loads(server.stdout.readline())["pid"]
     lines: queue.Queue[bytes] = queue.Queue()
-    errors: list[bytes] = []
-    readers = [
-        threading.Thread(target=_drain, args=(process.stdout, lines), daemon=True),
-        threading.Thread(
-            target=lambda stream: errors.append(stream.read()), args=(process.stderr,), daemon=True
-        ),
-    ]
-    for reader in readers:
+    with pipe.open("rb") as stream:
+        reader = threading.Thread(target=_drain, args=(stream, lines), daemon=True)
         reader.start()
-    while True:
-        try:
-            line = lines.get(timeout=STANDSTILL_S)
-        except queue.Empty:
-            process.kill()
-            break
-        if not line:
-            break
-        if line.startswith(b'{"begins"'):
-            reached = json.loads(line)["begins"]
-        elif line.startswith(b'{"index"'):
-            outcome.add(json.loads(line))
-    process.wait()
-    for reader in readers:
+        while True:
+            try:
+                line = lines.get(timeout=STANDSTILL_S)
+            except queue.Empty:
+                os.kill(pid, signal.SIGKILL)
+                break
+            if not line:
+                break
+            if line.startswith(b'{"begins"'):
+                reached = json.loads(line)["begins"]
+            elif line.startswith(b'{"index"'):
+                outcome.add(json.loads(line))
         reader.join(10)
-    process.stdout.close()
-    process.stderr.close()
-    return reached, b"".join(errors).decode(errors="replace")
+    return json.loads(server.stdout.readline())["ended"], reached
 
 
 def _drain(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:
     for line in stream:
         lines.put(line)
     lines.put(b"")
-
-
-def _collect(stream: IO[bytes], pieces: list[bytes]) -> None:
-    pieces.append(stream.read())
 
 
 @pytest.mark.parametrize(
@@ -111,14 +117,14 @@ def _collect(stream: IO[bytes], pieces: list[bytes]) -> None:
         for item in READERS
     ],
 )
-def test_damaged_files_are_read_or_refused(tmp_path: Path, item: Reader) -> None:
-    outcome = run(item, tmp_path, QUICK)
+def test_damaged_files_are_read_or_refused(server: Server, tmp_path: Path, item: Reader) -> None:
+    outcome = run(server, item, tmp_path, QUICK)
     assert not outcome.faults, "\n".join(outcome.faults)
 
 
 @pytest.mark.stress
 @pytest.mark.parametrize("item", READERS, ids=lambda item: item.name)
-def test_two_thousand_damaged_files_are_read_or_refused(tmp_path: Path, item: Reader) -> None:
-    outcome = run(item, tmp_path, MANY)
+def test_two_thousand_damaged_files_are_read_or_refused(server: Server, tmp_path: Path, item: Reader) -> None:
+    outcome = run(server, item, tmp_path, MANY)
     print(f"{item.name}: {outcome.counts}, at most {outcome.slowest} s, {outcome.largest} MB")
     assert not outcome.faults, "\n".join(outcome.faults)

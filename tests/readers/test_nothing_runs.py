@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -59,9 +61,18 @@ def _rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
     return path
 
 
+@functools.cache
+def _exported() -> bytes:
+    """A program in a file, exported once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "program.pt2"
+        reader("program.pt2").make(path)
+        return path.read_bytes()
+
+
 def _program(folder: Path) -> Path:
     path = folder / "program.pt2"
-    reader("program.pt2").make(path)
+    path.write_bytes(_exported())
     return path
 
 

@@ -14,6 +14,7 @@ import torch
 import grandopt
 from grandopt.artifacts.artifact import read
 from grandopt.artifacts.store import Store
+from grandopt.cli.app import main
 from grandopt.compiler.build import Candidate, build
 from grandopt.runtime.loader import load
 from grandopt.signature import Contract, StateTensor
@@ -72,14 +73,17 @@ def test_a_recurrent_agent_is_optimized_and_stepped(tmp_path: Path, monkeypatch:
     np.testing.assert_allclose(stepped, whole(LstmPolicy, observed), rtol=0, atol=2e-6)
 
 
-def test_a_wrong_state_is_one_line(tmp_path: Path) -> None:
+def test_a_wrong_state_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     torch.save(made(LstmPolicy).state_dict(), tmp_path / "lstm.pth")
     (tmp_path / "grandopt.yaml").write_text(FILE.replace("batch_axis: 1", "batch_axis: 0"))
-    done = command.run(tmp_path, "optimize")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "lstm: " in done.stderr
-    assert "Traceback" not in done.stderr
+    assert main(["optimize"]) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "lstm: " in printed.err
+    assert "Traceback" not in printed.err
     assert not (tmp_path / "artifacts").exists()
 
 

@@ -10,6 +10,9 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.reporting.test_html import Elements
+
+MEGABYTE = 1_000_000
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 DRAWN = "[...document.querySelectorAll('svg.chart')].filter(svg => svg.getBBox().width > 50).length"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -48,6 +51,11 @@ def opened(
     page.on("request", lambda request: said.append(request.url))
     page.goto(file.as_uri())
     return page, said
+
+
+def test_eight_agents_are_under_three_megabytes(eight_agents: str) -> None:
+    assert Elements(eight_agents).count("section") == 8 + 3
+    assert len(eight_agents.encode()) < 3 * MEGABYTE
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])

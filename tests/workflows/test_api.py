@@ -28,7 +28,13 @@ def network() -> nn.Module:
 def optimized(tmp_path_factory: pytest.TempPathFactory) -> grandopt.Optimized:
     output = tmp_path_factory.mktemp("api")
     return grandopt.optimize(
-        network(), torch.zeros(1, 12), name="gate", profile="basic", output=output, budget_s=60.0
+        network(),
+        torch.zeros(1, 12),
+        name="gate",
+        profile="basic",
+        engines=["native"],
+        output=output,
+        budget_s=2.0,
     )
 
 
@@ -160,7 +166,7 @@ def test_wrong_arguments_are_one_clear_line(
 def test_a_file_that_says_what_it_takes_needs_no_example(tmp_path: Path) -> None:
     made = models.sequential(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)))
     path = models.save(made, tmp_path / "policy.onnx")
-    result = grandopt.optimize(str(path), profile="basic", engines=["native"], output=tmp_path, budget_s=5)
+    result = grandopt.optimize(str(path), profile="basic", engines=["native"], output=tmp_path, budget_s=2)
     given = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     assert result.path.name == "policy"
     np.testing.assert_allclose(result(given), models.answers(made, state=given)["scores"], atol=1e-6)

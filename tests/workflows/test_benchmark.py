@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from grandopt.cli.app import main
 from grandopt.reporting.report import Report
 from grandopt.reporting.schema import shipped_schema
 from tests.workflows import command
@@ -79,27 +80,40 @@ def test_executorch_is_verified_and_measured_in_its_own_environment(tmp_path: Pa
     assert [item.batch for item in row.batches] == [8]
 
 
+def refused(capfd: pytest.CaptureFixture[str], *args: str) -> str:
+    """The one line on stderr of a command that is refused, run in this process and in the present folder."""
+    assert main(list(args)) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.strip().splitlines()
+    return line
+
+
 @pytest.mark.parametrize(
     ("name", "library"), [("executorch", "executorch"), ("litert", "ai-edge-litert"), ("mnn", "MNN")]
 )
 def test_an_interpreter_without_the_engine_is_refused_before_any_work(
-    name: str, library: str, tmp_path: Path
+    name: str,
+    library: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     python = tmp_path / "python"
     python.write_text("""#!/bin/sh\necho '{"python": "3.12.1", "numpy": "2.0", "torch": "2.13.0"}'\n""")
     python.chmod(0o755)
-    done = command.run(tmp_path, "benchmark", "--agent", "null", "--rival", f"{name}={python}")
-    assert done.returncode == 2
-    assert f"--rival {name}={python}: {library} is not installed there" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    line = refused(capfd, "benchmark", "--agent", "null", "--rival", f"{name}={python}")
+    assert f"--rival {name}={python}: {library} is not installed there" in line
 
 
-def test_an_interpreter_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_an_interpreter_that_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     missing = tmp_path / "nowhere"
-    done = command.run(tmp_path, "benchmark", "--agent", "null", "--rival", f"mnn={missing}")
-    assert done.returncode == 2
-    assert f"--rival mnn={missing}: {missing} cannot be started: No such file" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    line = refused(capfd, "benchmark", "--agent", "null", "--rival", f"mnn={missing}")
+    assert f"--rival mnn={missing}: {missing} cannot be started: No such file" in line
 
 
 def test_optimize_does_not_know_the_yardsticks(tmp_path: Path) -> None:
