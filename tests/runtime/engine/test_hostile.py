@@ -46,7 +46,7 @@ class WordlessError(Exception):
 
 async def basic() -> Engine:
     engine = Engine()
-    await engine.initialize("basic")
+    await engine.initialize("basic", memory=False)
     return engine
 
 

@@ -28,6 +28,7 @@ def run(kind: str, count: int, seed: int, limit_s: float, pause_s: float = 0.02)
         assert len(asyncio.all_tasks()) == 1
         gc.collect()  # what nobody has awaited says so when it goes
 
+    gc.unfreeze()
     before = left()
     asyncio.run(main())
     assert said == []
