@@ -53,8 +53,26 @@ def test_reference_agents(store: Store, name: str, options: EngineOptions) -> No
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=2e-6)
 
 
-@pytest.mark.parametrize("options", CASES)
-@pytest.mark.parametrize("name", ZIPS)
+def _zips() -> list[object]:
+    """All with ONNX Runtime, and one that chooses and one that acts continuously with OpenVINO, are fast."""
+    both = ("dqn-CartPole-v1", "sac-Pendulum-v1")
+    return [
+        *(pytest.param(name, OPTIONS[0], id=f"{name}-onnxruntime") for name in ZIPS),
+        *(
+            pytest.param(
+                name, OPTIONS[1], id=f"{name}-openvino", marks=() if name in both else pytest.mark.slow
+            )
+            for name in ZIPS
+        ),
+        *(
+            pytest.param(name, options, id=f"{name}-{options.engine}-{number}", marks=pytest.mark.stress)
+            for number, options in enumerate(INDUCTOR)
+            for name in ZIPS
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("name", "options"), _zips())
 def test_real_zips(shared_checkpoints: Path, store: Store, name: str, options: EngineOptions) -> None:
     need(options.engine)
     path = shared_checkpoints / "sb3" / f"{name}.zip"

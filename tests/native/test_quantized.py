@@ -215,14 +215,23 @@ class Stepwise(nn.Module):
         return h[0], c[0]
 
 
+RECURRENCES = [
+    *((nn.LSTM, level) for level in ALL),
+    *(
+        pytest.param(nn.GRU, level, marks=() if level in (ALL[0], GENERIC.name) else pytest.mark.slow)
+        for level in ALL
+    ),
+]
+"""The gates of both go through the same products, whose levels one of them shows."""
+
+
 @functools.cache
 def stepwise(kind: type[nn.LSTM] | type[nn.GRU]) -> Stepwise:
     torch.manual_seed(4)
     return Stepwise(kind, 5, 48)
 
 
-@pytest.mark.parametrize("level", ALL)
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize(("kind", "level"), RECURRENCES)
 def test_a_step_from_any_state_stays_within_the_bound(
     store: Store, kind: type[nn.LSTM] | type[nn.GRU], level: str
 ) -> None:
@@ -272,8 +281,7 @@ def test_rows_that_are_not_finite_are_nan_and_the_others_are_not(
         assert np.isnan(executor(x[-1:]).reshape(-1, 80)[-1]).all()
 
 
-@pytest.mark.parametrize("level", ALL)
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize(("kind", "level"), RECURRENCES)
 def test_a_state_that_is_not_finite_stays_so(
     store: Store, kind: type[nn.LSTM] | type[nn.GRU], level: str
 ) -> None:
@@ -288,7 +296,8 @@ def test_a_state_that_is_not_finite_stays_so(
 
 @pytest.mark.parametrize(
     ("between", "most"),
-    [(nn.Tanh, 0.33), (nn.ReLU, 0.52)],  # weights of rows with zeros are there twice
+    # Weights of rows with zeros are there twice.
+    [(nn.Tanh, 0.33), pytest.param(nn.ReLU, 0.52, marks=pytest.mark.slow)],
 )
 def test_the_artifact_is_a_quarter_as_large(tmp_path: Path, between: type[nn.Module], most: float) -> None:
     network = nn.Sequential(nn.Linear(54, 512), between(), nn.Linear(512, 512)).eval()

@@ -163,6 +163,7 @@ def test_wrong_arguments_are_one_clear_line(
     assert not (tmp_path / "artifacts").exists() or not list((tmp_path / "artifacts").iterdir())
 
 
+@pytest.mark.slow
 def test_a_file_that_says_what_it_takes_needs_no_example(tmp_path: Path) -> None:
     made = models.sequential(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)))
     path = models.save(made, tmp_path / "policy.onnx")
@@ -170,6 +171,12 @@ def test_a_file_that_says_what_it_takes_needs_no_example(tmp_path: Path) -> None
     given = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     assert result.path.name == "policy"
     np.testing.assert_allclose(result(given), models.answers(made, state=given)["scores"], atol=1e-6)
+
+
+def test_an_example_beside_a_file_that_says_what_it_takes_is_refused(tmp_path: Path) -> None:
+    made = models.sequential(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)))
+    path = models.save(made, tmp_path / "policy.onnx")
+    given = np.zeros((3, 4), np.float32)
     with pytest.raises(ConfigError, match="leave 'example_input' out"):
         grandopt.optimize(path, given, output=tmp_path)
     with pytest.raises(CheckpointError, match="no such file"):
