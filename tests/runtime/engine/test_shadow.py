@@ -73,7 +73,6 @@ def test_the_interval_of_a_shadow_holds_the_share_of_altered_decisions(seed: int
         while shadow.report().compared < 3000:
             await asked(engine, range(asking, asking + 1000))
             asking += 1000
-            await asyncio.sleep(0.02)  # for the candidate, which drops what comes while it works
         report = shadow.withdraw()
         assert report.seen == asking
         assert report.compared + report.dropped <= 0.6 * asking
