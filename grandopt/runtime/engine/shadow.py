@@ -25,6 +25,8 @@ PATIENCE_NS = 20_000_000
 """After so long a piece of work is handed over that is not full."""
 SMALLEST = 1e-6
 """Of shares and efforts: with less nothing would ever be compared."""
+WASTED = 16
+"""Draws that found no room before fewer are made: a batch's, or those of so many single observations."""
 LEAST_SHARE = 1e-3
 """However busy the candidate is, one observation in so many is looked at, to see whether it has rested."""
 
@@ -142,7 +144,7 @@ class Shadow:
         disagreement = Disagreement(self._candidate.signature, self._candidate.contract, self._tolerance)
         self._findings = Findings(disagreement)
         self._pieces: list[tuple[list[Array], list[Array]]] = []
-        self._held = self._dropped = 0
+        self._held = self._dropped = self._wasted = 0
         self._first = self._handed = self._taps.rows - rows
         self._since = self._clock()
 
@@ -162,7 +164,9 @@ class Shadow:
     def _keep(self, places: list[int], inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         room = self._comparing.rows - self._held
         if room < len(places):
-            self._dropped += len(places) - max(0, room)
+            over = len(places) - max(0, room)
+            self._dropped += over
+            self._wasted += over
             places = places[: max(0, room)]
         if places:
             if not self._held:
@@ -172,15 +176,12 @@ class Shadow:
         full = self._held >= self._comparing.rows
         if self._comparing.ready and (full or self._clock() - self._since > PATIENCE_NS):
             self._hand_over()
-            rows = self._taps.rows
-            # So many as make the next piece full when the candidate has rested for as long again.
-            self._aim(self._comparing.rows / max(1, rows - self._handed))
-            self._handed = rows
-        elif full:
+        elif full and self._wasted >= WASTED:
             self._aim(self._sampler.share / 2)  # each look costs the loop some time, and nothing fits
 
     def _aim(self, share: float) -> None:
         """Draw with that probability from now on, at most with the one asked for."""
+        self._wasted = 0
         share = max(LEAST_SHARE, min(self._share, share))
         if share != self._sampler.share:
             self._sampler.sample(share)
@@ -192,4 +193,8 @@ class Shadow:
                 for side in zip(*self._pieces, strict=True)
             )
             self._pieces, self._held = [], 0
+            rows = self._taps.rows
+            # So many as make the next piece full when the candidate has rested for as long again.
+            self._aim(self._comparing.rows / max(1, rows - self._handed))
+            self._handed = rows
             self._comparing.give(Work(inputs, outputs, self._against, self._findings))

@@ -65,7 +65,7 @@ def run(body: Callable[[Engine], object], **changes: object) -> None:
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
+@pytest.mark.parametrize("seed", range(3))
 def test_the_interval_of_a_shadow_holds_the_share_of_altered_decisions(seed: int) -> None:
     async def body(engine: Engine) -> None:
         shadow = engine.shadow("gate", agent(altered), share=0.5, effort=1.0, seed=seed)
