@@ -6,7 +6,7 @@ import numpy as np
 
 from grandopt.serving.grpc.wire import BYTES, FOUR, VARINT, Value, fields, malformed, varints
 from grandopt.serving.protocol.datatypes import BYTES as TEXTS
-from grandopt.serving.protocol.datatypes import DTYPES
+from grandopt.serving.protocol.datatypes import DTYPES, element_count
 from grandopt.serving.protocol.errors import Code, ProtocolError
 from grandopt.signature import Array
 
@@ -49,9 +49,7 @@ def read_contents(contents: bytes, datatype: str, shape: tuple[int, ...], name: 
                 Code.INVALID, f"input {name!r:.80}: the elements of {datatype} belong in {listed} alone"
             )
     found = np.concatenate(parts) if parts else np.empty(0, object if wanted == _TEXTS else np.uint64)
-    count = 1
-    for size in shape:
-        count *= size
+    count = element_count(shape, name)
     if len(found) != count:
         raise ProtocolError(
             Code.INVALID,

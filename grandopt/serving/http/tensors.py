@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import orjson
 
-from grandopt.serving.protocol.datatypes import BYTES, DTYPES
+from grandopt.serving.protocol.datatypes import BYTES, DTYPES, element_count
 from grandopt.serving.protocol.errors import Code, ProtocolError
 from grandopt.serving.protocol.messages import OutputTensor
 from grandopt.signature import Array
@@ -39,9 +38,10 @@ def from_json(data: Any, datatype: str, shape: tuple[int, ...], name: str) -> Ar
     takes = _TAKES.get(datatype, _WHOLE)
     if not types <= takes:
         raise ProtocolError(Code.INVALID, f"input {name!r}: {datatype} takes {_WORDS[takes]} in data")
-    if len(data) != math.prod(shape):
+    wanted = element_count(shape, name)
+    if len(data) != wanted:
         raise ProtocolError(
-            Code.INVALID, f"input {name!r}: {list(shape)} takes {math.prod(shape)} values, got {len(data)}"
+            Code.INVALID, f"input {name!r}: {list(shape)} takes {wanted} values, got {len(data)}"
         )
     try:
         if takes is _WHOLE and data:

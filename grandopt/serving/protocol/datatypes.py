@@ -29,11 +29,28 @@ NAMES: dict[str, str] = {dtype.name: name for name, dtype in DTYPES.items()}
 BYTES = "BYTES"
 LENGTH = 4
 """Bytes of the little-endian length before each element of BYTES."""
+MOST_ELEMENTS = 1 << 48
+"""More than any tensor has, and few enough for every array of them."""
 
 
 def datatype_of(dtype: str) -> str:
     """The protocol's name of a dtype of a signature, such as FP32 for float32."""
     return NAMES[dtype]
+
+
+def element_count(shape: tuple[int, ...], name: str) -> int:
+    """Elements of an input; raises ProtocolError for sizes that no tensor has, empty ones included."""
+    count = bound = 1
+    for size in shape:
+        count *= size
+        bound *= size or 1  # NumPy counts so, too: it takes no [0, 2**40, 2**40]
+    if bound > MOST_ELEMENTS:
+        raise ProtocolError(
+            Code.INVALID,
+            f"input {name!r:.80}: shape {list(shape)!s:.80} is larger than any tensor, which has at most "
+            f"{MOST_ELEMENTS} elements",
+        )
+    return count
 
 
 def from_raw(raw: bytes | memoryview, datatype: str, shape: tuple[int, ...], name: str) -> Array:
@@ -45,9 +62,7 @@ def from_raw(raw: bytes | memoryview, datatype: str, shape: tuple[int, ...], nam
     if dtype is None:
         known = ", ".join(DTYPES)
         raise ProtocolError(Code.INVALID, f"input {name!r}: datatype {datatype!r:.40} is none of {known}")
-    wanted = dtype.itemsize
-    for size in shape:
-        wanted *= size
+    wanted = dtype.itemsize * element_count(shape, name)
     if len(raw) != wanted:
         raise ProtocolError(
             Code.INVALID,
