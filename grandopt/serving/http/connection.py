@@ -41,7 +41,7 @@ class Connection(asyncio.Protocol):
         self._missing = 0
         self._taken = 0
         self._chunks: ChunkedBody | None = None
-        self._held = self._ended = self._gone = False
+        self._held = self._paused = self._resuming = self._ended = self._gone = False
 
     # ---- what the transport says --------------------------------------------------------------------------
 
@@ -78,7 +78,10 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._turns.writable.set()
-        self._wait("idle", self._limits.idle_s)
+        if self._call is not None:
+            self._wait("body", self._limits.body_s)
+        else:
+            self._wait("idle", self._limits.idle_s)
         self._moved()
 
     def data_received(self, data: bytes) -> None:
@@ -190,13 +193,13 @@ class Connection(asyncio.Protocol):
         if head.length == CHUNKED:
             self._chunks = ChunkedBody(self._limits)
         self._call, self._missing = call, max(head.length, 0)
-        self._receive(self._missing)
+        self.service.bodies += 1
         self._wait("body", self._limits.body_s)
         if head.expects and not head.old:
             self._turns.proceed()
 
     def _receive(self, size: int) -> None:
-        """So many bytes more are taken on."""
+        """So many bytes more have come, and are kept until the body is whole."""
         self._taken += size
         self.service.receiving += size
         if self.service.receiving > self._limits.bodies_bytes:
@@ -217,6 +220,7 @@ class Connection(asyncio.Protocol):
         else:
             part = data[place : place + self._missing]
             self._parts.append(part)
+            self._receive(len(part))
             self._missing -= len(part)
             place += len(part)
             if self._missing:
@@ -230,21 +234,30 @@ class Connection(asyncio.Protocol):
     def _drop_body(self) -> None:
         self.service.receiving -= self._taken
         self._taken = 0
+        self.service.bodies -= self._call is not None
         self._call, self._chunks, self._parts, self._missing = None, None, [], 0
 
     def _hold(self, rest: bytes) -> None:
         """Read no more until answers have gone out."""
-        self._carry = rest
-        if not self._held:
-            self._held = True
+        self._carry, self._held = rest, True
+        if not self._paused:
+            self._paused = True
             self._transport.pause_reading()
 
     def _moved(self) -> None:
         """Answers have gone out: go on where reading was held."""
-        if self._held and not self._ended and self._turns.writable.is_set():
-            self._held = False
+        if self._held and not (self._resuming or self._ended) and self._turns.writable.is_set():
+            self._resuming = True
+            asyncio.get_running_loop().call_soon(self._resume)
+
+    def _resume(self) -> None:
+        """Read what was held, and then what comes: a client that sends no more is told so by an end of it,
+        which must not overtake the requests before."""
+        self._resuming = self._held = False
+        self.data_received(b"")
+        if not (self._held or self._ended):
+            self._paused = False
             self._transport.resume_reading()
-            asyncio.get_running_loop().call_soon(self.data_received, b"")
 
 
 def _is_local(transport: asyncio.BaseTransport) -> bool:

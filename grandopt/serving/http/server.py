@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Sequence
@@ -84,7 +85,7 @@ class HttpServer:
         for connection in list(service.connections):
             connection.stop()
         end = loop.time() + grace_s
-        while (service.open or service.receiving) and loop.time() < end:
+        while (service.open or service.bodies) and loop.time() < end:
             await asyncio.sleep(_LOOK_S)
         for server in self._servers:
             server.close()
@@ -125,6 +126,10 @@ def bound(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
         except OSError as error:
             for other in (one, *sockets):
                 other.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ConfigError(
+                    f"--host {host!r}: no address of this machine; 127.0.0.1 is, and 0.0.0.0 is all of them"
+                ) from None
             raise ConfigError(
                 f"{host} port {port} cannot be had ({error.strerror}); choose another, or 0 for any"
             ) from None

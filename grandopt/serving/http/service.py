@@ -72,7 +72,9 @@ class Service:
         self.open = 0
         """Calls that were begun and not answered."""
         self.receiving = 0
-        """Bytes of bodies that are being received."""
+        """Bytes that have come of bodies that are not whole yet."""
+        self.bodies = 0
+        """How many such bodies there are."""
         self.now = 0.0
         """The loop's time at the last tick, of which there is one a second."""
         self.connections: set[Connected] = set()

@@ -86,6 +86,22 @@ def test_more_pipelined_requests_than_the_limit_wait_and_are_all_answered() -> N
     run(test)
 
 
+@pytest.mark.parametrize(("count", "pipelined"), [(3, 3), (4, 3), (20, 3), (200, 64)])
+def test_all_pipelined_requests_are_answered_to_a_client_that_sends_no_more(
+    count: int, pipelined: int
+) -> None:
+    async def test() -> None:
+        async with serving(Doubling(0.005), limits=HttpLimits(pipelined=pipelined)) as (_, port):
+            client = await Client.of(port)
+            client.writer.write(b"".join(infer(json_body([float(n)]), "slow") for n in range(count)))
+            client.writer.write_eof()
+            for number in range(count):
+                assert values((await client.answer())[2]) == [2.0 * number]
+            assert await client.ended()
+
+    run(test)
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
 def test_requests_that_arrive_in_pieces_are_the_same_requests(size: int) -> None:
     async def test() -> None:
