@@ -33,7 +33,7 @@ class History:
     """
 
     def __init__(self, keep: int, *, censuses: bool) -> None:
-        self._rows = np.full((keep, 6), math.nan)
+        self._rows = np.empty((keep, 6))  # not filled: only rows that were written are read
         self._count = 0
         self._censuses = CensusRing() if censuses else None
 

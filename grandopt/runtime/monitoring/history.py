@@ -59,7 +59,8 @@ class History:
 
 class _Ring:
     def __init__(self, keep: int) -> None:
-        self._rows = np.full((keep, len(COLUMNS) + 1), math.nan)
+        # Not filled: the memory of rows is taken when they are written, and only those are read.
+        self._rows = np.empty((keep, len(COLUMNS) + 1))
         self._count = 0
 
     def add(self, wall: float, told: Mapping[str, float]) -> None:
