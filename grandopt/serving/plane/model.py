@@ -215,11 +215,14 @@ class Model:
         answer: Future[Answer],
     ) -> None:
         """The answer is there: make the response of it."""
-        if response.done() or answer.cancelled():
+        if response.done():
             self.counts.cancelled(_now() - pending.began)
             if not answer.cancelled():
                 answer.exception()  # seen: nobody waits for it any more
-            response.cancel()
+            return
+        if answer.cancelled():  # by nobody who waits for it: whoever does is told
+            given_up = ProtocolError(Code.UNAVAILABLE, f"{self._name}: the request was given up", 1.0)
+            response.set_exception(self._refused(given_up, pending.began))
             return
         error = answer.exception()
         if error is None:

@@ -100,6 +100,24 @@ def test_every_request_is_counted_once_whatever_becomes_of_it(tmp_path: Path) ->
     asyncio.run(main())
 
 
+def test_an_answer_that_the_engine_gave_up_is_an_error_and_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with plane_of(tmp_path, two=pair()) as plane:
+            given_up = asyncio.get_running_loop().create_future()
+            agent = plane.repository.served["two"].agent
+            monkeypatch.setattr(agent, "submit", lambda *asked: given_up)
+            waiting = plane.infer(asking("two", x=ROW[:, :2], n=np.ones(1, np.int64)))
+            given_up.cancel()
+            with pytest.raises(ProtocolError, match="two: the request was given up") as caught:
+                await asyncio.wait_for(waiting, 5)
+            assert caught.value.code is Code.UNAVAILABLE
+            assert plane.failures()["two"]["REJECTED"] == 1
+
+    asyncio.run(main())
+
+
 def test_answers_from_a_cache_are_not_inferences(tmp_path: Path) -> None:
     async def main() -> None:
         async with plane_of(tmp_path) as plane:
