@@ -44,7 +44,10 @@ def candidates(folder: Path) -> dict[str, Candidate]:
         return {name: Candidate(name, ONLY, folder, mark_of(folder)) for name in [read(folder).manifest.name]}
     found = {}
     for path in _folders(folder):
-        candidate = _candidate(path)
+        try:
+            candidate = _candidate(path)
+        except (ConfigError, OSError) as error:  # it alone: not readable, or removed just now
+            candidate = Candidate(path.name, "", path, (), f"{path}: {getattr(error, 'strerror', 0) or error}")
         if candidate is not None:
             found[path.name] = candidate
     return found
@@ -89,10 +92,17 @@ def _order(version: Path) -> tuple[int, int, str]:
         return 0, 0, name
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 def _folders(folder: Path) -> Iterator[Path]:
     """The folders in `folder` that are not hidden, by name."""
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        names = sorted(entry.name for entry in os.scandir(folder) if _is_folder(entry))
     except OSError as error:
         raise ConfigError(f"{folder}: not a folder of artifacts: {error.strerror}") from error
     return (folder / name for name in names if not name.startswith("."))

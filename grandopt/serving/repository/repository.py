@@ -105,9 +105,11 @@ class Repository:
                 await self.load(name)
             except ProtocolError as error:
                 errors.append(error)
-                _log.warning("%s is not served: %s", name, error)
         if errors and not self.served and self.mode != "poll":
-            raise ArtifactError(f"not one agent can be served: {errors[0]}")
+            others = f", nor are {len(errors) - 1} others" if len(errors) > 1 else ""
+            raise ArtifactError(f"not one agent can be served: {errors[0]}{others}")
+        for told in errors:
+            _log.warning("%s", told)
         self._started = True
         if self.mode == "poll":
             self._polling = asyncio.get_running_loop().create_task(self._poll())
@@ -231,10 +233,13 @@ class Repository:
         """The artifact, checked against its manifest and called once; runs on a thread of its own."""
         if candidate.reason:
             raise ArtifactError(candidate.reason)
-        version, _ = loaded(candidate.path, trust=self._trust, threads=self._threads)
-        check_served(candidate, version.signature)
-        if candidate.name in self.served:
-            read(candidate.path).verify()
+        try:
+            version, _ = loaded(candidate.path, trust=self._trust, threads=self._threads)
+            check_served(candidate, version.signature)
+            if candidate.name in self.served:
+                read(candidate.path).verify()
+        except OSError as error:  # removed or replaced while it was read
+            raise ArtifactError(f"{candidate.path}: cannot be read: {error.strerror}") from error
         version.run([np.zeros((1, *spec.shape), spec.dtype) for spec in version.signature.inputs])
         return version
 
@@ -242,7 +247,7 @@ class Repository:
         """What is in the folder; what was there before where it cannot be read just now."""
         try:
             return candidates(self.folder)
-        except GrandoptError as error:
+        except (GrandoptError, OSError) as error:
             _log.warning("%s", error)
             return self._known
 
@@ -271,5 +276,5 @@ class Repository:
         """A change that nobody waits for: what is wrong with it is told in the log and the index."""
         try:
             await change
-        except ProtocolError as error:
+        except GrandoptError as error:
             _log.warning("%s: %s", name, error)

@@ -16,6 +16,7 @@ from grandopt.errors import ArtifactError, ConfigError
 from grandopt.runtime.engine.engine import Engine
 from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.protocol.errors import Code, ProtocolError
+from grandopt.serving.repository import repository
 from grandopt.serving.repository.repository import Repository
 from tests.serving.agents import answered, asking
 from tests.serving.artifacts import put, scaled
@@ -28,13 +29,13 @@ async def served(folder: Path, **options: Any) -> AsyncIterator[DataPlane]:
     """A data plane over a folder."""
     engine = Engine()
     await engine.initialize(monitoring=False, adaptation=False, memory=False)
-    repository = Repository(folder, engine, **options)
-    plane = DataPlane(engine, repository)
+    agents = Repository(folder, engine, **options)
+    plane = DataPlane(engine, agents)
     try:
-        await repository.start()
+        await agents.start()
         yield plane
     finally:
-        await repository.stop()
+        await agents.stop()
         await engine.shutdown()
 
 
@@ -106,6 +107,7 @@ def test_the_good_ones_are_served_beside_broken_ones_which_say_why(tmp_path: Pat
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "notes.txt").write_text("x")
     (tmp_path / "a name").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
 
     async def main() -> None:
         async with served(tmp_path) as plane:
@@ -245,6 +247,38 @@ def test_a_watched_folder_is_followed(tmp_path: Path) -> None:
             shutil.rmtree(tmp_path / "agent")
             await until(lambda: plane.models() == ["other"])
             assert states(plane) == [("other", "1", "READY")]
+
+    asyncio.run(main())
+
+
+def test_a_folder_that_cannot_be_read_for_a_moment_is_watched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(scaled(2), tmp_path / "agent")
+    failures = {"look": 3, "open": 2}
+
+    def failing(name: str, real: Any) -> Any:
+        def call(*words: Any, **options: Any) -> Any:
+            if failures[name]:
+                failures[name] -= 1
+                raise PermissionError(13, "Permission denied", "x")
+            return real(*words, **options)
+
+        return call
+
+    async def main() -> None:
+        async with served(tmp_path, mode="poll", poll_s=0.02) as plane:
+            monkeypatch.setattr(repository, "candidates", failing("look", repository.candidates))
+            monkeypatch.setattr(repository, "loaded", failing("open", repository.loaded))
+            put(scaled(3), tmp_path / "agent")
+            await until(lambda: failures == {"look": 0, "open": 1})
+            put(scaled(5), tmp_path / "agent")
+            await until(lambda: failures == {"look": 0, "open": 0})
+            await until(lambda: "cannot be read: Permission denied" in plane.index()[-1]["reason"])
+            assert await factor(plane, "agent") == (2, "1")
+            put(scaled(7), tmp_path / "agent")
+            await until(lambda: states(plane) == [("agent", "1", "READY")])
+            assert await factor(plane, "agent") == (7, "1")
 
     asyncio.run(main())
 
