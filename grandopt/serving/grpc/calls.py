@@ -41,7 +41,7 @@ async def model_config(plane: DataPlane, request: Json) -> Json:
 
 
 async def model_statistics(plane: DataPlane, request: Json) -> Json:
-    return plane.statistics(*_model(request))
+    return await plane.all_statistics(*_model(request))
 
 
 async def repository_index(plane: DataPlane, request: Json) -> Json:
@@ -96,7 +96,8 @@ async def trace_setting(plane: DataPlane, request: Json) -> Json:
 
 
 async def log_settings(plane: DataPlane, request: Json) -> Json:
-    found = plane.logging_settings(_plain(request.get("settings", {})) or None)
+    changes = _plain(request.get("settings", {}))
+    found = await plane.set_logging(changes) if changes else plane.logging_settings()
     return {"settings": {name: {_choice(value): value} for name, value in found.items()}}
 
 

@@ -112,6 +112,10 @@ class DataPlane:
         chosen = [self._model(model, version)] if model else [self._model(name, "") for name in self.models()]
         return {"model_stats": [model_statistics(one) for one in chosen]}
 
+    async def all_statistics(self, model: str = "", version: str = "") -> Json:
+        """The same of all processes of the server together."""
+        return self.statistics(model, version)
+
     def failures(self) -> dict[str, dict[Reason, int]]:
         """How many requests failed, by model and by Triton's reason."""
         return {name: dict(self._models[name].counts.failures) for name in self.models()}
@@ -141,6 +145,10 @@ class DataPlane:
         if changes:
             change_logging(changes)
         return logging_settings()
+
+    async def set_logging(self, changes: Json) -> Json:
+        """The same after changes, in all processes of the server."""
+        return self.logging_settings(changes)
 
     def trace_settings(self, changes: Json | None = None, model: str = "") -> Json:
         """That nothing is traced."""

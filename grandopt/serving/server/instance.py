@@ -65,7 +65,8 @@ class ServerInstance:
         await engine.initialize(options.profile)
         first = options.first
         if self._siblings is not None and options.model_control == "explicit":
-            first = await self._siblings.served() or first
+            theirs = await self._siblings.served()
+            first = first if theirs is None else theirs
         self._repository = repository = Repository(
             options.folder, engine, mode=options.model_control, first=first, trust=options.trust
         )
@@ -81,6 +82,8 @@ class ServerInstance:
             else self._siblings.plane(engine, repository, regions)
         )
         await self._listen(plane, rights, context)
+        if self._siblings is not None and options.model_control == "explicit":
+            await self._siblings.catch_up(plane)
         addresses = {
             name: list(one.addresses) for name, one in self._transports.items() if name != "siblings"
         }
@@ -92,9 +95,8 @@ class ServerInstance:
         metrics = metrics_route(scrape, None if siblings is None else siblings.texts)
         if siblings is not None:
             await self._add("siblings", siblings.server(plane, scrape))
-        statistics = None if siblings is None else siblings.statistics(plane)
         routes = [
-            *protocol_routes(plane, statistics),
+            *protocol_routes(plane),
             *dashboard_routes(plane, workers=options.workers),
             metrics,
         ]

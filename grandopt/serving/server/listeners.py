@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ UDS_MODE = 0o660
 
 @dataclass
 class Listeners:
-    """What one process listens on; `own` is the path of a Unix socket that is removed at the end."""
+    """What one process listens on; `own` is a Unix socket that is removed at the end, if it is still there:
+    its path, device and inode."""
 
     tcp: list[socket.socket] = field(default_factory=list)
     unix: list[socket.socket] = field(default_factory=list)
@@ -24,7 +26,7 @@ class Listeners:
     held: list[socket.socket] = field(default_factory=list)
     """Bound, so that nobody else gets the port, and not listening."""
     grpc_port: int | None = None
-    own: Path | None = None
+    own: tuple[Path, int, int] | None = None
 
     def http(self) -> tuple[socket.socket, ...]:
         return (*self.tcp, *self.unix)
@@ -37,16 +39,21 @@ class Listeners:
         for one in (*self.tcp, *self.unix, *self.metrics_tcp, *self.held):
             one.close()
         if self.own is not None:
-            self.own.unlink(missing_ok=True)
+            path, *made = self.own
+            with suppress(OSError):  # it is gone already
+                found = path.lstat()
+                if [found.st_dev, found.st_ino] == made:  # and not another server's
+                    path.unlink()
             self.own = None
 
 
 def listeners(options: ServerOptions) -> Listeners:
     """The sockets of a server of one process; raises ConfigError for what cannot be had."""
     made = Listeners(grpc_port=options.grpc_port)
-    if options.workers > 1:
-        _require_free(options)
     shared = options.workers > 1
+    _require_free(options.host, (options.http_port, options.metrics_port) if shared else ())
+    # gRPC binds its own, after all was loaded, and writes lines of its own where it cannot.
+    _require_free(options.host, (options.grpc_port,))
     try:
         if options.http_port is not None:
             made.tcp += bound(options.host, options.http_port, shared=shared)
@@ -57,17 +64,18 @@ def listeners(options: ServerOptions) -> Listeners:
             made.grpc_port = made.held[0].getsockname()[1]
         if options.uds is not None:
             made.unix.append(listening_at(options.uds, UDS_MODE))
-            made.own = options.uds
+            found = options.uds.lstat()
+            made.own = options.uds, found.st_dev, found.st_ino
     except BaseException:
         made.close()
         raise
     return made
 
 
-def _require_free(options: ServerOptions) -> None:
+def _require_free(host: str, ports: tuple[int | None, ...]) -> None:
     """Raise ConfigError for a port where another server listens: sockets that share theirs would join it."""
-    for port in (options.http_port, options.metrics_port, options.grpc_port):
-        for one in bound(options.host, port) if port else ():
+    for port in ports:
+        for one in bound(host, port) if port else ():
             one.close()
 
 

@@ -64,6 +64,13 @@ class ServerOptions:
             raise ConfigError("--token-for-all needs a token: name its file with --token-file")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("TLS needs both --tls-cert and --tls-key")
+        if self.client_shm and self.workers > 1:
+            raise ConfigError(
+                f"--allow-client-shm takes one process, and --workers is {self.workers}: a region is "
+                "registered with one of them, and requests go to all; leave one of the two out"
+            )
+        if self.uds is not None and self.uds == self.ring:
+            raise ConfigError(f"--uds and --ring are sockets of their own, got {self.uds} for both")
         if self.first and self.model_control != "explicit":
             raise ConfigError("--load names what is loaded at the start with --model-control explicit")
 

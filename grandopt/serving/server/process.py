@@ -43,9 +43,19 @@ async def serving(
     for number in SIGNALS:
         loop.add_signal_handler(number, ended.set)
     instance = ServerInstance(options, made, siblings, ring=ring)
-    started(await instance.start())
+    starting, signalled = asyncio.ensure_future(instance.start()), asyncio.ensure_future(ended.wait())
+    await asyncio.wait((starting, signalled), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()  # which ends what was begun
+        await asyncio.wait((starting,))
+        if not starting.cancelled():
+            starting.exception()  # seen: whoever stops it does not ask why it would not have started
+        await instance.stop(0.0)
+        return
+    started(starting.result())
     if not once:
-        await ended.wait()
+        await signalled
+    signalled.cancel()
     await instance.stop(options.grace_s)
 
 

@@ -41,8 +41,9 @@ def tls(options: ServerOptions) -> ssl.SSLContext | None:
     try:
         context.load_cert_chain(options.tls_cert, options.tls_key)
     except ssl.SSLError as error:
+        why = error.reason or "one of them holds no PEM"
         raise ConfigError(
-            f"--tls-cert {options.tls_cert} and --tls-key {options.tls_key} cannot be used: {error.reason}"
+            f"--tls-cert {options.tls_cert} and --tls-key {options.tls_key} cannot be used: {why}"
         ) from None
     return context
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from grandopt.serving.ring.socket_path import listening_at
 from grandopt.serving.routes import HttpRequest, HttpResponse, Route
 from grandopt.serving.server.statistics import added
 
+_log = logging.getLogger(__name__)
 WITHIN_S = 5.0
 LOADING_S = 120.0
 Json = dict[str, Any]
@@ -44,9 +45,20 @@ class WorkerPlane(DataPlane):
         await super().unload(model, parameters)
         await self._siblings.change("unload", model, parameters)
 
+    async def all_statistics(self, model: str = "", version: str = "") -> Json:
+        return await self._siblings.statistics(self.statistics(model, version), model, version)
+
+    async def set_logging(self, changes: Json) -> Json:
+        settings = await super().set_logging(changes)
+        await self._siblings.change("logging", "all", changes)
+        return settings
+
     async def change_here(self, what: str, model: str, parameters: Json) -> None:
         """What another worker passes on."""
-        await (super().load if what == "load" else super().unload)(model, parameters)
+        if what == "logging":
+            await super().set_logging(parameters)
+        else:
+            await (super().load if what == "load" else super().unload)(model, parameters)
 
 
 class Siblings:
@@ -89,23 +101,29 @@ class Siblings:
         """The metrics of each other worker that answers."""
         return [body.decode() for status, body in await self._all("GET", "/text") if status == 200]
 
-    def statistics(self, plane: DataPlane) -> Callable[[str, str], Awaitable[Json]]:
+    async def statistics(self, own: Json, model: str, version: str) -> Json:
         """The statistics of all workers together."""
+        path = f"/stats?model={quote(model, safe='')}&version={quote(version, safe='')}"
+        theirs = [orjson.loads(body) for status, body in await self._all("GET", path) if status == 200]
+        return added([own, *theirs])
 
-        async def gathered(model: str, version: str) -> Json:
-            own = plane.statistics(model, version)
-            path = f"/stats?model={quote(model, safe='')}&version={quote(version, safe='')}"
-            theirs = [orjson.loads(body) for status, body in await self._all("GET", path) if status == 200]
-            return added([own, *theirs])
-
-        return gathered
-
-    async def served(self) -> tuple[str, ...]:
-        """The names that another worker serves; empty where there is none."""
+    async def served(self) -> tuple[str, ...] | None:
+        """The names that another worker serves, which may be none; None where there is no other."""
         for status, body in await self._all("GET", "/models"):
             if status == 200:
                 return tuple(orjson.loads(body))
-        return ()
+        return None
+
+    async def catch_up(self, plane: DataPlane) -> None:
+        """Load and unload what the others did while this worker started, and could not tell it yet."""
+        assert isinstance(plane, WorkerPlane)
+        theirs, own = await self.served(), plane.models()
+        for name in () if theirs is None else {*theirs, *own}:
+            if (name in own) != (name in (theirs or ())):
+                try:
+                    await plane.change_here("unload" if name in own else "load", name, {})
+                except ProtocolError as error:
+                    _log.warning("%s", error)
 
     async def change(self, what: str, model: str, parameters: Json) -> None:
         """Pass a change on; raises ProtocolError where another worker could not follow it."""
@@ -113,7 +131,9 @@ class Siblings:
         for status, body in await self._all("POST", path, orjson.dumps(parameters), LOADING_S):
             if status != 200:
                 why = orjson.loads(body)["error"]
-                raise ProtocolError(Code.INTERNAL, f"another worker could not {what} {model!r}: {why}")
+                raise ProtocolError(
+                    Code.INTERNAL, f"another worker did not follow in {what} {model!r}: {why}"
+                )
 
     async def _all(
         self, method: str, path: str, body: bytes = b"", within_s: float = WITHIN_S
@@ -136,7 +156,9 @@ async def _ask(
                 found = await reader.read()
             finally:
                 writer.close()
-    except (OSError, TimeoutError):
+    except TimeoutError:  # it lives, and does not do what it was asked
+        return 503, orjson.dumps({"error": f"it did not answer within {within_s:g} s"})
+    except OSError:
         return None  # a worker that has just ended is replaced
     lines, _, rest = found.partition(b"\r\n\r\n")
     words = lines.split(maxsplit=2)

@@ -8,6 +8,7 @@ import logging
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ _log = logging.getLogger(__name__)
 STARTING_S = 120.0
 SHORT_S, MOST_SHORT = 2.0, 5
 """A worker that ends so soon is not worth another one so many times in a row."""
+_AGAIN_S, _LONGEST_PAUSE_S = 0.1, 10.0
+"""The pause before another try after one that failed doubles from the first to the second."""
 _AFTER_S = 2.0
 """More than the grace, before a worker that does not end is killed."""
 
@@ -50,19 +53,28 @@ class Supervisor:
             loop.add_signal_handler(number, self._stopping.set)
         workers: list[_Worker] = []
         try:
-            for slot in slots:
-                worker, summary = await self._start(slot)
-                workers.append(worker)
-                if slot == 0:
-                    first = summary
-            started(first)
-            if not once:
+            if await self._start_all(workers, started) and not once:
                 await asyncio.gather(*[self._watch(slot, workers) for slot in slots])
         finally:
             self._stopping.set()
             await asyncio.gather(*[self._end(worker) for worker in workers])
         if self._failed is not None:
             raise ServingError(self._failed)
+
+    async def _start_all(self, workers: list[_Worker], started: Started) -> bool:
+        """Whether all have started; else a signal came first."""
+        for slot in range(self._options.workers):
+            try:
+                worker, summary = await self._start(slot)
+            except ServingError:
+                if self._stopping.is_set():
+                    return False
+                raise
+            workers.append(worker)
+            if slot == 0:
+                first = summary
+        started(first)
+        return True
 
     async def _start(self, slot: int) -> tuple[_Worker, Summary]:
         unix = [one.fileno() for one in self._made.unix]
@@ -71,22 +83,32 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=unix,
+            start_new_session=True,  # Ctrl-C is for the supervisor, which stops them
             limit=1 << 24,
         )
         assert process.stdin is not None
         assert process.stdout is not None
         given = {"options": self._options.to_json(), "unix": unix, "slot": slot, "folder": str(self._folder)}
         process.stdin.write(json.dumps(given).encode() + b"\n")
-        try:
-            answer = await asyncio.wait_for(process.stdout.readline(), STARTING_S)
-            told: dict[str, Any] = json.loads(answer) if answer else {"error": "it ended without a word"}
-        except TimeoutError:
-            told = {"error": f"it did not start within {STARTING_S:g} s"}
+        told = await self._told(process.stdout)
         worker = _Worker(process, time.monotonic())
         if "error" in told:
             await self._end(worker)
             raise ServingError(f"a worker did not start: {told['error']}")
         return worker, Summary(**told)
+
+    async def _told(self, output: asyncio.StreamReader) -> dict[str, Any]:
+        """What a worker says of its start, or that as an error."""
+        line = asyncio.ensure_future(output.readline())
+        stop = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((line, stop), timeout=STARTING_S, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not line.done():
+            line.cancel()
+            stopped = self._stopping.is_set()
+            return {"error": "the server stops" if stopped else f"it took longer than {STARTING_S:g} s"}
+        answer: dict[str, Any] = json.loads(line.result() or b'{"error": "it ended without a word"}')
+        return answer
 
     async def _watch(self, slot: int, workers: list[_Worker]) -> None:
         """Replace the worker of a slot whenever it ends."""
@@ -102,13 +124,33 @@ class Supervisor:
             worker = workers[slot]
             _log.warning("worker %d ended with %s and is replaced", slot, worker.process.returncode)
             short = short + 1 if time.monotonic() - worker.began < SHORT_S else 0
-            try:
-                if short >= MOST_SHORT:
-                    raise ServingError(f"worker {slot} ended {short} times within {SHORT_S:g} s of its start")
-                workers[slot], _ = await self._start(slot)
-            except ServingError as error:
-                self._failed = str(error)
+            short = await self._replace(slot, workers, short)
+
+    async def _replace(self, slot: int, workers: list[_Worker], short: int) -> int:
+        """Start a worker again, until it does or a signal comes; `short` is how often it ended too soon, and
+        is given back. Where no other worker serves, too many times are the end of the server."""
+        why = f"it ended {short} times within {SHORT_S:g} s of its start"
+        while not self._stopping.is_set():
+            alone = all(one.process.returncode is not None for one in workers)
+            if short >= MOST_SHORT and alone:
+                self._failed = f"worker {slot} cannot be replaced: {why}"
                 self._stopping.set()
+                break
+            if short:
+                await self._pause(min(_AGAIN_S * 2.0 ** min(short, 10), _LONGEST_PAUSE_S))
+            try:
+                workers[slot], _ = await self._start(slot)
+                break
+            except ServingError as error:
+                short, why = short + 1, str(error)
+                if not self._stopping.is_set():
+                    _log.warning("worker %d is not replaced yet: %s", slot, why)
+        return short
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, or until a signal comes."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _end(self, worker: _Worker) -> None:
         process = worker.process

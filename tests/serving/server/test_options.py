@@ -23,6 +23,11 @@ FOLDER = Path("artifacts")
         ({"http_port": 8001}, "the ports of HTTP, gRPC and metrics must differ"),
         ({"http_port": None, "grpc_port": None}, "nothing would be served"),
         ({"workers": 0}, "--workers must be 1 to 256, got 0"),
+        ({"workers": 2, "client_shm": True}, "--allow-client-shm takes one process, and --workers is 2"),
+        (
+            {"uds": FOLDER, "ring": FOLDER},
+            "--uds and --ring are sockets of their own, got artifacts for both",
+        ),
         ({"grace_s": -1.0}, "--grace must be 0 or more seconds, got -1"),
         ({"token_for_all": True}, "--token-for-all needs a token"),
         ({"tls_cert": FOLDER}, "TLS needs both --tls-cert and --tls-key"),
@@ -88,6 +93,18 @@ def test_ports_and_sockets_that_are_taken_are_refused_and_a_dead_socket_is_repla
     with pytest.raises(ConfigError, match=f"{path}"):
         listeners(options)
     assert path.read_text(encoding="utf-8") == "something"
+
+
+def test_a_socket_that_is_another_servers_by_now_stays(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    options = ServerOptions(FOLDER, http_port=None, metrics_port=None, grpc_port=None, uds=path)
+    first = listeners(options)
+    path.unlink()
+    second = listeners(options)
+    first.close()
+    assert path.exists()
+    second.close()
+    assert not path.exists()
 
 
 def test_statistics_of_workers_add_up() -> None:

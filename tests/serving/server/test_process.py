@@ -56,6 +56,11 @@ def test_bad_input_is_one_line(artifacts: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "foreign" / "file").write_text("x", encoding="utf-8")
     (tmp_path / "file").write_text("x", encoding="utf-8")
     (tmp_path / "empty").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "unserved" / name).mkdir(parents=True)
+        (tmp_path / "unserved" / name / "file").write_text("x", encoding="utf-8")
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = str(taken.getsockname()[1])
     ports = ["--http-port", "0", "--no-grpc", "--no-metrics"]
     good = str(artifacts)
     for words, said in (
@@ -64,7 +69,10 @@ def test_bad_input_is_one_line(artifacts: Path, tmp_path: Path, capsys: pytest.C
         ([str(tmp_path / "foreign")], "holds no artifact"),
         ([good, "--uds", str(tmp_path / "file")], "file"),
         ([good, "--token-file", str(tmp_path / "none")], "No such file"),
+        ([str(tmp_path / "unserved")], "not one agent can be served: a is not loaded: "),
         ([good, "--profile", "turbo"], "turbo"),
+        ([good, "--host", "192.0.2.1"], "--host '192.0.2.1': no address of this machine"),
+        ([good, "--tls-cert", str(tmp_path / "file"), "--tls-key", str(tmp_path / "file")], "holds no PEM"),
         ([good, "--host", "no.such.host.invalid"], "no.such.host.invalid"),
     ):
         assert main(["serve", *words, *ports]) == 2, words
@@ -72,6 +80,12 @@ def test_bad_input_is_one_line(artifacts: Path, tmp_path: Path, capsys: pytest.C
         assert err.count("\n") == 1, err
         assert err.startswith("error: ")
         assert said in err
+    with taken:
+        for option in ("--http-port", "--grpc-port", "--metrics-port"):
+            assert main(["serve", good, "--http-port", "0", "--grpc-port", "0", option, port]) == 2
+            err = capsys.readouterr().err
+            assert err.startswith(f"error: 127.0.0.1 port {port} cannot be had (Address already in use); ")
+            assert err.count("\n") == 1, err
 
 
 def test_a_missing_extra_is_said(

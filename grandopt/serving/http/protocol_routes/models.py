@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from grandopt.serving.http.protocol_routes.bodies import answer
 from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.protocol.errors import Code, ProtocolError
 from grandopt.serving.routes import Handler, HttpRequest, HttpResponse, Route
 
-Statistics = Callable[[str, str], dict[str, Any] | Awaitable[dict[str, Any]]]
 MODEL = "/v2/models/{model}"
 VERSION = MODEL + "/versions/{version}"
 
 
-def model_routes(plane: DataPlane, statistics: Statistics | None = None) -> list[Route]:
-    """`statistics` answers for several processes together; without it the plane's own count."""
-    gather = statistics or plane.statistics
-
+def model_routes(plane: DataPlane) -> list[Route]:
     async def stats(request: HttpRequest) -> HttpResponse:
-        found = gather(*_named(request))
-        return answer(await found if inspect.isawaitable(found) else found)
+        return answer(await plane.all_statistics(*_named(request)))
 
     async def live(request: HttpRequest) -> HttpResponse:
         return answer({"live": plane.live}, 200 if plane.live else 503)

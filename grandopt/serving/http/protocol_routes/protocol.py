@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from grandopt.serving.http.protocol_routes.models import Statistics, model_routes
+from grandopt.serving.http.protocol_routes.models import model_routes
 from grandopt.serving.http.protocol_routes.repository import repository_routes
 from grandopt.serving.http.protocol_routes.settings import settings_routes
 from grandopt.serving.http.protocol_routes.shared_memory import shared_memory_routes
@@ -15,10 +15,10 @@ from grandopt.serving.routes import HttpRequest, HttpResponse, Route
 OPENAPI = Path(__file__).parents[1] / "openapi.json"
 
 
-def protocol_routes(plane: DataPlane, statistics: Statistics | None = None) -> list[Route]:
-    """The routes of a plane; see `model_routes` for `statistics`."""
+def protocol_routes(plane: DataPlane) -> list[Route]:
+    """The routes of a plane."""
     return [
-        *model_routes(plane, statistics),
+        *model_routes(plane),
         *repository_routes(plane),
         *settings_routes(plane),
         *shared_memory_routes(plane),

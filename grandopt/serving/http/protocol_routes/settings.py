@@ -14,7 +14,7 @@ def settings_routes(plane: DataPlane) -> list[Route]:
         return answer(plane.logging_settings())
 
     async def set_logging(request: HttpRequest) -> HttpResponse:
-        return answer(plane.logging_settings(json_object(request)))
+        return answer(await plane.set_logging(json_object(request)))
 
     async def trace(request: HttpRequest) -> HttpResponse:
         return answer(plane.trace_settings(model=request.fields.get("model", "")))
