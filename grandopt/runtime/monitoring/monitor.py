@@ -8,11 +8,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.memory.ticker import Ticker
 from grandopt.runtime.monitoring.alerts import Alert, Alerts, Rule
-from grandopt.runtime.monitoring.archive import Archive, ArchiveStats
 from grandopt.runtime.monitoring.delivery import Delivery
 from grandopt.runtime.monitoring.history import History
 from grandopt.runtime.monitoring.measures import values
@@ -21,6 +21,9 @@ from grandopt.runtime.monitoring.process import ProcessReader
 from grandopt.runtime.monitoring.recommendations.advice import Recommendations
 from grandopt.runtime.monitoring.recommendations.recommend import recommend
 from grandopt.runtime.monitoring.sources import AgentSource
+
+if TYPE_CHECKING:  # SQLite is for those alone who keep one
+    from grandopt.runtime.monitoring.archive import Archive, ArchiveStats
 
 MOST_KEPT = 1_000_000
 """Looks in the history: of each, an agent's figures take some 200 bytes."""

@@ -16,7 +16,7 @@ from grandopt.serving.plane.model import Model
 from grandopt.serving.plane.regions import Regions
 from grandopt.serving.plane.sequences import Sequences
 from grandopt.serving.plane.settings import NO_TRACE, change_logging, check_trace, logging_settings
-from grandopt.serving.plane.statistics import model_statistics
+from grandopt.serving.plane.statistics import failures_of, model_statistics
 from grandopt.serving.protocol.errors import Code, ProtocolError, refused
 from grandopt.serving.protocol.messages import InferRequest, InferResponse
 from grandopt.serving.repository.repository import Repository
@@ -118,7 +118,7 @@ class DataPlane:
 
     def failures(self) -> dict[str, dict[Reason, int]]:
         """How many requests failed, by model and by Triton's reason."""
-        return {name: dict(self._models[name].counts.failures) for name in self.models()}
+        return {name: failures_of(self._models[name]) for name in self.models()}
 
     # ---- what changes -------------------------------------------------------------------------------------
 

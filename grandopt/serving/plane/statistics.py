@@ -6,6 +6,7 @@ import time
 
 from grandopt.runtime.cache.stats import CacheStats
 from grandopt.runtime.scheduling.stats import BatcherStats
+from grandopt.serving.plane.counts import Reason
 from grandopt.serving.plane.metadata import Json
 from grandopt.serving.plane.model import Model
 
@@ -26,7 +27,7 @@ def model_statistics(model: Model) -> Json:
     queue_ns = max(0, waited_ns)
     infer_ns = counts.once_ns + counts.later_ns - queue_ns + beside_ns
     output_ns = max(0, counts.request_ns - counts.input_ns - counts.once_ns - counts.later_ns)
-    failed = sum(counts.failures.values()) + beside.failed + beside.missed
+    failed = sum(failures_of(model).values())
     hits, misses = _lookups(stats.cache)
     return {
         "name": model.served.name,
@@ -48,6 +49,14 @@ def model_statistics(model: Model) -> Json:
         "memory_usage": [],
         "response_stats": {},
     }
+
+
+def failures_of(model: Model) -> dict[Reason, int]:
+    """How many requests failed, by Triton's reason, those through shared memory among them."""
+    found, beside = dict(model.counts.failures), model.agent.direct.beside()
+    found["BACKEND"] += beside.failed
+    found["REJECTED"] += beside.missed
+    return found
 
 
 def _wall_ms(ns: int) -> int:

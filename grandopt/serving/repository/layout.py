@@ -47,7 +47,9 @@ def candidates(folder: Path) -> dict[str, Candidate]:
         try:
             candidate = _candidate(path)
         except (ConfigError, OSError) as error:  # it alone: not readable, or removed just now
-            candidate = Candidate(path.name, "", path, (), f"{path}: {getattr(error, 'strerror', 0) or error}")
+            candidate = Candidate(
+                path.name, "", path, (), f"{path}: {getattr(error, 'strerror', 0) or error}"
+            )
         if candidate is not None:
             found[path.name] = candidate
     return found

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from grandopt.config.schema import CacheConfig
+from grandopt.runtime.engine.direct import DirectStats
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.histogram import LatencyCounts
 from grandopt.serving.protocol.errors import Code, ProtocolError
 from tests.fakes import FakeExecutor
 from tests.runtime.engine.agents import line, pair
@@ -114,6 +116,22 @@ def test_an_answer_that_the_engine_gave_up_is_an_error_and_leaves_nobody_waiting
                 await asyncio.wait_for(waiting, 5)
             assert caught.value.code is Code.UNAVAILABLE
             assert plane.failures()["two"]["REJECTED"] == 1
+
+    asyncio.run(main())
+
+
+def test_what_fails_through_shared_memory_is_in_both_counts_of_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with plane_of(tmp_path, two=pair()) as plane:
+            agent = plane.repository.served["two"].agent
+            monkeypatch.setattr(
+                agent.direct, "beside", lambda: DirectStats(LatencyCounts(), failed=2, missed=3)
+            )
+            (stats,) = plane.statistics("two")["model_stats"]
+            assert plane.failures()["two"] == {"REJECTED": 3, "CANCELED": 0, "BACKEND": 2, "OTHER": 0}
+            assert stats["inference_stats"]["fail"]["count"] == 5
 
     asyncio.run(main())
 
