@@ -12,6 +12,7 @@ from grandopt.serving.http.head import CHUNKED
 from grandopt.serving.http.service import Call, Service
 from grandopt.serving.http.turns import Turns
 from grandopt.serving.protocol.errors import Code, ProtocolError
+from grandopt.serving.routes import HttpResponse
 
 _SKIPPED = 1 << 16
 """Bytes of the body of a refused request that are read, so that the connection can go on after it."""
@@ -42,6 +43,8 @@ class Connection(asyncio.Protocol):
         self._taken = 0
         self._chunks: ChunkedBody | None = None
         self._held = self._paused = self._resuming = self._ended = self._gone = False
+        self._last = False
+        """Whether the last answer is known: nothing more is read, whatever it looks like."""
 
     # ---- what the transport says --------------------------------------------------------------------------
 
@@ -55,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._wait("head", self._limits.header_s)
         if full:
             text = f"{self._limits.connections} connections are open, which is the limit"
-            self._turns.end(refusal(ProtocolError(Code.OVERLOADED, text, 1.0)))
+            self._end_with(refusal(ProtocolError(Code.OVERLOADED, text, 1.0)))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended = True
@@ -85,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._moved()
 
     def data_received(self, data: bytes) -> None:
-        if self._ended:
+        if self._ended or self._last:
             return
         if self._carry:
             data, self._carry = self._carry + data, b""
@@ -93,7 +96,7 @@ class Connection(asyncio.Protocol):
             self._read(data)
         except ProtocolError as error:  # where the next request begins cannot be told any more
             self._drop_body()
-            self._turns.end(refusal(error))
+            self._end_with(refusal(error))
         self._turns.flush()
 
     # ---- how long it may take -----------------------------------------------------------------------------
@@ -106,7 +109,9 @@ class Connection(asyncio.Protocol):
             limit = self._limits.header_s if self._waiting == "head" else self._limits.body_s
             what = "headers" if self._waiting == "head" else "body"
             self._drop_body()
-            self._turns.end(refusal(ProtocolError(Code.SLOW, f"the {what} took longer than {limit:g} s")))
+            self._carry = b""
+            self._wait("idle", self._limits.idle_s)  # until what was asked before is answered
+            self._end_with(refusal(ProtocolError(Code.SLOW, f"the {what} took longer than {limit:g} s")))
             self._turns.flush()
         elif self._waiting == "write":
             self._transport.abort()
@@ -133,6 +138,11 @@ class Connection(asyncio.Protocol):
         if not (self._ended or self._gone):
             self._waiting, self.deadline = what, self.service.now + seconds
 
+    def _end_with(self, response: HttpResponse, call: Call | None = None) -> None:
+        """Answer what was asked before, then this, and no more."""
+        self._last = True
+        self._turns.end(response, call)
+
     def _end(self) -> None:
         """The last answer has been written. What the client still sends is let in unread for a moment:
         closing at once would take the answer from it."""
@@ -148,7 +158,7 @@ class Connection(asyncio.Protocol):
 
     def _read(self, data: bytes) -> None:
         place, size, limits = 0, len(data), self._limits
-        while place < size and not self._ended:
+        while place < size and not (self._ended or self._last):
             if self._call is not None:
                 place = self._body(data, place)
                 continue
@@ -188,7 +198,7 @@ class Connection(asyncio.Protocol):
         """A body that is not here yet."""
         head = call.head
         if call.refusal is not None and not 0 <= head.length <= _SKIPPED:
-            self._turns.end(call.refusal, call)
+            self._end_with(call.refusal, call)
             return
         if head.length == CHUNKED:
             self._chunks = ChunkedBody(self._limits)

@@ -163,6 +163,40 @@ def test_slow_clients_are_told_and_let_go() -> None:
     run(test)
 
 
+@pytest.mark.parametrize("begun", [get("/v2")[:-4], infer(json_body([1.0]))[:-3]])
+def test_what_a_slow_client_asked_before_is_still_answered(begun: bytes) -> None:
+    async def test() -> None:
+        limits = HttpLimits(header_s=0.1, body_s=0.1)
+        async with serving(Doubling(0.5), limits=limits) as (_, port):
+            client = await Client.of(port)
+            client.writer.write(infer(json_body([2.0]), "slow") + begun)
+            assert (await client.answer())[0] == 200
+            assert (await client.answer())[0] == 408
+            assert await client.ended()
+
+    run(test)
+
+
+LONG = b"POST %b HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize("first", [LONG % (b"/nothing", 90_000), LONG % (b"/echo", 200_000), b"GET\0"])
+def test_what_comes_after_a_refused_request_is_no_request(first: bytes) -> None:
+    async def test() -> None:
+        plane = Doubling(0.2)
+        async with serving(plane, limits=HttpLimits(body_bytes=100_000)) as (_, port):
+            client = await Client.of(port)
+            client.writer.write(infer(json_body([2.0]), "slow") + first)
+            await asyncio.sleep(0.05)
+            client.writer.write(infer(json_body([3.0])) * 3)
+            assert (await client.answer())[0] == 200
+            assert (await client.answer())[0] in (400, 404, 413)
+            assert await client.ended()
+            assert len(plane.requests) == 1
+
+    run(test)
+
+
 def test_a_client_that_reads_nothing_is_not_written_to_for_ever() -> None:
     async def test() -> None:
         plane = Doubling()
