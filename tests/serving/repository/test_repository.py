@@ -14,14 +14,16 @@ import pytest
 
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.runtime.engine.engine import Engine
+from grandopt.runtime.engine.version import loaded
 from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.protocol.errors import Code, ProtocolError
-from grandopt.serving.repository import repository
+from grandopt.serving.repository.layout import candidates
 from grandopt.serving.repository.repository import Repository
 from tests.serving.agents import answered, asking
 from tests.serving.artifacts import put, scaled
 
 ONES = np.ones((1, 4), np.float32)
+MODULE = Repository.__module__
 
 
 @asynccontextmanager
@@ -268,8 +270,8 @@ def test_a_folder_that_cannot_be_read_for_a_moment_is_watched_on(
 
     async def main() -> None:
         async with served(tmp_path, mode="poll", poll_s=0.02) as plane:
-            monkeypatch.setattr(repository, "candidates", failing("look", repository.candidates))
-            monkeypatch.setattr(repository, "loaded", failing("open", repository.loaded))
+            monkeypatch.setattr(f"{MODULE}.candidates", failing("look", candidates))
+            monkeypatch.setattr(f"{MODULE}.loaded", failing("open", loaded))
             put(scaled(3), tmp_path / "agent")
             await until(lambda: failures == {"look": 0, "open": 1})
             put(scaled(5), tmp_path / "agent")
