@@ -12,9 +12,9 @@ from grandopt.runtime.scheduling.workers.base import Workers
 
 SMOOTHED = 0.1
 """Weight of the last batch in the observed cost of a row."""
-SPARE = 0.2
-"""Of its time, what must be left over when a request is let in behind others: what a batch takes varies, and
-an answer that is a little late was computed for nothing."""
+SPARE = 0.3
+"""Of its time, what must be left over when a request is let in behind others: higher classes may come before
+it, what a batch takes varies, and an answer that is a little late was computed for nothing."""
 
 
 class Admission:
@@ -44,14 +44,17 @@ class Admission:
         """Another agent computes from now on."""
         self._observed_ns = 0.0
 
-    def row_ns(self, cost: BatchCost) -> float:
+    def row_ns(self, cost: BatchCost, workers: int) -> float:
         """What a row more in a batch takes: by the measured cost, or what was seen if slower."""
-        return max(cost.per_observation_ns, self._observed_ns, 1.0)
+        return max(cost.per_observation_ns, self._observed_ns * max(1, workers), 1.0)
 
     def wait_ns(self, rows: int, settings: BatchSettings, cost: BatchCost, workers: int) -> float:
-        """How long so many rows keep the workers busy: by the measured cost, or what was seen if slower."""
+        """How long so many rows keep the workers busy: by the measured cost, or what was seen if slower.
+
+        What was seen is already that of all workers together.
+        """
         measured = cost.per_observation_ns * rows + cost.fixed_ns * -(-rows // settings.limit)
-        return max(measured, self._observed_ns * rows) / max(1, workers)
+        return max(measured / max(1, workers), self._observed_ns * rows)
 
     def refuse_late(
         self,

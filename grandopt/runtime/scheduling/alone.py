@@ -28,7 +28,7 @@ SUSPENSION_NS = 2_000
 """What it costs to suspend a caller and to wake it: one whose answer takes less is not suspended."""
 BUDGET_NS = 4_000
 """What a caller may compute on the loop's thread from one suspension to the next."""
-TURN_NS = 60_000
+TURN_NS = 50_000
 """What all callers together may take in a turn of the loop, which each of them waits for: the more there are,
 the less each has."""
 REQUEST_NS = 2_000

@@ -21,8 +21,10 @@ SINGLES = 50
 LONG_NS = 100_000
 WORTH = 0.05
 """A batch is large enough when what is fixed is less than this share of its time."""
-LEAST, MOST = 8, 256
-"""Bounds of the suggested limit, in rows."""
+HANDLING_NS = 20_000
+"""What a batch costs beside its computing, to be put together and given out: 10 to 50 µs were seen."""
+MOST = 256
+"""The largest limit that is suggested, in rows."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,14 @@ class BatchCost:
 
     @property
     def limit(self) -> int:
-        """From how many rows on larger batches gain nothing worth waiting for: a power of two."""
+        """From how many rows on larger batches gain nothing worth waiting for: a power of two.
+
+        1 for an agent of which each observation takes long, however many there are.
+        """
         if self.per_observation_ns <= 0:
             return MOST
-        rows = self.fixed_ns / (WORTH * self.per_observation_ns)
-        return int(min(MOST, max(LEAST, 2 ** np.ceil(np.log2(max(rows, 1.0))))))
+        rows = (self.fixed_ns + HANDLING_NS) / (WORTH * self.per_observation_ns)
+        return int(min(MOST, 2 ** np.ceil(np.log2(max(rows, 1.0)))))
 
 
 def measure_cost(

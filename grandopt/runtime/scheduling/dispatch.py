@@ -153,7 +153,7 @@ class Dispatch:
         limit, reason = self._share(there, idle), "full" if there > settings.limit else "idle"
         first = queue.first_deadline()
         if first != NEVER:
-            possible = (first - now - cost.fixed_ns) / self._admission.row_ns(cost)
+            possible = (first - now - cost.fixed_ns) / self._admission.row_ns(cost, self.workers.size)
             if 1 <= possible < min(limit, there):
                 limit, reason = int(possible), "deadline"
         taken = queue.take(limit, now, int(settings.ageing_s * 1e9))
@@ -165,7 +165,7 @@ class Dispatch:
 
     def _ready_in(self, requests: list[Request]) -> float:
         """How long a batch of them is likely to take."""
-        return self.cost.fixed_ns + self._admission.row_ns(self.cost) * sum(
+        return self.cost.fixed_ns + self._admission.row_ns(self.cost, self.workers.size) * sum(
             request.size for request in requests
         )
 

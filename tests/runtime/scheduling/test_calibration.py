@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.calibration import (
-    LEAST,
+    HANDLING_NS,
     MOST,
     SIZES,
     BatchCost,
@@ -26,7 +26,7 @@ def test_a_line_is_found_again(per_observation: float, fixed: float) -> None:
     cost = fitted({size: per_observation * size + fixed for size in SIZES})
     for size in SIZES:
         assert cost.of(size) == pytest.approx(per_observation * size + fixed, rel=1e-6)
-    assert LEAST <= cost.limit <= MOST
+    assert 1 <= cost.limit <= MOST
 
 
 @given(st.dictionaries(st.sampled_from(SIZES[1:]), st.floats(1, 1e9)), st.floats(1, 1e9))
@@ -37,9 +37,15 @@ def test_no_time_is_negative(times: dict[int, float], single: float) -> None:
     assert cost.single_ns == single
 
 
-@pytest.mark.parametrize(("fixed", "limit"), [(0.0, LEAST), (100.0, 32), (1e9, MOST)])
-def test_a_batch_is_large_enough_when_little_of_it_is_fixed(fixed: float, limit: int) -> None:
-    assert BatchCost(100.0, fixed, 100.0 + fixed).limit == limit
+@pytest.mark.parametrize(
+    ("each", "fixed", "limit"),
+    [(1.6e6, 0.0, 1), (2e4, 0.0, 32), (2e4, 5e4, 128), (100.0, 0.0, MOST), (1e6, 1e9, MOST)],
+)
+def test_a_batch_is_large_enough_when_little_of_it_is_fixed(each: float, fixed: float, limit: int) -> None:
+    found = BatchCost(each, fixed, each + fixed).limit
+    assert found == limit
+    if 1 < found < MOST:
+        assert fixed + HANDLING_NS <= 0.05 * each * found < 2 * (fixed + HANDLING_NS)
 
 
 def test_the_size_from_which_on_rows_cost_more() -> None:
