@@ -78,13 +78,14 @@ class Admission:
         if ready + spare <= deadline:
             return
         self._rejected["deadline"] += 1
+        kept = f", and {100 * SPARE:.0f} % of its time must be left over" if spare else ""
         if deadline <= now:
             raise DeadlineExceeded(
                 f"the deadline passed {(now - deadline) / 1e6:.3g} ms before the request came"
             )
         raise DeadlineExceeded(
             f"the deadline is in {(deadline - now) / 1e6:.3g} ms, an answer would take about "
-            f"{(ready - now) / 1e6:.3g} ms with {before} rows before it",
+            f"{(ready - now) / 1e6:.3g} ms with {before} rows before it{kept}",
             (ready + spare - deadline) / 1e9 if before or busy else 0.0,
         )
 
