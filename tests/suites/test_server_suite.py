@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
-from grandopt.config.engines import NativeOptions
-from grandopt.errors import ConfigError
+from grandopt.config.engines import NativeOptions, TorchScriptOptions
+from grandopt.errors import ConfigError, MeasurementError
+from grandopt.runtime.loader import load
+from grandopt.suites.server.expected import Expected
 from grandopt.suites.server.suite import ROUNDS, ServerLine, benchmark_server
 from tests.serving.clients.environment import ENVIRONMENTS
 from tests.small_agents import Pair, Policy, program
@@ -33,6 +37,25 @@ def test_an_artifact_is_asked_in_all_ways(tmp_path: Path) -> None:
     assert all(line.value > 0 and len(line.rounds) == ROUNDS for line in found.lines)
     assert (found.reason is None) == (rival is not None)
     assert any("fastapi" in line.text for line in found.lines) == (rival is not None)
+
+
+def test_another_answer_than_the_artifacts_own_is_no_figure(tmp_path: Path) -> None:
+    path = build(program(Policy), Candidate("float32", TorchScriptOptions()), Store(tmp_path)).path
+    policy = load(path)
+    (spec,) = policy.signature.inputs
+    row = np.ones((1, *spec.shape), spec.dtype)
+    expected, outputs = Expected(path, row), [np.array(output) for output in policy.run([row])]
+    for changed in (False, True):
+        if changed:
+            outputs[-1].flat[-1] = np.nextafter(outputs[-1].flat[-1], np.float32(9))
+        text = json.dumps({"outputs": [{"data": output.ravel().tolist()} for output in outputs]}).encode()
+        raw = b"{}" + b"".join(output.tobytes() for output in outputs)
+        for way, body in (("json", text), ("fastapi", text), ("lone binary", raw)):
+            if changed:
+                with pytest.raises(MeasurementError, match=f"{way}: the answer is not"):
+                    expected.check(way, body)
+            else:
+                expected.check(way, body)
 
 
 @pytest.mark.slow

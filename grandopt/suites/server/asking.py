@@ -28,7 +28,8 @@ class Asking:
 
 @dataclass(frozen=True)
 class Answers:
-    """How many came in the time, how many were no 200, the median seconds of one, and what one said."""
+    """How many came in the time, how many were no 200, the median seconds of one, and the
+    body of the last one in hexadecimal digits."""
 
     count: int
     wrong: int

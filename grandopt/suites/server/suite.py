@@ -19,6 +19,7 @@ from grandopt.errors import ConfigError, MeasurementError
 from grandopt.measurement.environment import Environment, environment
 from grandopt.serving.protocol.datatypes import datatype_of
 from grandopt.suites.server.asking import Answers, Asking
+from grandopt.suites.server.expected import Expected
 from grandopt.suites.server.servers import fastapi, ours
 
 MANY, ROUNDS = 64, 5
@@ -72,7 +73,7 @@ def benchmark_server(
         raise ConfigError(f"{artifact}: the agent has {len(signature.inputs)} inputs; name one that has one")
     (spec,) = signature.inputs
     row = np.random.default_rng(0).normal(size=(1, *spec.shape)).astype(spec.dtype)
-    found: dict[str, list[Answers]] = {}
+    expected, found = Expected(artifact, row), dict[str, list[Answers]]()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="grandopt-")))
         port = stack.enter_context(ours(artifact, folder / "s"))
@@ -93,6 +94,9 @@ def benchmark_server(
             for key in ("json", "binary"):
                 lone = Asking(folder / key, 1, seconds, uds=folder / "s")
                 found.setdefault(f"lone {key}", []).append(_asked(lone))
+    for key, several in found.items():
+        for one in several:
+            expected.check(key, bytes.fromhex(one.body))
     reason = None if rival else "FastAPI takes part where --rival fastapi=PYTHON says where it is"
     return ServerBenchmark(name, _lines(found), seconds, environment(), reason)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
+from grandopt.cli.commands.benchmarks.verdicts import with_verdicts
 from grandopt.cli.console import Terminal, complain
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.errors import ConfigError
@@ -38,10 +38,7 @@ def benchmark_server(
     terminal.lines([f"{found.agent}, {ROUNDS} rounds of {found.seconds:g} s", *rows])
     if found.reason is not None:
         terminal.lines([found.reason])
-    document = asdict(found)
-    for line, written in zip(found.lines, document["lines"], strict=True):
-        written["met"] = line.met
-    terminal.document(document)
+    terminal.document(with_verdicts(found))
     if not (strict and found.missed):
         return ExitCode.DONE
     for line in found.missed:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grandopt.cli.commands.benchmarks.verdicts import with_verdicts
 from grandopt.cli.console import Terminal, complain
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import JobOptions
@@ -47,10 +47,7 @@ def benchmark_serving(
         found = benchmark_serving(described, setup, pythons, terminal.note, display)
     terminal.show(*serving_tables(found))
     terminal.lines(absences(found))
-    document = asdict(found)
-    for line, written in zip(found.lines, document["lines"], strict=True):
-        written["met"] = line.met
-    terminal.document(document)
+    terminal.document(with_verdicts(found))
     if not (strict and found.missed):
         return ExitCode.DONE
     for line in found.missed:
