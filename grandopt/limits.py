@@ -7,10 +7,12 @@ tool is for needs; a file beyond one is refused with its value and the limit, wh
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 MIB = 1 << 20
 
@@ -118,6 +120,27 @@ def content(path: Path, largest: int) -> bytes:
 def text(path: Path, largest: int) -> str:
     """The UTF-8 text of the regular file at `path`; raises OSError like `opened`, or UnicodeDecodeError."""
     return content(path, largest).decode("utf-8")
+
+
+def document(text: str | bytes, constant: Callable[[str], Any] | None = None) -> Any:
+    """The JSON document in `text`; raises ValueError when it is none, or is nested more than DEPTH deep.
+
+    Readers and writers of such data call themselves for each level, and the interpreter bounds how often; so
+    the limit is kept here, where a document comes in, and not at each of them. `constant` is called with the
+    name of a number that is none (NaN, Infinity, -Infinity), which is taken where there is no such function.
+    """
+    too_deep = f"is nested more than {DEPTH} levels deep"
+    try:
+        data: Any = json.loads(text, parse_constant=constant)
+    except RecursionError as error:
+        raise ValueError(too_deep) from error
+    level = [data]
+    for _ in range(DEPTH + 1):
+        holders = [item for item in level if isinstance(item, dict | list)]
+        if not holders:
+            return data
+        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
+    raise ValueError(too_deep)
 
 
 def _too_much(size: int, largest: int) -> str:

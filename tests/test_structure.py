@@ -118,3 +118,15 @@ def test_help_imports_neither_torch_nor_numpy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "optimize" in done.stdout
     assert done.stderr == ""
+
+
+def test_documents_of_others_come_in_at_one_place() -> None:
+    """`limits.document` bounds how deep they are nested, which json.loads leaves to the interpreter."""
+    foreign = [PACKAGE / "artifacts", PACKAGE / "compiler" / "checkpoints", PACKAGE / "runtime" / "executors"]
+    files = [file for folder in foreign for file in folder.rglob("*.py")] + [
+        PACKAGE / "reporting" / "report.py"
+    ]
+    own = {"artifact.py": 1}  # what `write` has encoded a line before
+    for file in files:
+        calls = file.read_text(encoding="utf-8").count("json.load")
+        assert calls == own.get(file.name, 0), f"{file}: use grandopt.limits.document"

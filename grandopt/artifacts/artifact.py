@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from io import BufferedReader
 from pathlib import Path
 
+from grandopt import limits
 from grandopt.artifacts.manifest import Manifest, PayloadFile, is_plain_name
 from grandopt.artifacts.mapping import MappedFile, mapped
 from grandopt.artifacts.regular import open_regular, read_regular
@@ -147,13 +148,13 @@ def read(path: Path) -> Artifact:
         raise ArtifactError(f"{file}: cannot be read: {error.strerror}") from error
     except ArtifactError as error:
         raise ArtifactError(f"{file}: {error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ArtifactError(f"{file}: not a manifest: {first_line(error)}") from error
 
 
 def _parsed(content: bytes) -> object:
-    """The JSON document; raises ValueError, also where a string is no text (half of a surrogate pair)."""
-    data: object = json.loads(content)
+    """The JSON document; raises ValueError, also where a string is no text (half a surrogate pair)."""
+    data: object = limits.document(content)
     if b"\\ud" in content.lower():
         json.dumps(data, ensure_ascii=False).encode()
     return data

@@ -230,8 +230,8 @@ def load_report(path: Path) -> Report:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ReportError(f"{limits.shortened(path)}: cannot be read as a report ({reason})") from error
     try:
-        data = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        data = limits.document(text, _refuse_constant)
+    except ValueError as error:
         raise ReportError(
             f"{path}: not a complete report ({_lower(str(error))}); make it again with `grandopt optimize`"
         ) from error

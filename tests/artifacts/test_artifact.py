@@ -113,3 +113,13 @@ def test_a_changed_payload_is_refused_before_anything_opens_it(folder: Path) -> 
 def test_an_unknown_payload_is_named(folder: Path) -> None:
     with pytest.raises(ArtifactError, match=r"has no payload 'x'; it has program\.pt2, notes\.txt"):
         read(folder).payload("x")
+
+
+@pytest.mark.parametrize("levels", [101, 400, 2_000, 100_000])
+def test_a_manifest_that_is_nested_too_deep(folder: Path, levels: int) -> None:
+    file = folder / "manifest.json"
+    data = json.loads(file.read_text())
+    data["options"] = "here"
+    file.write_text(json.dumps(data).replace('"here"', '{"flags": ' + "[" * levels + "]" * levels + "}"))
+    with pytest.raises(ArtifactError, match="is nested more than 100 levels deep"):
+        read(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,8 +67,8 @@ class Folder:
         """The JSON object in a file of the folder; raises CheckpointError, in one line, where none is."""
         shown = limits.shortened(self.path / name)
         try:
-            found = json.loads(self.content(name, largest))
-        except (ValueError, RecursionError) as error:
+            found = limits.document(self.content(name, largest))
+        except ValueError as error:
             raise CheckpointError(f"{shown}: is no JSON: {error}") from error
         if not isinstance(found, dict):
             raise CheckpointError(f"{shown}: holds no JSON object, but a {type(found).__name__}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import pickle
 import re
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch.fx.graph import CodeGen
 
+from grandopt import limits
 from grandopt.artifacts.artifact import Artifact
 from grandopt.errors import ArtifactError, first_line
 from grandopt.runtime.executors.interface import Told, check_tensors
@@ -141,10 +141,10 @@ def _refuse_pickles(content: bytes, where: str) -> None:
                 if not _MEMBERS.fullmatch(item.filename)
                 and not (item.filename.endswith(_EMPTY_SAMPLE_INPUTS) and item.file_size == 0)
             ]
-            configs = [json.loads(archive.read(name)) for name in names if name.endswith("_config.json")]
+            configs = [limits.document(archive.read(name)) for name in names if name.endswith("_config.json")]
         entries = [entry for config in configs for entry in config["config"].values()]
         pickled = any(entry["use_pickle"] for entry in entries)
-    except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError, LookupError, TypeError,
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, LookupError, TypeError,
             AttributeError) as error:  # fmt: skip
         raise ArtifactError(
             f"{where}: not an exported program: {first_line(error)}; build it again"

@@ -5,7 +5,6 @@ No torch is imported beyond what ExecuTorch's binding takes its tensors from.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from executorch.extension.pybindings import _portable_lib
 from executorch.runtime import Runtime
 
+from grandopt import limits
 from grandopt.errors import ArtifactError, first_line
 from grandopt.runtime.executors.io_binding import Binding, BoundExecutor
 from grandopt.signature import Array, Contract, Signature
@@ -40,7 +40,7 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
         _portable_lib._unsafe_reset_threadpool(threads)
         torch.set_num_threads(threads)
     try:
-        signature = Signature.from_json(json.loads((folder / SIGNATURE).read_text(encoding="utf-8")))
+        signature = Signature.from_json(limits.document((folder / SIGNATURE).read_bytes()))
         single = (folder / SINGLE).read_bytes()
         batch = (folder / BATCH).read_bytes() if (folder / BATCH).exists() else None
         return ExecuTorchExecutor(signature, single, batch)

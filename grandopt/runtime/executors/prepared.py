@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grandopt import limits
 from grandopt.errors import ArtifactError, first_line
 from grandopt.runtime.executors.io_binding import Binding, BoundExecutor
 from grandopt.signature import Array, Contract, Signature
@@ -59,7 +59,7 @@ def opened(
     Raises ArtifactError when the engine cannot load it.
     """
     try:
-        signature = Signature.from_json(json.loads((folder / SIGNATURE).read_text(encoding="utf-8")))
+        signature = Signature.from_json(limits.document((folder / SIGNATURE).read_bytes()))
         models = {int(path.stem): path for path in folder.glob(f"*{suffix}")}
         executor = make(signature, models)
         executor.run([np.zeros((1, *spec.shape), spec.dtype) for spec in signature.inputs])

@@ -6,7 +6,6 @@ the names of values into Python code that it then runs. Every text has to fit th
 
 from __future__ import annotations
 
-import json
 import keyword
 import re
 from collections.abc import Callable, Iterator
@@ -43,8 +42,8 @@ def parsed(data: bytes, where: str) -> Any:
             f"{where}: has {len(data):,} bytes of JSON; at most {limits.CODE_BYTES:,} are read"
         )
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
+        return limits.document(data)
+    except ValueError as error:
         raise CheckpointError(f"{where}: is damaged: {error}") from error
 
 
@@ -116,7 +115,7 @@ def _layout(text: str) -> str | None:
     """Whether a treespec consists of tuples, lists and dicts with plain keys."""
     problem = f"the layout {text!r:.80} of inputs or outputs, which is none of tuples, lists and dicts"
     try:
-        protocol, root = json.loads(text)
+        protocol, root = limits.document(text)
         pending, plain = [(root, 0)], protocol == 1
         while pending and plain:
             node, depth = pending.pop()
@@ -125,9 +124,11 @@ def _layout(text: str) -> str | None:
             if kind is None:
                 plain = plain and context is None and children == []
             else:
-                plain = plain and kind in NODES.split() and _plain_keys(json.loads(context), len(children))
+                plain = (
+                    plain and kind in NODES.split() and _plain_keys(limits.document(context), len(children))
+                )
             pending += [(child, depth + 1) for child in children]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return problem
     return None if plain else problem
 

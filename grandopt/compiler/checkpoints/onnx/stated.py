@@ -8,11 +8,11 @@ Units are those that the agent was trained in; no checkpoint says them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from grandopt import limits
 from grandopt.artifacts import fields
 from grandopt.errors import CheckpointError, SignatureError
 from grandopt.signature import Contract, Signature, TensorSpec
@@ -54,11 +54,11 @@ def told(
     if KEY not in metadata:
         return None
     try:
-        data = json.loads(metadata[KEY])
+        data = limits.document(metadata[KEY])
         if not isinstance(data, dict) or (data.get("version"), data.get("flavour")) != (VERSION, OWN_LAYOUT):
             return None
         stated = Stated(Signature.from_json(data), Contract.from_json(data["contract"]))
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError, SignatureError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, SignatureError) as error:
         raise CheckpointError(
             f"{where}: its metadata {KEY!r} cannot be read ({error}); write the file again"
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import torch
 
+from grandopt import limits
 from grandopt.compiler.checkpoints import weights
 from grandopt.compiler.checkpoints.module import wrappers
 from grandopt.compiler.checkpoints.sb3.spaces import LITERAL_ERRORS
@@ -102,8 +102,8 @@ def open_archive(path: Path) -> Sb3Archive:
     """
     archive = zip_archive.opened(path)
     try:
-        data = json.loads(archive.read("data"))
-    except (ValueError, RecursionError) as error:
+        data = limits.document(archive.read("data"))
+    except ValueError as error:
         raise CheckpointError(f"{path}: member 'data' is no JSON text: {error}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: member 'data' is no JSON object")

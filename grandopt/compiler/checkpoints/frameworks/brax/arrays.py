@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import zlib
 from collections.abc import Mapping
@@ -114,8 +113,8 @@ class Arrays:
         if raw is None:
             raise CheckpointError(f"{self._where}: there is no array {name!r}")
         try:
-            header = json.loads(bytes(raw[:MOST_HEADER]))
-        except (ValueError, RecursionError) as error:
+            header = limits.document(bytes(raw[:MOST_HEADER]))
+        except ValueError as error:
             raise self._damaged(name, f"its header is no JSON: {error}") from error
         if not isinstance(header, dict):
             raise self._damaged(name, "its header is no JSON object")

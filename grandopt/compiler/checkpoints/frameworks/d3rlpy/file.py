@@ -7,12 +7,12 @@ version. No class is needed for that, so a pickle that names one, or anything ou
 from __future__ import annotations
 
 import io
-import json
 import pickle
 from pathlib import Path
 from reprlib import repr as shown
 from typing import Any
 
+from grandopt import limits
 from grandopt.compiler.checkpoints import files
 from grandopt.compiler.checkpoints.vetting.pickle_scan import scan
 from grandopt.compiler.checkpoints.weight_files import torch_file
@@ -71,8 +71,8 @@ def content(path: Path) -> dict[str, Any] | None:
 
 def _settings(text: str, path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = limits.document(text)
+    except ValueError as error:
         raise CheckpointError(f"{path}: its settings are no JSON text: {first_line(error)}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: its settings are no JSON object")

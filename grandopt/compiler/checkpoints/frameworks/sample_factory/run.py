@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,8 +84,8 @@ def beside(path: Path) -> RunSettings:
             f"run's {FILE} beside it or into the folder above"
         )
     try:
-        values = json.loads(limits.text(file, limits.CONFIG_BYTES))
-    except (OSError, ValueError, RecursionError) as error:
+        values = limits.document(limits.text(file, limits.CONFIG_BYTES))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{limits.shortened(file)}: is no JSON text: {first_line(error)}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{file}: is no JSON object")
