@@ -25,6 +25,7 @@ from grandopt.cli.commands.init import init
 from grandopt.cli.commands.inspect import inspect
 from grandopt.cli.commands.memory import memory
 from grandopt.cli.commands.optimize import optimize
+from grandopt.cli.commands.plan import plan
 from grandopt.cli.commands.report import report
 from grandopt.cli.commands.reproduce import reproduce
 from grandopt.cli.commands.serve import serve
@@ -51,6 +52,7 @@ app.command()(inspect)
 app.command()(export)
 app.command()(reproduce)
 app.command()(serve)
+app.command()(plan)
 app.command()(doctor)
 app.command()(init)
 app.add_typer(report, name="report")

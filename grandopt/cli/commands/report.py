@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from grandopt.cli.commands.fleet import fleet
 from grandopt.cli.commands.history import DEFAULT, history
 from grandopt.cli.console import Terminal, complain
 from grandopt.cli.options import Json, Quiet, Verbose
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 report = typer.Typer(rich_markup_mode=None, add_completion=False)
 report.command()(history)
+report.command()(fleet)
 
 
 @report.callback()

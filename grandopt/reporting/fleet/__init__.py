@@ -1,0 +1,1 @@
+"""Runs of many machines beside each other, without comparing the times of different ones."""
