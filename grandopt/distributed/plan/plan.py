@@ -20,6 +20,8 @@ REQUESTS = (20_000, 100_000)
 """Of each of the simulated runs whose spread is the interval, a second's between these."""
 T_95 = 2.365
 """Student's t for 95 % and the seven degrees of freedom of eight runs."""
+BUSY = 0.05
+"""A machine that stalls for more than this share of the time runs something else."""
 DIFFERENT = 1.1
 """Formula and simulation agree when they are within this factor of each other."""
 ENOUGH = 0.99
@@ -196,12 +198,22 @@ def _over_runs(values: list[float]) -> Simulated:
 def _remarks(plan: Plan) -> list[str]:
     """Where formula and simulation differ, and what carries less than was asked for."""
     found = []
+    if plan.replica.stalls.share > BUSY:
+        found.append(
+            f"this machine did something else for {100 * plan.replica.stalls.share:.0f} % of the time while "
+            f"it was measured; measure again when it is idle, unless replicas are to share machines like that"
+        )
+    if plan.p99_us.high > 1e3 * plan.demand.p99_ms:
+        found.append(
+            f"the interval of the simulated p99 reaches beyond {plan.demand.p99_ms:g} ms: with "
+            f"{plan.replicas + 1:,} replicas it is surer to be kept"
+        )
     if plan.capacity_formula is not None and not _agree(plan.capacity, plan.capacity_formula):
         factor = plan.capacity_formula / plan.capacity
+        several = "" if plan.replica.workers == 1 else ", and takes several workers for a faster one"
         found.append(
-            f"by the formula a replica carries {factor:.2f} times what it does by simulation: it knows "
-            f"no stalls of the machine, and takes several workers for a faster one; the plan goes by the "
-            f"simulation"
+            f"by the formula a replica carries {factor:.2f} times what it does by simulation: it knows no "
+            f"stalls of the machine{several}; the plan goes by the simulation"
         )
     if plan.p99_formula_us is not None and not _agree(plan.p99_us.value, plan.p99_formula_us):
         found.append(
