@@ -22,6 +22,7 @@ def point(fraction: float, goodput: float, p99: float | None, critical: float | 
         critical_p99_s=critical,
         requests=9000,
         refused=1200,
+        let_in=7,
         refused_p50_s=1e-5,
         refused_p99_s=1e-3,
         failed=0,
@@ -36,7 +37,7 @@ def found() -> UnderLoad:
         point(1.0, 1000.0, 2e-3, 6e-4),
         point(1.5, 950.0, 9e-3, 9e-4),
     )
-    return UnderLoad(1000.0, 0.02, 5e-4, 2e-4, points, grown_bytes=2_000_000, deepest=90, bound=4096)
+    return UnderLoad(1000.0, 0.02, 5e-4, 2e-4, 2.2e-3, points, grown_bytes=2_000_000, deepest=90, bound=4096)
 
 
 def named(lines: list[Line]) -> dict[str, Line]:
@@ -51,6 +52,14 @@ def test_each_line_is_what_it_says(found: UnderLoad) -> None:
     assert lines["150 %: p99 from asked to refused"].value == pytest.approx(0.05)
     assert lines["150 %: memory grown in the second half"].value == 2.0
     assert all(line.met for line in lines.values())
+
+
+def test_what_the_machine_itself_does_to_the_tail_stands_beside_it(found: UnderLoad) -> None:
+    line = named(under_load("gate", found))["p99 at 70 %"]
+    assert "bare threads as busy, without the engine: 2.00 times" in line.note
+    assert line.met  # it changes nothing about what is asked of the engine
+    without = named(under_load("gate", replace(found, bare_p99_s=None)))["p99 at 70 %"]
+    assert "bare" not in without.note
 
 
 def test_what_has_too_few_requests_has_no_value(found: UnderLoad) -> None:

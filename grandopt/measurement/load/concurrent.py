@@ -13,12 +13,11 @@ from grandopt.errors import MeasurementError, ServingError
 from grandopt.measurement.load.base import Load
 from grandopt.measurement.load.recording import Recording
 from grandopt.measurement.load.result import LoadResult
+from grandopt.measurement.load.timing import late_ns
 from grandopt.signature import Array
 
 BURST = 256
 """Requests that are made before the loop goes round once more, where so many are due."""
-COARSE_NS = 2_000_000
-"""An event loop's timers come up to this much late; for less, the loop goes round until it is time."""
 STOPPING_S = 5.0
 """How long a request that was cancelled may take to end."""
 DRAWN = 4096
@@ -91,10 +90,14 @@ class ConcurrentLoad(Load):
         )
 
     async def _make(self, flight: _InFlight, record: Recording) -> None:
-        """Begin each request when it is due, those that are due together without the loop in between."""
+        """Begin each request when it is due, those that are due together without the loop in between.
+
+        For less than what timers come late, the loop goes round until it is time.
+        """
         due, priorities = record.due.tolist(), record.priorities.tolist()
-        ring, size = self.observations, len(self.observations)
-        clock, begin, told = self.clock, record.begin, self._told_ns()
+        ring, size, late = self.observations, len(self.observations), late_ns()
+        clock, told = self.clock, self._told_ns()
+        begin = record.begin = clock()  # all that took its time was got ready before
         place, count = 0, len(due)
         while place < count:
             stop = min(count, place + BURST)
@@ -105,7 +108,7 @@ class ConcurrentLoad(Load):
                 place += 1
             if place < count:
                 early = due[place] - now
-                await asyncio.sleep((early - COARSE_NS) / 1e9 if early > COARSE_NS else 0)
+                await asyncio.sleep((early - late) / 1e9 if early > late else 0)
 
 
 class _InFlight:

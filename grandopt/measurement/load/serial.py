@@ -12,10 +12,9 @@ from grandopt.errors import MeasurementError
 from grandopt.measurement.load.base import Load
 from grandopt.measurement.load.recording import Recording
 from grandopt.measurement.load.result import LoadResult
+from grandopt.measurement.load.timing import COARSE_NS
 from grandopt.signature import Array
 
-COARSE_NS = 2_000_000
-"""For longer waits the loop may do something else meanwhile."""
 FINE_NS = 200_000
 """The system wakes a thread up to this much late; the rest is spent looking at the clock."""
 ROUND = 4096
@@ -52,7 +51,9 @@ class SerialLoad(Load):
     async def _open(self, due_ns: Array, end_ns: int, rate: float | None) -> LoadResult:
         record = Recording(due_ns, self._priorities(len(due_ns)), clock_ns=self.clock())
         last = end_ns + round(self.settings.grace_s * 1e9)
-        for place, due in enumerate(record.due.tolist()):
+        times = record.due.tolist()
+        record.begin = self.clock()  # all that took its time was got ready before
+        for place, due in enumerate(times):
             await self._wait(record.begin + due)
             moment = self.clock() - record.begin
             if moment > last:

@@ -181,7 +181,7 @@ class Controller:
                 return
             try:
                 yield from self._settled(knob)
-                window = yield from self._measured(trial.base_rate)
+                window = yield from self._measured(trial)
             finally:
                 # Also when the service ends meanwhile. What somebody else has set is left alone.
                 interfered = knob.get() != value
@@ -240,20 +240,27 @@ class Controller:
             return False
         return True
 
-    def _measured(self, rate: float = 0.0) -> Steps:
+    def _measured(self, trial: Trial | None = None) -> Steps:
         """A window of at least `window_s` that holds enough answers, or of `longest_s`.
 
-        It ends earlier where far fewer answers came than at `rate` a second.
+        One of a `trial` ends earlier where a backlog grows, or far fewer answers came than before it.
         """
-        start = self._now
+        start, window_s = self._now, self._settings.window_s
         delay = self._length_s
         while True:
-            yield delay
+            pause = delay if trial is None else min(delay, window_s / 5)
+            yield pause
+            delay -= pause
             window = Evidence(start, self._now)
+            if trial is not None and trial.piles_up(self._now.depth):
+                return window
+            if delay > 1e-9:
+                continue
             left = self._settings.longest_s - window.seconds
+            rate = 0.0 if trial is None else trial.base_rate
             if window.answered >= ENOUGH or left <= 0 or stalled(window, rate):
                 return window
-            delay = min(left, self._settings.window_s)
+            delay = min(left, window_s)
 
     def _settled(self, knob: Knob) -> Generator[float, Reading, None]:
         """Wait until what was taken in before the setting changed is out."""

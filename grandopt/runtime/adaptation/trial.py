@@ -23,6 +23,9 @@ PROMISING, LONGEST = 0.03, 48
 """A trial whose mean gain is at least this goes on for so many pairs: it costs nothing, but to be sure."""
 ANSWERS = 50
 """Answers that a window needs to be judged."""
+PILED, LOOKS = 8.0, 3
+"""Batches more than usual that wait at so many looks in a row, no fewer each time, are a backlog. One that a
+short interruption of the machine left behind has become smaller by the next look."""
 
 
 class Verdict(StrEnum):
@@ -70,10 +73,24 @@ class Trial:
         self._tried: list[Evidence] = []
         self._harm = max(HARM, NOISES * noise)
         self._tail_harm = max(TAIL_HARM, NOISES * tail_noise)
+        self._piled: list[int] = []
+
+    def piles_up(self, depth: int) -> bool:
+        """Whether a backlog grows, by the rows that wait now, in the new setting; then its window is harmful.
+
+        Where all of the windows before were saturated, what waits says nothing about the setting.
+        """
+        usual = max(max(window.before.depth, window.after.depth) for window in self._base)
+        batch = max(window.rows_per_batch or 1.0 for window in self._base)
+        if self._saturated or depth <= usual + PILED * batch or (self._piled and depth < self._piled[-1]):
+            self._piled.clear()
+        else:
+            self._piled.append(depth)
+        return len(self._piled) >= LOOKS
 
     def tried(self, window: Evidence) -> Verdict | None:
         """A window of the new setting; a verdict ends the trial at once."""
-        if stalled(window, self.base_rate):
+        if len(self._piled) >= LOOKS or stalled(window, self.base_rate):
             return Verdict.HARMFUL
         if not _judgeable(window):
             return Verdict.QUIET

@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from grandopt.errors import DeadlineExceeded, Overloaded
 from grandopt.runtime.scheduling.calibration import BatchCost
+from grandopt.runtime.scheduling.counts import BatchCounts
+from grandopt.runtime.scheduling.request import fail
 from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.waiting import Waiting
 from grandopt.runtime.scheduling.workers.base import Workers
 
 SMOOTHED = 0.1
 """Weight of the last batch in the observed cost of a row."""
-SPARE = 0.3
-"""Of its time, what must be left over when a request is let in behind others: higher classes may come before
-it, what a batch takes varies, and an answer that is a little late was computed for nothing."""
+SURGE = 3.0
+"""How many times the cost so far the last batch may count for."""
+SPARE, LEAST_SPARE, MOST_SPARE = 0.5, 0.1, 0.6
+"""Of its time, what must be left over when a request is let in behind others: at first, at least and at most.
+Higher classes may come before it, and a machine with other tenants takes twice as long at times."""
+MISSES = 0.002
+"""The share of requests let in whose deadline may pass: with more of them more time must be left over, with
+fewer less."""
+STEP = 0.02
+"""By how much one miss moves what must be left over. Together with `MISSES` that is the stochastic
+approximation of Robbins and Monro (1951)."""
+OFTEN = 8
+"""What waits is looked through for what is late once in so many times as it has rows, at most."""
 
 
 class Admission:
     """Refuses what would be late or finds no room, with the time after which to try again."""
 
-    def __init__(self, waiting: Waiting, row_bytes: int, rejected: Counter[str]) -> None:
+    def __init__(self, waiting: Waiting, row_bytes: int, counts: BatchCounts) -> None:
         self._waiting = waiting
         self._row_bytes = row_bytes
-        self._rejected = rejected
+        self._counts = counts
+        self._rejected = counts.rejected
         self._observed_ns = 0.0
-        self._until_purge = 0
+        self._spare = SPARE
+        self._until_purge = self._until_look = 0
         self._free_at = 0.0
         self._backlog_at = 0
 
     def began(self, rows: int, now: int, free_at: float) -> None:
         """A batch of so many rows went to a worker, which is likely to be free again at `free_at`."""
         self._until_purge -= rows
+        self._until_look -= rows
         self._free_at = max(free_at, float(now))
 
     def ended(self, now: int, rows: int) -> None:
         """A batch of so many rows ended; from one end to the next while others wait is what a row costs."""
         if self._backlog_at:
-            self._observed_ns += SMOOTHED * ((now - self._backlog_at) / rows - self._observed_ns)
+            seen = (now - self._backlog_at) / rows
+            if self._observed_ns:  # one interruption is no change of pace
+                seen = min(seen, SURGE * self._observed_ns)
+            self._observed_ns += SMOOTHED * (seen - self._observed_ns)
         self._backlog_at = now if self._waiting.rows else 0
+        self._spare = max(LEAST_SPARE, self._spare - STEP * MISSES * rows)
+
+    def missed(self, requests: int) -> None:
+        """The deadlines of so many that were let in cannot be met."""
+        self._counts.missed += requests
+        self._spare = min(MOST_SPARE, self._spare + STEP * requests)
 
     def forget(self) -> None:
         """Another agent computes from now on."""
@@ -67,18 +89,18 @@ class Admission:
         workers: Workers,
     ) -> None:
         """Raise DeadlineExceeded unless the answer is likely to be there at the deadline."""
-        before = self._waiting.rows_before(priority)
+        before = self._waiting.rows_before(priority, deadline)
         ready = now + cost.of(rows)
         if before:
             ready += self.wait_ns(before, settings, cost, workers.size)
         busy = workers.idle <= 0
         if busy:
             ready += max(0.0, self._free_at - now)
-        spare = SPARE * (deadline - now) if before else 0.0
+        spare = self._spare * (deadline - now) if before else 0.0
         if ready + spare <= deadline:
             return
         self._rejected["deadline"] += 1
-        kept = f", and {100 * SPARE:.0f} % of its time must be left over" if spare else ""
+        kept = f", and {100 * self._spare:.0f} % of its time must be left over" if spare else ""
         if deadline <= now:
             raise DeadlineExceeded(
                 f"the deadline passed {(now - deadline) / 1e6:.3g} ms before the request came"
@@ -88,6 +110,29 @@ class Admission:
             f"{(ready - now) / 1e6:.3g} ms with {before} rows before it{kept}",
             (ready + spare - deadline) / 1e9 if before or busy else 0.0,
         )
+
+    def tell_late(self, now: int, settings: BatchSettings, cost: BatchCost, workers: int) -> None:
+        """Tell those that wait and cannot be in time any more, rather than at their deadlines.
+
+        That others came before them, or that the machine became slower, shows in what waits and in what rows
+        were seen to take.
+        """
+        queue = self._waiting.queue
+        rows = queue.rows
+        if not rows or self._until_look > 0:
+            return
+        row_ns, own = self.wait_ns(rows, settings, cost, workers) / rows, cost.of(1)
+        if now + rows * row_ns + own <= queue.first_deadline():
+            return
+        # It looks at all that wait.
+        self._until_look = rows // OFTEN
+        late = queue.take_late(now, row_ns, own)
+        for request in late:
+            fail(
+                request.future,
+                DeadlineExceeded("the deadline passes before its turn would come", row_ns / 1e9),
+            )
+        self.missed(len(late))
 
     def make_room(
         self, rows: int, priority: int, settings: BatchSettings, cost: BatchCost, workers: int

@@ -58,7 +58,7 @@ class Batcher:
         self._counts = BatchCounts()
         self._waiting = Waiting()
         self._lane = self._waiting.lane
-        self._admission = Admission(self._waiting, self._row_bytes, self._counts.rejected)
+        self._admission = Admission(self._waiting, self._row_bytes, self._counts)
         self.shown = TapPoint()
         """Where somebody may look at what is answered."""
         self._dispatch = Dispatch(

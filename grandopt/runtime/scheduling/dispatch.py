@@ -15,7 +15,7 @@ from grandopt.runtime.scheduling.assembly import deliver_requests, deliver_rows,
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.counts import BatchCounts
 from grandopt.runtime.scheduling.queue import NEVER
-from grandopt.runtime.scheduling.request import Answer, Priority, Request
+from grandopt.runtime.scheduling.request import Answer, Priority, Request, fail
 from grandopt.runtime.scheduling.stats import BatchSettings
 from grandopt.runtime.scheduling.tap import TapPoint
 from grandopt.runtime.scheduling.waiting import Plain, Waiting
@@ -92,7 +92,7 @@ class Dispatch:
     def _refuse(self) -> None:
         """Tell all who wait that their turn does not come."""
         for request in [*self._waiting.drain(), *self._retries]:
-            _fail(request.future, EngineClosed("the engine was shut down before the request's turn"))
+            fail(request.future, EngineClosed("the engine was shut down before the request's turn"))
         self._retries.clear()
 
     # ---- what goes to a worker ----------------------------------------------------------------------------
@@ -162,6 +162,8 @@ class Dispatch:
             taken = self._in_time(taken, now + self._ready_in(taken), "the request waited")
         if taken:
             self._start(taken, reason)
+        if first != NEVER:
+            self._admission.tell_late(now, settings, cost, self.workers.size)
 
     def _ready_in(self, requests: list[Request]) -> float:
         """How long a batch of them is likely to take."""
@@ -174,8 +176,8 @@ class Dispatch:
         good = []
         for request in requests:
             if request.deadline and request.deadline < ready:
-                self._counts.missed += not request.future.done()
-                _fail(request.future, DeadlineExceeded(f"the deadline passed while {when}"))
+                if fail(request.future, DeadlineExceeded(f"the deadline passed while {when}")):
+                    self._admission.missed(1)
             else:
                 good.append(request)
         return good
@@ -282,19 +284,12 @@ class Dispatch:
                 self.schedule()
             return
         for request in requests:
-            self._counts.failed += not request.future.done()
-            if isinstance(error, WorkerLost):
-                _fail(request.future, WorkerLost(str(error)))
-            else:
-                failed = AgentFailed(f"the agent raised {named_line(error)}")
-                failed.__cause__ = error
-                _fail(request.future, failed)
+            told: Exception = WorkerLost(str(error))
+            if not isinstance(error, WorkerLost):
+                told = AgentFailed(f"the agent raised {named_line(error)}")
+                told.__cause__ = error
+            self._counts.failed += fail(request.future, told)
 
 
 def _requests(taken: Sequence[Plain]) -> list[Request]:
     return [Request(future, inputs, 0, Priority.NORMAL, 0, arrived) for future, inputs, arrived in taken]
-
-
-def _fail(future: Future[Answer], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -16,6 +16,8 @@ from grandopt.runtime.scheduling.request import Priority, Request
 
 AGED_SHARE = 8
 """One in so many rows goes to requests that have waited for long."""
+LOOKED_AT = 32
+"""Requests with later deadlines that are looked for; where there are more, the others count as earlier."""
 NEVER = 1 << 62
 """A time after all deadlines."""
 
@@ -27,20 +29,21 @@ _Due = tuple[int, int, Request]
 class _Class:
     """The requests of one class; `rows` counts those whose callers are gone, too, until they are met."""
 
-    __slots__ = ("disordered", "gone", "ordered", "plain", "rows")
+    __slots__ = ("disordered", "gone", "ordered", "plain", "plain_rows", "rows")
 
     def __init__(self) -> None:
         self.plain: deque[Request] = deque()  # without deadline
         # With deadlines. Most come in the order of their deadlines, which then needs no heap.
         self.ordered: deque[_Due] = deque()
         self.disordered: list[_Due] = []
-        self.rows = 0
+        self.rows = self.plain_rows = 0
         self.gone = 0
 
     def push(self, request: Request, number: int) -> None:
         self.rows += request.rows or 1
         if not request.deadline:
             self.plain.append(request)
+            self.plain_rows += request.rows or 1
         elif not self.ordered or self.ordered[-1][0] <= request.deadline:
             self.ordered.append((request.deadline, number, request))
         else:
@@ -58,6 +61,37 @@ class _Class:
             self._pop()
             self.gone += 1
         return None
+
+    def rows_after(self, deadline: int) -> int:
+        """How many rows a new request with that deadline would be served before, as far as they are looked
+        for."""
+        rows = self.plain_rows
+        for place in range(1, min(LOOKED_AT, len(self.ordered)) + 1):
+            if self.ordered[-place][0] <= deadline:
+                break
+            rows += self.ordered[-place][2].size
+        if len(self.disordered) <= LOOKED_AT:
+            rows += sum(item[2].size for item in self.disordered if item[0] > deadline)
+        return rows
+
+    def take_late(self, at: float, row_ns: float, own_ns: float) -> tuple[list[Request], float]:
+        """Take out those that cannot be in time where their class has its turn at `at`, a row takes `row_ns`
+        of the workers' time, and a batch `own_ns` until it is there; returns them, and when the others are
+        done."""
+        late: list[Request] = []
+        kept: deque[_Due] = deque()
+        for item in sorted([*self.ordered, *self.disordered]):
+            request = item[2]
+            if request.future.done():
+                self.gone += 1
+            elif at + row_ns * request.size + own_ns > request.deadline:
+                late.append(request)
+            else:
+                at += row_ns * request.size
+                kept.append(item)
+        self.ordered, self.disordered = kept, []
+        self.rows = self.plain_rows + sum(item[2].size for item in kept)
+        return late, at + row_ns * self.plain_rows
 
     def take(self, rows: int, taken: list[Request]) -> int:
         """Move the next requests of at most `rows` rows to `taken`; returns how many rows they have.
@@ -86,6 +120,7 @@ class _Class:
         """Take the first of those without deadline."""
         request = self.plain.popleft()
         self.rows -= request.rows or 1
+        self.plain_rows -= request.rows or 1
         return request
 
     def last(self) -> Request | None:
@@ -93,6 +128,7 @@ class _Class:
         while self.plain or self.ordered or self.disordered:
             if self.plain:
                 request = self.plain.pop()
+                self.plain_rows -= request.size
             elif self.disordered and (not self.ordered or max(self.disordered) > self.ordered[-1]):
                 latest = max(self.disordered)
                 self.disordered.remove(latest)
@@ -113,7 +149,7 @@ class _Class:
         self.ordered.clear()
         self.disordered.clear()
         self.plain.clear()
-        self.rows = 0
+        self.rows = self.plain_rows = 0
         alive = [request for request in found if not request.future.done()]
         self.gone += len(found) - len(alive)
         return alive
@@ -126,7 +162,7 @@ class _Class:
         self.disordered = [item for item in self.disordered if not item[2].future.done()]
         heapify(self.disordered)
         self.gone += before - len(self.plain) - len(self.ordered) - len(self.disordered)
-        self.rows = sum(request.size for request in self.plain)
+        self.rows = self.plain_rows = sum(request.size for request in self.plain)
         self.rows += sum(item[2].size for item in [*self.ordered, *self.disordered])
 
     def _from_heap(self) -> bool:
@@ -136,8 +172,10 @@ class _Class:
     def _pop(self) -> Request:
         if self._from_heap():
             request = heappop(self.disordered)[2]
+        elif self.ordered:
+            request = self.ordered.popleft()[2]
         else:
-            request = self.ordered.popleft()[2] if self.ordered else self.plain.popleft()
+            return self.pop_plain()
         self.rows -= request.rows or 1
         return request
 
@@ -171,9 +209,19 @@ class RequestQueue:
         self._number += 1
         self._classes[request.priority].push(request, self._number)
 
-    def rows_before(self, priority: int) -> int:
-        """How many rows would be served before a new request of that class without a deadline."""
-        return sum(waiting.rows for waiting in self._classes[priority:])
+    def rows_before(self, priority: int, deadline: int = 0) -> int:
+        """How many rows would be served before a new request of that class and deadline; 0 is none."""
+        rows = sum(waiting.rows for waiting in self._classes[priority:])
+        return rows - self._classes[priority].rows_after(deadline) if deadline else rows
+
+    def take_late(self, at: float, row_ns: float, own_ns: float) -> list[Request]:
+        """Take out all that cannot be in time where the first has its turn at `at`, a row takes `row_ns` of
+        the workers' time, and a batch `own_ns` until it is there."""
+        late: list[Request] = []
+        for waiting in reversed(self._classes):
+            found, at = waiting.take_late(at, row_ns, own_ns)
+            late += found
+        return late
 
     def first_deadline(self) -> int:
         """The earliest deadline of those that are next in their classes; NEVER without any."""

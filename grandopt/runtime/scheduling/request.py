@@ -58,3 +58,11 @@ class Request(NamedTuple):
     def size(self) -> int:
         """How many rows of a batch it takes."""
         return self.rows or 1
+
+
+def fail(future: Future[Answer], error: Exception) -> bool:
+    """Tell a caller that no answer comes; whether it was still waited for."""
+    waited = not future.done()
+    if waited:
+        future.set_exception(error)
+    return waited

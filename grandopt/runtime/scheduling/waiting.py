@@ -37,9 +37,10 @@ class Waiting:
         """How many rows wait, those of callers that are gone included until they are come upon."""
         return len(self.lane) + self.queue.rows
 
-    def rows_before(self, priority: int) -> int:
-        """How many rows would be served before a new request of that class without a deadline."""
-        return self.queue.rows_before(priority) + (len(self.lane) if priority <= Priority.NORMAL else 0)
+    def rows_before(self, priority: int, deadline: int = 0) -> int:
+        """How many rows would be served before a new request of that class and deadline; 0 is none."""
+        plain = priority < Priority.NORMAL or (priority == Priority.NORMAL and not deadline)
+        return self.queue.rows_before(priority, deadline) + (len(self.lane) if plain else 0)
 
     def take_plain(self, rows: int) -> list[Plain]:
         """The first requests of the lane, when nothing else waits."""

@@ -41,7 +41,8 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
             False,
             tail,
             reason=MISSING,
-            note=f"saturation {found.saturation:.0f}/s; the largest batch takes {1e3 * found.batch_s:.2f} ms",
+            note=f"saturation {found.saturation:.0f}/s; the largest batch takes {1e3 * found.batch_s:.2f} ms"
+            + _bare(found),
         ),
         Line(
             group,
@@ -62,7 +63,8 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
             False,
             None if told is None else told / found.deadline_s,
             reason="too few were refused for the percentile" if above.refused else "nothing was refused",
-            note=f"{above.refused} of {above.requests} refused, {above.failed} failed, {above.lost} lost",
+            note=f"{above.refused} of {above.requests} refused ({above.let_in} of them let in before), "
+            f"{above.failed} failed, {above.lost} lost",
         ),
         Line(
             group,
@@ -74,6 +76,14 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
             note=f"at most {found.deepest} waited, of {found.bound} that may",
         ),
     ]
+
+
+def _bare(found: UnderLoad) -> str:
+    """What the machine itself makes of the same rate, as a share of the same limit."""
+    if found.bare_p99_s is None or found.alone_p99_s is None:
+        return ""
+    times = found.bare_p99_s / (3 * found.alone_p99_s + found.batch_s)
+    return f"; bare threads as busy, without the engine: {times:.2f} times"
 
 
 def _at(found: UnderLoad, fraction: float) -> LoadPoint:

@@ -166,7 +166,7 @@ class LoadPoint:
     `p50_s` and `p99_s` are from when requests were due. The rest is from when they were made: where the event
     loop was too busy to make them in time (`kept_up` is False) that is later. `goodput` counts answers within
     the deadline, a second. `refused` were told Overloaded or that their deadline cannot be met, `refused_*`
-    is until told.
+    is until told; `let_in` of them were not told when they came, but while they waited or were computed.
     """
 
     fraction: float
@@ -178,6 +178,7 @@ class LoadPoint:
     critical_p99_s: float | None
     requests: int
     refused: int
+    let_in: int
     refused_p50_s: float | None
     refused_p99_s: float | None
     failed: int
@@ -188,7 +189,9 @@ class LoadPoint:
 class UnderLoad:
     """The engine at fractions of its saturation; the last point is the one above it, for longer.
 
-    `batch_s` is what the largest batch takes, `alone_p99_s` one caller's p99. `grown_bytes` is how much more
+    `batch_s` is what the largest batch takes, `alone_p99_s` one caller's p99. `bare_p99_s` is what threads
+    that only call the artifact make of the rate of the first point, without the engine: a tail that is there,
+    too, is the machine's. `grown_bytes` is how much more
     memory was resident in the second half of the last point, at most, than in its first; `deepest` is the
     most observations that waited there, of `bound` that may.
     """
@@ -197,6 +200,7 @@ class UnderLoad:
     deadline_s: float
     batch_s: float
     alone_p99_s: float | None
+    bare_p99_s: float | None
     points: tuple[LoadPoint, ...]
     grown_bytes: int
     deepest: int

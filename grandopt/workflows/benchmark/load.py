@@ -3,7 +3,6 @@ originals."""
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from grandopt.artifacts.store import Store
 from grandopt.compiler.build import original
 from grandopt.config.schema import Job
 from grandopt.errors import GrandoptError, InputError
+from grandopt.measurement.load import timing
 from grandopt.measurement.load.base import Law, Load, rows
 from grandopt.measurement.load.concurrent import ConcurrentLoad
 from grandopt.measurement.load.result import LoadResult
@@ -143,7 +143,7 @@ def _record(
     }
     try:
         with _eager(artifact) as (eager, reason), closing(load(artifact.path, trust=trust)) as direct:
-            curves = asyncio.run(
+            curves = timing.run(
                 _curves(job, artifact, {DIRECT: direct, EAGER: eager}, observations, plan, tell, trust=trust)
             )
     except GrandoptError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grandopt.errors import GrandoptError, MeasurementError, Overloaded
+from grandopt.measurement.load import timing
 from grandopt.measurement.load.base import rows
 from grandopt.measurement.load.concurrent import ConcurrentLoad
 from grandopt.measurement.load.result import LoadResult, Outcome
@@ -124,7 +125,7 @@ def main(task_path: str, answer_path: str) -> None:
     task = ServingTask.from_json(json.loads(Path(task_path).read_text(encoding="utf-8")))
     answer: dict[str, Any]
     try:
-        answer = {"figures": asyncio.run(measured(task))}
+        answer = {"figures": timing.run(measured(task))}
     except GrandoptError as error:
         answer = reason_fields(Reason.of(error))
     Path(answer_path).write_text(json.dumps(answer), encoding="utf-8")

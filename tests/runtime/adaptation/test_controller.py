@@ -305,3 +305,17 @@ def test_knobs_and_settings_are_checked() -> None:
         replace(knob, values=(4, 2))
     with pytest.raises(ConfigError, match="window_s must be a positive number of seconds, got 0"):
         ControllerSettings(window_s=0)
+
+
+def test_a_trial_in_which_a_backlog_grows_ends_before_its_window_does() -> None:
+    """Two workers keep up with 450 a second, one does not: at most 330 of 3 ms each."""
+    service = Service(Cost(row=3 * MS, fixed=0.0), Load(arrivals=450.0), limit=1, workers=2)
+    (knob,) = [knob for knob in service.knobs(workers=2) if knob.name == "concurrency"]
+    controller = Controller("s", service.pull, [knob])
+    drive(service, controller, 60)
+    fewer = [one for one in controller.log.last() if one.tried == 1]
+    assert fewer
+    for decision in fewer:
+        assert decision.verdict in (Verdict.HARMFUL, Verdict.UNCLEAR, Verdict.WORSE)
+        assert decision.spent_s < 0.3  # the window alone would last as long as 128 answers take
+    assert service.workers == 2

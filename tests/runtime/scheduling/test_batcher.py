@@ -12,11 +12,14 @@ import pytest
 
 from grandopt.errors import AgentFailed, ConfigError, DeadlineExceeded, EngineClosed, Overloaded
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.scheduling.admission import Admission
 from grandopt.runtime.scheduling.alone import LEAST
 from grandopt.runtime.scheduling.batcher import Batcher
 from grandopt.runtime.scheduling.calibration import BatchCost
-from grandopt.runtime.scheduling.request import Priority
+from grandopt.runtime.scheduling.counts import BatchCounts
+from grandopt.runtime.scheduling.request import Priority, Request
 from grandopt.runtime.scheduling.stats import BatchSettings
+from grandopt.runtime.scheduling.waiting import Waiting
 from grandopt.runtime.scheduling.workers.inline import InlineWorker
 from grandopt.runtime.scheduling.workers.threads import ThreadWorkers
 from grandopt.signature import Array, Signature, TensorSpec
@@ -348,11 +351,11 @@ def test_deadlines_are_refused_at_once_missed_in_time_or_kept() -> None:
             batcher.submit(row(2), deadline_ns=now[0] + 3_000_000)
         assert late.value.retry_after_s == pytest.approx(0.001, rel=0.1)
         kept = batcher.submit(row(3), deadline_ns=now[0] + 40_000_000)
+        missed = batcher.submit(row(4), deadline_ns=now[0] + 5_000_000)  # comes before the one just let in
         with pytest.raises(
-            DeadlineExceeded, match=r"in 8 ms, .* 6 ms with 1 rows before it, and 30 % of its time"
+            DeadlineExceeded, match=r"in 8 ms, .* 6 ms with 1 rows before it, and 50 % of its time"
         ):
-            batcher.submit(row(4), deadline_ns=now[0] + 8_000_000)
-        missed = batcher.submit(row(4), deadline_ns=now[0] + 9_000_000)
+            batcher.submit(row(5), deadline_ns=now[0] + 8_000_000)
         now[0] += 10_000_000
         agent.gate.set()
         check(1, await running)
@@ -362,6 +365,49 @@ def test_deadlines_are_refused_at_once_missed_in_time_or_kept() -> None:
         stats = batcher.stats()
         assert (stats.rejected, stats.missed) == ({"deadline": 4}, 1)
         await batcher.close()
+
+    asyncio.run(trial())
+
+
+def test_who_is_pushed_back_beyond_the_deadline_is_told_at_the_next_batch() -> None:
+    async def trial() -> None:
+        agent, now = Doubling(), [1_000]
+        settings, cost = BatchSettings(limit=1), BatchCost(1e6, 0.0, 1e6)
+        batcher = Batcher(agent, ThreadWorkers(agent, 1), settings, cost, clock=lambda: now[0])
+        agent.gate.clear()
+        running = batcher.submit(row(0))
+        await computing(agent)
+        waiting = [batcher.submit(row(value), deadline_ns=now[0] + 10_000_000) for value in range(1, 4)]
+        critical = [batcher.submit(row(value), Priority.CRITICAL) for value in range(4, 12)]
+        agent.gate.set()
+        with pytest.raises(DeadlineExceeded, match="before its turn would come") as told:
+            await waiting[2]
+        assert now == [1_000]  # its deadline is ten milliseconds away
+        assert told.value.retry_after_s > 0
+        await asyncio.gather(running, *waiting[:2], *critical)
+        assert agent.batches == [[float(value)] for value in (0, *range(4, 12), 1, 2)]
+        assert (batcher.stats().missed, batcher.stats().rejected) == (1, {})
+        await batcher.close()
+
+    asyncio.run(trial())
+
+
+@pytest.mark.parametrize(
+    ("missed", "answered", "spare"), [(0, 0, 50), (3, 0, 56), (99, 0, 60), (0, 2500, 40)]
+)
+def test_more_time_must_be_left_over_where_deadlines_were_missed(
+    missed: int, answered: int, spare: int
+) -> None:
+    async def trial() -> None:
+        agent, waiting = Doubling(), Waiting()
+        workers = InlineWorker(agent)
+        admission = Admission(waiting, 8, BatchCounts())
+        for _ in range(answered):
+            admission.ended(0, 1)
+        admission.missed(missed)
+        waiting.queue.push(Request(asyncio.Future(), row(0), 0, Priority.NORMAL, 1, 0))
+        with pytest.raises(DeadlineExceeded, match=rf"with 1 rows before it, and {spare} % of its time"):
+            admission.refuse_late(1, 1, 2_000_000, 0, BatchSettings(), BatchCost(1e6, 0, 1e6), workers)
 
     asyncio.run(trial())
 

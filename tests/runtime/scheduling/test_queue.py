@@ -160,3 +160,33 @@ def test_a_class_has_a_name_and_a_number(value: object) -> None:
 def test_what_is_no_class_is_named(value: object) -> None:
     with pytest.raises(ConfigError, match="is none of low, normal, high, critical"):
         priority_of(value)  # type: ignore[arg-type]
+
+
+@given(requests, st.sampled_from(list(Priority)), st.sampled_from([0, 3, 10, 25, 40]))
+def test_what_would_be_served_before_a_new_request_is_counted(
+    described: list[tuple[Priority, int, int, bool]], priority: Priority, deadline: int
+) -> None:
+    queue, _ = filled(described)
+    queue.purge()
+    expected = queue.rows_before(priority, deadline)
+    new = request(priority, deadline, arrived=1000)
+    queue.push(new)
+    order = in_order(queue.drain())
+    assert expected == sum(one.size for one in order[: order.index(new)])
+
+
+@given(requests, st.floats(0.5, 5.0), st.floats(0.0, 10.0))
+def test_exactly_those_that_cannot_be_in_time_are_taken_out(
+    described: list[tuple[Priority, int, int, bool]], row_ns: float, own_ns: float
+) -> None:
+    queue, alive = filled(described)
+    at, late = 0.0, []
+    for one in in_order(alive):
+        if one.deadline and at + row_ns * one.size + own_ns > one.deadline:
+            late.append(one)
+        else:
+            at += row_ns * one.size
+    queue.purge()
+    assert queue.take_late(0.0, row_ns, own_ns) == late
+    assert queue.rows == sum(one.size for one in alive) - sum(one.size for one in late)
+    assert in_order(queue.drain()) == [one for one in in_order(alive) if one not in late]

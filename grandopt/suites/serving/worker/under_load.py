@@ -7,23 +7,29 @@ them takes a part of the same processor.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import psutil
 
 from grandopt.errors import MeasurementError
+from grandopt.measurement.load import timing
 from grandopt.measurement.load.concurrent import ConcurrentLoad
 from grandopt.measurement.load.result import LoadResult, Outcome
 from grandopt.measurement.load.saturation import saturation
 from grandopt.measurement.load.settings import LoadSettings
 from grandopt.measurement.statistics import SAMPLES_NEEDED, percentile, too_few
 from grandopt.runtime.engine.engine import Engine
+from grandopt.runtime.loader import load as load_artifact
 from grandopt.runtime.scheduling.request import Priority
+from grandopt.runtime.scheduling.stats import BatcherStats
 from grandopt.signature import Array
-from grandopt.suites.serving.wire import LoadPoint, PutUnderLoad, UnderLoad
+from grandopt.suites.serving.wire import LoadPoint, PutUnderLoad, ServedAgent, UnderLoad
+from grandopt.suites.serving.worker.bare import bare_latencies
 from grandopt.suites.serving.worker.closed_loop import check
 from grandopt.suites.serving.worker.engine import PROFILE
 from grandopt.suites.serving.worker.expected import artifacts
@@ -43,7 +49,7 @@ LOOKS = 40
 
 def put_under_load(request: PutUnderLoad) -> UnderLoad:
     """All points, one after the other, on one engine."""
-    return asyncio.run(_measured(request))
+    return timing.run(_measured(request))
 
 
 async def _measured(request: PutUnderLoad) -> UnderLoad:
@@ -64,26 +70,44 @@ async def _measured(request: PutUnderLoad) -> UnderLoad:
         batch_s = stats.cost.of(stats.batches.settings.limit) / 1e9
         deadline = DEADLINES * (float(np.percentile(alone.latency_ns(), 99)) / 1e9 + batch_s)
         load.target = _target(engine, name, deadline)
-        points = []
+        points: list[LoadPoint] = []
+        missed = partial(_missed, engine, name)
         for part in FRACTIONS:
             seconds = min(max(request.seconds, REQUESTS / (part * rate)), request.long_s)
             load.settings = replace(settings, seconds=seconds, grace_s=deadline + 1.0)
-            points.append(_point(part, await load.at(part * rate), deadline))
+            points.append(await _point(part, part * rate, load, deadline, missed))
+            if part == FRACTIONS[0]:  # right after it: how fast the machine is changes from minute to minute
+                bare = _bare(request.agent, expected.observations, part * rate, seconds, stats.batches, rate)
         load.settings = replace(load.settings, seconds=request.long_s)
         looks = _Looks(engine, name, request.long_s)
         looking = asyncio.create_task(looks.look())
-        points.append(_point(ABOVE, await load.at(ABOVE * rate), deadline))
+        points.append(await _point(ABOVE, ABOVE * rate, load, deadline, missed))
         looking.cancel()
     return UnderLoad(
         saturation=rate,
         deadline_s=deadline,
         batch_s=batch_s,
         alone_p99_s=_seconds(alone.latency_ns(), 99.0),
+        bare_p99_s=_seconds(bare, 99.0),
         points=tuple(points),
         grown_bytes=looks.grown(),
         deepest=max(looks.depths, default=0),
         bound=stats.batches.settings.queue_rows,
     )
+
+
+def _bare(
+    agent: ServedAgent,
+    observations: Sequence[Array],
+    rate: float,
+    seconds: float,
+    batches: BatcherStats,
+    saturation: float,
+) -> Array:
+    """The same rate at bare threads that call the artifact, as many as there are workers."""
+    workers = batches.concurrency
+    with closing(load_artifact(agent.artifact, trust=True)) as executor:
+        return bare_latencies(executor, observations, rate, seconds, workers=workers, saturation=saturation)
 
 
 async def _alone(load: ConcurrentLoad) -> LoadResult:
@@ -129,7 +153,17 @@ class _Looks:
         return max(0, max(second) - max(first)) if first else 0
 
 
-def _point(fraction: float, result: LoadResult, deadline_s: float) -> LoadPoint:
+def _missed(engine: Engine, name: str) -> int:
+    """How many requests were let in and then told that their deadline cannot be met, until now."""
+    batches = engine.stats().agents[name].batches
+    return 0 if batches is None else batches.missed
+
+
+async def _point(
+    fraction: float, rate: float, load: ConcurrentLoad, deadline_s: float, missed: Callable[[], int]
+) -> LoadPoint:
+    before = missed()
+    result = await load.at(rate)
     answered = result.counted & (result.outcomes == Outcome.ANSWERED)
     taken = result.ended_ns - result.started_ns
     critical = taken[answered & (result.priorities == Priority.CRITICAL)]
@@ -144,6 +178,7 @@ def _point(fraction: float, result: LoadResult, deadline_s: float) -> LoadPoint:
         critical_p99_s=_seconds(critical, 99.0),
         requests=result.count(),
         refused=int(refusals.size),
+        let_in=missed() - before,
         refused_p50_s=_seconds(refusals, 50.0),
         refused_p99_s=_seconds(refusals, 99.0),
         failed=result.count(Outcome.FAILED),
