@@ -128,10 +128,8 @@ class Admission:
         self._until_look = rows // OFTEN
         late = queue.take_late(now, row_ns, own)
         for request in late:
-            fail(
-                request.future,
-                DeadlineExceeded("the deadline passes before its turn would come", row_ns / 1e9),
-            )
+            told = "the deadline passes before its turn would come"
+            fail(request.future, DeadlineExceeded(told, rows * row_ns / 1e9))
         self.missed(len(late))
 
     def make_room(

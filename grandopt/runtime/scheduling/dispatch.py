@@ -284,8 +284,10 @@ class Dispatch:
                 self.schedule()
             return
         for request in requests:
-            told: Exception = WorkerLost(str(error))
-            if not isinstance(error, WorkerLost):
+            told: Exception
+            if isinstance(error, WorkerLost):
+                told = WorkerLost(str(error))
+            else:
                 told = AgentFailed(f"the agent raised {named_line(error)}")
                 told.__cause__ = error
             self._counts.failed += fail(request.future, told)
