@@ -16,7 +16,7 @@ from grandopt.compiler.backends.calling import conventions
 from grandopt.compiler.program import PICKLE_ERRORS, Program
 from grandopt.config.engines import EagerOptions
 from grandopt.errors import BuildError, UnsupportedError, first_line
-from grandopt.runtime.executors.eager import EXPORTED, MODULE, flat_module
+from grandopt.runtime.executors.eager import EXPORTED, MODULE, flat_module, loaded
 from grandopt.runtime.executors.tensor import TensorExecutor, behaving
 
 SAVE_ERRORS = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)
@@ -51,7 +51,7 @@ def _exported(program: Program, options: EagerOptions) -> Lowered:
     buffer = io.BytesIO()
     try:
         torch.export.save(twin, buffer)
-        module = flat_module(torch.export.load(io.BytesIO(buffer.getvalue())))
+        module = flat_module(loaded(buffer.getvalue()))
     except SAVE_ERRORS as error:
         raise BuildError(f"{program.name}: torch.export cannot save it: {first_line(error)}") from error
     return Lowered(

@@ -8,7 +8,7 @@ import re
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch._inductor import exc
+from torch._inductor import config, exc
 from torch._inductor.cpu_vec_isa import pick_vec_isa
 
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.compiler.backends.base import Lowered
 from grandopt.compiler.backends.calling import conventions, stateless
 from grandopt.compiler.program import FORWARD_ERRORS, Program
+from grandopt.compiler.torch_faults import mend_lstm_states
 from grandopt.config.engines import InductorOptions
 from grandopt.errors import BuildError, first_line
 from grandopt.runtime.executors.inductor import (
@@ -65,7 +66,7 @@ def lower(program: Program, options: InductorOptions, threads: int = 1) -> Lower
         level, features = target()
     except COMPILER_ERRORS as error:
         raise BuildError(f"{program.name}: AOTInductor failed: {_reason(error)}") from error
-    common = {"cpp.threads": threads, "cpp.march": level, **_SETTINGS}
+    common = {"cpp.threads": threads, **_known({MARCH: level, **_SETTINGS})}
     with tempfile.TemporaryDirectory(prefix="grandopt-") as name:
         built = [_compiled(program, exported, Path(name) / LIBRARY, common | GEMM[options.gemm])]
         if options.single:
@@ -103,9 +104,10 @@ def target() -> tuple[str | None, tuple[str, ...]]:
     that such code needs, among those that this machine has.
 
     On x86-64 that is the highest level that the machine has, and the vector extensions Inductor adds to it.
+    Before torch 2.13 nobody can tell it: it makes code for all that this machine has.
     """
     present = cpu_features()
-    if architecture() != "x86_64":
+    if architecture() != "x86_64" or not _known({MARCH: None}):
         return None, tuple(sorted(present))
     level, needed = "x86-64", frozenset[str]()
     for name, added in reversed(LEVELS):
@@ -116,6 +118,8 @@ def target() -> tuple[str | None, tuple[str, ...]]:
     flags = {_plain(flag.removeprefix("-m")) for flag in str(pick_vec_isa().build_arch_flags()).split()}
     return level, tuple(sorted(needed | {name for name in present if _plain(name) in flags}))
 
+
+MARCH = "cpp.march"
 
 _SETTINGS: dict[str, Any] = {
     "aot_inductor.enable_line_tables": False,
@@ -132,10 +136,21 @@ instruction, so that AMX in the target does not mean AMX in the code."""
 _FIRST_ERROR = re.compile(r"^.*?\b(?:fatal )?error: (.+)$", re.MULTILINE)
 
 
+def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that this version of torch has; the others came later."""
+    known = {}
+    for name, value in settings.items():
+        section, _, setting = name.rpartition(".")
+        if hasattr(getattr(config, section) if section else config, setting):
+            known[name] = value
+    return known
+
+
 def _compiled(
     program: Program, exported: torch.export.ExportedProgram, path: Path, settings: dict[str, Any]
 ) -> _Library:
     """The shared library of an exported program, written to `path`."""
+    mend_lstm_states()
     package = path.with_suffix(".pt2")
     try:
         with _quiet(), torch.no_grad():

@@ -18,6 +18,7 @@ from grandopt.compiler.capture.signature import EXAMPLE_BATCH, observe
 from grandopt.compiler.checkpoints.base import Checkpoint
 from grandopt.compiler.program import FORWARD_ERRORS, Program, Refusal, without_unused
 from grandopt.compiler.scripted.network import ScriptedNetwork
+from grandopt.compiler.torch_faults import mend_lstm_states
 from grandopt.errors import CaptureError
 from grandopt.reason import Reason, ReasonCode
 
@@ -102,6 +103,7 @@ def _attempt(program: Program) -> tuple[torch.export.ExportedProgram | None, Rea
 
 
 def _exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
+    mend_lstm_states()
     batch = torch.export.Dim("batch", min=1)
     shapes = torch.export.ShapesCollection()
     inputs = tuple(value.clone() for value in example)

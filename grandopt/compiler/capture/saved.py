@@ -8,6 +8,7 @@ import io
 import torch
 
 from grandopt.errors import BuildError, first_line
+from grandopt.runtime.executors.eager import loaded
 
 ERRORS = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)
 
@@ -47,6 +48,6 @@ def to_anonymous_bytes(exported: torch.export.ExportedProgram) -> bytes:
 def from_bytes(content: bytes) -> torch.export.ExportedProgram:
     """The inverse of `to_bytes`; raises BuildError when torch cannot load it."""
     try:
-        return torch.export.load(io.BytesIO(content))
+        return loaded(content)
     except ERRORS as error:
         raise BuildError(f"torch.export cannot load the program: {first_line(error)}") from error

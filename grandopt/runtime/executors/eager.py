@@ -6,6 +6,7 @@ import io
 import logging
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,13 +88,21 @@ def flat_module(program: torch.export.ExportedProgram) -> torch.fx.GraphModule:
     return module
 
 
+def loaded(content: bytes) -> torch.export.ExportedProgram:
+    """The program that `torch.export.save` wrote; raises what `torch.export.load` raises."""
+    with warnings.catch_warnings():
+        # Up to torch 2.12 it warns that the tensors share the bytes of the file, which nobody writes to.
+        warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+        return torch.export.load(io.BytesIO(content))
+
+
 def _exported(artifact: Artifact) -> OpenedModule:
     content = artifact.payload(EXPORTED)
     where = artifact.path / EXPORTED
     _refuse_pickles(content, str(where))
     try:
         with _without_tracebacks():
-            program = torch.export.load(io.BytesIO(content))
+            program = loaded(content)
         signature = program.graph_signature
         told = [_told(program, names) for names in (signature.user_inputs, signature.user_outputs)]
         return OpenedModule(flat_module(program).forward, *told)

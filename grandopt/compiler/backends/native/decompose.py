@@ -10,6 +10,7 @@ import torch
 from torch._decomp import get_decompositions
 
 from grandopt.compiler.program import FORWARD_ERRORS
+from grandopt.compiler.torch_faults import mend_lstm_states
 from grandopt.errors import UnsupportedError, first_line
 
 KEPT_WHOLE = (
@@ -36,6 +37,7 @@ def decomposed(name: str, exported: torch.export.ExportedProgram) -> torch.expor
         if str(node.target).startswith(UNLIKE):
             condition = "as what it is made of, which treats NaN in another way,"
             raise UnsupportedError(f"{node.target} {condition} is not covered by the native engine")
+    mend_lstm_states()
     with warnings.catch_warnings():
         # torch 2.13 warns of its own use of a deprecated class while it copies the program.
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)

@@ -11,6 +11,7 @@ from grandopt.compiler.backends.portable import moves  # noqa: F401 - enters its
 from grandopt.compiler.backends.portable.graph import Graph
 from grandopt.compiler.backends.portable.operators import OPERATORS
 from grandopt.compiler.backends.portable.translator import Translator
+from grandopt.compiler.torch_faults import mend_lstm_states
 
 
 def translate(exported: ExportedProgram) -> Graph:
@@ -18,6 +19,7 @@ def translate(exported: ExportedProgram) -> Graph:
 
     Raises UnsupportedError for an operator, a dtype or a size that layers cannot express, with its name.
     """
+    mend_lstm_states()
     table = torch.export.default_decompositions()
     aten = torch.ops.aten
     for whole in (aten.linear.default, aten._safe_softmax.default, aten.softplus.default):

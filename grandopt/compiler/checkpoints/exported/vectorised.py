@@ -15,6 +15,7 @@ from grandopt.compiler.checkpoints.exported.joined_rows import with_joined_rows
 from grandopt.compiler.checkpoints.exported.quietly import EXPORT_ERRORS, quiet
 from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, drawn
 from grandopt.compiler.program import evaluate
+from grandopt.compiler.torch_faults import mend_lstm_states
 from grandopt.signature import TensorSpec
 
 TRIED = (5, 1, 2)
@@ -64,6 +65,7 @@ def vectorised(
         spec if batch == 1 else replace(spec, shape=(batch, *spec.shape), low=None, high=None)
         for spec in inputs
     )
+    mend_lstm_states()
     example = drawn(specs, EXAMPLE_BATCH, seed=0)
     shapes = tuple({0: torch.export.Dim("batch", min=1)} for _ in example)
     try:

@@ -13,6 +13,7 @@ from grandopt.compiler.checkpoints.onnx.call import OperatorError, is_symbol
 from grandopt.compiler.checkpoints.onnx.network import OnnxNetwork
 from grandopt.compiler.checkpoints.onnx.readings import Input, Reading, row_shape
 from grandopt.compiler.checkpoints.settings import EXAMPLE_BATCH, drawn
+from grandopt.compiler.torch_faults import mend_lstm_states
 from grandopt.errors import CheckpointError, named_line
 from grandopt.signature import TensorSpec
 
@@ -160,6 +161,7 @@ def batched(
 
 
 def _exported(rows: _Rows, specs: Sequence[TensorSpec]) -> torch.export.ExportedProgram:
+    mend_lstm_states()
     example = drawn(specs, EXAMPLE_BATCH, seed=0)
     shapes = torch.export.ShapesCollection()
     for value in example:
