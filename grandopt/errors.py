@@ -12,6 +12,7 @@ GrandoptError
 │   ├── ArtifactError         a damaged or unfitting artifact
 │   ├── ReportError           a damaged or unfitting report
 │   ├── HistoryError          a history of runs that cannot be read or written
+│   ├── StorageError          a storage of studies that cannot be used, or was lost
 │   └── UnknownAgentError     a name that no served agent has
 ├── EngineError               an engine and a program do not come together
 │   ├── EngineUnavailableError    the engine is not installed here
@@ -99,6 +100,10 @@ class ReportError(InputError):
 
 class HistoryError(InputError):
     """A history is damaged, locked, of another program, or of a version that this grandopt does not know."""
+
+
+class StorageError(InputError):
+    """The database that studies are kept in cannot be used, or was lost for longer than it is waited for."""
 
 
 class EngineError(GrandoptError):

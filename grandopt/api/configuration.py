@@ -150,8 +150,8 @@ class ConfigurationManager:
         With `storage`, a database URL such as "sqlite:///tuning.db", the study `name` is kept and continued;
         the name must stand for all that the figures depend on (agent, machine, load).
 
-        Raises ConfigError for bad arguments, and TuningError for a storage that cannot be used, a study that
-        was made for another search, and figures that the goal or a constraint lacks.
+        Raises ConfigError for bad arguments, StorageError for a storage that cannot be used, and TuningError
+        for a study that was made for another search, and figures that the goal or a constraint lacks.
         """
         # Optuna takes half a second to import, and nothing else here needs it.
         from grandopt.tuning.configuration.optimization import SearchSettings, search

@@ -85,6 +85,15 @@ Resume = Annotated[
         "--resume/--no-resume", help="Go on where an earlier run stopped, and use what it found out."
     ),
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="Where trials are kept: postgresql://USER@HOST/DATABASE for many machines, or sqlite:///FILE. "
+        "[default: a file in the output folder]",
+    ),
+]
 
 # How to read a checkpoint that is named on the command line.
 Trust = Annotated[

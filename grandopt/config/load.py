@@ -52,6 +52,7 @@ class Overrides:
     strict: bool | None = None
     realtime: bool = False
     resume: bool = True
+    storage: str | None = None
     only: tuple[str, ...] = ()
     external_engines: bool = False
 
@@ -139,6 +140,7 @@ def resolve(file: FileConfig, agents: dict[str, AgentConfig], overrides: Overrid
         strict=strict,
         resume=overrides.resume,
         store_limit_mb=file.store_limit_mb or STORE_LIMIT_MB,
+        storage=overrides.storage,
     )
 
 

@@ -223,6 +223,7 @@ class Job(Model):
 
     `levels` are the CPU feature levels that the native engine builds for; without any, it builds for those
     that matter for the precision. With `go_on` an agent that cannot be opened does not stop the others.
+    `storage` is the URL of a database of trials and claims, which machines may share.
     """
 
     agents: dict[str, AgentConfig]
@@ -235,6 +236,7 @@ class Job(Model):
     strict: bool = False
     resume: bool = True
     store_limit_mb: float = Field(default=STORE_LIMIT_MB, gt=0)
+    storage: str | None = Field(default=None, repr=False)
 
 
 def check_agent_name(name: str) -> str:

@@ -20,6 +20,7 @@ from grandopt import cgroup
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.config.engines import ENGINE_CLASSES
 
+MACHINE = "GRANDOPT_MACHINE"
 CPUINFO = Path("/proc/cpuinfo")
 CPUS = Path("/sys/devices/system/cpu")
 LIBRARIES = (
@@ -39,7 +40,9 @@ class Environment:
     `cores` is the CPU affinity, `cgroup_quota` the granted cores' worth of time, `available_cores` the
     number of threads that the two allow. What a system does not tell is None. `identity` is the same for
     two machines whose figures may be compared: a SHA-256 (hex) of architecture, CPU model and features,
-    cores, quota and governor, but not of any software.
+    cores, quota and governor, but not of any software. Machines that look alike and are not (memory,
+    firmware, cooling) are told apart by the environment variable GRANDOPT_MACHINE: any word, which becomes a
+    part of it.
     """
 
     cpu_model: str | None
@@ -78,8 +81,14 @@ def environment() -> Environment:
         kernel=platform.release(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         libraries=libraries(),
-        identity=_digest([architecture(), model, features, cores, quota, frequency]),
+        identity=_digest([architecture(), model, features, cores, quota, frequency, *_named()]),
     )
+
+
+def _named() -> list[str]:
+    """What the user calls this kind of machine; nothing for most."""
+    name = os.environ.get(MACHINE)
+    return [name] if name else []
 
 
 def available_cores() -> int:

@@ -32,6 +32,7 @@ class Trial:
 
     `number` counts in the study, with gaps where a trial was interrupted. `score` and `figures` are those
     of the short measurement for a pruned trial, None for an infeasible one, which has a `reason` instead.
+    `host` is the name of the machine that evaluated it, None in studies of earlier versions.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Trial:
     figures: TrialFigures | None
     reason: Reason | None
     seconds: float
+    host: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a report."""
@@ -52,6 +54,7 @@ class Trial:
             "figures": None if self.figures is None else self.figures.to_json(),
             **reason_fields(self.reason),
             "seconds": self.seconds,
+            "host": self.host,
         }
 
 

@@ -15,16 +15,18 @@ from typing import Literal
 import torch
 
 from grandopt.artifacts.store import Store
+from grandopt.artifacts.store_name import store_name
 from grandopt.cgroup import cpu_quota
 from grandopt.compiler.backends.native.level_choice import check_levels
 from grandopt.config.schema import Job
-from grandopt.errors import ConfigError, GrandoptError, HistoryError, InputError, ReportError
+from grandopt.errors import ConfigError, GrandoptError, HistoryError, InputError, ReportError, StorageError
 from grandopt.measurement.environment import affinity, available_cores
 from grandopt.measurement.process.pool import WorkerPool
 from grandopt.measurement.settings import MOST_PROCESSES, MeasurementSettings
 from grandopt.private import told_command
 from grandopt.reporting.history.store import append
 from grandopt.reporting.report import AgentReport, Report
+from grandopt.tuning.study.shared_builds import SharedBuilds, shared_builds
 from grandopt.workflows import records
 from grandopt.workflows.building.pool import BuildPool
 from grandopt.workflows.events import Event, Level, Listener
@@ -44,7 +46,8 @@ class Run:
 
     `done` and `total` count the agents, for the listener's progress display; `ends` is when the present
     one's time budget is used up (monotonic seconds), None between agents. `taken` holds what `once` measured
-    in this run. `command` is what was called.
+    in this run. `command` is what was called. `shared` says what other machines build, where the job has a
+    storage in common with them and goes on with what is there.
     """
 
     job: Job
@@ -57,6 +60,7 @@ class Run:
     ends: float | None = None
     taken: set[str] = field(default_factory=set)
     command: tuple[str, ...] = ()
+    shared: SharedBuilds | None = None
 
     def tell(self, agent: str, step: str, message: str, *, level: Level = "info") -> None:
         """Say one line about an agent's step."""
@@ -99,17 +103,28 @@ def check_threads(threads: int | Literal["auto"]) -> None:
 def running(job: Job, store: Path, listener: Listener, command: Sequence[str] = ()) -> Iterator[Run]:
     """A run whose processes live, and whose entries in the store are in use, as long as the block.
 
-    Raises ConfigError for more threads than the machine grants, and for feature levels that it cannot have.
+    Raises ConfigError for more threads than the machine grants, and for feature levels that it cannot have;
+    StorageError where the job's storage cannot be used, or is lost in the block.
     """
     check_threads(job.threads)
     check_levels(job.levels)
     with (
+        _shared(job, store) as shared,
         _granted_threads(),
         WorkerPool(processes=MOST_PROCESSES) as pool,
         BuildPool(available_cores()) as builders,
         closing(Store(store, int(job.store_limit_mb * 1e6))) as kept,
     ):
-        yield Run(job, kept, pool, builders, listener, total=len(job.agents), command=told_command(command))
+        yield Run(
+            job,
+            kept,
+            pool,
+            builders,
+            listener,
+            total=len(job.agents),
+            command=told_command(command),
+            shared=shared,
+        )
 
 
 @contextmanager
@@ -123,9 +138,19 @@ def _granted_threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def _shared(job: Job, store: Path) -> Iterator[SharedBuilds | None]:
+    if job.storage is None or not job.resume:
+        yield None
+        return
+    with shared_builds(job.storage, store_name(store)) as shared:
+        yield shared
+
+
 def storage_url(job: Job) -> str:
-    """The Optuna storage of a job that names none: a SQLite file below its output folder."""
-    return f"sqlite:///{(job.output / STATE / 'studies.db').absolute()}"
+    """Where the job's trials are kept: in the storage that it names, else a SQLite file below its output
+    folder."""
+    return job.storage or f"sqlite:///{(job.output / STATE / 'studies.db').absolute()}"
 
 
 class Stages:
@@ -163,6 +188,8 @@ def attempts(run: Run, opened: Sequence[OpenedAgent], work: Work) -> Iterator[Ag
 def _attempt(run: Run, agent: OpenedAgent, work: Work) -> AgentReport:
     try:
         return work(run, agent)
+    except StorageError:
+        raise  # no agent's fault, and the others need it, too
     except GrandoptError as error:
         run.tell(agent.name, "failed", str(error), level="error")
         return records.failed(

@@ -22,6 +22,7 @@ from grandopt.reporting.log import RunLog, utc_now
 from grandopt.reporting.recipe import RECIPE
 from grandopt.reporting.report import AgentReport, CurveReport, Report, Shipped, write_report
 from grandopt.tuning.result import TuningResult
+from grandopt.tuning.study.storage import check
 from grandopt.workflows import records
 from grandopt.workflows.building.built import ORIGINAL, BuiltCandidate
 from grandopt.workflows.events import Event, Listener, silent
@@ -89,9 +90,12 @@ def optimize_opened(
 ) -> Report:
     """Like `optimize_job`, for agents that were opened before; those `refused` stand in the report, first.
 
-    Raises ConfigError for more threads than the machine grants, OutputError where it cannot write.
+    Raises ConfigError for more threads than the machine grants, OutputError where it cannot write, and
+    StorageError for a storage that cannot be used.
     """
     check_threads(job.threads)
+    if job.storage is not None:
+        check(job.storage)
     _check_writable(job)
     summary = Summary("optimize", job, command, now)
     done: list[AgentReport] = []

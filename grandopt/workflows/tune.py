@@ -15,6 +15,7 @@ from grandopt.reason import Reason, ReasonCode, reason_fields
 from grandopt.reporting.log import utc_now
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.tuning.result import Trial
+from grandopt.tuning.study.storage import check
 from grandopt.workflows import records
 from grandopt.workflows.building.built import ORIGINAL
 from grandopt.workflows.events import Listener, silent
@@ -54,10 +55,9 @@ BUILD_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Wish:
-    """What to search for, and where the trials are kept: an Optuna storage URL, or None for the job's own."""
+    """What to search for."""
 
     goal: Goal = "latency"
-    storage: str | None = None
 
 
 def tune_job(
@@ -71,11 +71,13 @@ def tune_job(
 ) -> Report:
     """Search the best choice for every agent of a job. Ships nothing; the trials stay in the storage.
 
-    Raises an InputError for an agent that cannot be opened, before any work, and TuningError for a profile
-    without trials.
+    Raises an InputError for an agent that cannot be opened, and for a storage that cannot be used, before any
+    work, and TuningError for a profile without trials.
     """
     if job.profile.trials == 0:
         raise TuningError(f"profile {job.profile.name!r} has no trials; give --trials N or another profile")
+    if job.storage is not None:
+        check(job.storage)
     opened, refused = open_each(job, samples)
     summary = Summary("tune", job, command, now)
     done = refusals(job, refused, listener)
@@ -104,7 +106,7 @@ def tune_agent(run: Run, opened: OpenedAgent, wish: Wish) -> AgentReport:
             goal=wish.goal,
             trials=run.job.profile.trials,
             budget_s=max(1.0, run.job.profile.budget_s - stages.elapsed()),
-            storage_url=wish.storage or storage_url(run.job),
+            storage_url=storage_url(run.job),
             batches=BATCHES[wish.goal],
         )
         found = search(run, candidate_set, wanted)

@@ -35,6 +35,15 @@ def test_the_environment_is_plain_and_repeatable() -> None:
     assert first.memory_bytes > 1 << 20
 
 
+def test_machines_that_look_alike_are_told_apart_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRANDOPT_MACHINE", raising=False)
+    plain = environment().identity
+    monkeypatch.setenv("GRANDOPT_MACHINE", "rack 2")
+    assert environment().identity != plain
+    monkeypatch.setenv("GRANDOPT_MACHINE", "")
+    assert environment().identity == plain
+
+
 def test_measuring_imports_no_engine() -> None:
     code = (
         "import importlib, pkgutil, sys, grandopt.measurement as whole\n"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grandopt.errors import TuningError
-from grandopt.tuning.claims import UNNAMED_S, UNSEEN_S, StoredTrial, claim, free
+from grandopt.tuning.claims import claim_name, free
 from grandopt.tuning.objective import TrialFigures, score
 from grandopt.tuning.owner import alive, this_process
 from grandopt.tuning.space import Choice, ChoiceSpace
@@ -22,10 +22,6 @@ A, B = Choice("a", 1, 1), Choice("b", 1, 1)
 
 positive = st.floats(0.01, 1e6)
 figures = st.builds(TrialFigures, positive, st.none(), positive, positive)
-
-
-def entry(number: int, choice: Choice | None, *, running: bool = True, age_s: float = 0.0) -> StoredTrial:
-    return StoredTrial(number, running, choice, this_process(), age_s)
 
 
 def test_a_space_holds_every_combination_once() -> None:
@@ -79,32 +75,17 @@ def test_figures_survive_json() -> None:
     assert TrialFigures.from_json(one.to_json()) == one
 
 
-def test_what_is_running_or_finished_is_not_free() -> None:
-    entries = [entry(0, A), entry(1, B, running=False)]
-    assert set(SPACE) - set(free(SPACE, entries)) == {A, B}
+def test_what_is_claimed_or_evaluated_or_impossible_is_not_free() -> None:
+    last = Choice("b", 2, 8)
+    assert set(SPACE) - set(free(SPACE, [A], {claim_name(B)}, {last})) == {A, B, last}
+    assert free(SPACE, [], set()) == list(SPACE)
 
 
-def test_the_lower_number_wins_whoever_looks_first() -> None:
-    both = [entry(3, A), entry(4, A)]
-    assert claim(3, A, both) == "won"
-    assert claim(4, A, both) == "lost"
+def test_no_two_choices_share_a_claim() -> None:
+    assert len({claim_name(choice) for choice in SPACE}) == SPACE.size
 
 
-def test_a_later_entry_waits_until_an_earlier_one_has_named_its_choice() -> None:
-    assert claim(4, A, [entry(3, None), entry(4, A)]) == "wait"
-    assert claim(3, A, [entry(3, A), entry(4, None)]) == "won"
-
-
-def test_a_finished_choice_is_lost_whatever_its_number() -> None:
-    assert claim(3, A, [entry(3, A), entry(9, A, running=False)]) == "lost"
-
-
-def test_an_entry_that_never_named_its_choice_is_given_up() -> None:
-    assert not entry(0, None, age_s=UNNAMED_S - 1).abandoned
-    assert entry(0, None, age_s=UNNAMED_S + 1).abandoned
-
-
-def test_the_entry_of_a_dead_process_is_given_up_at_once() -> None:
+def test_a_process_that_ended_is_seen_to_be_dead() -> None:
     done = subprocess.run(
         [
             sys.executable,
@@ -117,8 +98,6 @@ def test_the_entry_of_a_dead_process_is_given_up_at_once() -> None:
     )
     owner = json.loads(done.stdout)
     assert alive(owner) is False
-    assert StoredTrial(0, True, A, owner, 0.0).abandoned
-    assert free(SPACE, [StoredTrial(0, True, A, owner, 0.0)]) == list(SPACE)
 
 
 def test_a_process_id_that_was_used_again_is_another_process() -> None:
@@ -128,8 +107,12 @@ def test_a_process_id_that_was_used_again_is_another_process() -> None:
     assert this_process()["pid"] == os.getpid()
 
 
-def test_a_process_on_another_host_is_believed_for_a_while() -> None:
-    owner = this_process() | {"host": "elsewhere"}
+def test_a_process_on_another_host_cannot_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRANDOPT_HOST", "elsewhere")
+    owner = this_process()
+    assert owner["host"] == "elsewhere"
+    assert alive(owner)
+    monkeypatch.delenv("GRANDOPT_HOST")
     assert alive(owner) is None
-    assert not StoredTrial(0, True, A, owner, UNSEEN_S - 1).abandoned
-    assert StoredTrial(0, True, A, owner, UNSEEN_S + 1).abandoned
+    # A container of the same name sees other processes.
+    assert alive(this_process() | {"sees": "another boot pid:[1]"}) is None

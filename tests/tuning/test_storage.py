@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from optuna.storages import RDBStorage
 
-from grandopt.errors import TuningError
-from grandopt.tuning.study import storage
+from grandopt.errors import StorageError
+from grandopt.tuning.study import address, storage
 
 
 def test_a_locked_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(address, "LOCK_TIMEOUT_S", 0.05)
     path = tmp_path / "study.db"
     tried = []
     monkeypatch.setattr(
@@ -23,7 +23,7 @@ def test_a_locked_file_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.Mo
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with (
-            pytest.raises(TuningError, match="locked; another program holds it; wait for it"),
+            pytest.raises(StorageError, match="locked; another program holds it; wait for it"),
             storage.opened(f"sqlite:///{path}"),
         ):
             pass

@@ -23,6 +23,7 @@ def optimize(
     resume: options.Resume = True,
     strict: options.Strict = None,
     realtime: options.Realtime = False,
+    storage: options.Storage = None,
     *,
     given: JobOptions,
     reading: CheckpointReading,
@@ -39,7 +40,7 @@ def optimize(
       grandopt optimize actor.pth --network my_agents:Actor --key actors.0 --input state=7
       grandopt optimize models/ other.onnx
     """
-    asked = given.overrides(strict=strict, realtime=realtime, resume=resume)
+    asked = given.overrides(strict=strict, realtime=realtime, resume=resume, storage=storage)
     described = job(checkpoints or [], reading, given.config, asked)
     refuse_unreadable(described)
     terminal = saying.terminal()

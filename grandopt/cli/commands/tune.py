@@ -28,14 +28,7 @@ def tune(
         str,
         typer.Option("--goal", metavar="NAME", help="latency, throughput, memory or balanced."),
     ] = "latency",
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            "--storage",
-            metavar="URL",
-            help="Optuna storage, which processes may share.  [default: here]",
-        ),
-    ] = None,
+    storage: options.Storage = None,
     resume: options.Resume = True,
     *,
     given: JobOptions,
@@ -45,12 +38,15 @@ def tune(
     """Search engines, precisions, threads and batch sizes.
 
     The trials are kept: a second call goes on where the first stopped, and `grandopt optimize` uses those
-    that were made for latency.
+    that were made for latency. Any number of machines may be called with one --storage: no choice is tried
+    twice, and figures are held only against those of machines of the same kind. PostgreSQL takes
+    `pip install 'grandopt[postgresql]'`; leave the password to PGPASSWORD or ~/.pgpass.
 
     \b
     Example:
       grandopt tune ppo-LunarLander-v2.zip --goal throughput --trials 60
       grandopt tune --agent decision_gate --threads auto
+      grandopt tune --storage postgresql://fleet@db.example.org/grandopt
     """
     from grandopt.config.load import nearest
     from grandopt.config.schema import Goal
@@ -59,7 +55,12 @@ def tune(
     wanted = next((known for known in goals if known == goal), None)
     if wanted is None:
         raise ConfigError(f"unknown goal {goal!r}{nearest(goal, goals)}")
-    described = job(checkpoints or [], reading, given.config, given.overrides(trials=trials, resume=resume))
+    described = job(
+        checkpoints or [],
+        reading,
+        given.config,
+        given.overrides(trials=trials, resume=resume, storage=storage),
+    )
     refuse_unreadable(described)
     terminal = saying.terminal()
 
@@ -68,9 +69,7 @@ def tune(
     from grandopt.workflows.tune import Wish, tune_job
 
     with ProgressDisplay(terminal) as display:
-        report = tune_job(
-            described, Wish(wanted, storage), samples=given.samples, command=sys.argv, listener=display
-        )
+        report = tune_job(described, Wish(wanted), samples=given.samples, command=sys.argv, listener=display)
     terminal.show(*trial_tables(report))
     if saying.verbose:
         terminal.show(*candidate_tables(report, terminal.out.width))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from grandopt.errors import TuningError
 from grandopt.reason import Reason, reason_of
-from grandopt.tuning.claims import StoredTrial
 from grandopt.tuning.configuration.constraints import Constraint
 from grandopt.tuning.configuration.figures import ServingFigures
 from grandopt.tuning.configuration.goals import OptimizationGoal, Scoring
@@ -24,6 +22,7 @@ from grandopt.tuning.result import Infeasible
 from grandopt.tuning.study.configuration_sampler import FAILED, ConfigurationSampler, suggest
 from grandopt.tuning.study.giving_back import given_back
 from grandopt.tuning.study.log_suppression import no_experimental_warnings
+from grandopt.tuning.study.records import left_behind
 
 FEWEST_FOR_IMPORTANCE = 8
 
@@ -160,27 +159,17 @@ class ConfigurationStudy:
             self._study.tell(trial, list(done.scores))
 
     def _free_abandoned(self) -> None:
-        for entry in self._running():
-            if entry.abandoned:
-                self._study.tell(entry.number, state=TrialState.FAIL, skip_if_finished=True)
+        for frozen in self._running():
+            if left_behind(frozen):
+                self._study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _require_alone(self, number: int) -> None:
-        for entry in self._running():
-            if entry.number < number and not entry.abandoned:
-                raise TuningError(at_work(entry.owner or {}))
+        for frozen in self._running():
+            if frozen.number < number and not left_behind(frozen):
+                raise TuningError(at_work(frozen.user_attrs.get("owner") or {}))
 
-    def _running(self) -> list[StoredTrial]:
-        now = datetime.datetime.now()  # Optuna stores local time without a zone
-        return [
-            StoredTrial(
-                number=frozen.number,
-                running=True,
-                choice=None,
-                owner=frozen.user_attrs.get("owner"),
-                age_s=(now - frozen.datetime_start).total_seconds() if frozen.datetime_start else 0.0,
-            )
-            for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        ]
+    def _running(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
 def _trial_of(frozen: FrozenTrial) -> ConfigurationTrial:

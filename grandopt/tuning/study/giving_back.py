@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import optuna
 from optuna.trial import TrialState
@@ -18,4 +18,5 @@ def given_back(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
         completed = True
     finally:
         if not completed:
-            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):  # others have at the same moment
+                study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)

@@ -34,9 +34,9 @@ def opened_study(
 ) -> Iterator[ConfigurationStudy]:
     """The study `name` in the storage at `url`; without one, in memory.
 
-    With `resume=False` an existing study of that name is deleted first. Raises TuningError when the storage
-    cannot be used, holds a study of that name that was made for something else, or another process is at
-    work on it.
+    With `resume=False` an existing study of that name is deleted first. Raises StorageError when the storage
+    cannot be used, and TuningError when it holds a study of that name that was made for something else, or
+    another process is at work on it.
     """
     with quiet_logging(), _storage(url) as storage:
         if not resume and name in optuna.get_all_study_names(storage):

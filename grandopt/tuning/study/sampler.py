@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,25 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from grandopt.tuning.claims import free
 from grandopt.tuning.space import Choice, ChoiceSpace
 from grandopt.tuning.study.log_suppression import no_experimental_warnings
-from grandopt.tuning.study.records import entries_of
 
 STARTUP_TRIALS = 10
 """Random trials before TPE has enough to model; Optuna's default."""
 
 
 class UnseenSampler(BaseSampler):
-    """TPE on choices that nobody has taken yet.
+    """TPE on choices that are `offered`, because nobody has taken them yet.
 
     What TPE proposes is moved to the nearest free choice. Until TPE has enough trials, a candidate that was
     tried least often is drawn, so that each is tried before any is tried again.
     """
 
-    def __init__(self, space: ChoiceSpace, seed: int, without: Collection[Choice] = frozenset()) -> None:
+    def __init__(self, space: ChoiceSpace, seed: int) -> None:
+        self.offered: Sequence[Choice] = list(space)
+        self.taken: Sequence[Choice] = ()
+        """Those that were evaluated, or are being."""
         self._space = space
-        self._without = without
         self._rng = np.random.default_rng(seed)
         with no_experimental_warnings():
             self._tpe = TPESampler(
@@ -45,9 +45,7 @@ class UnseenSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        entries = [entry for entry in entries_of(study) if entry.number != trial.number]
-        # None are free when another process took the last one just now; the claim will find that out.
-        choices = free(self._space, entries, self._without) or list(self._space)
+        choices = list(self.offered)
         varied = {name: values for name, values in search_space.items() if not values.single()}
         proposed = self._tpe.sample_relative(study, trial, varied)
         if proposed:
@@ -56,7 +54,7 @@ class UnseenSampler(BaseSampler):
             nearest = min(choice.differences(wanted) for choice in choices)
             choices = [choice for choice in choices if choice.differences(wanted) == nearest]
         else:
-            tried = Counter(entry.choice.candidate for entry in entries if entry.choice is not None)
+            tried = Counter(choice.candidate for choice in self.taken)
             fewest = min(tried[choice.candidate] for choice in choices)
             choices = [choice for choice in choices if tried[choice.candidate] == fewest]
         return choices[int(self._rng.integers(len(choices)))].to_json()

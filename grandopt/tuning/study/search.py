@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import Literal
 
-import numpy as np
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from grandopt.config.schema import Goal
 from grandopt.errors import TuningError
 from grandopt.reason import reason_fields
-from grandopt.tuning.claims import claim, free
+from grandopt.tuning.claims import claim_name, free
 from grandopt.tuning.objective import TrialFigures, score
 from grandopt.tuning.owner import this_process
 from grandopt.tuning.result import Infeasible, Prune, State, Stop, Trial, TuningResult
 from grandopt.tuning.space import Choice, ChoiceSpace
+from grandopt.tuning.study.choice_claims import Claims
 from grandopt.tuning.study.giving_back import given_back
+from grandopt.tuning.study.leases import LEASE_S, Leases
 from grandopt.tuning.study.log_suppression import no_experimental_warnings, quiet_logging
-from grandopt.tuning.study.records import entries_of, trial_of
+from grandopt.tuning.study.records import CLAIMED, FINISHED, evaluated_choices, trial_of
+from grandopt.tuning.study.resumed import Machine, delete, mixed_seed, resumed
 from grandopt.tuning.study.sampler import UnseenSampler, distributions
-from grandopt.tuning.study.storage import opened
+from grandopt.tuning.study.storage import opened, patiently
 
 CLEAR_LOSER = 2.0
 """A first measurement this many times behind the best complete score is not worth a longer one."""
 
 FEWEST_FOR_IMPORTANCE = 8
+
+LOOK_S = 0.2
+"""How often is looked whether the others are done."""
 
 Evaluate = Callable[[Choice, Prune], TrialFigures]
 
@@ -44,11 +50,13 @@ def run(
     storage_url: str,
     study_name: str,
     seed: int,
+    machine: Machine | None = None,
     reference: TrialFigures | None = None,
     resume: bool = True,
     without: Collection[Choice] = frozenset(),
     to_beat: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    lease_s: float = LEASE_S,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> TuningResult:
     """Search `space` for the choice with the best score, keeping every trial in the storage.
@@ -65,28 +73,45 @@ def run(
     the best score of a first measurement that all choices took part in: short scores are held against it,
     too. `on_trial` hears of each trial that this call evaluates.
 
-    Raises TuningError when the storage cannot be used, or holds a study of that name for another space or
-    goal. Any other exception of `evaluate`, KeyboardInterrupt included, passes through; what was done until
-    then stays in the storage, and the interrupted choice is free again.
+    Any number of processes, on any number of machines that are the same `machine`, may work on one study at
+    once: no choice is evaluated by two. Before it returns, a process waits within its budget for the trials
+    of the others, and takes over those of one that died: its claims lapse `lease_s` seconds after it last
+    renewed them (at once where it is seen to be dead).
+
+    Raises StorageError when the storage cannot be used, or was lost for longer than it is waited for, and
+    TuningError when it holds a study of that name for another space, goal or machine, or when others work on
+    the one that is to be deleted. Any other exception of `evaluate`, KeyboardInterrupt included, passes
+    through; what was done until then stays in the storage, and the interrupted choice is free again.
     """
     if goal == "balanced" and reference is None:
         raise TuningError("the goal 'balanced' compares with the original: its figures are needed")
     start = clock()
-    with quiet_logging(), opened(storage_url) as storage:
-        study = _study(storage, study_name, space, goal, resume)
-        _seed(study, space, seed, without)
-        session = _Session(study, space, clock, without, to_beat)
+    with quiet_logging(), opened(storage_url) as storage, Leases(storage.engine, lease_s) as leases:
+        scope = f"study {study_name}"
+        if not resume:
+            delete(storage, study_name, leases.held(scope).values())
+        study = resumed(storage, study_name, space, goal, machine)
+        sampler = UnseenSampler(space, mixed_seed(study, seed))
+        study.sampler = sampler
+        session = _Session(study, space, sampler, Claims(leases, scope, space), clock)
         done: set[int] = set()
         while True:
-            stopped = session.stopped(trials) or ("budget" if clock() - start >= budget_s else None)
-            claimed = None if stopped else session.claim()
-            if claimed is None:
+            step = session.next(trials, without)
+            if step in ("trials", "exhausted") or clock() - start >= budget_s:
                 break
-            finished = session.evaluate(*claimed, evaluate, goal, reference or _UNIT)
-            done.add(finished.number)
-            if on_trial is not None:
-                on_trial(finished)
-        return session.result(goal, stopped or "exhausted", done)
+            if isinstance(step, str):
+                time.sleep(LOOK_S)
+                continue
+            claimed = session.claim(step)
+            if claimed is None:
+                continue
+            evaluated = session.evaluate(*claimed, evaluate, goal, reference or _UNIT, to_beat)
+            if evaluated is not None:
+                done.add(evaluated.number)
+                if on_trial is not None:
+                    on_trial(evaluated)
+        stopped: Stop = "budget" if isinstance(step, list) or step == "wait" else step
+        return session.result(goal, stopped, done)
 
 
 _UNIT = TrialFigures(1.0, 1.0, 1.0, 1.0)  # no goal but "balanced" looks at the reference
@@ -99,41 +124,65 @@ class _Session:
         self,
         study: optuna.Study,
         space: ChoiceSpace,
+        sampler: UnseenSampler,
+        claims: Claims,
         clock: Callable[[], float],
-        without: Collection[Choice],
-        to_beat: float | None,
     ) -> None:
         self._study = study
         self._space = space
+        self._sampler = sampler
+        self._claims = claims
         self._clock = clock
-        self._without = without
-        self._to_beat = to_beat
 
-    def stopped(self, trials: int) -> Stop | None:
-        """Whether there is nothing more to start, counting what other processes are working on."""
-        entries = entries_of(self._study)
-        if not free(self._space, entries, self._without):
-            return "exhausted"
-        return "trials" if sum(not entry.abandoned for entry in entries) >= trials else None
+    def next(
+        self, trials: int, without: Collection[Choice]
+    ) -> list[Choice] | Literal["trials", "exhausted", "wait"]:
+        """The choices that may be evaluated now, or why there are none."""
+        # In this order: what is finished in between shows in both, and never in neither.
+        claimed = self._claims.of_others()
+        done = self._evaluated()
+        at_work = [choice for choice in claimed if choice not in done]
+        if len(done) >= trials:
+            return "trials"
+        offered = free(self._space, done, {claim_name(choice) for choice in claimed}, without)
+        if offered and len(done) + len(at_work) < trials:
+            self._sampler.taken = [*done, *at_work]
+            return offered
+        return "wait" if at_work else "exhausted"
 
-    def claim(self) -> tuple[optuna.Trial, Choice] | None:
-        """A running trial and the choice that is now ours to evaluate; None when all are taken."""
-        while True:
-            entries = entries_of(self._study)
-            for entry in entries:
-                if entry.abandoned:
-                    self._study.tell(entry.number, state=TrialState.FAIL, skip_if_finished=True)
-            if not free(self._space, entries, self._without):
-                return None
-            trial = self._study.ask()
-            with given_back(self._study, trial):
-                trial.set_user_attr("owner", this_process())
-                choice = self._suggested(trial)
-                while (verdict := claim(trial.number, choice, entries_of(self._study))) == "wait":
-                    time.sleep(0.02)
-                if verdict == "won":
+    def claim(self, offered: Sequence[Choice]) -> tuple[optuna.Trial, Choice] | None:
+        """A running trial and the choice that is now ours to evaluate; None when others were quicker."""
+        self._sampler.offered = offered
+        self._give_up_abandoned()
+        trial = patiently(self._study.ask)
+        with given_back(self._study, trial):
+            choice = patiently(lambda: self._suggested(trial))
+            if self._claims.take(choice):
+                # Whoever had the claim until just now may have finished.
+                if choice not in self._evaluated():
+                    patiently(lambda: trial.set_user_attr("owner", this_process()))
+                    patiently(lambda: trial.set_user_attr(CLAIMED, True))
                     return trial, choice
-                self._study.tell(trial, state=TrialState.FAIL)
+                self._claims.release(choice)
+            self._give_up(trial)
+        return None
+
+    def _give_up_abandoned(self) -> None:
+        """Running trials whose claim has lapsed keep nobody from their choice, but the sampler sees them."""
+        running = [
+            trial
+            for trial in patiently(lambda: self._study.get_trials(False, (TrialState.RUNNING,)))
+            if CLAIMED in trial.user_attrs
+        ]
+        if running:
+            claimed = set(self._claims.of_others())
+            for trial in running:
+                if Choice(**trial.params) not in claimed:
+                    self._give_up(trial.number)
+
+    def _give_up(self, trial: optuna.Trial | int) -> None:
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # others have at the same moment
+            self._tell(trial, state=TrialState.FAIL)
 
     def _suggested(self, trial: optuna.Trial) -> Choice:
         for name, values in distributions(self._space).items():
@@ -141,11 +190,17 @@ class _Session:
         return Choice(**trial.params)
 
     def evaluate(
-        self, trial: optuna.Trial, choice: Choice, evaluate: Evaluate, goal: Goal, reference: TrialFigures
-    ) -> Trial:
-        """Evaluate a claimed choice and store what came out."""
+        self,
+        trial: optuna.Trial,
+        choice: Choice,
+        evaluate: Evaluate,
+        goal: Goal,
+        reference: TrialFigures,
+        to_beat: float | None,
+    ) -> Trial | None:
+        """Evaluate a claimed choice and store what came out; None where the claim was lost meanwhile."""
         complete = [known.score for known in self._finished() if known.state == "complete"]
-        scores = [score for score in (*complete, self._to_beat) if score is not None]
+        scores = [score for score in (*complete, to_beat) if score is not None]
         best = min(scores, default=None)
         pruned = False
 
@@ -157,7 +212,7 @@ class _Session:
         figures, reason, value = None, None, None
         state: State = "infeasible"
         start = self._clock()
-        with given_back(self._study, trial):
+        with given_back(self._study, trial), self._claims.released(choice):
             try:
                 figures = evaluate(choice, prune)
                 value = score(goal, figures, reference)
@@ -165,23 +220,44 @@ class _Session:
             except Infeasible as error:
                 reason = error.reason
             seconds = self._clock() - start
-            facts = {
-                "state": state,
-                "score": value,
-                "figures": None if figures is None else figures.to_json(),
-                **reason_fields(reason),
-                "seconds": seconds,
-            }
-            # The facts come before the state: a trial that shows as finished has all of them.
-            for name, fact in facts.items():
-                trial.set_user_attr(name, fact)
-            if state == "complete":
-                self._study.tell(trial, value)
-            else:
-                if value is not None:
-                    trial.report(value, step=0)
-                self._study.tell(trial, state=TrialState.PRUNED)
-        return Trial(trial.number, choice, state, value, figures, reason, seconds)
+            if not self._claims.keep(choice):
+                # This process was held up for longer than a lease: somebody else has the choice.
+                self._give_up(trial)
+                return None
+            host = this_process()["host"]
+            done = Trial(trial.number, choice, state, value, figures, reason, seconds, host)
+            try:
+                self._store(trial, done)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return None  # the same, but nobody has taken the choice yet
+        return done
+
+    def _store(self, trial: optuna.Trial, done: Trial) -> None:
+        facts = {
+            "state": done.state,
+            "score": done.score,
+            "figures": None if done.figures is None else done.figures.to_json(),
+            **reason_fields(done.reason),
+            "seconds": done.seconds,
+        }
+        # The facts come before the state: a trial that shows as finished has all of them.
+        for name, fact in facts.items():
+            patiently(partial(trial.set_user_attr, name, fact))
+        if done.state == "complete":
+            self._tell(trial, done.score)
+            return
+        if done.score is not None:
+            patiently(partial(trial.report, done.score, step=0))
+        self._tell(trial, state=TrialState.PRUNED)
+
+    def _tell(
+        self, trial: optuna.Trial | int, value: float | None = None, *, state: TrialState | None = None
+    ) -> None:
+        # Told twice where the connection was lost before the answer came: the second time it is finished.
+        patiently(lambda: self._study.tell(trial, value, state=state, skip_if_finished=True))
+
+    def _evaluated(self) -> list[Choice]:
+        return patiently(lambda: evaluated_choices(self._study))
 
     def result(self, goal: Goal, stopped: Stop, done: set[int]) -> TuningResult:
         """All finished trials of the study, whoever evaluated them."""
@@ -192,8 +268,8 @@ class _Session:
         return TuningResult(tuple(found), best, goal, stopped, reused, self._importance(complete))
 
     def _finished(self) -> list[Trial]:
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        return [trial_of(frozen) for frozen in self._study.get_trials(deepcopy=False, states=states)]
+        frozen = patiently(lambda: self._study.get_trials(deepcopy=False, states=FINISHED))
+        return [trial_of(trial) for trial in frozen]
 
     def _importance(self, complete: list[Trial]) -> dict[str, float] | None:
         if len(complete) < FEWEST_FOR_IMPORTANCE or len({trial.score for trial in complete}) < 2:
@@ -204,35 +280,9 @@ class _Session:
 
 
 def finished(storage_url: str, study_name: str) -> tuple[Trial, ...]:
-    """The evaluated trials of a study; none where there is no such study. Raises TuningError as `run`."""
+    """The evaluated trials of a study; none where there is no such study. Raises StorageError as `run`."""
     with quiet_logging(), opened(storage_url) as storage:
         if study_name not in optuna.get_all_study_names(storage):
             return ()
         study = optuna.load_study(study_name=study_name, storage=storage)
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        return tuple(trial_of(frozen) for frozen in study.get_trials(deepcopy=False, states=states))
-
-
-def _study(storage: RDBStorage, name: str, space: ChoiceSpace, goal: Goal, resume: bool) -> optuna.Study:
-    if not resume:
-        with suppress(KeyError):  # there is none to delete
-            optuna.delete_study(study_name=name, storage=storage)
-    study = optuna.create_study(study_name=name, storage=storage, load_if_exists=True)
-    wanted = {"goal": goal, **space.to_json()}
-    made_for = study.user_attrs.get("grandopt")
-    held = len(study.get_trials(deepcopy=False))
-    if made_for != wanted and (made_for is not None or held):
-        raise TuningError(
-            f"study {name!r} was made for another search (it has {made_for or 'trials of its own'}, this is "
-            f"{wanted}); start it anew without resuming, or take another name"
-        )
-    if made_for is None:
-        study.set_user_attr("grandopt", wanted)
-    return study
-
-
-def _seed(study: optuna.Study, space: ChoiceSpace, seed: int, without: Collection[Choice]) -> None:
-    # Mixed with the number of trials, so that a resumed run does not draw the same choices again.
-    held = len(study.get_trials(deepcopy=False))
-    mixed = int(np.random.SeedSequence([seed, held]).generate_state(1)[0])
-    study.sampler = UnseenSampler(space, mixed, without)
+        return tuple(trial_of(frozen) for frozen in study.get_trials(deepcopy=False, states=FINISHED))

@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 
 from grandopt.artifacts.store import Store
-from grandopt.errors import MeasurementError
+from grandopt.errors import MeasurementError, StorageError
 from grandopt.measurement.process.worker_process import WorkerProcess
 from grandopt.reason import Reason, ReasonCode
 from grandopt.workflows.building.built import NOT_BUILT
 from grandopt.workflows.building.request import BuildRequest, BuildResult, Deadline, Expected, Variant
+from grandopt.workflows.building.sharing import Sharing
 
 BUILDER = "grandopt.workflows.building.worker"
 GRACE_S = 10.0
@@ -45,6 +46,7 @@ class Turns:
         """Those that were not begun because, by what was seen, they would not have been ready in time."""
         self._expected = expected
         self._processes = processes
+        self._order = {variant: place for place, variant in enumerate(variants)}
 
     def take(self, running: Collection[Variant], left_s: float) -> Variant | None:
         """The next build to begin, with so much time left, while others are `running`; None if none is left.
@@ -59,6 +61,10 @@ class Turns:
                 self.waiting.remove(variant)
                 return variant
         return None
+
+    def put_back(self, variants: Collection[Variant]) -> None:
+        """Let these wait again, each in its place in the order."""
+        self.waiting = sorted({*self.waiting, *variants}, key=self._order.__getitem__)
 
     def remove(self, variant: Variant) -> bool:
         """Take this one out of its turn; whether it was waiting."""
@@ -108,14 +114,16 @@ class BuildPool:
         deadline: Deadline,
         on_begin: Callable[[Sequence[Variant], Sequence[BuildResult]], None],
         expected: Mapping[Variant, Expected] | None = None,
+        sharing: Sharing | None = None,
     ) -> list[BuildResult]:
         """Build candidates of the agent handed over in `folder`, in order, until the deadline.
 
         Slow ones, by what is `expected`, are kept from holding all processes (see `Turns`). One that is not
         begun or not ready in time is "not measured", but for the certain one. Returns when no build runs any
-        more. `on_begin(running, done)` is called, from the calling thread, whenever a build begins.
+        more. `on_begin(running, done)` is called, from the calling thread, whenever a build begins. Builds
+        that others make, as `sharing` says, are waited for.
         """
-        batch = _Batch(Turns(variants, expected or {}, self.count), deadline)
+        batch = _Batch(Turns(variants, expected or {}, self.count), deadline, sharing)
         threads = [
             threading.Thread(target=self._work, args=(number, batch, folder, store), daemon=True)
             for number in range(min(self.count, len(variants)))
@@ -132,6 +140,8 @@ class BuildPool:
                 except queue.Empty:
                     batch.stop()
                     continue
+                if isinstance(news, StorageError):
+                    raise news
                 if news is None:
                     working -= 1
                 elif isinstance(news, BuildResult):
@@ -141,7 +151,7 @@ class BuildPool:
                     running.append(news)
                     on_begin(running, done)
         except BaseException:
-            batch.turns.waiting.clear()
+            batch.left_alone = True
             while any(thread.is_alive() for thread in threads):
                 batch.stop(everything=True)
                 for thread in threads:
@@ -172,7 +182,9 @@ class BuildPool:
                 if result.crashed and used is not None and used is self._workers[number]:
                     # One before it may have damaged it; what happens in a fresh process is its own doing.
                     result = self._build(number, variant, batch, folder, store)
-                batch.news.put(result)
+                batch.end(result)
+        except StorageError as error:
+            batch.news.put(error)
         finally:
             batch.news.put(None)
 
@@ -215,10 +227,13 @@ class _Batch:
 
     turns: Turns
     deadline: Deadline
+    sharing: Sharing | None = None
     usable: bool = False
+    left_alone: bool = False
+    """Whether nobody waits for the builds any more: none is begun."""
 
     def __post_init__(self) -> None:
-        self.news: queue.SimpleQueue[Variant | BuildResult | None] = queue.SimpleQueue()
+        self.news: queue.SimpleQueue[Variant | BuildResult | StorageError | None] = queue.SimpleQueue()
         self.busy: dict[int, tuple[Variant, WorkerProcess]] = {}
         self._taking = threading.Lock()
         self._taken: dict[int, Variant] = {}
@@ -251,15 +266,46 @@ class _Batch:
         return time.monotonic() >= self.deadline.until(self.usable)
 
     def take(self, number: int) -> Variant | None:
-        """The next build for this process, or None when there is none or no time for one."""
+        """The next build for this process, or None when there is none or no time for one.
+
+        Waits where all that is left is in the making elsewhere.
+        """
         certain = self.deadline.certain
-        with self._taking:
-            self._taken.pop(number, None)
-            if not self.over:
-                left = self.deadline.until(self.usable) - time.monotonic()
-                found = self.turns.take(list(self._taken.values()), left)
+        while True:
+            with self._taking:
+                self._taken.pop(number, None)
+                if self.left_alone:
+                    return None
+                elsewhere = False
+                if not self.over:
+                    found, elsewhere = self._next()
+                else:
+                    found = certain if certain is not None and self.turns.remove(certain) else None
+                if found is not None:
+                    self._taken[number] = found
+                if found is not None or not elsewhere:
+                    return found
+            time.sleep(GLANCE_S)
+
+    def _next(self) -> tuple[Variant | None, bool]:
+        """The next build that is ours to make, and whether any is made elsewhere."""
+        theirs: list[Variant] = []
+        left = self.deadline.until(self.usable) - time.monotonic()
+        while (found := self.turns.take(list(self._taken.values()), left)) is not None:
+            known = "ours" if self.sharing is None else self.sharing.begin(found)
+            if known == "ours":
+                break
+            if isinstance(known, BuildResult):
+                self.usable = self.usable or known.status == "verified"
+                self.news.put(found)
+                self.news.put(known)
             else:
-                found = certain if certain is not None and self.turns.remove(certain) else None
-            if found is not None:
-                self._taken[number] = found
-            return found
+                theirs.append(found)
+        self.turns.put_back(theirs)
+        return found, bool(theirs)
+
+    def end(self, result: BuildResult) -> None:
+        """Say what became of a build, here and to others."""
+        if self.sharing is not None:
+            self.sharing.end(result)
+        self.news.put(result)

@@ -38,7 +38,7 @@ class EarlierRuns:
         What was too slow then is tried again where it never began or has more time now, or is to be
         `retried`.
         """
-        found = self._failed.of(self._key(variant))
+        found = self._failed.of(self.key(variant))
         if found is None:
             return None
         late = found.reason.code is ReasonCode.NOT_BUILT_IN_TIME
@@ -51,7 +51,7 @@ class EarlierRuns:
     def had_s(self, variants: Sequence[Variant]) -> float:
         """The most seconds for building that were used up in earlier runs before they came to these; 0 where
         none came to one of them."""
-        notes = [self._failed.of(self._key(variant)) for variant in variants]
+        notes = [self._failed.of(self.key(variant)) for variant in variants]
         late = [note for note in notes if note and note.reason.code is ReasonCode.NOT_BUILT_IN_TIME]
         return max((note.stage_s for note in late), default=0.0) if len(late) == len(notes) else 0.0
 
@@ -65,10 +65,11 @@ class EarlierRuns:
             return
         if result.status == "not measured":
             times = (0.0, 0.0) if crowded(self._run.builders.count) else (result.seconds, stage_s)
-            self._failed.keep(self._key(result.variant), result.status, result.reason, *times)
+            self._failed.keep(self.key(result.variant), result.status, result.reason, *times)
         elif result.status == "failed" and not result.crashed:
-            self._failed.keep(self._key(result.variant), result.status, result.reason)
+            self._failed.keep(self.key(result.variant), result.status, result.reason)
 
-    def _key(self, variant: Variant) -> str:
+    def key(self, variant: Variant) -> str:
+        """The key of the build: all that its outcome depends on."""
         candidate = self._candidates[variant[0]]
         return build.key(self._inputs.program, candidate, variant[1], self._inputs.grounds(candidate))

@@ -44,6 +44,7 @@ from grandopt.workflows.building.worker import write_transfer
 from grandopt.workflows.events import Level
 from grandopt.workflows.job import Run, Stages
 from grandopt.workflows.memo.earlier_runs import EarlierRuns
+from grandopt.workflows.memo.other_machines import OtherMachines
 from grandopt.workflows.memo.programs import capture_or_load
 from grandopt.workflows.memo.reference_answers import KnownAnswers
 from grandopt.workflows.open_agents import OpenedAgent
@@ -115,6 +116,8 @@ class CandidateSet:
             calibration(self.evidence, program, self.samples, run.job.seed),
         )
         self.earlier = EarlierRuns(run, self.build_inputs, self.candidates)
+        shared = run.shared
+        self._sharing = None if shared is None else OtherMachines(shared, self.earlier)
         self.continued = 0
         """How many builds were begun here that an earlier run had no time for."""
         self._tell("reference", evidence_words(evidence_report(self.oracle)))
@@ -146,7 +149,7 @@ class CandidateSet:
                 return []
             news = partial(self._tell_builds, len(missing))
             builders, store = self._run.builders, self._run.store
-            for result in builders.build(Path(name), missing, store, deadline, news, expected):
+            for result in builders.build(Path(name), missing, store, deadline, news, expected, self._sharing):
                 self._record(result.variant, self._loaded(result))
                 self.earlier.keep(result, deadline.given_s)
                 results.append(result)

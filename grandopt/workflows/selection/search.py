@@ -45,7 +45,7 @@ class Search:
 def search(run: Run, candidate_set: CandidateSet, wanted: Search) -> TuningResult:
     """All trials of the agent's study, those of earlier runs included, with the best one.
 
-    Only candidates that were built and verified before take part. Raises TuningError when the storage
+    Only candidates that were built and verified before take part. Raises StorageError when the storage
     cannot be used; a candidate that cannot be measured is an infeasible trial with its reason.
     """
     space = ChoiceSpace(tuple(candidate_set.candidates), threads(run), wanted.batches)
@@ -77,6 +77,7 @@ def search(run: Run, candidate_set: CandidateSet, wanted: Search) -> TuningResul
         storage_url=wanted.storage_url,
         study_name=name,
         seed=run.job.seed,
+        machine=_machine(),
         resume=run.job.resume,
         without=without,
         to_beat=to_beat,
@@ -99,6 +100,12 @@ def study_name(run: Run, candidate_set: CandidateSet, space: ChoiceSpace, goal: 
     ]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     return f"{candidate_set.program.name}/{goal}/{digest}"
+
+
+def _machine() -> dict[str, str]:
+    """The kind of this machine, for the study to say whose figures it holds."""
+    here = environment()
+    return {"identity": here.identity, "cpu": here.cpu_model or here.architecture}
 
 
 def _unmeasured(able: Sequence[Choice], old: Sequence[Trial], trials: int) -> list[Choice]:
