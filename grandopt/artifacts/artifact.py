@@ -2,7 +2,8 @@
 
 Payload files are stored under their content: `program.pt2` lies in the folder as
 `program-<first 16 digits of its SHA-256>.pt2`. Old and new payloads can therefore lie side by side, and the
-rename of the manifest is the one moment at which a replaced artifact becomes the new one.
+rename of the manifest is the one moment at which a replaced artifact becomes the new one. A signature may lie
+beside it (see `signing`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from grandopt import limits
 from grandopt.artifacts.manifest import Manifest, PayloadFile, is_plain_name
 from grandopt.artifacts.mapping import MappedFile, mapped
 from grandopt.artifacts.regular import open_regular, read_regular
+from grandopt.artifacts.sealed import SealedFile
+from grandopt.artifacts.signing.keys import TrustedKeys
+from grandopt.artifacts.signing.requirement import OWN_BUILD, Requirement, required
 from grandopt.errors import ArtifactError, OutputError, first_line
 
 MANIFEST_NAME = "manifest.json"
@@ -31,20 +35,24 @@ LARGEST_MANIFEST = 64 << 20
 class Artifact:
     """A complete artifact: its folder and its manifest. The payload is checked when it is asked for.
 
-    `held` is the payload mapped into memory where it was checked before (see `holding`), else empty.
+    `held` is the payload mapped into memory where it was checked before (see `holding`), else empty. `signer`
+    is the id of the key that signed it, where a signature was required: then payloads are given from sealed
+    copies of them, as long as this object lives.
     """
 
     path: Path
     manifest: Manifest
     held: Mapping[str, MappedFile] = field(default_factory=dict, repr=False, compare=False)
+    signer: str | None = None
+    _copies: dict[str, SealedFile] = field(default_factory=dict, repr=False, compare=False)
 
     def payload(self, name: str) -> bytes:
         """The bytes of one payload file, of the size and SHA-256 that the manifest states.
 
         Raises ArtifactError when the file is not in the manifest, missing, or has been changed.
         """
-        if name in self.held:
-            return bytes(self.held[name])
+        if name in self.held or self.signer is not None:
+            return bytes(self.mapped(name))
         with self._opened(name) as (file, path):
             content = file.read()
             self._check(name, path, len(content), hashlib.sha256(content).hexdigest())
@@ -55,12 +63,16 @@ class Artifact:
 
         The file is read in pieces: also a large one takes no memory.
         """
+        if self.signer is not None:
+            return self._copy(name).path
         if name in self.held:
             return self.path / stored_name(self.entry(name))
-        with self._opened(name) as (file, path):
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            self._check(name, path, file.tell(), digest)
-            return path
+        return self._checked(name)
+
+    def sealed(self, name: str) -> SealedFile | None:
+        """The copy of one payload file that `payload_path` tells the path of, where a signature was required;
+        raises ArtifactError like it. What was opened by that path must let go of the copy last."""
+        return None if self.signer is None else self._copy(name)
 
     def mapped(self, name: str) -> MappedFile:
         """One payload file mapped into memory, after the checks of `payload`; raises ArtifactError like it.
@@ -70,6 +82,8 @@ class Artifact:
         """
         if name in self.held:
             return self.held[name]
+        if self.signer is not None:
+            return self._copy(name).mapping
         with self._opened(name) as (file, path):
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             self._check(name, path, file.tell(), digest)
@@ -82,7 +96,12 @@ class Artifact:
     def verify(self) -> None:
         """Raise ArtifactError at the first payload file that is missing or has been changed."""
         for entry in self.manifest.payload:
-            self.payload_path(entry.name)
+            self._checked(entry.name)
+
+    def verify_signed(self) -> None:
+        """`verify` where a signature was required, so that nothing of a changed artifact is opened at all."""
+        if self.signer is not None:
+            self.verify()
 
     def holding(self) -> Artifact:
         """The same artifact with what a call needs mapped into memory: each file opened once, and checked."""
@@ -95,6 +114,20 @@ class Artifact:
                 return entry
         names = ", ".join(entry.name for entry in self.manifest.payload) or "none"
         raise ArtifactError(f"{self.path}: has no payload {name!r}; it has {names}")
+
+    def _checked(self, name: str) -> Path:
+        with self._opened(name) as (file, path):
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            self._check(name, path, file.tell(), digest)
+            return path
+
+    def _copy(self, name: str) -> SealedFile:
+        if name not in self._copies:
+            with self._opened(name) as (file, path):
+                made = SealedFile(file, self.entry(name).size)
+                self._check(name, path, made.size, made.sha256)
+                self._copies[name] = made
+        return self._copies[name]
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[tuple[BufferedReader, Path]]:
@@ -128,12 +161,16 @@ def is_artifact(path: Path) -> bool:
     return path.name == MANIFEST_NAME or (path / MANIFEST_NAME).is_file()
 
 
-def read(path: Path) -> Artifact:
+def read(path: Path, require_signature: Requirement = None) -> Artifact:
     """Open the artifact in the folder `path` (or whose manifest.json `path` is).
 
-    Raises ArtifactError when nothing is there, when it is not an artifact or only half of one, and when its
-    manifest is of an unknown version or has wrong fields. The payload is not read.
+    With `require_signature` (public keys, or a file or folder of them; without it, what the command asks for)
+    its manifest must be signed by one of those keys, which is found out before anything in it is looked at.
+    Raises ArtifactError when it is not, when nothing is there, when it is not an artifact or only half of
+    one, and when its manifest is of an unknown version or has wrong fields; ConfigError for keys that cannot
+    be read. The payload is not read.
     """
+    trusted = required(require_signature)
     folder = path.parent if path.name == MANIFEST_NAME else path
     file = folder / MANIFEST_NAME
     if not folder.exists():
@@ -143,13 +180,21 @@ def read(path: Path) -> Artifact:
     if not file.exists():
         raise ArtifactError(f"{folder}: not an artifact, or only half of one: it has no {MANIFEST_NAME}")
     try:
-        return Artifact(folder, Manifest.from_json(_parsed(read_regular(file, LARGEST_MANIFEST))))
+        content = read_regular(file, LARGEST_MANIFEST)
+        signer = None if trusted is None else _signer(folder, content, trusted)
+        return Artifact(folder, Manifest.from_json(_parsed(content)), signer=signer)
     except OSError as error:
         raise ArtifactError(f"{file}: cannot be read: {error.strerror}") from error
     except ArtifactError as error:
         raise ArtifactError(f"{file}: {error}") from error
     except ValueError as error:
         raise ArtifactError(f"{file}: not a manifest: {first_line(error)}") from error
+
+
+def _signer(folder: Path, content: bytes, trusted: TrustedKeys) -> str:
+    from grandopt.artifacts.signing import signed  # a process that asks for no signature spares its library
+
+    return signed.signer(content, signed.read_signature(folder), trusted)
 
 
 def _parsed(content: bytes) -> object:
@@ -212,7 +257,7 @@ def _describe(name: str, content: bytes) -> PayloadFile:
 def _files_of(folder: Path) -> set[str]:
     """The names of the files that belong to the artifact in `folder`; OutputError when there is none."""
     try:
-        old = read(folder)
+        old = read(folder, OWN_BUILD)
     except ArtifactError as error:
         raise OutputError(
             f"{folder}: holds something else and is not overwritten ({error}); choose another folder or "

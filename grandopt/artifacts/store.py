@@ -18,6 +18,7 @@ from pathlib import Path
 from grandopt.artifacts.artifact import Artifact, read, write
 from grandopt.artifacts.lease import KeyLease, leased
 from grandopt.artifacts.manifest import Manifest
+from grandopt.artifacts.signing.requirement import OWN_BUILD
 from grandopt.artifacts.writing import locked, write_file_atomically
 from grandopt.errors import ArtifactError, OutputError
 
@@ -151,7 +152,7 @@ def _checked(key: str) -> str:
 
 def _intact(folder: Path) -> Artifact | None:
     try:
-        artifact = read(folder)
+        artifact = read(folder, OWN_BUILD)
         artifact.verify()
     except ArtifactError:
         return None

@@ -29,7 +29,9 @@ from grandopt.cli.commands.plan import plan
 from grandopt.cli.commands.report import report
 from grandopt.cli.commands.reproduce import reproduce
 from grandopt.cli.commands.serve import serve
+from grandopt.cli.commands.sign import sign
 from grandopt.cli.commands.tune import tune
+from grandopt.cli.commands.verify import verify
 from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.errors import GrandoptError, InputError
@@ -51,6 +53,8 @@ app.command()(compare)
 app.command()(inspect)
 app.command()(export)
 app.command()(reproduce)
+app.command()(sign)
+app.command()(verify)
 app.command()(serve)
 app.command()(plan)
 app.command()(doctor)

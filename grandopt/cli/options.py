@@ -95,6 +95,26 @@ Storage = Annotated[
     ),
 ]
 
+
+def _require(context: typer.Context, keys: Path | None) -> Path | None:
+    """Ask for signatures as long as the command runs, of itself and of all processes that it starts."""
+    if keys is not None:
+        from grandopt.artifacts.signing.requirement import signatures_required
+
+        context.with_resource(signatures_required(keys))
+    return keys
+
+
+RequireSignature = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        metavar="KEYS",
+        callback=_require,
+        help="Open only artifacts signed by a key of this file, or folder of *.pub files (`grandopt sign`).",
+    ),
+]
+
 # How to read a checkpoint that is named on the command line.
 Trust = Annotated[
     bool,

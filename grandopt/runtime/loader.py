@@ -9,12 +9,19 @@ from pathlib import Path
 from grandopt.artifacts.artifact import Artifact, read
 from grandopt.artifacts.libraries import installed_version
 from grandopt.artifacts.machine import architecture, cpu_features
+from grandopt.artifacts.signing.requirement import Requirement, required
 from grandopt.errors import ArtifactError, ConfigError, SignatureError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.wait_policy import sleeping_threads
 
 
-def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -> Executor:
+def load(
+    path: Path | str,
+    *,
+    trust: bool = False,
+    threads: int | None = None,
+    require_signature: Requirement = None,
+) -> Executor:
     """Load the artifact at `path` (its folder or its manifest.json) for calls from any thread.
 
     No library but the one of the artifact's engine is imported. `trust` admits a payload that has to be
@@ -22,13 +29,19 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
     set it for the whole process, so the last loaded artifact decides. Between calls threads sleep, unless the
     artifact was found to be faster otherwise, or torch, imported before, came with threads that do not.
 
-    Raises ArtifactError when the artifact is missing, damaged, not trusted, or does not fit this machine,
-    this Python or these libraries; the message says which. Raises ConfigError for `threads` below 1.
+    With `require_signature` (a file of public keys, or a folder of them) one of these keys must have signed
+    the artifact: see `grandopt sign`. Signature and digests of all its files are checked before any of them
+    is opened, and what is opened then are copies in memory that nobody can change.
+
+    Raises ArtifactError when the artifact is missing, damaged, not signed as required, not trusted, or does
+    not fit this machine, this Python or these libraries; the message says which. Raises ConfigError for
+    `threads` below 1, and for keys that cannot be read.
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"threads must be at least 1, got {threads}")
+    keys = required(require_signature)
     while True:
-        artifact = read(Path(path))
+        artifact = read(Path(path), keys)
         try:
             check_fit(artifact, trust=trust)
             if artifact.manifest.engine != "native":
@@ -38,18 +51,22 @@ def load(path: Path | str, *, trust: bool = False, threads: int | None = None) -
             with sleeping_threads():
                 executor = _executor(artifact, artifact.manifest.threads if threads is None else threads)
             digest = artifact.manifest.digest
-            executor.remake = partial(same_again, Path(path).absolute(), digest, trust=trust, threads=threads)
+            executor.remake = partial(
+                same_again, Path(path).absolute(), digest, trust=trust, threads=threads, keys=keys
+            )
             return executor
         except ArtifactError:
-            if read(Path(path)).manifest == artifact.manifest:
+            if read(Path(path), keys).manifest == artifact.manifest:
                 raise
             # Replaced by a newer build while it was read: that one is loaded.
 
 
-def same_again(path: Path, digest: str, *, trust: bool, threads: int | None) -> Executor:
+def same_again(
+    path: Path, digest: str, *, trust: bool, threads: int | None, keys: Requirement = None
+) -> Executor:
     """`load`, of the build with that digest alone: raises ArtifactError when another one is there by now."""
-    executor = load(path, trust=trust, threads=threads)
-    if read(path).manifest.digest != digest:
+    executor = load(path, trust=trust, threads=threads, require_signature=keys)
+    if read(path, keys).manifest.digest != digest:
         executor.close()
         raise ArtifactError(
             f"{path}: another build than the one that was loaded is there by now; replace the agent by it"
@@ -58,7 +75,9 @@ def same_again(path: Path, digest: str, *, trust: bool, threads: int | None) -> 
 
 
 def check_fit(artifact: Artifact, *, trust: bool = False) -> None:
-    """Raise ArtifactError unless the artifact fits this machine and its libraries, and is trusted enough."""
+    """Raise ArtifactError unless the artifact fits this machine and its libraries, and is trusted enough;
+    where a signature was required, also unless all its files are what was signed."""
+    artifact.verify_signed()
     manifest, path = artifact.manifest, artifact.path
     try:
         manifest.parsed_signature().check_state(manifest.parsed_contract())

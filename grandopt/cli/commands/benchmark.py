@@ -37,15 +37,15 @@ BUDGET_S = 300.0
 """That of the profile "maximum": here the comparison counts, and not when it is ready."""
 BATCH = "32"
 TAKES: dict[str, tuple[str, ...]] = {
-    "agents": ("--budget", "--operators", "--batch", "--run-into", "--rival"),
-    "artifacts": ("--budget",),
+    "agents": ("--budget", "--operators", "--batch", "--run-into", "--rival", "--require-signature"),
+    "artifacts": ("--budget", "--require-signature"),
     "cache": ("--budget",),
     "memory": (),
     "residence": ("--budget",),
     "serving": ("--budget", "--rival", "--strict"),
     "loadgen": ("--budget", "--strict"),
-    "server": ("--budget", "--rival", "--strict"),
-    "load": (),
+    "server": ("--budget", "--rival", "--strict", "--require-signature"),
+    "load": ("--require-signature",),
 }
 """Which of its own options each benchmark knows what to do with; the others are refused."""
 
@@ -84,6 +84,7 @@ def benchmark(
         bool, typer.Option("--run-into", help="Call every engine through run_into instead of run.")
     ] = False,
     external_engine: ExternalEngines = None,
+    require_signature: options.RequireSignature = None,
     strict: options.Strict = None,
     *,
     given: JobOptions,
@@ -131,6 +132,7 @@ def benchmark(
         "--run-into": run_into,
         "--rival": bool(external_engine),
         "--strict": bool(strict),
+        "--require-signature": require_signature is not None,
     }
     loads = loading.asked(suite)
     _refuse_unused("load" if loads else suite, named)
@@ -180,6 +182,8 @@ def benchmark(
     artifacts = _artifacts(paths or [])
     if artifacts:
         _refuse_unused("artifacts", named)
+    elif require_signature is not None:
+        raise ConfigError("--require-signature: only artifacts are signed; name artifacts, or leave it out")
     with ProgressDisplay(terminal) as display:
         if artifacts:
             from grandopt.workflows.benchmark.artifacts import benchmark_artifacts

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from grandopt.cli.option_values import parse_names
+from grandopt.cli.options import RequireSignature
 from grandopt.errors import ConfigError
 
 Target = Literal["c", "onnx", "wasm", "mcu"]
@@ -73,6 +74,7 @@ def export(
         str | None,
         typer.Option("--board", metavar="NAME", help="mcu: the board that it must fit, such as teensy-4.1."),
     ] = None,
+    require_signature: RequireSignature = None,
 ) -> None:
     """Write an artifact for hosts that are not Python.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from grandopt.cli.console import Terminal
-from grandopt.cli.options import Json, Quiet, Trust, Verbose
+from grandopt.cli.options import Json, Quiet, RequireSignature, Trust, Verbose
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.reporting.log import one_line
 
@@ -24,6 +24,7 @@ def inspect(
         typer.Option("--write", metavar="FILE.yaml", help="Write a job with an entry for the checkpoint."),
     ] = None,
     trust: Trust = False,
+    require_signature: RequireSignature = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -40,7 +41,10 @@ def inspect(
       grandopt inspect actor.pth --write grandopt.yaml
       grandopt inspect artifacts/decision_gate
     """
-    facts = _checkpoint(path, trust=trust) if _holds_agent(path) else _artifact(path)
+    holds_agent = _holds_agent(path)
+    if require_signature is not None and holds_agent:
+        raise ConfigError(f"--require-signature is for artifacts, but {path} is a checkpoint; leave it out")
+    facts = _checkpoint(path, trust=trust) if holds_agent else _artifact(path)
     if write is not None:
         if facts["kind"] == "artifact":
             raise ConfigError(f"--write makes a job of a checkpoint, but {path} is an artifact")

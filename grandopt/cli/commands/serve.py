@@ -9,7 +9,7 @@ import typer
 
 from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
-from grandopt.cli.options import Json, Quiet, Verbose
+from grandopt.cli.options import Json, Quiet, RequireSignature, Verbose
 
 if TYPE_CHECKING:
     from grandopt.serving.server.summary import Summary
@@ -60,6 +60,7 @@ def serve(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load artifacts whose engine runs code of their files.")
     ] = False,
+    require_signature: RequireSignature = None,
     once: Annotated[
         bool, typer.Option("--once", help="Start, say what would be served and where, and stop.")
     ] = False,

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from grandopt.artifacts.signing.requirement import Requirement
 from grandopt.config.load import nearest
 from grandopt.config.schema import CacheConfig, check_agent_name
 from grandopt.config.serving import ServingConfig, changed
@@ -44,19 +45,20 @@ class ServedAgents:
         trust: bool = False,
         threads: int | None = None,
         cache: CacheConfig | None = None,
+        require_signature: Requirement = None,
         **changes: Any,
     ) -> str:
         """Serve the artifact at `path` under `name` (without one, its own); returns the name.
 
-        `trust` and `threads` as for `grandopt.load`. With `cache` answers are kept, if the profile has
-        caches. `changes` are fields of ServingConfig for this agent. What a batch costs is measured first;
-        that and loading hold up the event loop for some hundredths of a second. Raises what `grandopt.load`
-        does, and ConfigError for a name that is taken or a field that is wrong.
+        `trust`, `threads` and `require_signature` as for `grandopt.load`. With `cache` answers are kept, if
+        the profile has caches. `changes` are fields of ServingConfig for this agent. What a batch costs is
+        measured first; that and loading hold up the event loop for some hundredths of a second. Raises what
+        `grandopt.load` does, and ConfigError for a name that is taken or a field that is wrong.
         """
         self._require_loop()
         if name is not None:
             self._check_free(name)
-        version, its = loaded(path, trust=trust, threads=threads)
+        version, its = loaded(path, trust=trust, threads=threads, require_signature=require_signature)
         return self._serve(its if name is None else name, version, cache, changes)
 
     def add(self, name: str, executor: Executor, *, cache: CacheConfig | None = None, **changes: Any) -> str:
@@ -76,7 +78,13 @@ class ServedAgents:
         return self._serve(name, version, cache, changes, known)
 
     async def replace(
-        self, name: str, by: Path | str | Executor, *, trust: bool = False, threads: int | None = None
+        self,
+        name: str,
+        by: Path | str | Executor,
+        *,
+        trust: bool = False,
+        threads: int | None = None,
+        require_signature: Requirement = None,
     ) -> None:
         """Answer the requests of an agent with another artifact or executor from now on.
 
@@ -88,7 +96,9 @@ class ServedAgents:
         if isinstance(by, Executor):
             version = given(by)
         else:
-            version, _ = await asyncio.to_thread(loaded, by, trust=trust, threads=threads)
+            version, _ = await asyncio.to_thread(
+                loaded, by, trust=trust, threads=threads, require_signature=require_signature
+            )
         await agent.replace(version)
         if self._parts is not None and self._agents.get(name) is agent:
             self._parts.serves(agent)
@@ -100,6 +110,7 @@ class ServedAgents:
         *,
         trust: bool = False,
         threads: int | None = None,
+        require_signature: Requirement = None,
         **options: Any,
     ) -> Shadow:
         """Give a share of an agent's traffic to a candidate, too; its answers are compared and discarded.
@@ -111,8 +122,10 @@ class ServedAgents:
         if isinstance(candidate, Executor):
             version = given(candidate)
         else:
-            version, _ = loaded(candidate, trust=trust, threads=threads)
-        return Shadow(agent, version, partial(self.replace, name), **options)
+            version, _ = loaded(candidate, trust=trust, threads=threads, require_signature=require_signature)
+        return Shadow(
+            agent, version, partial(self.replace, name, require_signature=require_signature), **options
+        )
 
     def follow(self, name: str, follower: Follower) -> Version:
         """What answers for an agent now; `follower`, which answers beside the engine with it, is told when

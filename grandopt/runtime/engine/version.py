@@ -11,6 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from grandopt.artifacts.artifact import read
+from grandopt.artifacts.signing.keys import TrustedKeys
+from grandopt.artifacts.signing.requirement import Requirement, required
 from grandopt.errors import ConfigError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.loader import load
@@ -21,12 +23,14 @@ from grandopt.signature import Array
 class Origin:
     """Where a version comes from: its engine, and the artifact's folder and digest, or what was in memory.
 
-    `digest` names the answers; two versions in memory never have the same.
+    `digest` names the answers; two versions in memory never have the same. `keys` are those one of which had
+    to have signed the artifact.
     """
 
     engine: str
     digest: str
     path: Path | None = None
+    keys: TrustedKeys | None = None
 
 
 class Version(Executor):
@@ -56,7 +60,9 @@ class Version(Executor):
         self.executor.run_into(inputs, outputs)
 
 
-def loaded(path: Path | str, *, trust: bool, threads: int | None) -> tuple[Version, str]:
+def loaded(
+    path: Path | str, *, trust: bool, threads: int | None, require_signature: Requirement = None
+) -> tuple[Version, str]:
     """The artifact at `path` as a version that owns its executor, and the agent's name; raises as `load`, and
     ConfigError for what is no path."""
     if not isinstance(path, str | PathLike):
@@ -64,13 +70,13 @@ def loaded(path: Path | str, *, trust: bool, threads: int | None) -> tuple[Versi
             f"an agent to be served is an artifact's folder or an executor such as grandopt.load gives, got "
             f"{type(path).__name__}"
         )
-    path = Path(path)
+    path, keys = Path(path), required(require_signature)
     while True:
-        manifest = read(path).manifest
-        executor = load(path, trust=trust, threads=threads)
-        after = read(path).manifest
+        manifest = read(path, keys).manifest
+        executor = load(path, trust=trust, threads=threads, require_signature=keys)
+        after = read(path, keys).manifest
         if after.digest == manifest.digest:
-            origin = Origin(manifest.engine, manifest.digest, path)
+            origin = Origin(manifest.engine, manifest.digest, path, keys)
             return Version(executor, origin, owned=True), manifest.name
         executor.close()  # replaced by a newer build while it was loaded
 

@@ -80,7 +80,7 @@ def _evidence(version: Version) -> Mapping[str, Any]:
     if origin.path is None:
         return {}
     try:
-        manifest = read(origin.path).manifest
+        manifest = read(origin.path, origin.keys).manifest
     except ArtifactError:  # removed or damaged since it was loaded
         return {}
     return manifest.evidence if manifest.digest == origin.digest else {}  # else a newer build is there

@@ -13,6 +13,7 @@ import torch
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.manifest import STATES_DIGEST
 from grandopt.artifacts.regular import open_regular
+from grandopt.artifacts.sealed import SealedFile
 from grandopt.errors import ArtifactError, first_line
 from grandopt.runtime.executors.interface import check_text, signature_text
 from grandopt.runtime.executors.io_binding import Binding, BoundExecutor
@@ -30,6 +31,10 @@ TILES = "amx_tile"
 _MARK = b"\0grandopt interface\n"
 _FURTHEST = 1 << 16
 """Bytes before a library's end within which the mark lies."""
+
+_copies: dict[str, SealedFile] = {}
+"""Sealed copies of libraries that were opened, by their digests. They stay: C++ has symbols that exist once
+in a process (STB_GNU_UNIQUE); a library with one is never closed, so that its path must remain its own."""
 
 _InferenceMode = torch._C._InferenceMode
 
@@ -144,7 +149,9 @@ def by_batch(single: Forward, others: Forward) -> Forward:
 
 
 def _opened(artifact: Artifact, name: str) -> Forward:
-    path = artifact.payload_path(name)
+    path, copy = artifact.payload_path(name), artifact.sealed(name)
+    if copy is not None:
+        path = _copies.setdefault(artifact.entry(name).sha256, copy).path
     _check_statement(artifact, path)
     try:
         return library_forward(str(path), len(artifact.manifest.parsed_signature().outputs))

@@ -20,6 +20,7 @@ from typing import Any
 from grandopt.artifacts import fields
 from grandopt.artifacts.artifact import Artifact
 from grandopt.artifacts.machine import cpu_features
+from grandopt.artifacts.sealed import SealedFile
 from grandopt.errors import ArtifactError
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.executors.native_interface import check_interface, entry_of, interface_name
@@ -30,6 +31,8 @@ from grandopt.signature import Array, Contract, Signature, TensorSpec
 
 BINDING = "binding.abi3.so"
 MODULE = "grandopt_native_binding"
+Library = tuple[Path, SealedFile | None]
+"""Where a library was opened, and the sealed copy that is there."""
 TILES = "amx_tile"
 """The CPU feature that a process must ask the system for."""
 
@@ -55,11 +58,11 @@ class NativeExecutor(Executor):
     flushes_denormals = True
 
     def __init__(
-        self, signature: Signature, contract: Contract, make: Callable[[Any], Any], library: Shared[Path]
+        self, signature: Signature, contract: Contract, make: Callable[[Any], Any], library: Shared[Library]
     ) -> None:
         super().__init__(signature, contract)
         self._library = library  # as long as it is open, equal ones are opened under its name
-        agent = make(Refusal(signature))
+        agent = make(Refusal(signature, library))
         self._run = agent.run
         self._act = agent.act
         # Found before the class's methods, these spare a Python frame per call. Bindings of earlier releases
@@ -79,9 +82,11 @@ class NativeExecutor(Executor):
         return super().__call__(*observation) if result is NotImplemented else result
 
 
-_bindings: dict[str, tuple[ModuleType, type[NativeExecutor]]] = {}
-"""Loaded bindings, each with the class of its executors, by the digest of their bytes: artifacts of one build
-share one."""
+_bindings: dict[tuple[str, bool], tuple[ModuleType, type[NativeExecutor]]] = {}
+"""Loaded bindings, each with the class of its executors, by the digest of their bytes and whether they are
+from a sealed copy: artifacts of one build share one."""
+_copies: list[SealedFile] = []
+"""What bindings were imported from. A module is never unloaded, so its path stays its own."""
 
 
 def load(artifact: Artifact, threads: int) -> NativeExecutor:
@@ -97,12 +102,13 @@ def load(artifact: Artifact, threads: int) -> NativeExecutor:
     level = _fitting(artifact, binding.permit_tiles)
     name, entry = f"agent.{level}.so", entry_of(artifact, level)
     scratch, release = whole(artifact, "scratch_bytes", 0), whole(artifact, "release_batch", 1)
-    library = artifact.payload_path(name)
-    opened = shared(("native", artifact.entry(name).sha256), library.resolve)
+    library, copy = artifact.payload_path(name), artifact.sealed(name)
+    kind = "native" if copy is None else "native, sealed"
+    opened = shared((kind, artifact.entry(name).sha256), lambda: (_resolved(library, copy), copy))
 
     def make(explain: Refusal) -> Any:
         inputs, outputs = _shapes(signature.inputs), _shapes(signature.outputs)
-        agent = binding.Agent(os.fsencode(opened.value), entry, inputs, outputs, scratch, release, explain)
+        agent = binding.Agent(os.fsencode(opened.value[0]), entry, inputs, outputs, scratch, release, explain)
         # Before the first call. Bindings of earlier releases, like their libraries, do not tell.
         stated = agent.stated(interface_name(entry)) if hasattr(agent, "stated") else None
         check_interface(artifact, signature, level, stated)
@@ -131,11 +137,19 @@ def _fitting(artifact: Artifact, permit_tiles: Callable[[], bool]) -> str:
 
 
 def _binding(artifact: Artifact) -> tuple[ModuleType, type[NativeExecutor]]:
-    path, digest = artifact.payload_path(BINDING), artifact.entry(BINDING).sha256
-    if digest not in _bindings:
-        module = _imported(path)
-        _bindings[digest] = module, _called_from_c(module)
-    return _bindings[digest]
+    path, copy = artifact.payload_path(BINDING), artifact.sealed(BINDING)
+    key = artifact.entry(BINDING).sha256, copy is not None
+    if key not in _bindings:
+        if copy is not None:
+            _copies.append(copy)
+        module = _imported(_resolved(path, copy))
+        _bindings[key] = module, _called_from_c(module)
+    return _bindings[key]
+
+
+def _resolved(path: Path, copy: SealedFile | None) -> Path:
+    """The path that a library is opened by: one for each file. That of a sealed copy is no link to follow."""
+    return path.resolve() if copy is None else path
 
 
 def _called_from_c(binding: ModuleType) -> type[NativeExecutor]:
@@ -158,7 +172,7 @@ def _imported(path: Path) -> ModuleType:
             f"{path}: native agents need a Python with the GIL, this one is free-threaded; use another build"
         )
     # By hand, because `importlib.util` takes longer to import than the rest of loading.
-    loader = importlib.machinery.ExtensionFileLoader(MODULE, str(path.resolve()))
+    loader = importlib.machinery.ExtensionFileLoader(MODULE, str(path))
     spec = importlib.machinery.ModuleSpec(MODULE, loader, origin=loader.path)
     try:
         module = loader.create_module(spec)

@@ -143,7 +143,8 @@ class OpenvinoGraph:
         self.restored = True
         # Most of both files was only read to be packed.
         give_back_pages(self._blob)
-        give_back_pages_of(Path(weights))
+        if artifact.signer is None:  # sealed copies have one name for all, so that others would be meant, too
+            give_back_pages_of(Path(weights))
         return compiled
 
 

@@ -9,10 +9,14 @@ from grandopt.signature import Signature
 
 
 class Refusal:
-    """Raises the exception for a call that was refused, by the position of its array and one of `REASONS`."""
+    """Raises the exception for a call that was refused, by the position of its array and one of `REASONS`.
 
-    def __init__(self, signature: Signature) -> None:
+    What can be called lets go of it last: it keeps alive what the call needs to the end.
+    """
+
+    def __init__(self, signature: Signature, *kept: object) -> None:
         self._signature = signature
+        self._kept = kept
 
     def __call__(self, position: int, given: Any, reason: str) -> NoReturn:
         inputs, outputs = self._signature.inputs, self._signature.outputs

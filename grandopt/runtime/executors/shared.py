@@ -44,7 +44,9 @@ def contents(artifact: Artifact, threads: int) -> tuple[str, ...]:
     """The key of all that makes an artifact's engine what it is: what it is called with, options and threads.
 
     Agents' names and places are not in it: what has equal payloads shares, as a copy of an artifact does.
+    What was opened from sealed copies is not shared with what refers to files that somebody could change.
     """
     manifest = artifact.manifest
     files = sorted(f"{entry.name} {entry.sha256}" for entry in manifest.needed)
-    return (manifest.engine, json.dumps(manifest.options, sort_keys=True), str(threads), *files)
+    place = "files" if artifact.signer is None else "sealed"
+    return (manifest.engine, place, json.dumps(manifest.options, sort_keys=True), str(threads), *files)

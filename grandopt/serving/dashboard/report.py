@@ -32,7 +32,7 @@ def artifact_report(origin: Origin) -> Json:
     if origin.path is None:
         return {"missing": "the agent was given in memory, without an artifact"}
     try:
-        manifest = read(origin.path).manifest
+        manifest = read(origin.path, origin.keys).manifest
     except ArtifactError as error:
         return {"missing": f"the artifact cannot be read any more: {error}"}
     if manifest.digest != origin.digest:

@@ -234,7 +234,12 @@ class Repository:
         if candidate.reason:
             raise ArtifactError(candidate.reason)
         try:
-            version, _ = loaded(candidate.path, trust=self._trust, threads=self._threads)
+            version, its = loaded(candidate.path, trust=self._trust, threads=self._threads)
+            if version.origin.keys is not None and its != candidate.name:
+                raise ArtifactError(
+                    f"{candidate.path}: is signed as {its!r}, and would be served as {candidate.name!r}; "
+                    f"name the folder {its!r}"
+                )
             check_served(candidate, version.signature)
             if candidate.name in self.served:
                 read(candidate.path).verify()

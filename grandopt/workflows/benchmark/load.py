@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grandopt.artifacts.artifact import Artifact, read
+from grandopt.artifacts.signing.requirement import OWN_BUILD
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import original
 from grandopt.config.schema import Job
@@ -170,7 +171,7 @@ def _eager(artifact: Artifact) -> Iterator[tuple[Executor | None, str | None]]:
         return
     with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
         with closing(Store(Path(folder), STORE_BYTES)) as store:
-            executor = load(original(program, store).path, trust=True, threads=1)
+            executor = load(original(program, store).path, trust=True, threads=1, require_signature=OWN_BUILD)
         with closing(executor):
             yield executor, None
 

@@ -34,6 +34,7 @@ def export_c(path: Path, folder: Path, *, realtime: bool = False) -> tuple[str, 
     """
     require_free(folder)
     artifact = read(path)
+    artifact.verify_signed()
     if artifact.manifest.engine not in HOLD_C:
         able = " or ".join(HOLD_C)
         raise ArtifactError(

@@ -55,6 +55,7 @@ def carried(path: Path) -> Program:
     computation, and when it does not take and give what the manifest says.
     """
     artifact = read(path)
+    artifact.verify_signed()
     manifest = artifact.manifest
     place = artifact.payload_path(_name(artifact))
     signature = manifest.parsed_signature()

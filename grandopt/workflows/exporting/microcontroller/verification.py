@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grandopt.artifacts.signing.requirement import OWN_BUILD
 from grandopt.artifacts.store import Store
 from grandopt.compiler import build
 from grandopt.compiler.backends.float64 import reference
@@ -54,7 +55,9 @@ def observations(program: Program, file: Path | None) -> Observations:
     samples = recorded
     if recorded is not None and program.contract.state:
         with tempfile.TemporaryDirectory(prefix="grandopt-export-") as place:
-            original = load(build.original(program, Store(Path(place))).path, trust=True)
+            original = load(
+                build.original(program, Store(Path(place))).path, trust=True, require_signature=OWN_BUILD
+            )
             with closing(original):
                 samples = with_states(original, recorded)
     return Observations(evidence, recorded, samples, _calibration(program, evidence, samples))
@@ -89,7 +92,9 @@ def verified(
         return None
     with tempfile.TemporaryDirectory(prefix="grandopt-export-") as name:
         place = Path(name)
-        original = load(build.original(program, Store(place / "store")).path, trust=True)
+        original = load(
+            build.original(program, Store(place / "store")).path, trust=True, require_signature=OWN_BUILD
+        )
         with closing(original):
             oracle = oracle_of(
                 known.evidence,
