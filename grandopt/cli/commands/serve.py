@@ -60,6 +60,10 @@ def serve(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load artifacts whose engine runs code of their files.")
     ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", metavar="FILE", help="Keep answers as the section cache of this YAML says."),
+    ] = None,
     require_signature: RequireSignature = None,
     once: Annotated[
         bool, typer.Option("--once", help="Start, say what would be served and where, and stop.")
@@ -107,6 +111,7 @@ def serve(
         grace_s=grace,
         client_shm=allow_client_shm,
         trust=trust,
+        cache_file=cache,
     )
 
     def started(summary: Summary) -> None:

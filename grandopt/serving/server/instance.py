@@ -8,6 +8,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
+from grandopt.config.load import load_file
 from grandopt.errors import ConfigError
 from grandopt.runtime.engine.engine import Engine
 from grandopt.serving.dashboard.pages import dashboard_routes
@@ -67,8 +68,9 @@ class ServerInstance:
         if self._siblings is not None and options.model_control == "explicit":
             theirs = await self._siblings.served()
             first = first if theirs is None else theirs
+        cache = None if options.cache_file is None else load_file(options.cache_file).cache
         self._repository = repository = Repository(
-            options.folder, engine, mode=options.model_control, first=first, trust=options.trust
+            options.folder, engine, mode=options.model_control, first=first, trust=options.trust, cache=cache
         )
         await repository.start()
         regions: Any = None

@@ -15,7 +15,7 @@ from grandopt.serving.repository.repository import Mode
 
 HTTP_PORT, GRPC_PORT, METRICS_PORT = 8000, 8001, 8002
 """Triton's."""
-_PATHS = ("folder", "uds", "ring", "token_file", "tls_cert", "tls_key")
+_PATHS = ("folder", "uds", "ring", "token_file", "tls_cert", "tls_key", "cache_file")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class ServerOptions:
     """A port of None is not served, 0 is any that is free.
 
     `uds` and `ring` are paths of Unix sockets. `first` are the agents to load at the start in the mode
-    "explicit". `grace_s` is how long requests under way may take after the signal to stop.
+    "explicit". `grace_s` is how long requests under way may take after the signal to stop. Answers are kept
+    as the section `cache` of `cache_file` says, without one they are not.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class ServerOptions:
     grace_s: float = 10.0
     client_shm: bool = False
     trust: bool = False
+    cache_file: Path | None = None
     limits: HttpLimits = field(default_factory=HttpLimits)
 
     def __post_init__(self) -> None:
