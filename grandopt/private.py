@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HIDDEN = "***"
-URL_OPTIONS = ("--storage", "--redis", "--url")
+URL_OPTIONS = ("--storage", "--redis", "--url", "--store")
 """Options of the command line whose values are URLs, whatever they look like."""
 
 _USER = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*:/{1,3})(?P<user>[^\s:@/'\"]*)(?P<rest>[^\s'\"<>]*)@")

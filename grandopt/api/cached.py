@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from grandopt.artifacts.artifact import read
+from grandopt.artifacts.signing.keys import TrustedKeys
+from grandopt.artifacts.signing.requirement import Requirement, required
 from grandopt.config.load import load_file
 from grandopt.config.profiles import DEFAULT_PROFILE, PROFILES
 from grandopt.config.schema import CacheConfig, Limits, ProfileName
@@ -52,6 +54,7 @@ def cached(
     profile: ProfileName = DEFAULT_PROFILE,
     trust: bool = False,
     threads: int | None = None,
+    require_signature: Requirement = None,
 ) -> CachedPolicy:
     """Load the artifact at `path` (see `load`) with a cache in front of it.
 
@@ -65,7 +68,9 @@ def cached(
     without samples, or cause too large an error.
     """
     settings = settings or CacheConfig()
-    policy, keys, name = _opened(Path(path), settings, samples, profile, trust, threads)
+    policy, keys, name = _opened(
+        Path(path), settings, samples, profile, trust, threads, required(require_signature)
+    )
     made = construct(settings) if cache is None else None
     return CachedPolicy(
         policy,
@@ -87,13 +92,16 @@ def deploy(
     profile: ProfileName = DEFAULT_PROFILE,
     trust: bool = False,
     threads: int | None = None,
+    require_signature: Requirement = None,
 ) -> int:
     """Let `served` answer with the artifact at `path` from now on; returns how many old entries are removed.
 
     Of `settings` only `steps` counts. Raises what `cached` does, before anything has changed, and what
     `CachedPolicy.deploy` does.
     """
-    policy, keys, _ = _opened(Path(path), settings or CacheConfig(), samples, profile, trust, threads)
+    policy, keys, _ = _opened(
+        Path(path), settings or CacheConfig(), samples, profile, trust, threads, required(require_signature)
+    )
     return served.deploy(policy, keys)
 
 
@@ -132,11 +140,12 @@ def _opened(
     profile: ProfileName,
     trust: bool,
     threads: int | None,
+    signers: TrustedKeys | None,
 ) -> tuple[Executor, InputKeys, str]:
     while True:
-        manifest = read(path).manifest
-        policy = load(path, trust=trust, threads=threads)
-        if read(path).manifest.digest == manifest.digest:
+        manifest = read(path, signers).manifest
+        policy = load(path, trust=trust, threads=threads, require_signature=signers)
+        if read(path, signers).manifest.digest == manifest.digest:
             break
         policy.close()  # replaced by a newer build while it was loaded
     if not settings.steps:

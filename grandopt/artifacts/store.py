@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, read, write
+from grandopt.artifacts.fleet.fleet import FleetStore
 from grandopt.artifacts.lease import KeyLease, leased
 from grandopt.artifacts.manifest import Manifest
 from grandopt.artifacts.signing.requirement import OWN_BUILD
@@ -32,15 +33,27 @@ class Store:
 
     Several processes may use one root at once. An entry never changes once it is there. `limit_bytes` is
     what all entries may take together; None is no limit. What this object has given or taken is in use until
-    `close`, or the end of the process.
+    `close`, or the end of the process. With a `fleet`, what is not here is looked for there, and kept here.
     """
 
     root: Path
     limit_bytes: int | None = None
+    fleet: FleetStore | None = None
     _lease: list[KeyLease] = field(default_factory=list, repr=False, compare=False)
 
     def get(self, key: str) -> Artifact | None:
         """The artifact of this key with an intact payload, or None; a damaged entry is removed."""
+        artifact = self._own(key)
+        found = self.fleet.build(key) if artifact is None and self.fleet is not None else None
+        return artifact if found is None else self.put(key, *found)
+
+    def share(self, key: str) -> None:
+        """Give the fleet the artifact of this key, where there is one, and a fleet that has none."""
+        artifact = None if self.fleet is None else self._own(key)
+        if artifact is not None and self.fleet is not None:
+            self.fleet.put_build(key, artifact.manifest, artifact.payloads())
+
+    def _own(self, key: str) -> Artifact | None:
         folder = self._folder(key)
         if not folder.exists():
             return None
@@ -69,8 +82,13 @@ class Store:
             self._make_room()
             return artifact
 
-    def note(self, key: str) -> bytes | None:
-        """What was noted under `key`, or None; a damaged note is removed."""
+    def note(self, key: str, *, shared: bool = False) -> bytes | None:
+        """What was noted under `key`, or None; a damaged note is removed. With `shared`, what another machine
+        of the fleet noted where there is none of this one."""
+        body = self._own_note(key)
+        return self.fleet.note(key) if body is None and shared and self.fleet is not None else body
+
+    def _own_note(self, key: str) -> bytes | None:
         path = self._note(key)
         with suppress(FileNotFoundError):
             content = path.read_bytes()
@@ -81,16 +99,22 @@ class Store:
             path.unlink()
         return None
 
-    def put_note(self, key: str, body: bytes) -> None:
-        """Note something under `key`, in the place of what was there; raises OutputError."""
+    def put_note(self, key: str, body: bytes, *, shared: bool = False) -> None:
+        """Note something under `key`, in the place of what was there, and for the fleet where it is `shared`;
+        raises OutputError."""
         path = self._note(key)
         with self._lock():
             path.parent.mkdir(exist_ok=True)
             write_file_atomically(path, hashlib.sha256(body).digest() + body)
             self._make_room()
+        if shared and self.fleet is not None:
+            self.fleet.put_note(key, body)
 
     def close(self) -> None:
-        """Say that nothing is in use any more. Calling it twice is allowed; so is using it again."""
+        """Say that nothing is in use any more. Calling it twice is allowed; so is using it again, without the
+        fleet."""
+        if self.fleet is not None:
+            self.fleet.close()
         while self._lease:
             self._lease.pop().close()
 

@@ -63,12 +63,18 @@ def refuse_unreadable(described: Job) -> None:
     before torch is imported, which takes seconds. Of several checkpoints that go on without one another, none
     is refused here.
 
-    Raises CheckpointError or UntrustedError, with the agent's name in front; ConfigError for the levels.
+    Raises CheckpointError or UntrustedError, with the agent's name in front; ConfigError for the levels, and
+    for a fleet's store that does not exist or refuses this machine.
     """
     from grandopt.compiler.backends.native.level_choice import check_levels
     from grandopt.compiler.checkpoints.detect import preflight
 
     check_levels(described.levels)
+    if described.fleet.store is not None:
+        from grandopt.artifacts.fleet.opener import open_fleet
+
+        keys, key = described.fleet.require_signature, described.fleet.signing_key
+        open_fleet(described.fleet.store, lambda line: None, keys=keys, key=key)  # the run tells the rest
     for name, agent in described.agents.items() if not described.go_on else ():
         if agent.checkpoint is not None:
             try:

@@ -39,6 +39,9 @@ class JobOptions:
     threads: options.Threads = None
     budget: options.Budget = None
     seed: options.Seed = None
+    store: options.FleetStore = None
+    store_keys: options.StoreKeys = None
+    store_signing_key: options.StoreSigningKey = None
 
     def overrides(self, **more: Any) -> Overrides:
         """What was asked for; `more` are fields of Overrides that not every command has an option for.
@@ -58,6 +61,9 @@ class JobOptions:
             seed=self.seed,
             output=self.output,
             only=tuple(self.agent or ()),
+            store=self.store,
+            store_keys=self.store_keys,
+            store_signing_key=self.store_signing_key,
         )
         return dataclasses.replace(asked, **more)
 

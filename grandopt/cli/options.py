@@ -95,6 +95,23 @@ Storage = Annotated[
     ),
 ]
 
+FleetStore = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="FOLDER|s3://…",
+        help="A store that machines share: builds for this kind of CPU are taken from it, new ones put in.",
+    ),
+]
+StoreKeys = Annotated[
+    Path | None,
+    typer.Option("--store-keys", metavar="KEYS", help="Take only builds signed by one of these public keys."),
+]
+StoreSigningKey = Annotated[
+    Path | None,
+    typer.Option("--store-signing-key", metavar="FILE", help="Sign builds that are put there with this key."),
+]
+
 
 def _require(context: typer.Context, keys: Path | None) -> Path | None:
     """Ask for signatures as long as the command runs, of itself and of all processes that it starts."""

@@ -23,6 +23,7 @@ from grandopt.config.schema import (
     AgentConfig,
     CacheConfig,
     FileConfig,
+    FleetConfig,
     Job,
     Profile,
     ProfileName,
@@ -55,6 +56,9 @@ class Overrides:
     storage: str | None = None
     only: tuple[str, ...] = ()
     external_engines: bool = False
+    store: str | None = None
+    store_keys: Path | None = None
+    store_signing_key: Path | None = None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -141,7 +145,20 @@ def resolve(file: FileConfig, agents: dict[str, AgentConfig], overrides: Overrid
         resume=overrides.resume,
         store_limit_mb=file.store_limit_mb or STORE_LIMIT_MB,
         storage=overrides.storage,
+        fleet=_fleet(file, overrides),
     )
+
+
+def _fleet(file: FileConfig, overrides: Overrides) -> FleetConfig:
+    given = {
+        "store": overrides.store,
+        "require_signature": overrides.store_keys,
+        "signing_key": overrides.store_signing_key,
+    }
+    fleet = file.fleet.model_copy(update={name: value for name, value in given.items() if value is not None})
+    if fleet.store is None and fleet != FleetConfig():
+        raise ConfigError("keys for a fleet's store are given, but no store: name it with --store")
+    return fleet
 
 
 def _only(agents: dict[str, AgentConfig], overrides: Overrides) -> dict[str, AgentConfig]:
@@ -190,7 +207,14 @@ def _anchored(config: FileConfig, folder: Path) -> FileConfig:
     cache = config.cache
     if cache.folder is not None:
         cache = cache.model_copy(update={"folder": folder / cache.folder})
-    return config.model_copy(update={"agents": agents, "output": output, "cache": cache})
+    fleet, places = config.fleet, {}
+    for field in ("require_signature", "signing_key"):
+        if getattr(fleet, field) is not None:
+            places[field] = folder / getattr(fleet, field)
+    if fleet.store is not None and "://" not in fleet.store:
+        places["store"] = str(folder / fleet.store)
+    changed = {"agents": agents, "output": output, "cache": cache, "fleet": fleet.model_copy(update=places)}
+    return config.model_copy(update=changed)
 
 
 def _first_problem(path: Path, root: yaml.Node | None, error: ValidationError) -> str:

@@ -192,6 +192,18 @@ class CacheConfig(Model):
         return value
 
 
+class FleetConfig(Model):
+    """The store of builds that machines share: a folder, or s3://BUCKET/PREFIX.
+
+    With `require_signature`, a file or folder of public keys, only builds that one of them signed are taken;
+    `signing_key` is the file of the private key that signs those made here.
+    """
+
+    store: str | None = Field(default=None, min_length=1)
+    require_signature: Path | None = None
+    signing_key: Path | None = None
+
+
 class FileConfig(Model):
     """What a `grandopt.yaml` may hold."""
 
@@ -209,6 +221,7 @@ class FileConfig(Model):
     store_limit_mb: float | None = Field(default=None, gt=0)
     compare: GateConfig = GateConfig()
     cache: CacheConfig = Field(default_factory=CacheConfig)
+    fleet: FleetConfig = Field(default_factory=FleetConfig)
 
     @field_validator("agents")
     @classmethod
@@ -237,6 +250,7 @@ class Job(Model):
     resume: bool = True
     store_limit_mb: float = Field(default=STORE_LIMIT_MB, gt=0)
     storage: str | None = Field(default=None, repr=False)
+    fleet: FleetConfig = Field(default_factory=FleetConfig)
 
 
 def check_agent_name(name: str) -> str:

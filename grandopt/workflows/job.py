@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 
+from grandopt.artifacts.fleet.fleet import FleetStore
 from grandopt.artifacts.store import Store
 from grandopt.artifacts.store_name import store_name
 from grandopt.cgroup import cpu_quota
@@ -103,8 +104,9 @@ def check_threads(threads: int | Literal["auto"]) -> None:
 def running(job: Job, store: Path, listener: Listener, command: Sequence[str] = ()) -> Iterator[Run]:
     """A run whose processes live, and whose entries in the store are in use, as long as the block.
 
-    Raises ConfigError for more threads than the machine grants, and for feature levels that it cannot have;
-    StorageError where the job's storage cannot be used, or is lost in the block.
+    Raises ConfigError for more threads than the machine grants, for feature levels that it cannot have, and
+    for a fleet's store that does not exist or refuses this machine; StorageError where the job's storage
+    cannot be used, or is lost in the block.
     """
     check_threads(job.threads)
     check_levels(job.levels)
@@ -113,7 +115,7 @@ def running(job: Job, store: Path, listener: Listener, command: Sequence[str] = 
         _granted_threads(),
         WorkerPool(processes=MOST_PROCESSES) as pool,
         BuildPool(available_cores()) as builders,
-        closing(Store(store, int(job.store_limit_mb * 1e6))) as kept,
+        closing(Store(store, int(job.store_limit_mb * 1e6), _fleet(job, listener))) as kept,
     ):
         yield Run(
             job,
@@ -125,6 +127,19 @@ def running(job: Job, store: Path, listener: Listener, command: Sequence[str] = 
             command=told_command(command),
             shared=shared,
         )
+
+
+def _fleet(job: Job, listener: Listener) -> FleetStore | None:
+    """The store that the job's machines share; what is wrong with it is a warning."""
+    if job.fleet.store is None:
+        return None
+    from grandopt.artifacts.fleet.opener import open_fleet  # its libraries, where a job has one
+
+    def tell(line: str) -> None:
+        listener(Event("warning", "", "store", line))
+
+    fleet = job.fleet
+    return open_fleet(job.fleet.store, tell, keys=fleet.require_signature, key=fleet.signing_key)
 
 
 @contextmanager

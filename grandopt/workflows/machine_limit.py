@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from grandopt.artifacts.fleet.parcel import packed, unpacked
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.native.levels import IsaLevel
 from grandopt.compiler.backends.native.speeds import compile_speeds, runnable_levels, speeds_source
 from grandopt.compiler.backends.native.toolchain import Compiler, find_compiler
-from grandopt.errors import BuildError, EngineUnavailableError
+from grandopt.errors import ArtifactError, BuildError, EngineUnavailableError
 from grandopt.measurement.environment import crowded, environment
 from grandopt.measurement.limit import CacheSpeed, MachineLimit, blas_limit, kernel_limit
 from grandopt.measurement.wire.kernels import KernelLibrary, Peak
@@ -45,7 +46,7 @@ def machine_limit(store: Store, tell: Callable[[str], None]) -> MachineLimit:
         note = store.note(key)
         if note not in (None, FORGOTTEN):
             return _read(note)
-        found = _measured(compiler, levels)
+        found = _measured(store, compiler, levels)
     except (BuildError, EngineUnavailableError) as error:
         tell(f"the machine's limit is what numpy's float32 BLAS reaches, which an engine can pass: {error}")
         return blas_limit()
@@ -68,15 +69,47 @@ def tell_below_limit(run: Run, report: AgentReport) -> None:
         run.store.put_note(_key(find_compiler()), FORGOTTEN)
 
 
-def _measured(compiler: Compiler, levels: Sequence[IsaLevel]) -> MachineLimit:
+def _measured(store: Store, compiler: Compiler, levels: Sequence[IsaLevel]) -> MachineLimit:
     with tempfile.TemporaryDirectory(prefix="grandopt-") as folder:
-        compiled = compile_speeds(compiler, levels, Path(folder))
+        compiled = _compiled(store, compiler, levels, Path(folder))
         lengths = {level.lanes: level for level in reversed(compiled)}  # of each length the plainest
         libraries = [
             KernelLibrary(level.name, path, reads=lengths[level.lanes] is level)
             for level, path in compiled.items()
         ]
         return kernel_limit(libraries)
+
+
+def _compiled(
+    store: Store, compiler: Compiler, levels: Sequence[IsaLevel], folder: Path
+) -> dict[IsaLevel, Path]:
+    """A library of the kernels for each level, from the fleet's store where another machine compiled them."""
+    key = _kernels_key(compiler, levels)
+    libraries = _told_kernels(store, key)
+    if libraries is None:
+        found = compile_speeds(compiler, levels, folder)
+        kernels = {level.name: path.read_bytes() for level, path in found.items()}
+        store.put_note(key, packed(kernels), shared=True)
+        return found
+    known = {level: folder / f"{level.name}.so" for level in levels if level.name in libraries}
+    for level, path in known.items():
+        path.write_bytes(libraries[level.name])
+    return known
+
+
+def _told_kernels(store: Store, key: str) -> dict[str, bytes] | None:
+    note = store.note(key, shared=True)
+    try:
+        return None if note is None else unpacked(note)
+    except ArtifactError:  # another machine's, which is none
+        return None
+
+
+def _kernels_key(compiler: Compiler, levels: Sequence[IsaLevel]) -> str:
+    text = hashlib.sha256(speeds_source().encode()).hexdigest()
+    names = [level.name for level in levels]
+    parts = ["kernels of the limit", text, compiler.command, compiler.version, architecture(), names]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _read(note: bytes) -> MachineLimit:

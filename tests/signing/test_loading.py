@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import grandopt
 from grandopt.artifacts.artifact import read
 from grandopt.artifacts.store import Store
 from grandopt.errors import ArtifactError, ConfigError
@@ -181,6 +182,13 @@ async def _serve(policy: Path, pair: Path, key: KeyPair) -> None:
 
 def test_an_engine_asks_for_it_too(policy: Path, pair: Path, key: KeyPair) -> None:
     asyncio.run(_serve(policy, pair, key))
+
+
+def test_a_cache_in_front_asks_for_it_too(policy: Path, key: KeyPair) -> None:
+    grandopt.cached(policy, require_signature=key.public).close()
+    (policy / "manifest.sig").unlink()
+    with pytest.raises(ArtifactError, match="it is not signed"):
+        grandopt.cached(policy, require_signature=key.public)
 
 
 def test_keys_in_a_folder(policy: Path, tmp_path: Path, key: KeyPair) -> None:

@@ -37,7 +37,15 @@ BUDGET_S = 300.0
 """That of the profile "maximum": here the comparison counts, and not when it is ready."""
 BATCH = "32"
 TAKES: dict[str, tuple[str, ...]] = {
-    "agents": ("--budget", "--operators", "--batch", "--run-into", "--rival", "--require-signature"),
+    "agents": (
+        "--budget",
+        "--operators",
+        "--batch",
+        "--run-into",
+        "--rival",
+        "--require-signature",
+        "--store",
+    ),
     "artifacts": ("--budget", "--require-signature"),
     "cache": ("--budget",),
     "memory": (),
@@ -133,6 +141,7 @@ def benchmark(
         "--rival": bool(external_engine),
         "--strict": bool(strict),
         "--require-signature": require_signature is not None,
+        "--store": given.store is not None,
     }
     loads = loading.asked(suite)
     _refuse_unused("load" if loads else suite, named)

@@ -56,11 +56,14 @@ class EarlierRuns:
         return max((note.stage_s for note in late), default=0.0) if len(late) == len(notes) else 0.0
 
     def keep(self, result: BuildResult, stage_s: float) -> None:
-        """Note a build that came to nothing, where the next run need not find that out again.
+        """Note a build that came to nothing, where the next run need not find that out again, and give the
+        fleet one that came to something.
 
         All builds together had `stage_s` seconds. One that others' work on this machine may have delayed is
         noted as if it had not begun.
         """
+        if result.status in ("verified", "refused"):
+            self._run.store.share(self.key(result.variant))
         if result.reason is None:
             return
         if result.status == "not measured":

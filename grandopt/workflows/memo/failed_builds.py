@@ -19,7 +19,8 @@ class FailedBuild:
     """A build that came to nothing: as what it ended, why, and since which day (ISO 8601, UTC) that is known.
 
     `given_s` are the seconds that it had and that did not suffice, 0 where it never began; None where the
-    reason has nothing to do with time. `stage_s` are those that all builds of that run had together.
+    reason has nothing to do with time. `stage_s` are those that all builds of that run had together. It was
+    found out `elsewhere` where another machine of the fleet told it.
     """
 
     status: str
@@ -27,10 +28,14 @@ class FailedBuild:
     since: str
     given_s: float | None = None
     stage_s: float = 0.0
+    elsewhere: bool = False
 
     def is_worth_another_try(self, seconds: float) -> bool:
-        """Whether it may come to something in so many seconds: it never began, or had clearly fewer."""
-        if self.given_s is None:
+        """Whether it may come to something in so many seconds: it never began, or had clearly fewer.
+
+        What was found out on another machine of the fleet is left to that one, which goes on with it.
+        """
+        if self.given_s is None or self.elsewhere:
             return False
         return self.given_s == 0 or seconds > MORE * self.given_s
 
@@ -54,13 +59,20 @@ class FailedBuilds:
 
     def of(self, key: str) -> FailedBuild | None:
         """What is known about `key`."""
-        body = self._store.note(_place(key)) if self._resume else None
+        if not self._resume:
+            return None
+        body, elsewhere = self._store.note(_place(key)), False
+        if body is None:
+            body, elsewhere = self._store.note(_place(key), shared=True), True
         if body is None:
             return None
-        data = json.loads(body)
-        reason = reason_of(data)
-        times = data["given_s"], data["stage_s"]
-        return None if reason is None else FailedBuild(data["status"], reason, data["since"], *times)
+        try:
+            data = json.loads(body)
+            reason, times = reason_of(data), (data["given_s"], data["stage_s"])
+            status, since = str(data["status"]), str(data["since"])
+        except (ValueError, KeyError, TypeError):  # another machine's, of a grandopt with other fields
+            return None
+        return None if reason is None else FailedBuild(status, reason, since, *times, elsewhere)
 
     def keep(
         self, key: str, status: str, reason: Reason, given_s: float | None = None, stage_s: float = 0.0
@@ -69,7 +81,7 @@ class FailedBuilds:
         since = datetime.now(UTC).date().isoformat()
         times = {"since": since, "given_s": given_s, "stage_s": stage_s}
         note = {"status": status, **times, **reason_fields(reason)}
-        self._store.put_note(_place(key), json.dumps(note).encode())
+        self._store.put_note(_place(key), json.dumps(note).encode(), shared=True)
 
 
 def _place(key: str) -> str:

@@ -1,0 +1,1 @@
+"""Builds that many machines share: in a folder, or in a bucket."""
