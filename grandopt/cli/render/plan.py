@@ -109,7 +109,12 @@ def check_document(found: Checked) -> dict[str, Any]:
         {**asdict(load), "planned": load.planned, "found": load.found, "off": load.off, "holds": load.holds}
         for load in found.loads
     ]
-    return {"replica": replica_document(found.replica), "loads": loads, "holds": found.holds}
+    return {
+        "replica": replica_document(found.replica),
+        "loads": loads,
+        "holds": found.holds,
+        "busy": found.busy,
+    }
 
 
 def replica_document(replica: Replica) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class Checked:
 
     replica: Replica
     loads: tuple[CheckedLoad, ...]
+    busy: bool
+    """Whether the machine did something else meanwhile, so that a difference says nothing."""
 
     @property
     def holds(self) -> bool:
@@ -105,7 +107,7 @@ async def check_plan(
             path, profile, trust=trust, concurrency=concurrency, seed=seed, tell=tell
         )
 
-    loads = []
+    loads, busy = [], False
     before = await measured()
     for factor in LIMITS:
         limit_ms = factor * p99_ms
@@ -113,7 +115,8 @@ async def check_plan(
         first = by_simulation(before, limit_ns, seed)
         if not first:
             raise MeasurementError(
-                f"by plan no replica keeps a p99 of {limit_ms:g} ms on this machine; check a longer --p99"
+                f"by plan no replica keeps a p99 of {limit_ms:g} ms on this machine, which did something "
+                f"else for {100 * before.stalls.share:.2g} % of the time; check a longer --p99, or later"
             )
         tell(f"p99 of {limit_ms:g} ms: looking for the highest rate by load")
         found = await _found(path, profile, limit_ms, first, concurrency, trust=trust, seed=seed)
@@ -127,8 +130,9 @@ async def check_plan(
                 found,
             )
         )
+        busy = busy or before.stalls.busy or after.stalls.busy
         before = after
-    return Checked(before, tuple(loads))
+    return Checked(before, tuple(loads), busy)
 
 
 def _middle(before: float, after: float) -> float:

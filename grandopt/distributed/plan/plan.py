@@ -20,8 +20,6 @@ REQUESTS = (20_000, 100_000)
 """Of each of the simulated runs whose spread is the interval, a second's between these."""
 T_95 = 2.365
 """Student's t for 95 % and the seven degrees of freedom of eight runs."""
-BUSY = 0.05
-"""A machine that stalls for more than this share of the time runs something else."""
 DIFFERENT = 1.1
 """Formula and simulation agree when they are within this factor of each other."""
 ENOUGH = 0.99
@@ -198,7 +196,7 @@ def _over_runs(values: list[float]) -> Simulated:
 def _remarks(plan: Plan) -> list[str]:
     """Where formula and simulation differ, and what carries less than was asked for."""
     found = []
-    if plan.replica.stalls.share > BUSY:
+    if plan.replica.stalls.busy:
         found.append(
             f"this machine did something else for {100 * plan.replica.stalls.share:.0f} % of the time while "
             f"it was measured; measure again when it is idle, unless replicas are to share machines like that"

@@ -17,6 +17,8 @@ from grandopt.signature import Array
 SECONDS = 1.5
 SHORTEST_NS = 20_000
 """What counts as a stall: a turn of the watching loop takes a hundredth of it."""
+BUSY = 0.05
+"""A machine that stalls for more than this share of the time runs something else."""
 MOST = 100_000
 """Stalls that are kept."""
 
@@ -42,6 +44,11 @@ class Stalls:
     def share(self) -> float:
         """The share of the time that was taken."""
         return float(self.took_ns.sum()) / (self.seconds * 1e9)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine did something else while it was watched."""
+        return self.share > BUSY
 
     @property
     def longest_us(self) -> float:
