@@ -5,6 +5,7 @@ What goes wrong for one agent is its record, and the others go on.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -158,8 +159,18 @@ def _shared(job: Job, store: Path) -> Iterator[SharedBuilds | None]:
     if job.storage is None or not job.resume:
         yield None
         return
-    with shared_builds(job.storage, store_name(store)) as shared:
+    with shared_builds(job.storage, store_in_common(job, store)) as shared:
         yield shared
+
+
+def store_in_common(job: Job, store: Path) -> str:
+    """What those who have the same builds in reach call their store: the fleet's, else the folder of the run.
+
+    Nobody waits for a build that would then be out of reach.
+    """
+    if job.fleet.store is None:
+        return store_name(store)
+    return hashlib.sha256(job.fleet.store.encode()).hexdigest()
 
 
 def storage_url(job: Job) -> str:

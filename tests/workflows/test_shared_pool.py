@@ -11,11 +11,14 @@ import pytest
 
 from grandopt.artifacts.store import Store
 from grandopt.artifacts.store_name import store_name
+from grandopt.config.load import Overrides, resolve
+from grandopt.config.schema import AgentConfig, FileConfig
 from grandopt.errors import StorageError
 from grandopt.reason import Reason, ReasonCode
 from grandopt.tuning.study.shared_builds import SharedBuilds, shared_builds
 from grandopt.workflows.building.pool import BuildPool
 from grandopt.workflows.building.request import BuildResult, Variant
+from grandopt.workflows.job import store_in_common
 from grandopt.workflows.memo.other_machines import OtherMachines
 from tests.workflows.test_pool import for_seconds
 
@@ -113,6 +116,18 @@ def test_machines_without_a_store_in_common_do_not_wait_for_each_other(url: str,
         assert there.begin(a) == "ours"
         here.end(BuildResult(a, "failed", FAILS, 1.0))
         assert isinstance(there.begin(a), BuildResult), "but a refusal is known to all"
+
+
+def test_the_fleet_s_store_is_what_machines_have_in_common(tmp_path: Path) -> None:
+    def name(folder: str, **fleet: str) -> str:
+        job = resolve(
+            FileConfig(fleet=fleet), {"policy": AgentConfig(checkpoint=Path("policy"))}, Overrides()
+        )
+        return store_in_common(job, tmp_path / folder)
+
+    assert name("one") == name("one") != name("two")
+    assert name("one", store="s3://bucket/builds") == name("two", store="s3://bucket/builds") != name("one")
+    assert name("one", store="s3://bucket/others") != name("one", store="s3://bucket/builds")
 
 
 def test_an_interrupt_ends_waiting_for_others(tmp_path: Path) -> None:
