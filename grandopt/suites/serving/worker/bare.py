@@ -19,6 +19,8 @@ from grandopt.signature import Array
 
 SLEPT_NS = 150_000
 """A thread that sleeps is woken up to this much late; for less, it looks at the clock."""
+LONGEST = 2
+"""How many times as long as requests arrive the threads go on, where the machine has become that slow."""
 TIMED = 300
 """Calls that say how long one takes."""
 
@@ -36,19 +38,22 @@ def bare_latencies(
     """Nanoseconds from due to done of each Poisson arrival, served by `workers` threads in turn.
 
     A request is as many calls as make it as long as one of the engine's at `saturation` requests a second:
-    the threads are as busy as the engine was at `rate`, with what cannot be late by itself.
+    the threads are as busy as the engine was at `rate`, with what cannot be late by itself. What is not done
+    in twice the time counts with how long it had waited by then. Raises MeasurementError where nothing is.
     """
     repeats = max(1, round(workers / (saturation * _call_s(executor, observations, clock))))
     due = poisson(rate, seconds, np.random.default_rng(0)).tolist()
-    line = _Line(executor, observations, due, repeats, clock)
+    last = round(LONGEST * seconds * 1e9)
+    line = _Line(executor, observations, due, repeats, last, clock)
     threads = [threading.Thread(target=line.serve, name=f"bare-{index}") for index in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if not all(line.done):
-        raise MeasurementError("the agent raised while bare threads called it")
-    return np.array(line.done, dtype=np.int64) - np.array(due, dtype=np.int64)
+    done = np.array(line.done, dtype=np.int64)
+    if not done.any():
+        raise MeasurementError("the agent answered none of the requests of bare threads")
+    return np.where(done, done, last) - np.array(due, dtype=np.int64)
 
 
 class _Line:
@@ -60,11 +65,12 @@ class _Line:
         observations: Sequence[Array],
         due: Sequence[int],
         repeats: int,
+        last: int,
         clock: Callable[[], int],
     ) -> None:
         self.done = [0] * len(due)
         self._executor, self._observations, self._clock = executor, observations, clock
-        self._due, self._repeats = due, range(repeats)
+        self._due, self._repeats, self._last = due, range(repeats), last
         self._begin = clock()
         self._places = iter(range(len(due)))  # `next` of it is atomic under the GIL
 
@@ -76,6 +82,8 @@ class _Line:
             while (early := due[place] - (clock() - begin)) > 0:
                 if early > SLEPT_NS:
                     time.sleep((early - SLEPT_NS) / 1e9)
+            if clock() - begin > self._last:
+                return
             observation = ring[place % size]
             for _ in repeats:
                 executor(observation)
