@@ -11,9 +11,11 @@ import numpy as np
 from grandopt.artifacts.artifact import read
 from grandopt.artifacts.signing.keys import TrustedKeys
 from grandopt.artifacts.signing.requirement import Requirement, required
+from grandopt.config.cache import CacheConfig
 from grandopt.config.load import load_file
-from grandopt.config.profiles import DEFAULT_PROFILE, PROFILES
-from grandopt.config.schema import CacheConfig, Limits, ProfileName
+from grandopt.config.names import DEFAULT_PROFILE, ProfileName
+from grandopt.config.profiles import PROFILES
+from grandopt.config.schema import Limits
 from grandopt.errors import ConfigError
 from grandopt.runtime.cache.approximate import ApproximateKeys
 from grandopt.runtime.cache.cached import CachedPolicy

@@ -13,7 +13,8 @@ from grandopt.api.lazily import Once
 from grandopt.compiler.checkpoints import detect
 from grandopt.compiler.checkpoints.module.memory import declared, from_module
 from grandopt.config.load import Overrides, agent_names, resolve
-from grandopt.config.schema import FileConfig, check_agent_name
+from grandopt.config.names import check_agent_name
+from grandopt.config.schema import FileConfig
 from grandopt.errors import ConfigError, GrandoptError, InputError
 from grandopt.reporting.report import AgentReport, Report
 from grandopt.runtime.executors.base import Executor

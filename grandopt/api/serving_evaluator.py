@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from grandopt.artifacts.artifact import read
-from grandopt.config.profiles import DEFAULT_PROFILE
-from grandopt.config.schema import ProfileName
+from grandopt.config.names import DEFAULT_PROFILE, ProfileName
 from grandopt.errors import ConfigError
 from grandopt.runtime.loader import load as load_artifact
 from grandopt.tuning.configuration.condition import Value

@@ -6,63 +6,59 @@ A command returns its `ExitCode`, or None when all is done. What it raises becom
 from __future__ import annotations
 
 import errno
+import gc
 import sys
-import tempfile
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from grandopt.cli.commands.baseline import baseline
-from grandopt.cli.commands.benchmark import benchmark
-from grandopt.cli.commands.cache import cache
-from grandopt.cli.commands.compare import compare
-from grandopt.cli.commands.doctor import doctor
-from grandopt.cli.commands.export import export
-from grandopt.cli.commands.init import init
-from grandopt.cli.commands.inspect import inspect
-from grandopt.cli.commands.memory import memory
-from grandopt.cli.commands.optimize import optimize
-from grandopt.cli.commands.plan import plan
-from grandopt.cli.commands.report import report
-from grandopt.cli.commands.reproduce import reproduce
-from grandopt.cli.commands.serve import serve
-from grandopt.cli.commands.sign import sign
-from grandopt.cli.commands.tune import tune
-from grandopt.cli.commands.verify import verify
 from grandopt.cli.console import complain, discard, prepare_streams, stdout_is_abandoned
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.errors import GrandoptError, InputError
 from grandopt.limits import shortened
 from grandopt.private import without_words
 
-# Plain help: it looks the same in a pipe, and Rich need not be imported for it.
-app = typer.Typer(
-    name="grandopt",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+COMMANDS = (
+    "optimize",
+    "benchmark",
+    "tune",
+    "compare",
+    "inspect",
+    "export",
+    "reproduce",
+    "sign",
+    "verify",
+    "serve",
+    "plan",
+    "doctor",
+    "init",
 )
-app.command()(optimize)
-app.command()(benchmark)
-app.command()(tune)
-app.command()(compare)
-app.command()(inspect)
-app.command()(export)
-app.command()(reproduce)
-app.command()(sign)
-app.command()(verify)
-app.command()(serve)
-app.command()(plan)
-app.command()(doctor)
-app.command()(init)
-app.add_typer(report, name="report")
-app.add_typer(baseline, name="baseline")
-app.add_typer(cache, name="cache")
-app.add_typer(memory, name="memory")
+GROUPS = ("report", "baseline", "cache", "memory")
+
+
+def command_line(first: str = "") -> typer.Typer:
+    """The command or group of the name `first`; all of them where there is none, for help and hints."""
+    # Plain help: it looks the same in a pipe, and Rich need not be imported for it.
+    app = typer.Typer(
+        name="grandopt",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(grandopt)
+    known = (*COMMANDS, *GROUPS)
+    for name in (first,) if first in known else known:
+        found = getattr(import_module(f"grandopt.cli.commands.{name}"), name)
+        if name in GROUPS:
+            app.add_typer(found, name=name)
+        else:
+            app.command()(found)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -73,7 +69,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def grandopt(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -110,12 +105,20 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     # Not `Command.main`: it takes every EPIPE for a closed stdout and exits with 1 without a word.
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(command_line(words[0] if words else ""))
     try:
         with command.make_context("grandopt", words) as context:
+            _collect_again()
             return command.invoke(context) or ExitCode.DONE
     except typer.Exit as finished:
         return finished.exit_code
+
+
+def _collect_again() -> None:
+    """Garbage is looked for from here on, where the program has put that off while it imported."""
+    if not gc.isenabled():
+        gc.freeze()  # what was imported is none
+        gc.enable()
 
 
 def _refused(message: str, code: int) -> int:
@@ -149,6 +152,8 @@ def _bug(error: Exception, words: list[str]) -> int:
     show = "--verbose" in words or "-v" in words
     trace = without_words("".join(traceback.format_exception(error)), words)
     cause = without_words("".join(traceback.format_exception_only(error)).splitlines()[0], words)
+    import tempfile
+
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="grandopt-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,19 +14,12 @@ from pydantic import ValidationError
 from grandopt import limits
 from grandopt.config import yaml_file
 from grandopt.config.agents import REFERENCE_AGENTS, YARDSTICKS
+from grandopt.config.cache import CacheConfig
 from grandopt.config.engine import Precision
 from grandopt.config.engines import EngineName
-from grandopt.config.profiles import DEFAULT_PROFILE, PROFILES
-from grandopt.config.schema import (
-    STORE_LIMIT_MB,
-    AgentConfig,
-    CacheConfig,
-    FileConfig,
-    FleetConfig,
-    Job,
-    Profile,
-    ProfileName,
-)
+from grandopt.config.names import DEFAULT_PROFILE, ProfileName, nearest
+from grandopt.config.profiles import PROFILES
+from grandopt.config.schema import STORE_LIMIT_MB, AgentConfig, FileConfig, FleetConfig, Job, Profile
 from grandopt.errors import ConfigError
 
 DEFAULT_FILE = Path("grandopt.yaml")
@@ -59,13 +51,6 @@ class Overrides:
     store: str | None = None
     store_keys: Path | None = None
     store_signing_key: Path | None = None
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`" (did you mean 'x'?)"` for the known word closest to `word`, or the list of known words."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"
 
 
 def load_file(path: Path) -> FileConfig:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from grandopt.config.engine import PRECISIONS
 from grandopt.config.engines import ENGINE_CLASSES, ENGINES
-from grandopt.config.schema import Limits, Profile, ProfileName
-
-DEFAULT_PROFILE: ProfileName = "aggressive"
+from grandopt.config.names import ProfileName
+from grandopt.config.schema import Limits, Profile
 
 PROFILES: dict[ProfileName, Profile] = {
     "basic": Profile(

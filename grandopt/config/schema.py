@@ -6,26 +6,21 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from grandopt.config.cache import CacheConfig
 from grandopt.config.engine import Precision
 from grandopt.config.engines import EngineName
 from grandopt.config.gate import GateConfig
+from grandopt.config.model import Model
+from grandopt.config.names import ProfileName, check_agent_name
 
-ProfileName = Literal["basic", "standard", "aggressive", "maximum"]
 Goal = Literal["latency", "throughput", "memory", "balanced"]
-EvictionPolicy = Literal["adaptive", "lru", "lfu"]
 BoundValue = float | list[float] | None
 Distribution = Literal["none", "gaussian", "beta", "categorical"]
 
 STORE_LIMIT_MB = 2000.0
 """What the store of built artifacts may take on disk by default, in MB (10^6 bytes)."""
-
-
-class Model(BaseModel):
-    """Base of all configuration models: frozen, and an unknown field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class InputConfig(Model):
@@ -161,37 +156,6 @@ class Profile(Model):
     limits: Limits
 
 
-class CacheConfig(Model):
-    """Where answers are kept, and which inputs count as equal (see `grandopt.cached`).
-
-    The levels: memory always; compressed memory, a folder and a Redis server where they are named. Sizes are
-    in MB (10^6 bytes). `steps` gives the inputs, by name, whose features are rounded to multiples of a step
-    (one, or one per feature in row-major order; 0: not rounded) before they are compared.
-    """
-
-    policy: EvictionPolicy = "adaptive"
-    entries: int = Field(default=10_000, ge=1)
-    memory_mb: float = Field(default=64.0, gt=0)
-    compressed_mb: float | None = Field(default=None, gt=0)
-    folder: Path | None = None
-    folder_mb: float = Field(default=1000.0, gt=0)
-    redis: str | None = None
-    redis_namespace: str = "default"
-    redis_limit_ms: float = Field(default=50.0, gt=0)
-    ttl_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    must_pay: bool = True
-    steps: dict[str, float | list[float]] = Field(default_factory=dict)
-
-    @field_validator("steps")
-    @classmethod
-    def _steps_are_sizes(cls, value: dict[str, float | list[float]]) -> dict[str, float | list[float]]:
-        for name, given in value.items():
-            for step in given if isinstance(given, list) else [given]:
-                if not 0 <= step < math.inf:
-                    raise ValueError(f"a step of {name!r} must be 0 or a positive number, got {step}")
-        return value
-
-
 class FleetConfig(Model):
     """The store of builds that machines share: a folder, or s3://BUCKET/PREFIX.
 
@@ -251,11 +215,3 @@ class Job(Model):
     store_limit_mb: float = Field(default=STORE_LIMIT_MB, gt=0)
     storage: str | None = Field(default=None, repr=False)
     fleet: FleetConfig = Field(default_factory=FleetConfig)
-
-
-def check_agent_name(name: str) -> str:
-    """Return `name` if it can be a folder's name (letters, digits, '_', '-', '.'); raises ValueError."""
-    plain = name.replace("_", "").replace("-", "").replace(".", "")
-    if not plain.isascii() or not plain.isalnum() or name.startswith((".", "-")):
-        raise ValueError(f"agent name {name!r} may hold only letters, digits, '_', '-' and '.'")
-    return name

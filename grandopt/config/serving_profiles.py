@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from grandopt.config.load import nearest
-from grandopt.config.profiles import DEFAULT_PROFILE
-from grandopt.config.schema import ProfileName
+from grandopt.config.names import DEFAULT_PROFILE, ProfileName, nearest
 from grandopt.config.serving import ServingConfig, ServingPart, changed
 from grandopt.errors import ConfigError
 

@@ -13,13 +13,11 @@ from pathlib import Path
 import pytest
 
 from grandopt.cli import app as app_module
-from grandopt.cli.app import app, main
+from grandopt.cli.app import COMMANDS, main
 from grandopt.errors import BuildError, ConfigError, GrandoptError
 from tests.cli.conftest import PROGRAM, Grandopt, assert_one_error_line
 
-PATHS = [
-    (command.name or getattr(command.callback, "__name__", ""),) for command in app.registered_commands
-] + [("report", "show")]
+PATHS = [*((name,) for name in COMMANDS), ("report", "show")]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from grandopt.cli.app import app
+from grandopt.cli.app import command_line
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "ci"
 MAKEFILE = FOLDER.parents[1] / "Makefile"
@@ -47,7 +47,7 @@ def test_every_command_is_one(lines: list[str]) -> None:
             continue
         assert first == program
         called.append(words[0])
-        group: Any = typer.main.get_command(app)
+        group: Any = typer.main.get_command(command_line())
         name, found, rest = group.resolve_command(group.make_context("grandopt", words), words)
         # Raises for an option or an argument that the command does not know.
         found.make_context(name, list(rest))

@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 
-from grandopt.cli.app import app
+from grandopt.cli.app import command_line
 from grandopt.cli.option_groups import GROUPS, CheckpointReading, JobOptions, Saying, with_option_groups
 from grandopt.errors import ConfigError
 
@@ -17,7 +17,7 @@ SHORT = {"--config": "-c", "--output": "-o", "--profile": "-p", "--quiet": "-q",
 
 
 def test_an_option_of_a_group_is_the_same_in_every_command() -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(command_line())
     commands = group.commands  # type: ignore[attr-defined]
     seen: dict[str, set[tuple[tuple[str, ...], str | None]]] = {}
     for name in ("optimize", "benchmark", "tune", "compare"):

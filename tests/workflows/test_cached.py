@@ -15,9 +15,9 @@ from grandopt.api.cached import deploy, rounding_errors, settings_of
 from grandopt.artifacts.artifact import read, write
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
+from grandopt.config.cache import CacheConfig
 from grandopt.config.engines import EagerOptions
 from grandopt.config.profiles import PROFILES
-from grandopt.config.schema import CacheConfig
 from grandopt.errors import CacheError, ConfigError
 from grandopt.runtime.cache.approximate import ApproximateKeys
 from tests.small_agents import Policy, program

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import cloudpickle
 
 from grandopt.api.optimize import optimize
-from grandopt.config.load import nearest
+from grandopt.config.names import nearest
 from grandopt.errors import ConfigError
 
 SETTINGS = frozenset(inspect.signature(optimize).parameters) - {"model", "example_input", "name", "listener"}

@@ -71,7 +71,7 @@ def history(
       grandopt report history --agent decision_gate --machine here
       grandopt report history --figure memory --csv memory.csv
     """
-    from grandopt.config.load import nearest
+    from grandopt.config.names import nearest
     from grandopt.reporting.history import export
     from grandopt.reporting.history.series import FIGURES, all_series
     from grandopt.reporting.history.store import read
@@ -103,7 +103,7 @@ def _wanted(
     records: Sequence[Record], file: Path, agents: Sequence[str], machine: str | None, kind: str | None
 ) -> list[Record]:
     """The records that are asked for; raises ConfigError or HistoryError where there are none."""
-    from grandopt.config.load import nearest
+    from grandopt.config.names import nearest
 
     if not records:
         raise HistoryError(f"{file}: the history is empty; the next run of `grandopt optimize` begins it")

@@ -96,7 +96,7 @@ def plan(
         raise ConfigError(f"--transport-us must be from 0 to 1,000,000, got {transport_us:g}")
     if seed < 0:
         raise ConfigError(f"--seed must be at least 0, got {seed}")
-    from grandopt.config.profiles import DEFAULT_PROFILE
+    from grandopt.config.names import DEFAULT_PROFILE
 
     chosen = profile or DEFAULT_PROFILE
     if check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -85,12 +86,15 @@ def serve(
       grandopt serve artifacts/gate --host 0.0.0.0 --token-file token --token-for-all
     """
     terminal = Terminal(as_json=json, quiet=quiet, verbose=verbose)
-    from grandopt.serving.server.instance import require
+    from grandopt.serving.server.extra import require
 
     require("uvloop", "httptools", "orjson")
-    from grandopt.config.profiles import DEFAULT_PROFILE
+    gc.disable()  # what a server imports leaves next to no garbage, and looking for it takes a while
+    from grandopt.config.names import DEFAULT_PROFILE
     from grandopt.serving.server.options import ServerOptions
     from grandopt.serving.server.process import serve_here
+
+    gc.enable()
 
     options = ServerOptions(
         folder=folder,

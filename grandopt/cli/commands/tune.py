@@ -48,7 +48,7 @@ def tune(
       grandopt tune --agent decision_gate --threads auto
       grandopt tune --storage postgresql://fleet@db.example.org/grandopt
     """
-    from grandopt.config.load import nearest
+    from grandopt.config.names import nearest
     from grandopt.config.schema import Goal
 
     goals: tuple[Goal, ...] = get_args(Goal)

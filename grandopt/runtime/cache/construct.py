@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from grandopt.config.schema import CacheConfig, EvictionPolicy
+from grandopt.config.cache import CacheConfig, EvictionPolicy
 from grandopt.runtime.cache.hierarchy import Hierarchy
 from grandopt.runtime.cache.levels.base import CacheLevel
 from grandopt.runtime.cache.levels.memory import MemoryLevel

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from grandopt.artifacts.signing.requirement import Requirement
-from grandopt.config.load import nearest
-from grandopt.config.schema import CacheConfig, check_agent_name
+from grandopt.config.cache import CacheConfig
+from grandopt.config.names import check_agent_name, nearest
 from grandopt.config.serving import ServingConfig, changed
 from grandopt.config.serving_profiles import serving_config
 from grandopt.errors import ConfigError, EngineClosed, ServingError, UnknownAgentError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.errors import ConfigError, EngineClosed
 from grandopt.runtime.cache.asynchronous import AsyncHierarchy
 from grandopt.runtime.cache.cached import CachedPolicy

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from grandopt.config.profiles import DEFAULT_PROFILE
+from grandopt.config.names import DEFAULT_PROFILE
 from grandopt.config.serving_profiles import serving_config
 from grandopt.errors import EngineClosed, ServingError
 from grandopt.runtime.engine.agents import ServedAgents

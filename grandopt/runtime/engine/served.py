@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.config.serving import ServingConfig
 from grandopt.errors import EngineClosed, SignatureError
 from grandopt.runtime.engine.cached_agent import Ask, CachedAgent

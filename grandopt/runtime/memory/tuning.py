@@ -92,8 +92,8 @@ class GcTuning:
                 self._restore()
 
     def _tune(self, young: int) -> None:
-        before = self.gc.get_freeze_count()
-        if before:
+        # Asked only where it is told: it takes milliseconds where much is frozen.
+        if _log.isEnabledFor(logging.INFO) and (before := self.gc.get_freeze_count()):
             _log.info("%d objects were frozen before; Python will thaw all together", before)
         self.freeze()
         if self.gc_kind == "unknown":

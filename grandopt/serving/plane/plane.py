@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from time import perf_counter_ns
 from typing import NoReturn
 
-from grandopt.config.load import nearest
+from grandopt.config.names import nearest
 from grandopt.errors import GrandoptError
 from grandopt.runtime.engine.engine import Engine
 from grandopt.serving.plane.config import model_config

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grandopt.artifacts.artifact import is_artifact, read
-from grandopt.config.schema import check_agent_name
+from grandopt.config.names import check_agent_name
 from grandopt.errors import ConfigError
 
 ONLY = "1"

@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from grandopt.artifacts.artifact import read
-from grandopt.config.load import nearest
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
+from grandopt.config.names import nearest
 from grandopt.errors import ArtifactError, ConfigError, GrandoptError
 from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.engine.version import Version, loaded

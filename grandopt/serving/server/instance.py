@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import ssl
 from pathlib import Path
 from typing import Any
 
-from grandopt.config.load import load_file
-from grandopt.errors import ConfigError
+from grandopt.config.cache import CacheConfig
 from grandopt.runtime.engine.engine import Engine
 from grandopt.serving.dashboard.pages import dashboard_routes
 from grandopt.serving.dashboard.scrape import Scrape, metrics_route
@@ -19,13 +17,12 @@ from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.protocol.access import Access
 from grandopt.serving.repository.repository import Repository
 from grandopt.serving.routes import Route
+from grandopt.serving.server.extra import require
 from grandopt.serving.server.listeners import Listeners
 from grandopt.serving.server.options import ServerOptions
 from grandopt.serving.server.secrets import access, tls
 from grandopt.serving.server.siblings import Siblings
 from grandopt.serving.server.summary import Summary
-
-INSTALL = "pip install 'grandopt[serve]'"
 
 
 class ServerInstance:
@@ -68,7 +65,7 @@ class ServerInstance:
         if self._siblings is not None and options.model_control == "explicit":
             theirs = await self._siblings.served()
             first = first if theirs is None else theirs
-        cache = None if options.cache_file is None else load_file(options.cache_file).cache
+        cache = None if options.cache_file is None else _cache(options.cache_file)
         self._repository = repository = Repository(
             options.folder, engine, mode=options.model_control, first=first, trust=options.trust, cache=cache
         )
@@ -111,7 +108,8 @@ class ServerInstance:
             http = HttpOptions(None, sockets=sockets, tls=context, limits=options.limits, access=rights)
             await self._add("metrics", HttpServer(None, http, [metrics, *_health(routes)]))
         if options.grpc_port is not None:
-            await self._add("grpc", self._grpc(plane, rights))
+            # Imported while HTTP is answered.
+            await self._add("grpc", await asyncio.to_thread(self._grpc, plane, rights))
         if self._with_ring and options.ring is not None:
             await self._add("ring", _ring(plane, options.ring))
 
@@ -154,6 +152,13 @@ class ServerInstance:
         self._listeners.close()
 
 
+def _cache(file: Path) -> CacheConfig:
+    # Imported where a file is named: the models of jobs, and YAML, are a good part of a start.
+    from grandopt.config.load import load_file
+
+    return load_file(file).cache
+
+
 def _health(routes: list[Route]) -> list[Route]:
     return [route for route in routes if route.path.startswith("/v2/health/")]
 
@@ -162,10 +167,3 @@ def _ring(plane: DataPlane, path: Path) -> Any:
     from grandopt.serving.ring.server import RingServer
 
     return RingServer(plane, path)
-
-
-def require(*modules: str) -> None:
-    """Raise ConfigError for a library of the extra `serve` that is missing."""
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise ConfigError(f"serving needs {module}, which is not installed: {INSTALL}")

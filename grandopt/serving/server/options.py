@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grandopt.config.profiles import DEFAULT_PROFILE
+from grandopt.config.names import DEFAULT_PROFILE
 from grandopt.errors import ConfigError
 from grandopt.serving.http.limits import HttpLimits
 from grandopt.serving.repository.repository import Mode

@@ -7,7 +7,8 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from grandopt.serving.server.instance import ServerInstance, require
+from grandopt.serving.server.extra import require
+from grandopt.serving.server.instance import ServerInstance
 from grandopt.serving.server.listeners import Listeners, listeners
 from grandopt.serving.server.options import ServerOptions
 from grandopt.serving.server.siblings import Siblings

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grandopt.errors import ServingError
-from grandopt.serving.server.instance import require
+from grandopt.serving.server.extra import require
 from grandopt.serving.server.listeners import Listeners, listeners, with_ports
 from grandopt.serving.server.options import ServerOptions
 from grandopt.serving.server.process import SIGNALS, Started

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from grandopt.config.schema import CacheConfig, EvictionPolicy
+from grandopt.config.cache import CacheConfig, EvictionPolicy
 from grandopt.config.serving import ServingConfig, WorkersKind
 from grandopt.config.serving_profiles import serving_config
 from grandopt.tuning.configuration.condition import Value, when

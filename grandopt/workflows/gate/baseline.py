@@ -13,7 +13,7 @@ from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, is_artifact, read
 from grandopt.artifacts.writing import copy_folder, locked, put_file
-from grandopt.config.schema import check_agent_name
+from grandopt.config.names import check_agent_name
 from grandopt.errors import ConfigError, OutputError
 from grandopt.measurement.environment import environment
 from grandopt.reporting.gate.baseline import ARTIFACTS, CONTENT, FILE, FOLDER, REPORT, Baseline, BaselineAgent

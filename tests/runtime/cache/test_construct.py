@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.errors import ConfigError
 from grandopt.runtime.cache.construct import construct
 from grandopt.runtime.cache.levels.disk import DiskLevel

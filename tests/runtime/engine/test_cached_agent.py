@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.errors import AgentFailed, ConfigError, DeadlineExceeded
 from grandopt.runtime.engine.engine import Engine
 from tests.fakes import FakeExecutor

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.errors import (
     AgentFailed,
     ConfigError,

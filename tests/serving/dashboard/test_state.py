@@ -13,7 +13,7 @@ import pytest
 
 from grandopt.artifacts.artifact import write
 from grandopt.artifacts.manifest import Manifest, Source
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.engine.version import Origin
 from grandopt.serving.dashboard.feed import finite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def test_requests_that_do_not_fit_are_refused(
 
 
 def test_a_calls_deadline_is_the_requests(channel: grpc.Channel) -> None:
-    busy = channel.unary_unary(f"{SERVICE}/ModelInfer").future(_slow(0.6))
+    busy = channel.unary_unary(f"{SERVICE}/ModelInfer").future(_slow(1.0))
+    time.sleep(0.4)  # two calls of one client may overtake each other
     late = channel.unary_unary(f"{SERVICE}/ModelInfer").future(_slow(0.0), timeout=0.1)
     assert late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert busy.code() is grpc.StatusCode.OK

@@ -139,11 +139,13 @@ def infer(body: bytes, model: str = "gate", **headers: object) -> bytes:
     return post(f"/v2/models/{model}/infer", body, **headers)
 
 
-def binary(array: np.ndarray, datatype: str, model: str = "gate", **headers: object) -> bytes:
+def binary(
+    array: np.ndarray, datatype: str, model: str = "gate", name: str = "x", **headers: object
+) -> bytes:
     """A request with one binary input, for binary outputs."""
     raw = array.tobytes()
     tensor = {
-        "name": "x",
+        "name": name,
         "shape": list(array.shape),
         "datatype": datatype,
         "parameters": {"binary_data_size": len(raw)},

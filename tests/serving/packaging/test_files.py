@@ -16,7 +16,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from grandopt.cli.app import app
+from grandopt.cli.app import command_line
 from tests.serving.packaging.queries import CONFIGS, RULES
 
 ROOT = CONFIGS.parent
@@ -283,7 +283,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 
 
 def test_every_command_has_options_that_there_are() -> None:
-    (serve,) = [one for one in get_command(app).commands.values() if one.name == "serve"]  # type: ignore[attr-defined]
+    (serve,) = [one for one in get_command(command_line()).commands.values() if one.name == "serve"]  # type: ignore[attr-defined]
     known = {option for parameter in serve.params for option in parameter.opts}
     runtime = yaml.safe_load((CONFIGS / "kserve" / "serving_runtime.yaml").read_text())
     unit = (CONFIGS / "systemd" / "grandopt.service").read_text()

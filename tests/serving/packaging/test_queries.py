@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from grandopt.artifacts.artifact import write
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.engine.version import Origin, Version
 from grandopt.runtime.monitoring.alerts import Rule

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.runtime.engine.direct import DirectStats
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.histogram import LatencyCounts

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from grandopt.cli.app import main
-from tests.serving.server.processes import address, alive, ask, children, observation, served
+from tests.serving.server.processes import ANY, address, alive, ask, children, observation, served
 
 INFER = "/v2/models/policy/infer"
 
@@ -88,17 +89,15 @@ def test_bad_input_is_one_line(artifacts: Path, tmp_path: Path, capsys: pytest.C
             assert err.count("\n") == 1, err
 
 
-def test_a_missing_extra_is_said(
-    artifacts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import importlib.util
-
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "httptools" else real(name))
-    assert main(["serve", str(artifacts)]) == 2
-    assert "serving needs httptools, which is not installed: pip install 'grandopt[serve]'" in (
-        capsys.readouterr().err
+@pytest.mark.parametrize("missing", ["uvloop", "httptools", "orjson", "grpc"])
+def test_a_missing_extra_is_said(artifacts: Path, missing: str) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; from grandopt.cli.app import main; "
+        f"sys.exit(main({['serve', str(artifacts), *ANY]!r}))"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    said = f"error: serving needs {missing}, which is not installed: pip install 'grandopt[serve]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from grandopt.config.schema import CacheConfig
+from grandopt.config.cache import CacheConfig
 from grandopt.errors import MeasurementError
 from grandopt.measurement.wire.arrays import load_inputs
 from grandopt.runtime.engine.engine import Engine

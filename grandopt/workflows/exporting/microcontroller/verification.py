@@ -19,7 +19,8 @@ from grandopt.compiler.backends.native.plain.host import HostExecutor, compile_h
 from grandopt.compiler.backends.native.plain.stages import PlainPrecision
 from grandopt.compiler.backends.native.toolchain import find_compiler
 from grandopt.compiler.program import Program
-from grandopt.config.profiles import DEFAULT_PROFILE, PROFILES
+from grandopt.config.names import DEFAULT_PROFILE
+from grandopt.config.profiles import PROFILES
 from grandopt.errors import EngineUnavailableError
 from grandopt.runtime.loader import load
 from grandopt.signature import Array, Signature
