@@ -1,8 +1,9 @@
-"""What of a stream has to wait: an answer that is not there yet, and all those behind it."""
+"""What of a stream is not written yet: read ahead of the answers, and written in order."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -27,53 +28,61 @@ Write = Callable[[Asked], Awaitable[ProtocolError | None]]
 
 
 class Backlog:
-    """At most `window` of them, written in order by `write`, which gives the refusal that ends the stream.
+    """At most `window` requests between whoever reads them and whoever writes their answers.
 
-    While it `is_empty`, whoever has an answer writes it himself: a task and a queue cost as much as the rest.
+    Both at a time: gRPC hands on one message in each direction per turn of the event loop, and a stream that
+    reads only when it has written takes two turns for each.
     """
 
-    def __init__(self, window: int, write: Write) -> None:
-        self._queue: asyncio.Queue[Asked | None] = asyncio.Queue(window)
-        self._write = write
+    def __init__(self, window: int) -> None:
+        self._queue: deque[Asked] = deque()
+        self._window = window
+        self._ended = False
+        self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
-        self._waiting = 0
-        self.refusal: ProtocolError | None = None
-        """Why the stream ends; what comes later is given up."""
+        """What each waits for, while it does."""
 
     @property
-    def is_empty(self) -> bool:
-        return self._waiting == 0
+    def is_full(self) -> bool:
+        """Whether no more is to be read before something was written."""
+        return len(self._queue) >= self._window
 
-    async def put(self, one: Asked) -> None:
-        """Have it written in its turn; waits while the window is full."""
-        if self._writer is None:
-            self._writer = asyncio.ensure_future(self._run())
-        self._waiting += 1
-        await self._queue.put(one)
+    def put(self, one: Asked) -> None:
+        """Have it written in its turn."""
+        self._queue.append(one)
+        _wake(self._writer)
 
-    async def end(self) -> None:
-        """Wait until all is written."""
-        if self._writer is not None:
-            await self._queue.put(None)
+    async def room(self) -> None:
+        """Wait until it is full no longer."""
+        while self.is_full:
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+
+    def end(self) -> None:
+        """Nothing more will be put."""
+        self._ended = True
+        _wake(self._writer)
+
+    async def written(self, write: Write) -> ProtocolError | None:
+        """Write all in order by `write`, to the end, or to the first refusal that it gives: that one."""
+        while True:
+            while self._queue:
+                refusal = await write(self._queue[0])
+                if refusal is not None:
+                    return refusal
+                self._queue.popleft()
+                _wake(self._reader)
+            if self._ended:
+                return None
+            self._writer = asyncio.get_running_loop().create_future()
             await self._writer
 
     def give_up(self) -> None:
-        """Write nothing more; what is under way is cancelled."""
-        if self._writer is not None:
-            self._writer.cancel()
-        while not self._queue.empty():
-            one = self._queue.get_nowait()
-            if one is not None:
-                one.give_up()
+        """What is under way is cancelled."""
+        while self._queue:
+            self._queue.popleft().give_up()
 
-    async def _run(self) -> None:
-        while (one := await self._queue.get()) is not None:
-            if self.refusal is not None:
-                one.give_up()
-                continue
-            try:
-                self.refusal = await self._write(one)
-            except asyncio.CancelledError:
-                one.give_up()
-                raise
-            self._waiting -= 1
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)

@@ -42,21 +42,27 @@ class Inference:
         metadata = context.invocation_metadata() or ()
         ends = any(name == ENDS_ON_ERROR and value == "true" for name, value in metadata)
         write = partial(_write, context, ends)
-        backlog = Backlog(self._window, write)
+        backlog = Backlog(self._window)
+        reading = asyncio.ensure_future(self._read(requests, context, backlog))
+        try:
+            refusal = await backlog.written(write)
+            if refusal is None:
+                await reading  # it has ended; what it raised is the stream's
+        finally:
+            reading.cancel()
+            reading.add_done_callback(_seen)
+            backlog.give_up()
+        if refusal is not None:
+            await abort(context, refusal)
+
+    async def _read(self, requests: AsyncIterator[bytes], context: Context, backlog: Backlog) -> None:
         try:
             async for data in requests:
-                one = self._ask(data, context)
-                if backlog.is_empty and not isinstance(one.answer, asyncio.Future):
-                    backlog.refusal = await write(one)
-                else:
-                    await backlog.put(one)
-                if backlog.refusal is not None:
-                    break
-            await backlog.end()
+                backlog.put(self._ask(data, context))
+                if backlog.is_full:
+                    await backlog.room()
         finally:
-            backlog.give_up()
-        if backlog.refusal is not None:
-            await abort(context, backlog.refusal)
+            backlog.end()
 
     def _ask(self, data: bytes, context: Context) -> Asked:
         """Ask the data plane now; what has to be waited for is under way."""
@@ -72,6 +78,12 @@ class Inference:
             return Asked(request_id, error)
         waited = answer if isinstance(answer, InferResponse) else asyncio.ensure_future(answer)
         return Asked(request_id, waited, final)
+
+
+def _seen(reading: asyncio.Future[None]) -> None:
+    """Nobody asks any more what ended the reading of a stream that has ended."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 async def _write(context: Context, ends: bool, one: Asked) -> ProtocolError | None:

@@ -94,6 +94,7 @@ class ServerInstance:
         metrics = metrics_route(scrape, None if siblings is None else siblings.texts)
         if siblings is not None:
             await self._add("siblings", siblings.server(plane, scrape))
+            await siblings.begin(plane, scrape)
         routes = [
             *protocol_routes(plane),
             *dashboard_routes(plane, workers=options.workers),
@@ -144,6 +145,8 @@ class ServerInstance:
         # Metrics and the other workers are answered to the end.
         late = [asked.pop(name) for name in ("metrics", "siblings") if name in asked]
         await asyncio.gather(*[one.stop(grace_s) for one in asked.values()])
+        if self._siblings is not None:
+            await self._siblings.end()
         await asyncio.gather(*[one.stop(0.0) for one in late])
         if self._repository is not None:
             await self._repository.stop()

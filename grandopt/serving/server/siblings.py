@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,12 +21,15 @@ from grandopt.serving.protocol.errors import Code, ProtocolError
 from grandopt.serving.repository.repository import Repository
 from grandopt.serving.ring.socket_path import listening_at
 from grandopt.serving.routes import HttpRequest, HttpResponse, Route
+from grandopt.serving.server.ended import EVERY_S, Counted, counted, keep, together
 from grandopt.serving.server.statistics import added
 
 _log = logging.getLogger(__name__)
 WITHIN_S = 5.0
 LOADING_S = 120.0
 Json = dict[str, Any]
+Answered = tuple[int, bytes]
+"""A status and a body."""
 
 
 class WorkerPlane(DataPlane):
@@ -67,6 +71,9 @@ class Siblings:
     def __init__(self, folder: Path, slot: int) -> None:
         self._folder = folder
         self._path = folder / f"{slot}.sock"
+        self._before = counted(_last(self._path))
+        """What those counted that had this slot before."""
+        self._keeping: asyncio.Task[None] | None = None
 
     def plane(self, engine: Engine, repository: Repository, regions: Regions | None) -> WorkerPlane:
         return WorkerPlane(engine, repository, regions, self)
@@ -76,10 +83,12 @@ class Siblings:
         assert isinstance(plane, WorkerPlane)
 
         async def text(request: HttpRequest) -> HttpResponse:
-            return HttpResponse(200, (await scrape.text()).encode(), "text/plain")
+            told = await asyncio.to_thread(together, [await scrape.text(), self._before.text])
+            return HttpResponse(200, told.encode(), "text/plain")
 
         async def stats(request: HttpRequest) -> HttpResponse:
-            return answer(plane.statistics(request.query.get("model", ""), request.query.get("version", "")))
+            own = plane.statistics(request.query.get("model", ""), request.query.get("version", ""))
+            return answer(self._own(own))
 
         async def models(request: HttpRequest) -> HttpResponse:
             return answer(plane.models())
@@ -97,21 +106,55 @@ class Siblings:
         ]
         return HttpServer(None, HttpOptions(None, sockets=(listening_at(self._path, 0o600),)), routes)
 
+    async def begin(self, plane: DataPlane, scrape: Scrape) -> None:
+        """Write the figures of this worker down, now and once in a second."""
+        await self._keep(plane, scrape)
+        self._keeping = asyncio.get_running_loop().create_task(self._keep_on(plane, scrape))
+
+    async def end(self) -> None:
+        """Write no more."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait((self._keeping,))
+
+    async def _keep_on(self, plane: DataPlane, scrape: Scrape) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            try:
+                await self._keep(plane, scrape)
+            except OSError as error:
+                _log.warning("what this worker counts is not kept: %s", error)
+
+    async def _keep(self, plane: DataPlane, scrape: Scrape) -> None:
+        texts = [await scrape.text(), self._before.text]
+        await asyncio.to_thread(keep, _last(self._path), texts, self._own(plane.statistics()))
+
     async def texts(self) -> list[str]:
-        """The metrics of each other worker that answers."""
-        return [body.decode() for status, body in await self._all("GET", "/text") if status == 200]
+        """The metrics of all others, and of those that had this worker's slot before."""
+        found = await self._all("GET", "/text")
+        ended = [one.text for one in self._ended(found)]
+        return [*(one[1].decode() for one in found.values() if one and one[0] == 200), *ended]
 
     async def statistics(self, own: Json, model: str, version: str) -> Json:
         """The statistics of all workers together."""
         path = f"/stats?model={quote(model, safe='')}&version={quote(version, safe='')}"
-        theirs = [orjson.loads(body) for status, body in await self._all("GET", path) if status == 200]
-        return added([own, *theirs])
+        found = await self._all("GET", path)
+        theirs = [orjson.loads(one[1]) for one in found.values() if one and one[0] == 200]
+        return added([own, *theirs, *(one.of(own) for one in self._ended(found))])
+
+    def _own(self, living: Json) -> Json:
+        """What this worker and those before it in its slot counted."""
+        return added([living, self._before.of(living)])
+
+    def _ended(self, found: Mapping[Path, Answered | None]) -> list[Counted]:
+        """What those counted that live no longer: before this worker, and where nobody answers now."""
+        return [self._before, *(counted(_last(path)) for path, one in found.items() if one is None)]
 
     async def served(self) -> tuple[str, ...] | None:
         """The names that another worker serves, which may be none; None where there is no other."""
-        for status, body in await self._all("GET", "/models"):
-            if status == 200:
-                return tuple(orjson.loads(body))
+        for one in (await self._all("GET", "/models")).values():
+            if one is not None and one[0] == 200:
+                return tuple(orjson.loads(one[1]))
         return None
 
     async def catch_up(self, plane: DataPlane) -> None:
@@ -128,25 +171,29 @@ class Siblings:
     async def change(self, what: str, model: str, parameters: Json) -> None:
         """Pass a change on; raises ProtocolError where another worker could not follow it."""
         path = f"/change/{what}/{quote(model, safe='')}"
-        for status, body in await self._all("POST", path, orjson.dumps(parameters), LOADING_S):
-            if status != 200:
-                why = orjson.loads(body)["error"]
+        found = await self._all("POST", path, orjson.dumps(parameters), LOADING_S)
+        for one in found.values():
+            if one is not None and one[0] != 200:
+                why = orjson.loads(one[1])["error"]
                 raise ProtocolError(
                     Code.INTERNAL, f"another worker did not follow in {what} {model!r}: {why}"
                 )
 
     async def _all(
         self, method: str, path: str, body: bytes = b"", within_s: float = WITHIN_S
-    ) -> list[tuple[int, bytes]]:
-        """The answers of all others; those that have died have none."""
+    ) -> dict[Path, Answered | None]:
+        """What all others answer, by their sockets; None for one that has died."""
         others = [one for one in sorted(self._folder.glob("*.sock")) if one != self._path]
         asked = [_ask(one, method, path, body, within_s) for one in others]
-        return [found for found in await asyncio.gather(*asked) if found is not None]
+        return dict(zip(others, await asyncio.gather(*asked), strict=True))
 
 
-async def _ask(
-    socket: Path, method: str, path: str, body: bytes, within_s: float
-) -> tuple[int, bytes] | None:
+def _last(path: Path) -> Path:
+    """Where the worker at a socket writes what it has counted."""
+    return path.with_suffix(".last")
+
+
+async def _ask(socket: Path, method: str, path: str, body: bytes, within_s: float) -> Answered | None:
     head = f"{method} {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n"
     try:
         async with asyncio.timeout(within_s):

@@ -113,17 +113,34 @@ def test_a_worker_that_is_killed_is_replaced_and_figures_add_up(artifacts: Path)
         assert b'nv_inference_request_success{model="policy",version="1"} 40' in text
         first = children(process.pid)
         assert len(first) == 2
-        os.kill(first[0], signal.SIGKILL)
+        time.sleep(1.5)  # what a worker counts is written down once in a second
         end = time.monotonic() + 30
-        while len(children(process.pid)) < 2 or first[0] in children(process.pid):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        for number in (0, 1):
+            os.kill(first[number], signal.SIGKILL)
+            while len(children(process.pid)) < 2 or first[number] in children(process.pid):
+                assert time.monotonic() < end
+                _, text = scraped(place, end)
+                assert b'nv_inference_request_success{model="policy",version="1"} 40' in text, "it is no less"
+            time.sleep(1.5)
+        _, body = ask(place, "GET", "/v2/models/policy/stats")
+        assert json.loads(body)["model_stats"][0]["inference_stats"]["success"]["count"] == 40
         ask_until(place, end)
+        first = children(process.pid)
         process.kill()  # its workers see the end of their input
         process.wait()
-        while any(alive(one) for one in first[1:]):
+        while any(alive(one) for one in first):
             assert time.monotonic() < end
             time.sleep(0.05)
+
+
+def scraped(place: tuple[str, int], end: float) -> tuple[int, bytes]:
+    """The metrics, asked until a worker that lives is the one that is asked."""
+    while time.monotonic() < end:
+        try:
+            return ask(place, "GET", "/metrics")
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("no answer")
 
 
 def ask_until(place: tuple[str, int], end: float) -> None:

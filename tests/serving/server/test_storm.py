@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from tests.serving.http.planes import binary
 from tests.serving.server.processes import address, alive, ask, children, served
 
 ROWS = 64
+HANGS_S = 60
+CALM, MEASURED = 0.4, 0.3
+"""Of the requests: those from which on no worker is killed, and those while the memory is looked at."""
 
 
 class Storm:
@@ -24,11 +28,16 @@ class Storm:
     def __init__(self, port: int, requests: list[bytes], answers: list[bytes], count: int) -> None:
         self.port, self.requests, self.answers, self.left = port, requests, answers, count
         self.right = self.refused = self.lost = 0
+        self.resident: list[tuple[float, float]] = []
+        """When how many MB of all processes were in memory."""
 
     async def caller(self, draw: random.Random) -> None:
         while self.left > 0:
             try:
-                await self.connection(draw)
+                async with asyncio.timeout(HANGS_S):
+                    await self.connection(draw)
+            except TimeoutError as error:  # an OSError, too
+                raise AssertionError(f"a connection was not done within {HANGS_S} s") from error
             except (OSError, asyncio.IncompleteReadError):
                 self.lost += 1
                 await asyncio.sleep(0.01)
@@ -72,7 +81,9 @@ class Storm:
 
 
 async def weather(pid: int, place: tuple[str, int], storm: Storm, draw: random.Random) -> None:
-    """Load the agent again, and kill a worker now and then, less often than the supervisor would give up."""
+    """Load the agent again, and kill a worker now and then, less often than the supervisor would give up; in
+    the last part only load, and look at the memory of all processes."""
+    total = storm.left
     while storm.left > 0:
         assert alive(pid)
         await asyncio.sleep(draw.uniform(2.5, 4.0))
@@ -81,8 +92,23 @@ async def weather(pid: int, place: tuple[str, int], storm: Storm, draw: random.R
         except OSError:
             continue  # the worker that was asked is the one that was killed
         workers = children(pid)
-        if len(workers) > 1:
-            os.kill(draw.choice(workers), signal.SIGKILL)
+        if storm.left > CALM * total:
+            if len(workers) > 1:
+                os.kill(draw.choice(workers), signal.SIGKILL)
+        elif storm.left < MEASURED * total:
+            storm.resident.append((time.monotonic(), sum(map(resident_mb, (pid, *workers)))))
+
+
+def resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1e3
+
+
+def a_minute(resident: list[tuple[float, float]]) -> float:
+    """By how many MB it grows in a minute, as a straight line through all."""
+    times, sizes = np.array(resident).T
+    return float(np.polyfit((times - times[0]) / 60, sizes, 1)[0])
 
 
 def weathered(artifacts: Path, count: int) -> Storm:
@@ -116,4 +142,7 @@ def test_answers_are_right_while_workers_are_killed_and_clients_go(artifacts: Pa
 @pytest.mark.stress
 def test_a_million_requests(artifacts: Path) -> None:
     storm = weathered(artifacts, 1_000_000)
+    slope = a_minute(storm.resident)
+    print(f"{storm.right} right, {storm.refused} refused, {storm.lost} lost connections, {slope:+.2f} MB/min")
     assert storm.right > 900_000
+    assert slope < 1.0, storm.resident
