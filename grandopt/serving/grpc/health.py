@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from grandopt.serving.grpc.arrivals import Arrivals
 from grandopt.serving.grpc.coding import decode, encode
 from grandopt.serving.grpc.inference_schema import INFERENCE
 from grandopt.serving.grpc.service_schemas import HEALTH
@@ -24,17 +25,17 @@ WATCH_S = 0.5
 class Health:
     """Its three calls."""
 
-    def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+    def __init__(self, plane: DataPlane, arrivals: Arrivals) -> None:
+        self._plane, self._arrivals = plane, arrivals
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What gRPC serves."""
         return grpc.method_handlers_generic_handler(
             f"{HEALTH.package}.{HEALTH.service}",
             {
-                "Check": grpc.unary_unary_rpc_method_handler(self.check),
-                "List": grpc.unary_unary_rpc_method_handler(self.list),
-                "Watch": grpc.unary_stream_rpc_method_handler(self.watch),
+                "Check": self._arrivals.unary(self.check),
+                "List": self._arrivals.unary(self.list),
+                "Watch": self._arrivals.answering(self.watch),
             },
         )
 

@@ -26,6 +26,10 @@ class GrpcOptions:
     max_metadata_bytes: int = 16 << 10
     max_calls: int = 4096
     """At a time, over all connections; a stream is one."""
+    max_streams: int = 2048
+    """Of those, calls that last as long as their client wants."""
+    request_s: float = 60.0
+    """How long the request of any other call may take to arrive."""
     max_calls_per_connection: int = 1024
     max_connections: int = 4096
     stream_window: int = 64

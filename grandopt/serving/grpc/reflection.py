@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from grandopt.serving.grpc.arrivals import Arrivals
 from grandopt.serving.grpc.coding import decode, encode
 from grandopt.serving.grpc.descriptors import file_descriptor, symbols
 from grandopt.serving.grpc.schema import Schema
@@ -19,15 +20,15 @@ Json = dict[str, Any]
 class Reflection:
     """The one call, in the version of `schema`, about the services of `served`."""
 
-    def __init__(self, schema: Schema, served: tuple[Schema, ...]) -> None:
-        self._schema = schema
+    def __init__(self, schema: Schema, served: tuple[Schema, ...], arrivals: Arrivals) -> None:
+        self._schema, self._arrivals = schema, arrivals
         self._served = served
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What gRPC serves."""
         return grpc.method_handlers_generic_handler(
             f"{self._schema.package}.{self._schema.service}",
-            {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(self.info)},
+            {"ServerReflectionInfo": self._arrivals.streamed(self.info)},
         )
 
     async def info(self, requests: AsyncIterator[bytes], context: Context) -> None:

@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 
 from grandopt.errors import ConfigError, ServingError
+from grandopt.serving.grpc.arrivals import Arrivals
 from grandopt.serving.grpc.authorization import require_allowed
 from grandopt.serving.grpc.calls import CALLS, HEALTH_CALLS, changes_state
 from grandopt.serving.grpc.coding import decode, encode
@@ -41,6 +42,7 @@ class GrpcServer:
     def __init__(self, plane: DataPlane, options: GrpcOptions) -> None:
         self._plane = plane
         self._options = options
+        self._arrivals = Arrivals(options.request_s, options.max_streams)
         self._server: grpc.aio.Server | None = None
         self._addresses: tuple[str, ...] = ()
 
@@ -66,11 +68,13 @@ class GrpcServer:
             ) from error
         self._server, self._addresses = server, (f"{host}:{port}",)
         await server.start()
+        self._arrivals.begin()
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let those under way end for `grace_s` seconds, and cancel the rest."""
         if self._server is not None:
             await self._server.stop(grace_s)
+            await self._arrivals.end()
 
     def _listen(self, server: grpc.aio.Server, address: str) -> int:
         certificate, key = self._options.tls_certificate, self._options.tls_key
@@ -85,14 +89,15 @@ class GrpcServer:
         guarded = self._options.access.for_all
         infer = self._guarded(inference.infer) if guarded else inference.infer
         stream = self._guarded(inference.stream) if guarded else inference.stream
-        calls = {name: grpc.unary_unary_rpc_method_handler(self._call(name)) for name in CALLS}
-        calls["ModelInfer"] = grpc.unary_unary_rpc_method_handler(infer)
-        calls["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(stream)
+        arrivals = self._arrivals
+        calls = {name: arrivals.unary(self._call(name)) for name in CALLS}
+        calls["ModelInfer"] = arrivals.unary(infer)
+        calls["ModelStreamInfer"] = arrivals.streamed(stream)
         served = (INFERENCE, HEALTH, *REFLECTIONS)
         return (
             grpc.method_handlers_generic_handler(f"{INFERENCE.package}.{INFERENCE.service}", calls),
-            Health(self._plane).handler(),
-            *(Reflection(one, served).handler() for one in REFLECTIONS),
+            Health(self._plane, arrivals).handler(),
+            *(Reflection(one, served, arrivals).handler() for one in REFLECTIONS),
         )
 
     def _call(self, name: str) -> Handler:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from grandopt.errors import ConfigError, ServingError
+from grandopt.serving.grpc.arrivals import Arrivals
 from grandopt.serving.grpc.coding import decode, encode
 from grandopt.serving.grpc.inference_schema import INFERENCE
 from grandopt.serving.grpc.options import GrpcOptions
@@ -107,7 +108,7 @@ def test_reflection_tells_services_and_files(tmp_path: Path) -> None:
             await stream.done_writing()
 
     served(tmp_path, body)
-    assert Reflection(REFLECTIONS[0], ())._answer({"list_services": ""}) == {
+    assert Reflection(REFLECTIONS[0], (), Arrivals(60.0, 1))._answer({"list_services": ""}) == {
         "list_services_response": {"service": []}
     }
 
