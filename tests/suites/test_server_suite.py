@@ -13,6 +13,7 @@ from grandopt.compiler.build import Candidate, build
 from grandopt.config.engines import NativeOptions, TorchScriptOptions
 from grandopt.errors import ConfigError, MeasurementError
 from grandopt.runtime.loader import load
+from grandopt.suites.server.asking import read, write
 from grandopt.suites.server.expected import Expected
 from grandopt.suites.server.suite import ROUNDS, ServerLine, benchmark_server
 from tests.serving.clients.environment import ENVIRONMENTS
@@ -36,6 +37,7 @@ def test_an_artifact_is_asked_in_all_ways(tmp_path: Path) -> None:
     assert len(told) == ROUNDS
     assert all(line.value > 0 and len(line.rounds) == ROUNDS for line in found.lines)
     assert (found.reason is None) == (rival is not None)
+    assert any("ring" in line.text for line in found.lines)
     assert any("fastapi" in line.text for line in found.lines) == (rival is not None)
 
 
@@ -43,19 +45,25 @@ def test_another_answer_than_the_artifacts_own_is_no_figure(tmp_path: Path) -> N
     path = build(program(Policy), Candidate("float32", TorchScriptOptions()), Store(tmp_path)).path
     policy = load(path)
     (spec,) = policy.signature.inputs
-    row = np.ones((1, *spec.shape), spec.dtype)
-    expected, outputs = Expected(path, row), [np.array(output) for output in policy.run([row])]
+    rows = np.stack((np.zeros(spec.shape, spec.dtype), np.ones(spec.shape, spec.dtype)))
+    expected, outputs = Expected(path, rows), [np.array(output) for output in policy.run([rows[1:]])]
     for changed in (False, True):
         if changed:
             outputs[-1].flat[-1] = np.nextafter(outputs[-1].flat[-1], np.float32(9))
         text = json.dumps({"outputs": [{"data": output.ravel().tolist()} for output in outputs]}).encode()
         raw = b"{}" + b"".join(output.tobytes() for output in outputs)
-        for way, body in (("json", text), ("fastapi", text), ("lone binary", raw)):
+        for way, body in (("json", text), ("fastapi", text), ("lone binary", raw), ("lone ring", raw[2:])):
             if changed:
                 with pytest.raises(MeasurementError, match=f"{way}: the answer is not"):
-                    expected.check(way, body)
+                    expected.check(way, 1, body)
             else:
-                expected.check(way, body)
+                expected.check(way, 1, body)
+
+
+def test_requests_are_read_as_they_were_written(tmp_path: Path) -> None:
+    requests = [b"", b"one", bytes(range(256)) * 3]
+    write(tmp_path / "requests", requests)
+    assert read(tmp_path / "requests") == requests
 
 
 @pytest.mark.slow

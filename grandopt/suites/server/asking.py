@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import struct
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+_LENGTH = struct.Struct(">I")
+_LENGTH_LINE = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Asking:
-    """`request` (the file of its bytes) is asked over `connections` for `seconds`, each asking anew when
-    answered; `uds` is the path of a Unix socket, else it is `port` of this machine."""
+    """`requests` (a file of them, see `write`) are asked in turns over `connections` for `seconds`, each
+    asking anew when answered; `uds` is the path of a Unix socket, else it is `port` of this machine."""
 
-    request: Path
+    requests: Path
     connections: int
     seconds: float
     port: int = 0
@@ -28,28 +33,60 @@ class Asking:
 
 @dataclass(frozen=True)
 class Answers:
-    """How many came in the time, how many were no 200, the median seconds of one, and the
-    body of the last one in hexadecimal digits."""
+    """How many came in the time, how many were no 200, the seconds of one at the median and the 99th
+    percentile, and the last body for each request in hexadecimal digits; an empty one was not asked."""
 
     count: int
     wrong: int
     seconds: float
     p50_s: float
     p99_s: float
-    body: str
+    bodies: list[str]
 
     @property
     def rate(self) -> float:
         return self.count / self.seconds
 
 
-class _Caller(asyncio.Protocol):
-    """One connection. Answers of one request are equally long, so that only the first is read closely."""
+def write(path: Path, requests: Iterable[bytes]) -> None:
+    """Requests as a file, each after its length."""
+    path.write_bytes(b"".join(_LENGTH.pack(len(one)) + one for one in requests))
 
-    def __init__(self, request: bytes, times: list[int], seen: dict[str, Any]) -> None:
-        self._request, self._times, self._seen = request, times, seen
+
+def read(path: Path) -> list[bytes]:
+    """The requests of a file."""
+    data, at, found = path.read_bytes(), 0, []
+    while at < len(data):
+        (size,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        found.append(data[at : at + size])
+        at += size
+    return found
+
+
+def in_time(times: list[int], wrong: int, seconds: float, bodies: list[bytes]) -> Answers:
+    """The answers that took so many nanoseconds each."""
+    taken = np.array(times)
+    p50, p99 = (float(np.percentile(taken, share)) / 1e9 if taken.size else 0.0 for share in (50, 99))
+    return Answers(int(taken.size), wrong, seconds, p50, p99, [one.hex() for one in bodies])
+
+
+class _Asked:
+    """What all connections ask, and have seen."""
+
+    def __init__(self, requests: list[bytes]) -> None:
+        self.requests = requests
+        self.answers = [b""] * len(requests)
+        self.times: list[int] = []
+        self.wrong = 0
+
+
+class _Caller(asyncio.Protocol):
+    """One connection, which begins with the request of the number `first`."""
+
+    def __init__(self, asked: _Asked, first: int) -> None:
+        self._all, self._number = asked, first % len(asked.requests)
         self._rest = b""
-        self._size = 0
         self._asked = 0
         self._transport: asyncio.Transport
 
@@ -59,59 +96,49 @@ class _Caller(asyncio.Protocol):
 
     def _ask(self) -> None:
         self._asked = time.perf_counter_ns()
-        self._transport.write(self._request)
+        self._transport.write(self._all.requests[self._number])
 
     def data_received(self, data: bytes) -> None:
         if self._rest:
             data, self._rest = self._rest + data, b""
-        if not self._size:
-            head, found, _ = data.partition(b"\r\n\r\n")
-            if not found:
-                self._rest = data
-                return
-            length = b"0"
-            for line in head.lower().split(b"\r\n"):
-                if line.startswith(b"content-length: "):
-                    length = line[16:]
-            self._size = len(head) + 4 + int(length)
-        if len(data) < self._size:
+        end = data.find(b"\r\n\r\n")
+        length = _LENGTH_LINE.search(data, 0, max(end + 2, 0))
+        if length is None or len(data) < end + 4 + int(length[1]):
             self._rest = data
             return
-        self._times.append(time.perf_counter_ns() - self._asked)
+        seen, number = self._all, self._number
+        seen.times.append(time.perf_counter_ns() - self._asked)
         if not data.startswith(b"HTTP/1.1 200"):
-            self._seen["wrong"] += 1
-        self._seen["last"] = data
+            seen.wrong += 1
+        seen.answers[number] = data
+        self._number = (number + 1) % len(seen.requests)
         self._ask()
 
 
 async def ask(given: Asking) -> Answers:
     """Raises OSError where nobody listens."""
-    loop, request = asyncio.get_running_loop(), given.request.read_bytes()
-    times: list[int] = []
-    seen: dict[str, Any] = {"wrong": 0, "last": b""}
+    loop, asked = asyncio.get_running_loop(), _Asked(read(given.requests))
     callers = []
-    for _ in range(given.connections):
-        make = partial(_Caller, request, times, seen)
+    for number in range(given.connections):
+        make = partial(_Caller, asked, number * len(asked.requests) // given.connections)
         if given.uds is None:
             callers.append(await loop.create_connection(make, "127.0.0.1", given.port))
         else:
             callers.append(await loop.create_unix_connection(make, str(given.uds)))
     await asyncio.sleep(given.seconds / 5)
-    times.clear()
+    asked.times.clear()
     began = time.perf_counter()
     await asyncio.sleep(given.seconds)
-    lasted, taken = time.perf_counter() - began, np.array(times)
+    lasted, times = time.perf_counter() - began, asked.times
     for transport, _ in callers:
         transport.abort()
-    body = seen["last"].partition(b"\r\n\r\n")[2].hex()
-    p50, p99 = (float(np.percentile(taken, share)) / 1e9 if taken.size else 0.0 for share in (50, 99))
-    return Answers(int(taken.size), seen["wrong"], lasted, p50, p99, body)
+    return in_time(times, asked.wrong, lasted, [one.partition(b"\r\n\r\n")[2] for one in asked.answers])
 
 
 def main() -> None:
     given = json.loads(sys.stdin.readline())
     uds = given.pop("uds")
-    asked = Asking(Path(given.pop("request")), uds=None if uds is None else Path(uds), **given)
+    asked = Asking(Path(given.pop("requests")), uds=None if uds is None else Path(uds), **given)
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -13,24 +13,26 @@ from grandopt.signature import Array
 
 
 class Expected:
-    """An artifact's own outputs for the `row` [1, *shape] that every request asks about."""
+    """An artifact's own outputs for each of the `rows` [n, *shape] that the requests ask about."""
 
-    def __init__(self, artifact: Path, row: Array) -> None:
+    def __init__(self, artifact: Path, rows: Array) -> None:
         policy = load(artifact)
         try:
-            self._outputs = [np.array(output) for output in policy.run([row])]
+            self._outputs = [[np.array(output) for output in policy.run([row[None]])] for row in rows]
         finally:
             policy.close()
 
-    def check(self, way: str, body: bytes) -> None:
-        """Raise MeasurementError unless the body of a response, JSON or with bytes at its end, has them."""
-        if "binary" in way:
-            same = body.endswith(b"".join(output.tobytes() for output in self._outputs))
+    def check(self, way: str, number: int, body: bytes) -> None:
+        """Raise MeasurementError unless the body of a response, JSON or with bytes at its end, has those of
+        the row `number`."""
+        outputs = self._outputs[number]
+        if "binary" in way or "ring" in way:
+            same = body.endswith(b"".join(output.tobytes() for output in outputs))
         else:
             said = [np.array(tensor["data"]) for tensor in json.loads(body)["outputs"]]
-            same = len(said) == len(self._outputs) and all(
+            same = len(said) == len(outputs) and all(
                 np.array_equal(one.astype(output.dtype).ravel(), output.ravel(), equal_nan=True)
-                for one, output in zip(said, self._outputs, strict=True)
+                for one, output in zip(said, outputs, strict=True)
             )
         if not same:
             raise MeasurementError(

@@ -19,10 +19,10 @@ STOPPING_S = 15.0
 
 
 @contextmanager
-def ours(artifact: Path, uds: Path) -> Iterator[int]:
-    """`grandopt serve` of one artifact, at a port and at a Unix socket; gives the port."""
+def ours(artifact: Path, uds: Path, ring: Path) -> Iterator[int]:
+    """`grandopt serve` of one artifact, at a port, at a Unix socket and through rings; gives the port."""
     command = [sys.executable, "-m", "grandopt", "serve", str(artifact), "--json", "--http-port", "0"]
-    command += ["--no-grpc", "--no-metrics", "--uds", str(uds)]
+    command += ["--no-grpc", "--no-metrics", "--uds", str(uds), "--ring", str(ring)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

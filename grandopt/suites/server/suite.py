@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -18,13 +19,15 @@ from grandopt.artifacts.artifact import read
 from grandopt.errors import ConfigError, MeasurementError
 from grandopt.measurement.environment import Environment, environment
 from grandopt.serving.protocol.datatypes import datatype_of
-from grandopt.suites.server.asking import Answers, Asking
+from grandopt.suites.server.asking import Answers, Asking, write
 from grandopt.suites.server.expected import Expected
 from grandopt.suites.server.servers import fastapi, ours
 
-MANY, ROUNDS = 64, 5
-JSON_TIMES, BINARY_TIMES, LONE_US = 3.0, 5.0, 150.0
-"""What is wanted: times the answers of FastAPI on one worker, and microseconds of a lone request."""
+MANY, ROUNDS, ROWS = 64, 5, 256
+"""Connections, rounds, and the observations that requests ask about in turns."""
+JSON_TIMES, BINARY_TIMES, LONE_US, RING_US = 3.0, 5.0, 150.0, 15.0
+"""What is wanted: times the answers of FastAPI on one worker, and microseconds of a lone request over a Unix
+socket and through a ring."""
 
 
 @dataclass(frozen=True)
@@ -72,33 +75,41 @@ def benchmark_server(
     if len(signature.inputs) != 1:
         raise ConfigError(f"{artifact}: the agent has {len(signature.inputs)} inputs; name one that has one")
     (spec,) = signature.inputs
-    row = np.random.default_rng(0).normal(size=(1, *spec.shape)).astype(spec.dtype)
-    expected, found = Expected(artifact, row), dict[str, list[Answers]]()
+    rows = np.random.default_rng(0).normal(size=(ROWS, *spec.shape)).astype(spec.dtype)
+    expected, found = Expected(artifact, rows), dict[str, list[Answers]]()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="grandopt-")))
-        port = stack.enter_context(ours(artifact, folder / "s"))
+        port = stack.enter_context(ours(artifact, folder / "s", folder / "ring"))
         name = read(artifact).manifest.name
         places = {
-            "json": (port, _json(name, spec.name, row)),
-            "binary": (port, _binary(name, spec.name, row)),
+            "json": (port, [_json(name, spec.name, row[None]) for row in rows]),
+            "binary": (port, [_binary(name, spec.name, row[None]) for row in rows]),
         }
         if rival is not None:
             other = stack.enter_context(fastapi(artifact, rival))
-            places["fastapi"] = (other, _json("agent", spec.name, row))
+            places["fastapi"] = (other, [_json("agent", spec.name, row[None]) for row in rows])
+        for key, (_, requests) in places.items():
+            write(folder / key, requests)
+        np.save(folder / "rows.npy", rows)
         for number in range(ROUNDS):
             tell(f"round {number + 1} of {ROUNDS}")
-            for key, (place, request) in places.items():
-                path = folder / key
-                path.write_bytes(request)
-                found.setdefault(key, []).append(_asked(Asking(path, MANY, seconds, place)))
+            for key, (place, _) in places.items():
+                found.setdefault(key, []).append(_asked(Asking(folder / key, MANY, seconds, place)))
             for key in ("json", "binary"):
                 lone = Asking(folder / key, 1, seconds, uds=folder / "s")
                 found.setdefault(f"lone {key}", []).append(_asked(lone))
-    for key, several in found.items():
-        for one in several:
-            expected.check(key, bytes.fromhex(one.body))
+            found.setdefault("lone ring", []).append(_rung(folder, name, seconds))
+    _check(expected, found)
     reason = None if rival else "FastAPI takes part where --rival fastapi=PYTHON says where it is"
     return ServerBenchmark(name, _lines(found), seconds, environment(), reason)
+
+
+def _check(expected: Expected, found: dict[str, list[Answers]]) -> None:
+    for key, several in found.items():
+        for one in several:
+            for number, body in enumerate(one.bodies):
+                if body:
+                    expected.check(key, number, bytes.fromhex(body))
 
 
 def _lines(found: dict[str, list[Answers]]) -> tuple[ServerLine, ...]:
@@ -116,20 +127,32 @@ def _lines(found: dict[str, list[Answers]]) -> tuple[ServerLine, ...]:
     for key in ("json", "binary"):
         medians = [1e6 * one.p50_s for one in found[f"lone {key}"]]
         lines.append(line(f"a lone request, {key}, Unix socket", "µs", medians, LONE_US, at_least=False))
+    medians = [1e6 * one.p50_s for one in found["lone ring"]]
+    lines.append(line("a lone request, ring, from Python", "µs", medians, RING_US, at_least=False))
     return tuple(lines)
 
 
 def _asked(given: Asking) -> Answers:
     data = asdict(given) | {
-        "request": str(given.request),
+        "requests": str(given.requests),
         "uds": None if given.uds is None else str(given.uds),
     }
+    return _program("asking", data, given.seconds)
+
+
+def _rung(folder: Path, agent: str, seconds: float) -> Answers:
+    data = {"path": str(folder / "ring"), "rows": str(folder / "rows.npy"), "agent": agent}
+    return _program("ringing", data | {"seconds": seconds}, seconds)
+
+
+def _program(name: str, given: dict[str, Any], seconds: float) -> Answers:
+    """What one of the programs that ask says of the answers."""
     done = subprocess.run(
-        [sys.executable, "-m", "grandopt.suites.server.asking"],
-        input=json.dumps(data) + "\n",
+        [sys.executable, "-m", f"grandopt.suites.server.{name}"],
+        input=json.dumps(given) + "\n",
         capture_output=True,
         text=True,
-        timeout=60 + 3 * given.seconds,
+        timeout=60 + 3 * seconds,
         check=False,
     )
     if done.returncode:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import socket
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -113,3 +115,41 @@ def test_who_says_nothing_holds_nobody_up(own: Serving) -> None:
         with RingClient(own.path, "policy") as client:
             client(ONES)
         assert len(own.server.rings) <= 1
+
+
+SCRIBBLES = """
+import random, sys
+from grandopt.serving.ring.asking import connected
+link, memory = connected(sys.argv[1], "policy", 4)
+print(flush=True)
+while True:  # until it is killed, or the server has closed the ring and the next is opened
+    for _ in range(2000):
+        memory[random.randrange(len(memory))] = random.randrange(256)
+    link.close()
+    link, memory = connected(sys.argv[1], "policy", 4)
+"""
+ASKS = """
+import sys, numpy
+from grandopt.serving.ring.client import RingClient
+client = RingClient(sys.argv[1], "policy")
+print(flush=True)
+while True:
+    client(numpy.ones(8, "f"))
+"""
+
+
+@pytest.mark.slow
+def test_clients_that_are_killed_while_they_ask_or_scribble(own: Serving, artifacts: dict[str, Path]) -> None:
+    expected = load(artifacts["policy"])(ONES)
+    for number in range(8):
+        code = SCRIBBLES if number % 2 else ASKS
+        command = [sys.executable, "-c", code, str(own.path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            with RingClient(own.path, "policy") as client:
+                until = time.monotonic() + 0.2 + 0.01 * number
+                while time.monotonic() < until:
+                    np.testing.assert_array_equal(client(ONES), expected)
+            process.kill()
+    own.wait_for_rings(0)
