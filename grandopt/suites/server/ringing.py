@@ -1,4 +1,4 @@
-"""A program that asks a server through its rings, one request after another; its input and output are JSON."""
+"""A program that asks a server through its rings, one request after another; it reads and writes JSON."""
 
 from __future__ import annotations
 
