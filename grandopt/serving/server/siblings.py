@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -74,6 +75,7 @@ class Siblings:
         self._before = counted(_last(self._path))
         """What those counted that had this slot before."""
         self._keeping: asyncio.Task[None] | None = None
+        self._last_time = asyncio.Event()
 
     def plane(self, engine: Engine, repository: Repository, regions: Regions | None) -> WorkerPlane:
         return WorkerPlane(engine, repository, regions, self)
@@ -112,14 +114,16 @@ class Siblings:
         self._keeping = asyncio.get_running_loop().create_task(self._keep_on(plane, scrape))
 
     async def end(self) -> None:
-        """Write no more."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait((self._keeping,))
+        """Write them once more, and no more; while the plane still has them."""
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            self._last_time.set()
+            await keeping
 
     async def _keep_on(self, plane: DataPlane, scrape: Scrape) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
+        while not self._last_time.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._last_time.wait(), EVERY_S)
             try:
                 await self._keep(plane, scrape)
             except OSError as error:

@@ -115,8 +115,8 @@ def test_a_worker_that_is_killed_is_replaced_and_figures_add_up(artifacts: Path)
         assert len(first) == 2
         time.sleep(1.5)  # what a worker counts is written down once in a second
         end = time.monotonic() + 30
-        for number in (0, 1):
-            os.kill(first[number], signal.SIGKILL)
+        for number, how in ((0, signal.SIGKILL), (1, signal.SIGTERM)):
+            os.kill(first[number], how)
             while len(children(process.pid)) < 2 or first[number] in children(process.pid):
                 assert time.monotonic() < end
                 _, text = scraped(place, end)
