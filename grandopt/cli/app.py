@@ -37,7 +37,7 @@ COMMANDS = (
     "doctor",
     "init",
 )
-GROUPS = ("report", "baseline", "cache", "memory")
+GROUPS = ("deploy", "report", "baseline", "cache", "memory")
 
 
 def command_line(first: str = "") -> typer.Typer:

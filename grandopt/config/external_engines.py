@@ -41,7 +41,8 @@ COMMANDS: Mapping[str, str] = {
     "litert": "python -m venv litert && litert/bin/pip install ai-edge-litert==2.3.0",
     "mnn": "python -m venv mnn && mnn/bin/pip install MNN==3.6.1 numpy",
     "batched": "python -m venv batched && batched/bin/pip install torch==2.13.0 numpy batched==0.1.5",
-    "ray": "python -m venv ray && ray/bin/pip install torch==2.13.0 numpy 'ray[serve]==2.60.0'",
+    "ray": "python -m venv ray && ray/bin/pip install torch==2.13.0 numpy psutil xxhash zstandard "
+    "'ray[serve]==2.60.0'",
 }
 """What makes such an environment. ExecuTorch's package names no torch that it needs: 1.4 fits torch 2.13."""
 

@@ -53,6 +53,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "serving": ("--budget", "--rival", "--strict"),
     "loadgen": ("--budget", "--strict"),
     "server": ("--budget", "--rival", "--strict", "--require-signature"),
+    "ray": ("--budget", "--rival", "--strict"),
     "load": ("--require-signature",),
 }
 """Which of its own options each benchmark knows what to do with; the others are refused."""
@@ -68,10 +69,11 @@ def benchmark(
         ),
     ] = None,
     suite: Annotated[
-        Literal["agents", "cache", "memory", "residence", "serving", "loadgen", "server"],
+        Literal["agents", "cache", "memory", "residence", "serving", "loadgen", "server", "ray"],
         typer.Option(
             "--suite",
-            help="Engines; cache; pools and collector; memory of all agents; the engine; LoadGen; server.",
+            help="Engines; cache; pools and collector; memory of all agents; the engine; LoadGen; "
+            "server; Ray Serve.",
         ),
     ] = "agents",
     budget: Annotated[
@@ -80,7 +82,7 @@ def benchmark(
             "--budget",
             metavar="SECONDS",
             help="To build each agent's candidates (300); for the cache's look-ups (5); for each way of "
-            "serving (6); for each run of LoadGen (10); for each way to ask a server (10).",
+            "serving (6); for each run of LoadGen (10); for each way to ask a server (10), or Ray Serve (6).",
         ),
     ] = None,
     operators: Annotated[
@@ -117,7 +119,9 @@ def benchmark(
     are. It ends with a minute of more load than the engine can bear, for each agent. The suite loadgen
     searches the highest rate that MLPerf LoadGen finds valid (Server scenario), for TorchScript and for the
     engine. The suite server asks `grandopt serve` of one artifact over the network, beside FastAPI where
-    --rival says where it is. With --strict, a target that is missed ends in exit code 1.
+    --rival says where it is. The suite ray serves the decision gate on Ray Serve, with our replicas and as a
+    plain deployment, where --rival says where ray is. With --strict, a target that is missed ends in exit
+    code 1.
 
     \b
     Example:
@@ -130,6 +134,7 @@ def benchmark(
       grandopt benchmark --suite residence
       grandopt benchmark --suite serving --rival batched=batched/bin/python
       grandopt benchmark --suite server artifacts/gate --rival fastapi=fastapi/bin/python
+      grandopt benchmark --suite ray artifacts/decision_gate --rival ray=ray/bin/python
       grandopt benchmark --load artifacts/gate --deadline-ms 1
     """
     terminal = saying.terminal()
@@ -174,6 +179,18 @@ def benchmark(
 
         return benchmark_server(
             paths or [],
+            parse_external_engines(external_engine),
+            terminal,
+            budget_s=budget,
+            strict=bool(strict),
+        )
+    if suite == "ray":
+        from grandopt.cli.commands.benchmarks.ray import benchmark_ray
+        from grandopt.cli.commands.benchmarks.serving import served_job
+
+        return benchmark_ray(
+            paths or [],
+            served_job(given, suite),
             parse_external_engines(external_engine),
             terminal,
             budget_s=budget,

@@ -175,6 +175,27 @@ class Service:
         request = HttpRequest(head.method, head.path, call.fields, head.query, head.headers, body)
         return await call.route.handler(request)
 
+    async def answer(self, call: Call, body: bytes) -> tuple[HttpResponse, str]:
+        """The answer to any call but one of events, and its coding ("" if none), for whoever has connections
+        of their own."""
+        if call.refusal is not None:
+            return call.refusal, ""
+        if self.open >= self.limits.in_flight:
+            text = f"{self.limits.in_flight} requests are open, which is the limit"
+            return refusal(ProtocolError(Code.OVERLOADED, text, 1.0)), ""
+        self.open += 1
+        try:
+            found = await (self.page(call, body) if call.model is None else self._coded(call, body))
+        except ProtocolError as error:
+            return refusal(error), ""
+        finally:
+            self.open -= 1
+        if isinstance(found, EventStream):
+            return refusal(ProtocolError(Code.UNSUPPORTED, "events are not sent this way")), ""
+        if not worth_coding(found, call.head.accepts):
+            return found, ""
+        return await self.coded(found, call.head.accepts), call.head.accepts
+
     # ---- compression --------------------------------------------------------------------------------------
 
     async def _plain(self, head: Head, body: bytes) -> bytes:

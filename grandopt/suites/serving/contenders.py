@@ -7,6 +7,8 @@ from dataclasses import dataclass
 ENGINE = "grandopt engine"
 EAGER, SCRIPT, THREADS = "eager", "torchscript", "eager in threads"
 BATCHED, RAY, RAY_FAST = "batched", "ray", "ray, throughput"
+RAY_TWO, RAY_TWO_FAST = "ray, 2 replicas", "ray, throughput, 2 replicas"
+ON_RAY, ON_RAY_ALONE = "grandopt on ray", "grandopt on ray, a handle alone"
 SIMPLE_EAGER, SIMPLE_SCRIPT = "simple batcher, eager", "simple batcher, torchscript"
 
 

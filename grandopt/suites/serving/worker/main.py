@@ -131,6 +131,14 @@ def _opened(name: str, agent: ServedAgent) -> Contender:
             from grandopt.suites.serving.worker.ray_serve import RayServe
 
             return RayServe(agent, throughput=name != "ray")
+        case names.RAY_TWO | names.RAY_TWO_FAST:
+            from grandopt.suites.serving.worker.ray_serve import RayServe
+
+            return RayServe(agent, throughput=name == names.RAY_TWO_FAST, replicas=2)
+        case names.ON_RAY | names.ON_RAY_ALONE:
+            from grandopt.suites.serving.worker.ray_replicas import RayReplicas
+
+            return RayReplicas(agent, shared=name == names.ON_RAY, replicas=2)
         case _:
             raise MeasurementError(f"there is no way of serving called {name!r}")
 

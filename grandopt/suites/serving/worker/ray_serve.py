@@ -1,4 +1,4 @@
-"""Ray Serve: `@serve.batch` in one replica, asked through a handle, as it is and optimised for throughput."""
+"""Ray Serve: `@serve.batch` in replicas, asked through a handle, as it is and optimised for throughput."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ QUIET = {
 
 
 class RayServe(Contender):
-    """One replica with a CPU of its own; the callers are in the driver's event loop."""
+    """Replicas with a CPU of their own each; the callers are in the driver's event loop."""
 
     settings = tuple(
         f"{kind}, max_batch_size={size}, batch_wait_timeout_s={wait:g}"
         for kind, size, wait in product(KINDS, SIZES, WAITS_S)
     )
 
-    def __init__(self, agent: ServedAgent, *, throughput: bool) -> None:
+    def __init__(self, agent: ServedAgent, *, throughput: bool, replicas: int = 1) -> None:
         super().__init__(agent)
-        self._throughput = throughput
+        self._throughput, self._replicas = throughput, replicas
         self._handle: Any = None
 
     @asynccontextmanager
@@ -51,7 +51,7 @@ class RayServe(Contender):
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
         try:
             serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
-            self._handle = serve.run(_application(self.agent))
+            self._handle = serve.run(_application(self.agent, self._replicas))
             yield
         finally:
             # Within the loop: optimised for throughput, its router lives in there.
@@ -61,7 +61,9 @@ class RayServe(Contender):
     @asynccontextmanager
     async def serving(self, setting: str) -> AsyncIterator[Infer]:
         kind, size, wait = setting.split(", ")
-        await self._handle.choose.remote(kind, int(_value(size)), float(_value(wait)))
+        told: set[int] = set()
+        while len(told) < self._replicas:  # calls go to one of them at random
+            told.add(await self._handle.choose.remote(kind, int(_value(size)), float(_value(wait))))
         ask = self._handle.remote
 
         async def infer(observation: Array) -> Any:
@@ -70,7 +72,7 @@ class RayServe(Contender):
         yield infer
 
 
-def _application(agent: ServedAgent) -> Any:
+def _application(agent: ServedAgent, replicas: int) -> Any:
     from ray import serve
 
     class Policy:
@@ -78,17 +80,18 @@ def _application(agent: ServedAgent) -> Any:
             self.computes = {kind: batches(agent, kind) for kind in KINDS}
             self.compute = self.computes[KINDS[0]]
 
-        def choose(self, kind: str, size: int, wait: float) -> None:
+        def choose(self, kind: str, size: int, wait: float) -> int:
             self.compute = self.computes[kind]
             self.__call__.set_max_batch_size(size)
             self.__call__.set_batch_wait_timeout_s(wait)
+            return os.getpid()
 
         @serve.batch(max_batch_size=SIZES[0], batch_wait_timeout_s=WAITS_S[0])  # type: ignore[untyped-decorator]
         async def __call__(self, observations: list[Array]) -> Answers:
             return self.compute(observations)
 
     deployment = serve.deployment(
-        num_replicas=1, max_ongoing_requests=1024, ray_actor_options={"num_cpus": 1}
+        num_replicas=replicas, max_ongoing_requests=1024, ray_actor_options={"num_cpus": 1}
     )
     return deployment(Policy).bind()
 
