@@ -43,6 +43,12 @@ class Load:
         for _ in range(CONNECTIONS):
             self._free.put_nowait(await asyncio.open_connection("127.0.0.1", self.port))
 
+    async def close(self) -> None:
+        while not self._free.empty():
+            _, writer = self._free.get_nowait()
+            writer.close()
+            await writer.wait_closed()
+
     async def one(self) -> None:
         began = time.perf_counter()
         self.waiting += 1
@@ -105,6 +111,7 @@ async def overload(port: int, pid: int, request: bytes, expected: bytes, seconds
     watching = asyncio.ensure_future(watch())
     await load_.at(2 * rate, seconds)
     watching.cancel()
+    await load_.close()
     times = np.sort(load_.times)
     asked = len(times) + load_.refused
     p99 = float(times[int(len(times) * 0.99)])
