@@ -19,6 +19,7 @@ _SKIPPED = 1 << 16
 _LINGER_S = 2.0
 """How long a client gets to read the last answer, while what it still sends is let in unread."""
 Waiting = Literal["idle", "head", "body", "write", "end"]
+_OF_READING: tuple[Waiting, ...] = ("idle", "head", "body")
 
 
 class Connection(asyncio.Protocol):
@@ -117,6 +118,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.close()
+            # What was written is still being sent, which a client that does not read would hold up for ever.
+            self._waiting, self.deadline = "write", self.service.now + self._limits.write_s
 
     def stop(self) -> None:
         """No request comes any more: end streams of events, and an idle connection."""
@@ -135,8 +138,11 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _wait(self, what: Waiting, seconds: float) -> None:
-        if not (self._ended or self._gone):
-            self._waiting, self.deadline = what, self.service.now + seconds
+        if self._ended or self._gone:
+            return
+        if what in _OF_READING and not self._turns.writable.is_set():
+            return  # a client that does not read has until the deadline of that, whatever it sends meanwhile
+        self._waiting, self.deadline = what, self.service.now + seconds
 
     def _end_with(self, response: HttpResponse, call: Call | None = None) -> None:
         """Answer what was asked before, then this, and no more."""
