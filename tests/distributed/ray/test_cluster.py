@@ -105,8 +105,7 @@ def test_only_what_was_under_way_is_lost(found: dict[str, Any], what: str) -> No
     assert set(it["errors"]) <= {"WorkerLost"}
     assert sum(it["errors"].values()) <= 2 * 32
     assert it["wrong"] == 0
-    assert it["silent_s"] < BACK_S
-    assert it["whole_s"] < BACK_S
+    assert it["silent_s"] < BACK_S  # that all replicas are there again is waited for where it is tried
 
 
 def test_a_pipeline_goes_over_deployments(found: dict[str, Any]) -> None:
