@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from grandopt.artifacts.manifest import Manifest, Source
 from grandopt.artifacts.signing.keys import read_private, write_new_key
 from grandopt.artifacts.signing.release import sign_artifact
 from grandopt.artifacts.store import Store
 from grandopt.compiler.build import Candidate, build
 from grandopt.config.engines import NativeOptions
-from grandopt.signature import Signature, TensorSpec
+from tests.artifacts.conftest import manifest  # noqa: F401 - a fixture
 from tests.contracts.backends import LEAST
 from tests.small_agents import Pair, Policy, program
 
@@ -62,18 +61,3 @@ def policy(tmp_path: Path, built: dict[str, Path]) -> Path:
 @pytest.fixture
 def pair(tmp_path: Path, built: dict[str, Path]) -> Path:
     return Path(shutil.copytree(built["pair"], tmp_path / "pair"))
-
-
-@pytest.fixture
-def manifest() -> Manifest:
-    """A valid manifest without a payload."""
-    return Manifest(
-        name="gate",
-        engine="eager",
-        precision="float32",
-        signature=Signature((TensorSpec("state", (4,)),), (TensorSpec("action", (2,)),)).to_json(),
-        source=Source(format="memory", weights="memory"),
-        payload=(),
-        machine="x86_64",
-        built_by="test",
-    )

@@ -54,6 +54,12 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         ray.init(address or "auto", log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except ConnectionError as error:
+        if address is not None:  # something listens there
+            raise ConfigError(
+                f"what listens at {where} does not let this process in: if it is a Ray cluster with tokens, "
+                f"as `ray start` makes, set RAY_AUTH_MODE=token and give its token as RAY_AUTH_TOKEN or in "
+                f"~/.ray/auth_token; else start one with `ray start --head`"
+            ) from error
         raise ConfigError(
             f"no Ray cluster runs at {where}: start one there with `ray start --head`, or name another with "
             f"--address HOST:PORT"

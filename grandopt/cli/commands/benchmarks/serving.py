@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grandopt.cli.commands.benchmarks.verdicts import with_verdicts
-from grandopt.cli.console import Terminal, complain
+from grandopt.cli.commands.benchmarks.verdicts import ended, with_verdicts
+from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
 from grandopt.cli.option_groups import JobOptions
 from grandopt.errors import ConfigError
@@ -48,8 +48,4 @@ def benchmark_serving(
     terminal.show(*serving_tables(found))
     terminal.lines(absences(found))
     terminal.document(with_verdicts(found))
-    if not (strict and found.missed):
-        return ExitCode.DONE
-    for line in found.missed:
-        complain(f"error: {line.group}: {line.text}: {'missed' if line.met is False else line.reason}")
-    return ExitCode.FAILED
+    return ended(found, strict=strict)

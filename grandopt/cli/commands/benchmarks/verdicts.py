@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from grandopt.cli.console import complain
+from grandopt.cli.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from grandopt.suites.server.suite import ServerBenchmark, ServerLine
     from grandopt.suites.serving.result import Line, ServingBenchmark
@@ -18,3 +21,12 @@ def with_verdicts(found: ServerBenchmark | ServingBenchmark) -> dict[str, Any]:
     for line, written in zip(lines, document["lines"], strict=True):
         written["met"] = line.met
     return document
+
+
+def ended(found: ServingBenchmark, *, strict: bool) -> ExitCode:
+    """FAILED where something was missed and that is `strict`, each of it said in a line on stderr."""
+    if not (strict and found.missed):
+        return ExitCode.DONE
+    for line in found.missed:
+        complain(f"error: {line.group}: {line.text}: {'missed' if line.met is False else line.reason}")
+    return ExitCode.FAILED
