@@ -50,6 +50,8 @@ class DataPlane:
         self._stopping = False
         self._most_rows = most_rows
         self._models: dict[str, Model] = {}
+        self._open: dict[str, Model] = {}
+        """Those of them that take requests: none once the server stops, while figures are told to the end."""
         repository.watchers.append(self._served)
         for name in repository.served:
             self._served(name)
@@ -62,7 +64,7 @@ class DataPlane:
     def stop(self) -> None:
         """Say that the server stops: it is not `ready` from now on, and takes no more requests."""
         self._stopping = True
-        self._models.clear()
+        self._open.clear()
 
     # ---- what is asked most -------------------------------------------------------------------------------
 
@@ -72,7 +74,7 @@ class DataPlane:
         A future may be cancelled when its client has gone; it raises ProtocolError alone.
         """
         began = perf_counter_ns()
-        model = self._models.get(request.model)
+        model = self._open.get(request.model)
         if model is None:
             self._refuse(request.model)
         batcher = model.batcher
@@ -162,14 +164,23 @@ class DataPlane:
 
     def _served(self, name: str) -> None:
         """The repository serves an agent from now on, another version of it, or no longer."""
+        if self._stopping:
+            return
         served, before = self.repository.served.get(name), self._models.get(name)
-        if served is None or self._stopping:
+        if served is None:
             self._models.pop(name, None)
+            self._open.pop(name, None)
         elif before is None or before.agent is not served.agent:
             sequences = Sequences(name, served.agent)
-            self._models[name] = Model(served, Counts(), sequences, self.regions, self._most_rows)
+            self._keep(name, Model(served, Counts(), sequences, self.regions, self._most_rows))
         elif before.served != served:
-            self._models[name] = self._version(before, served)
+            self._keep(name, self._version(before, served))
+
+    def _keep(self, name: str, model: Model) -> Model:
+        self._models[name] = model
+        if not self._stopping:
+            self._open[name] = model
+        return model
 
     def _taken_over(self, model: Model) -> Model:
         """The model of the version that the agent answers with by now."""
@@ -182,8 +193,7 @@ class DataPlane:
             if version.executor is not answering:
                 return model  # which asks itself what did not answer for certain
             served = model.served._replace(loaded=version, digest=version.origin.digest)
-        made = self._models[name] = self._version(model, served)
-        return made
+        return self._keep(name, self._version(model, served))
 
     def _version(self, model: Model, served: Served) -> Model:
         return Model(served, model.counts, model.sequences, self.regions, self._most_rows)

@@ -139,14 +139,14 @@ class ServerInstance:
 
     async def stop(self, grace_s: float) -> None:
         """Finish what is under way, within `grace_s` seconds; nothing new is taken. Twice is allowed."""
-        if self._siblings is not None:
-            await self._siblings.end()
         if self.plane is not None:
             self.plane.stop()
         asked, self._transports = self._transports, {}
         # Metrics and the other workers are answered to the end.
         late = [asked.pop(name) for name in ("metrics", "siblings") if name in asked]
         await asyncio.gather(*[one.stop(grace_s) for one in asked.values()])
+        if self._siblings is not None:
+            await self._siblings.end()  # with what was answered until now
         await asyncio.gather(*[one.stop(0.0) for one in late])
         if self._repository is not None:
             await self._repository.stop()

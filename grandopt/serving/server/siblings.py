@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 import orjson
@@ -114,7 +114,7 @@ class Siblings:
         self._keeping = asyncio.get_running_loop().create_task(self._keep_on(plane, scrape))
 
     async def end(self) -> None:
-        """Write them once more, and no more; while the plane still has them."""
+        """Write them once more, and no more."""
         keeping, self._keeping = self._keeping, None
         if keeping is not None:
             self._last_time.set()
@@ -137,13 +137,13 @@ class Siblings:
         """The metrics of all others, and of those that had this worker's slot before."""
         found = await self._all("GET", "/text")
         ended = [one.text for one in self._ended(found)]
-        return [*(one[1].decode() for one in found.values() if one and one[0] == 200), *ended]
+        return [*(one[1].decode() for one in found.values() if _good(one)), *ended]
 
     async def statistics(self, own: Json, model: str, version: str) -> Json:
         """The statistics of all workers together."""
         path = f"/stats?model={quote(model, safe='')}&version={quote(version, safe='')}"
         found = await self._all("GET", path)
-        theirs = [orjson.loads(one[1]) for one in found.values() if one and one[0] == 200]
+        theirs = [orjson.loads(one[1]) for one in found.values() if _good(one)]
         return added([own, *theirs, *(one.of(own) for one in self._ended(found))])
 
     def _own(self, living: Json) -> Json:
@@ -151,13 +151,14 @@ class Siblings:
         return added([living, self._before.of(living)])
 
     def _ended(self, found: Mapping[Path, Answered | None]) -> list[Counted]:
-        """What those counted that live no longer: before this worker, and where nobody answers now."""
-        return [self._before, *(counted(_last(path)) for path, one in found.items() if one is None)]
+        """What those counted that live no longer, before this worker, and what those wrote down that do not
+        answer now."""
+        return [self._before, *(counted(_last(path)) for path, one in found.items() if not _good(one))]
 
     async def served(self) -> tuple[str, ...] | None:
         """The names that another worker serves, which may be none; None where there is no other."""
         for one in (await self._all("GET", "/models")).values():
-            if one is not None and one[0] == 200:
+            if _good(one):
                 return tuple(orjson.loads(one[1]))
         return None
 
@@ -184,17 +185,22 @@ class Siblings:
                 )
 
     async def _all(
-        self, method: str, path: str, body: bytes = b"", within_s: float = WITHIN_S
+        self, method: str, path: str, body: bytes = b"", within_s: float | None = None
     ) -> dict[Path, Answered | None]:
         """What all others answer, by their sockets; None for one that has died."""
-        others = [one for one in sorted(self._folder.glob("*.sock")) if one != self._path]
-        asked = [_ask(one, method, path, body, within_s) for one in others]
+        slots = {one.stem for one in self._folder.iterdir() if one.suffix in (".sock", ".last")}
+        others = [self._folder / f"{one}.sock" for one in sorted(slots - {self._path.stem})]
+        asked = [_ask(one, method, path, body, within_s or WITHIN_S) for one in others]
         return dict(zip(others, await asyncio.gather(*asked), strict=True))
 
 
 def _last(path: Path) -> Path:
     """Where the worker at a socket writes what it has counted."""
     return path.with_suffix(".last")
+
+
+def _good(one: Answered | None) -> TypeGuard[Answered]:
+    return one is not None and one[0] == 200
 
 
 async def _ask(socket: Path, method: str, path: str, body: bytes, within_s: float) -> Answered | None:
@@ -213,4 +219,15 @@ async def _ask(socket: Path, method: str, path: str, body: bytes, within_s: floa
         return None  # a worker that has just ended is replaced
     lines, _, rest = found.partition(b"\r\n\r\n")
     words = lines.split(maxsplit=2)
-    return (int(words[1]), rest) if len(words) == 3 else None
+    if len(words) < 3 or len(rest) != _length(lines):
+        return None  # it died while it answered
+    return int(words[1]), rest
+
+
+def _length(lines: bytes) -> int:
+    """Bytes of the body that a response's first lines announce; -1 where they do not."""
+    for line in lines.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length":
+            return int(value)
+    return -1

@@ -164,6 +164,10 @@ def test_a_server_that_stops_takes_nothing_more(tmp_path: Path) -> None:
                 await answered(plane, asking("gate", x=ROW))
             assert caught.value.code is Code.UNAVAILABLE
             assert (await waiting).outputs[0].shape == (1, 4)  # type: ignore[misc]
+            (stats,) = plane.statistics()["model_stats"]  # figures are told to the end
+            assert stats["inference_stats"]["success"]["count"] == 1
+            assert plane.models() == ["gate"]
+            assert not plane.model_ready("gate")
 
     asyncio.run(main())
 
