@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from grandopt.cli import app as app_module
-from grandopt.cli.app import COMMANDS, main
+from grandopt.cli.app import COMMANDS, GROUPS, main
 from grandopt.errors import BuildError, ConfigError, GrandoptError
 from tests.cli.conftest import PROGRAM, Grandopt, assert_one_error_line
 
@@ -43,6 +43,12 @@ def test_every_help_has_an_example(words: tuple[str, ...], capsys: pytest.Captur
     text = capsys.readouterr().out
     assert "\n  Example:\n    grandopt " in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_readme_names_every_command() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    listed = readme.partition("`grandopt COMMAND --help` show the rest:")[2].partition(".\n")[0]
+    assert {word.strip("` \n") for word in listed.split(",")} == {*COMMANDS, *GROUPS}
 
 
 @pytest.mark.parametrize(
