@@ -29,6 +29,8 @@ from tests.archives.cases import ELSEWHERE, LAID_OPEN, OPTIMIZED, REFUSED, Case
 from tests.workflows import command
 
 SCRIPT = Path(__file__).parents[3] / "shared" / "cases" / "archives.py"
+PARTS = 3
+"""Of the files that are optimized; the slow tests take one of them."""
 WORDS = ("--profile", "basic", "--engine", "native", "--precision", "float32", "--json", "-q")
 
 
@@ -119,16 +121,20 @@ def answers(policy: Any, case: Case) -> Iterator[tuple[torch.Tensor, ...]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.stress) for part in range(1, PARTS))]
+)
 def test_all_others_are_optimized_with_equal_answers_in_one_document(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    path = job(tmp_path, files, OPTIMIZED)
+    cases = dict(list(OPTIMIZED.items())[part::PARTS])
+    path = job(tmp_path, files, cases)
     done = command.run(tmp_path, "optimize", "--config", path, *WORDS)
     agents = {agent["name"]: agent for agent in json.loads(done.stdout)["agents"]}
     assert done.returncode == 0, done.stderr[-2000:]
-    assert list(agents) == list(OPTIMIZED)
-    for name, case in OPTIMIZED.items():
+    assert list(agents) == list(cases)
+    for name, case in cases.items():
         status, label = agents[name]["status"], agents[name]["shipped"]["label"]
         assert status == "optimized" or not case.native, (name, agents[name]["reason"])
         assert label.startswith("native") or status == "original kept", name

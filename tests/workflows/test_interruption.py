@@ -76,9 +76,11 @@ def test_ctrl_c_keeps_the_agents_that_are_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "moment",
     [
-        "decision_gate build: ",
         "decision_gate batches: ",
-        *(pytest.param(f"decision_gate {step}: ", marks=pytest.mark.stress) for step in ("measure", "start")),
+        *(
+            pytest.param(f"decision_gate {step}: ", marks=pytest.mark.stress)
+            for step in ("build", "measure", "start")
+        ),
     ],
 )
 def test_ctrl_c_in_every_phase_leaves_a_report_to_go_on_from(tmp_path: Path, moment: str) -> None:
@@ -117,7 +119,7 @@ def test_a_killed_worker_costs_a_candidate_and_not_the_run(tmp_path: Path) -> No
     assert any("SIGKILL" in str(row.reason) for row in report.agents[0].candidates)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_two_runs_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
     outputs = [tmp_path / "first", tmp_path / "second"]
     runs = []
@@ -138,9 +140,10 @@ def test_two_runs_in_one_folder_do_not_disturb_each_other(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_leaves_whole_artifacts_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.stress)])
+def test_a_run_killed_at_any_moment_leaves_whole_artifacts_and_goes_on(tmp_path: Path, kills: int) -> None:
     moments = random.Random(20)
-    for _ in range(4):
+    for _ in range(kills):
         _kill(tmp_path, after_s=moments.uniform(0.5, 15.0))
     # Once more, surely after some trials were finished.
     _kill(tmp_path, after_s=moments.uniform(0.0, 2.0), moment="decision_gate measure: ")

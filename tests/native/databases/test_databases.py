@@ -24,7 +24,7 @@ OF_THE_WHOLE = re.compile(
 )
 """What is refused of a program that is no operator."""
 PROCESSES = 2
-SOME = {"module": 40, "operator": 60}
+SOME = {"module": 24, "operator": 36}
 """So many kinds the slow tests look at, the first ones in an order that is the same everywhere."""
 OPERATORS = 200
 
