@@ -139,33 +139,28 @@ class Engine(ServedAgents):
         if get_ident() != self._thread:
             self._refuse(name)
         rank = 1 if priority is _normal else priority_of(priority)
+        deadline = 0 if deadline_s is None else deadline_of(deadline_s, perf_counter_ns())
         batcher = agent.lone
         fits = False
         if len(observation) == 1:
             value = observation[0]
             fits = type(value) is _ndarray and value.shape == agent.shape
-            if fits and batcher is not None and deadline_s is None:
+            if fits and batcher is not None:
                 # The agent itself checks the rest, in less time than it takes to ask here.
-                at_once = batcher.at_once(observation)
+                at_once = batcher.at_once(observation, deadline)
                 if at_once is None:
-                    at_once = await batcher.next_turn(observation)
+                    at_once = await batcher.next_turn(observation, deadline)
                 if at_once is not None:
                     return at_once[0] if agent.single else at_once
         if get_running_loop() is not self._loop:  # asking for that takes as long as a small agent
             self._refuse(name)
-        deadline = 0 if deadline_s is None else deadline_of(deadline_s, perf_counter_ns())
         if not (fits and value.dtype is agent.dtype and value.flags.num & FITS == FITS):
             return await agent.infer_any(observation, rank, deadline)
         if batcher is None:
             outputs = await agent.ask(observation, rank, deadline)
         else:  # what `batcher.infer` does, without a coroutine more
-            answer = batcher.at_once(observation, deadline) if deadline else None
-            if deadline and answer is None:
-                answer = await batcher.next_turn(observation, deadline)
-            if answer is None:
-                answer = await batcher.submit(observation, rank, deadline)
-                batcher.resumed()
-            outputs = answer
+            outputs = await batcher.submit(observation, rank, deadline)
+            batcher.resumed()
         return outputs[0] if agent.single else outputs
 
     def submit(

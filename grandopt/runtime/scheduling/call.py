@@ -22,6 +22,8 @@ def deadline_of(seconds: SupportsFloat | None, now_ns: int) -> int:
     It is 0, which is none, for None and for more than 30 years. Raises ConfigError for what is no number, and
     DeadlineExceeded for a time that is not in the future.
     """
+    if (type(seconds) is float or type(seconds) is int) and 0 < seconds <= FOREVER_S:
+        return now_ns + (int(seconds * 1e9) or 1)  # at once: what follows takes as long as a small agent
     if seconds is None:
         return 0
     if isinstance(seconds, bool | str | bytes) or not isinstance(seconds, SupportsFloat):
