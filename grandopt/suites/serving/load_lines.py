@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from grandopt.suites.serving.result import Line
-from grandopt.suites.serving.wire import LoadPoint, UnderLoad
+import statistics
+from collections.abc import Iterable
 
-STEADY = 0.7
+from grandopt.suites.serving.result import Line
+from grandopt.suites.serving.wire import LoadPoint, SteadyRound, UnderLoad
+
 GROWTH_MB = 16.0
 """What may be added to the resident memory in the second half: nothing may go on growing."""
 TOLD = 0.1
@@ -16,12 +18,10 @@ MISSING = "too few requests for the percentile: measure for longer (--budget)"
 def under_load(agent: str, found: UnderLoad) -> list[Line]:
     """The lines of one agent."""
     group = f"{agent} under load"
-    steady, above = _at(found, STEADY), found.points[-1]
-    best = max(point.goodput for point in found.points[:-1])
-    tail = None
-    if steady.p99_s is not None and found.alone_p99_s is not None:
-        tail = steady.p99_s / (3 * found.alone_p99_s + found.batch_s)
-    calm, pressed = steady.critical_p99_s, above.critical_p99_s
+    above = found.points[-1]
+    best = max(point.goodput for point in [*_steady(found), *found.points[:-1]])
+    tails = [tail for one in found.steady if (tail := _tail(one, one.point.p99_s, found)) is not None]
+    calm, pressed = _median(point.critical_p99_s for point in _steady(found)), above.critical_p99_s
     critical = pressed / calm if calm and pressed else None
     told = above.refused_p99_s
     # Where answering takes less than asking, a program cannot ask for more than is answered.
@@ -39,10 +39,10 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
             "times",
             1.0,
             False,
-            tail,
+            _median(tails),
             reason=MISSING,
-            note=f"saturation {found.saturation:.0f}/s; the largest batch takes {1e3 * found.batch_s:.2f} ms"
-            + _bare(found),
+            note=f"the median of {len(tails)} rounds; each: {_rounds(found)}; the largest batch takes "
+            f"{1e3 * found.batch_s:.2f} ms",
         ),
         Line(
             group,
@@ -78,13 +78,29 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
     ]
 
 
-def _bare(found: UnderLoad) -> str:
-    """What the machine itself makes of the same rate, as a share of the same limit."""
-    if found.bare_p99_s is None or found.alone_p99_s is None:
-        return ""
-    times = found.bare_p99_s / (3 * found.alone_p99_s + found.batch_s)
-    return f"; bare threads as busy, without the engine: {times:.2f} times"
+def _steady(found: UnderLoad) -> list[LoadPoint]:
+    return [one.point for one in found.steady]
 
 
-def _at(found: UnderLoad, fraction: float) -> LoadPoint:
-    return next(point for point in found.points if point.fraction == fraction)
+def _tail(one: SteadyRound, p99_s: float | None, found: UnderLoad) -> float | None:
+    """A p99 of a round as a share of its limit."""
+    if p99_s is None or one.alone_p99_s is None:
+        return None
+    return p99_s / (3 * one.alone_p99_s + found.batch_s)
+
+
+def _rounds(found: UnderLoad) -> str:
+    """What each round came to, with what was sustained right before it, and what the machine itself makes of
+    the same rate."""
+    words = []
+    for one in found.steady:
+        tail, bare = _tail(one, one.point.p99_s, found), _tail(one, one.bare_p99_s, found)
+        said = "no p99" if tail is None else f"{tail:.2f} times"
+        beside = "" if bare is None else f", bare threads as busy, without the engine, {bare:.2f} times"
+        words.append(f"{said} at a saturation of {one.point.saturation:.0f}/s{beside}")
+    return "; ".join(words)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

@@ -131,7 +131,8 @@ def _alone(
 def _under_load(agent: ServedAgent, setup: Setup, tell: Callable[[str], None]) -> UnderLoad:
     tell(f"{agent.name}: under load, up to 150 % of what it can bear for {setup.long_s:g} s")
     return asked(
-        PutUnderLoad(agent, setup.seconds, setup.long_s), LOADED_S + 60 * setup.seconds + 3 * setup.long_s
+        PutUnderLoad(agent, setup.seconds, setup.rounds, setup.long_s),
+        LOADED_S * setup.rounds + 60 * setup.seconds + 3 * setup.long_s,
     )
 
 

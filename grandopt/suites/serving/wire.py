@@ -163,6 +163,7 @@ class LoadgenRun(Request[LoadgenVerdict], kind="loadgen run"):
 class LoadPoint:
     """An open loop at one rate; times in seconds, None where there were too few for the percentile.
 
+    `rate` is `fraction` of `saturation`: the answers a second that were sustained right before, for as long.
     `p50_s` and `p99_s` are from when requests were due. The rest is from when they were made: where the event
     loop was too busy to make them in time (`kept_up` is False) that is later. `goodput` counts answers within
     the deadline, a second. `refused` were told Overloaded or that their deadline cannot be met, `refused_*`
@@ -170,6 +171,7 @@ class LoadPoint:
     """
 
     fraction: float
+    saturation: float
     rate: float
     kept_up: bool
     goodput: float
@@ -186,21 +188,31 @@ class LoadPoint:
 
 
 @dataclass(frozen=True)
-class UnderLoad:
-    """The engine at fractions of its saturation; the last point is the one above it, for longer.
+class SteadyRound:
+    """A point below saturation, beside what it is held against, which was measured right before and after.
 
-    `batch_s` is what the largest batch takes, `alone_p99_s` one caller's p99. `bare_p99_s` is what threads
-    that only call the artifact make of the rate of the first point, without the engine: a tail that is there,
-    too, is the machine's. `grown_bytes` is how much more
-    memory was resident in the second half of the last point, at most, than in its first; `deepest` is the
-    most observations that waited there, of `bound` that may.
+    `alone_p99_s` is one caller's p99. `bare_p99_s` is what threads that only call the artifact make of the
+    same rate, without the engine: a tail that is there, too, is the machine's.
     """
 
-    saturation: float
+    alone_p99_s: float | None
+    point: LoadPoint
+    bare_p99_s: float | None
+
+
+@dataclass(frozen=True)
+class UnderLoad:
+    """The engine at fractions of its saturation: one of them in several rounds, as `steady`, and `points`,
+    the last of which is the one above it, for longer.
+
+    `batch_s` is what the largest batch takes. `grown_bytes` is how much more memory was resident in the
+    second half of the last point, at most, than in its first; `deepest` is the most observations that waited
+    there, of `bound` that may.
+    """
+
     deadline_s: float
     batch_s: float
-    alone_p99_s: float | None
-    bare_p99_s: float | None
+    steady: tuple[SteadyRound, ...]
     points: tuple[LoadPoint, ...]
     grown_bytes: int
     deepest: int
@@ -209,8 +221,10 @@ class UnderLoad:
 
 @dataclass(frozen=True)
 class PutUnderLoad(Request[UnderLoad], kind="put under load"):
-    """Find an agent's saturation; put load on it for `seconds` at each point, and `long_s` at the last."""
+    """Put load on an agent by its saturation: for `seconds` at each point, `rounds` times at the one below
+    it, and for `long_s` at the last."""
 
     agent: ServedAgent
     seconds: float
+    rounds: int
     long_s: float

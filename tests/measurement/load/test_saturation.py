@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from grandopt.errors import MeasurementError
 from grandopt.measurement.load import saturation as module
 from grandopt.measurement.load.concurrent import ConcurrentLoad
-from grandopt.measurement.load.saturation import CRITERION, Saturation, curve, saturation
+from grandopt.measurement.load.saturation import CRITERION, Saturation, curve, saturation, throughput
 from grandopt.measurement.load.settings import LoadSettings
 from tests.measurement.load.virtual import OBSERVATIONS, Server, loop, virtually
 
@@ -50,6 +51,52 @@ def test_a_wrong_first_guess_does_not_matter() -> None:
     found = virtually(whole(), 1e-4)
     assert found.closed == pytest.approx(100, rel=0.05)
     assert found.rate == pytest.approx(2000, rel=0.1)
+
+
+@pytest.mark.parametrize("guess", [600.0, 2000.0, 9000.0])
+def test_throughput_is_what_is_answered_where_more_is_asked_for(guess: float) -> None:
+    async def whole() -> float:
+        return await throughput(load(Server(0.0005).infer), guess)
+
+    assert virtually(whole(), 1e-4) == pytest.approx(2000, rel=0.02)
+
+
+def test_what_is_never_too_much_has_no_throughput() -> None:
+    async def whole() -> None:
+        async def target(observation: Any, priority: int, deadline_ns: int) -> None:
+            await asyncio.sleep(0.001)  # as many at once as there may be
+
+        with pytest.raises(MeasurementError, match="that is no saturation"):
+            await throughput(load(target), 100.0)
+
+        async def failing(observation: Any, priority: int, deadline_ns: int) -> None:
+            raise ValueError("no agent")
+
+        with pytest.raises(MeasurementError, match=r"none was answered \(ValueError: no agent\)"):
+            await throughput(load(failing), 100.0)
+
+    virtually(whole(), 1e-4)
+
+
+class Wavering:
+    """A target of which a known part of the runs is sustained."""
+
+    def __init__(self, held: list[bool]) -> None:
+        self.held = iter(held)
+
+    async def closed(self, callers: int) -> Any:
+        return SimpleNamespace(achieved=1000.0)
+
+    async def at(self, rate: float, law: str) -> Any:
+        return SimpleNamespace(sustained=next(self.held))
+
+
+def test_neither_the_best_run_of_a_rate_counts_nor_the_worst() -> None:
+    # 1000: two of three; 1250: one of three, after which one fails each time.
+    held = [True, False, True, *[False, True, False], *[False, False] * 20]
+    found = asyncio.run(saturation(Wavering(held)))  # type: ignore[arg-type]
+    assert found.tried[:2] == ((1000.0, True), (1250.0, False))
+    assert found.rate == 1000.0
 
 
 def test_a_target_without_answers_has_no_saturation() -> None:

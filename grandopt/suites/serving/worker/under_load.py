@@ -20,7 +20,7 @@ from grandopt.errors import MeasurementError
 from grandopt.measurement.load import timing
 from grandopt.measurement.load.concurrent import ConcurrentLoad
 from grandopt.measurement.load.result import LoadResult, Outcome
-from grandopt.measurement.load.saturation import saturation
+from grandopt.measurement.load.saturation import CALLERS, throughput
 from grandopt.measurement.load.settings import LoadSettings
 from grandopt.measurement.statistics import SAMPLES_NEEDED, percentile, too_few
 from grandopt.runtime.engine.engine import Engine
@@ -28,19 +28,19 @@ from grandopt.runtime.loader import load as load_artifact
 from grandopt.runtime.scheduling.request import Priority
 from grandopt.runtime.scheduling.stats import BatcherStats
 from grandopt.signature import Array
-from grandopt.suites.serving.wire import LoadPoint, PutUnderLoad, ServedAgent, UnderLoad
+from grandopt.suites.serving.wire import LoadPoint, PutUnderLoad, ServedAgent, SteadyRound, UnderLoad
 from grandopt.suites.serving.worker.bare import bare_latencies
 from grandopt.suites.serving.worker.closed_loop import check
 from grandopt.suites.serving.worker.engine import PROFILE
 from grandopt.suites.serving.worker.expected import artifacts
 
-FRACTIONS, ABOVE = (0.7, 0.9, 1.0), 1.5
-"""Of saturation; the last for longer."""
+STEADY, FRACTIONS, ABOVE = 0.7, (0.9, 1.0), 1.5
+"""Of saturation; the first in rounds, the last for longer."""
 MIX = {int(Priority.NORMAL): 0.9, int(Priority.CRITICAL): 0.1}
 DEADLINES = 10.0
 """The deadline is so many times what an unloaded request and the largest batch take together at p99."""
 GENEROUS_S = 5.0
-"""The deadline while saturation is searched."""
+"""The deadline while saturation is measured."""
 REQUESTS = 7500
 """Of a point, at least: of those that are CRITICAL, a p99 needs 662."""
 LOOKS = 40
@@ -62,52 +62,85 @@ async def _measured(request: PutUnderLoad) -> UnderLoad:
         settings = LoadSettings(seconds=request.seconds, priorities=MIX)
         # Requests with a deadline go another way than those without: all here have one.
         load = ConcurrentLoad(_target(engine, name, GENEROUS_S), expected.observations, settings)
-        alone = await _alone(load)
-        rate = (await saturation(load)).rate
         stats = engine.stats().agents[name]
         if stats.batches is None or stats.cost is None:
             raise MeasurementError(f"profile {PROFILE} served {name} without batches")
-        batch_s = stats.cost.of(stats.batches.settings.limit) / 1e9
+        batches, batch_s = stats.batches, stats.cost.of(stats.batches.settings.limit) / 1e9
+        alone = await _alone(load)
         deadline = DEADLINES * (float(np.percentile(alone.latency_ns(), 99)) / 1e9 + batch_s)
-        load.target = _target(engine, name, deadline)
-        points: list[LoadPoint] = []
-        missed = partial(_missed, engine, name)
-        for part in FRACTIONS:
-            seconds = min(max(request.seconds, REQUESTS / (part * rate)), request.long_s)
-            load.settings = replace(settings, seconds=seconds, grace_s=deadline + 1.0)
-            points.append(await _point(part, part * rate, load, deadline, missed))
-            if part == FRACTIONS[0]:  # right after it: how fast the machine is changes from minute to minute
-                bare = _bare(request.agent, expected.observations, part * rate, seconds, stats.batches, rate)
-        load.settings = replace(load.settings, seconds=request.long_s)
+        points = _Points(engine, name, load, (await load.closed(CALLERS)).achieved, deadline, request)
+        rounds = []
+        for number in range(request.rounds):
+            alone = await _alone(load) if number else alone
+            point = await points.measure(STEADY)
+            bare = _bare(request.agent, expected.observations, point, batches)
+            rounds.append(SteadyRound(_seconds(alone.latency_ns(), 99.0), point, _seconds(bare, 99.0)))
+        found = [await points.measure(part) for part in FRACTIONS]
         looks = _Looks(engine, name, request.long_s)
-        looking = asyncio.create_task(looks.look())
-        points.append(await _point(ABOVE, ABOVE * rate, load, deadline, missed))
-        looking.cancel()
+        found.append(await points.measure(ABOVE, request.long_s, looks))
     return UnderLoad(
-        saturation=rate,
         deadline_s=deadline,
         batch_s=batch_s,
-        alone_p99_s=_seconds(alone.latency_ns(), 99.0),
-        bare_p99_s=_seconds(bare, 99.0),
-        points=tuple(points),
+        steady=tuple(rounds),
+        points=tuple(found),
         grown_bytes=looks.grown(),
         deepest=max(looks.depths, default=0),
-        bound=stats.batches.settings.queue_rows,
+        bound=batches.settings.queue_rows,
     )
+
+
+class _Points:
+    """Measures points, each right after what was sustained for as long: how fast a shared machine is changes
+    from minute to minute."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        load: ConcurrentLoad,
+        guess: float,
+        deadline_s: float,
+        request: PutUnderLoad,
+    ) -> None:
+        self._engine, self._name, self._load = engine, name, load
+        self._saturation = guess
+        self._deadline_s = deadline_s
+        self._request = request
+        self._patient, self._settings = load.target, load.settings
+
+    async def measure(
+        self, part: float, seconds: float | None = None, looks: _Looks | None = None
+    ) -> LoadPoint:
+        """A point at a part of saturation, for `seconds` or as long as its percentiles need."""
+        load, request = self._load, self._request
+        lasts = min(max(request.seconds, REQUESTS / (part * self._saturation)), request.long_s)
+        load.settings, load.target = replace(self._settings, seconds=lasts), self._patient
+        self._saturation = saturation = await throughput(load, self._saturation)
+        load.target = _target(self._engine, self._name, self._deadline_s)
+        load.settings = replace(load.settings, seconds=seconds or lasts, grace_s=self._deadline_s + 1.0)
+        looking = None if looks is None else asyncio.create_task(looks.look())
+        try:
+            return await _point(
+                part, saturation, load, self._deadline_s, partial(_missed, self._engine, self._name)
+            )
+        finally:
+            load.target, load.settings = self._patient, self._settings
+            if looking is not None:
+                looking.cancel()
 
 
 def _bare(
     agent: ServedAgent,
     observations: Sequence[Array],
-    rate: float,
-    seconds: float,
+    point: LoadPoint,
     batches: BatcherStats,
-    saturation: float,
 ) -> Array:
-    """The same rate at bare threads that call the artifact, as many as there are workers."""
-    workers = batches.concurrency
+    """The rate of a point at bare threads that call the artifact, as many as there are workers."""
+    workers, seconds, saturation = batches.concurrency, point.requests / point.rate, point.saturation
     with closing(load_artifact(agent.artifact, trust=True)) as executor:
-        return bare_latencies(executor, observations, rate, seconds, workers=workers, saturation=saturation)
+        return bare_latencies(
+            executor, observations, point.rate, seconds, workers=workers, saturation=saturation
+        )
 
 
 async def _alone(load: ConcurrentLoad) -> LoadResult:
@@ -160,16 +193,17 @@ def _missed(engine: Engine, name: str) -> int:
 
 
 async def _point(
-    fraction: float, rate: float, load: ConcurrentLoad, deadline_s: float, missed: Callable[[], int]
+    fraction: float, saturation: float, load: ConcurrentLoad, deadline_s: float, missed: Callable[[], int]
 ) -> LoadPoint:
     before = missed()
-    result = await load.at(rate)
+    result = await load.at(fraction * saturation)
     answered = result.counted & (result.outcomes == Outcome.ANSWERED)
     taken = result.ended_ns - result.started_ns
     critical = taken[answered & (result.priorities == Priority.CRITICAL)]
     refusals = result.refusal_ns()
     return LoadPoint(
         fraction=fraction,
+        saturation=saturation,
         rate=result.rate or 0.0,
         kept_up=result.kept_up,
         goodput=float((answered & (taken <= deadline_s * 1e9)).sum()) / result.seconds,
