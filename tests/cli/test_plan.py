@@ -60,7 +60,7 @@ def test_a_plan_of_a_real_artifact(tmp_path: Path, capsys: pytest.CaptureFixture
     poisson = json.loads(capsys.readouterr().out)
     assert poisson["replicas"] >= poisson["needed"] > 0
     assert poisson["machines"] == -(-poisson["replicas"] // poisson["per_machine"])
-    assert poisson["replica"]["bursts"][0]["rows"] == 1
+    assert poisson["replica"]["turns"][0]["rows"] == 1
     assert main(["plan", str(place), "--trace", str(trace), *given]) == 0
     assert json.loads(capsys.readouterr().out)["arrivals"] == "recorded"
     assert main(["plan", str(place), "--qps", "1e3", "--p99", "1ns", "--json", "--quiet"]) == 1

@@ -71,9 +71,9 @@ def plan(
     """Say how many replicas and machines a load takes, by formula and by simulation.
 
     Measures for some seconds what requests cost through an engine that serves the artifact here, with their
-    callers in the same process, and the machine's stalls. A replica is such a process; other machines are
-    taken to be as fast as this one. Exit code 1 where the limit cannot be met, or --check finds more than
-    15 % between plan and load, 3 where it does and the machine was busy with something else.
+    callers in the same process, and how fast the machine goes meanwhile. A replica is such a process; other
+    machines are taken to be as fast as this one. Exit code 1 where the limit cannot be met, or --check finds
+    more than 15 % between plan and load, 3 where it does and the machine was busy with something else.
 
     \b
     Example:
@@ -113,14 +113,13 @@ def plan(
         return _check(artifact, chosen, _needed(qps), p99_ms, seed, terminal, trust=trust)
     due_ns, rate = _arrivals(trace, qps)
 
-    import asyncio
-
     from grandopt.cli.render.plan import impossible_words, plan_document, plan_tables
     from grandopt.distributed.plan.measuring import measure_replica
     from grandopt.distributed.plan.plan import Demand, Impossible, make_plan
+    from grandopt.measurement.load import timing
     from grandopt.runtime.scheduling.workers.affinity import usable_cores
 
-    replica = asyncio.run(
+    replica = timing.run(
         measure_replica(artifact, chosen, trust=trust, concurrency=workers, seed=seed, tell=terminal.note)
     ).with_transport(1e3 * transport_us)
     demand = Demand(rate, p99_ms, cores or usable_cores(), machines, deadline_ms, due_ns)
@@ -171,12 +170,11 @@ def _check(
     *,
     trust: bool,
 ) -> ExitCode:
-    import asyncio
-
     from grandopt.cli.render.plan import check_document, check_tables
     from grandopt.distributed.plan.checking import check_plan
+    from grandopt.measurement.load import timing
 
-    found = asyncio.run(
+    found = timing.run(
         check_plan(artifact, profile, qps=qps, p99_ms=p99_ms, trust=trust, seed=seed, tell=terminal.note)
     )
     terminal.document(check_document(found))

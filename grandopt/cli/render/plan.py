@@ -77,8 +77,9 @@ def impossible_words(found: Impossible) -> str:
     """Why no number of replicas will do, and what would."""
     return (
         f"no number of replicas answers 99 % within {duration(1e3 * found.demand.p99_ms)}: hardly loaded "
-        f"ones of {found.replica.agent} need {duration(1e3 * found.least_p99_ms)} on this machine, whose "
-        f"longest stall was {duration(found.replica.stalls.longest_us)}; ask for a --p99 above that"
+        f"ones of {found.replica.agent} need {duration(1e3 * found.least_p99_ms)} on this machine, "
+        f"where work took up to {duration(found.replica.pace.longest_us)} longer than it typically does; ask "
+        f"for a --p99 above that"
     )
 
 
@@ -134,12 +135,13 @@ def replica_document(replica: Replica) -> dict[str, Any]:
         "fixed_ns": fixed,
         "transport_ns": replica.transport_ns,
         "highest_rate": replica.highest_rate,
-        "bursts": [asdict(burst) for burst in replica.bursts],
-        "stalls": {
-            "watched_s": replica.stalls.seconds,
-            "count": int(replica.stalls.at_ns.size),
-            "share": replica.stalls.share,
-            "longest_us": replica.stalls.longest_us,
+        "turns": [asdict(turn) for turn in replica.turns],
+        "lone_ns": replica.lone_ns,
+        "pace": {
+            "seconds": replica.pace.seconds,
+            "speed": replica.pace.speed,
+            "slowest_tenth_s": replica.pace.slowest,
+            "longest_us": replica.pace.longest_us,
         },
     }
 
@@ -162,8 +164,9 @@ def _replica(replica: Replica) -> list[str]:
         f"take {duration(each / 1e3)} · n + {duration(fixed / 1e3)}, measured through the engine with their "
         f"callers in the same process; of that {replica.engine} {replica.precision} itself "
         f"{duration(cost.per_observation_ns / 1e3)} · n + {duration(cost.fixed_ns / 1e3)}; {transport}",
-        f"this machine stalled {replica.stalls.at_ns.size} times in {replica.stalls.seconds:.1f} s, "
-        f"{100 * replica.stalls.share:.2g} % of the time, at most {duration(replica.stalls.longest_us)}",
+        f"in {replica.pace.seconds:.1f} s this machine went at {100 * replica.pace.speed:.0f} % of its "
+        f"typical speed on average, at {100 * replica.pace.slowest:.0f} % in the slowest tenth of a second; "
+        f"the longest delay was {duration(replica.pace.longest_us)}",
     ]
 
 

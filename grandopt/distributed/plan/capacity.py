@@ -11,10 +11,12 @@ from grandopt.distributed.plan.replica import Replica
 from grandopt.distributed.plan.simulation import poisson_ns, simulate
 
 PRECISION = 1.01
-LEAST, MOST = 20_000, 150_000
-"""Requests of a simulated run, which lasts a second between those."""
-RUNS = 3
-"""Whose requests together give the p99."""
+SECONDS, WARMUP_S = 1.0, 0.2
+"""Of a simulated run, and before it: as long as those by which the load generator looks for the same."""
+LEAST = 5_000
+"""Requests of a run, which lasts longer where fewer come in its time."""
+RUNS = (3, 8)
+"""As many as the machine's pace is known for seconds, between these; together they give the p99."""
 QUIET = 0.02
 """The share of the highest rate at which a replica is as good as unloaded."""
 
@@ -25,17 +27,20 @@ def by_formula(replica: Replica, p99_ns: float) -> float:
 
 
 def by_simulation(replica: Replica, p99_ns: float, seed: int = 0) -> float:
-    """Requests a second, within 1 %, with the machine's stalls; the same seed gives the same."""
+    """Requests a second, within 1 %, at the machine's pace; the same seed gives the same."""
     return _highest(replica.sustained_rate, lambda rate: simulated_p99(replica, rate, seed) <= p99_ns)
 
 
 def simulated_p99(replica: Replica, rate: float, seed: int = 0) -> float:
-    """The p99 in ns of some runs of a second or more."""
-    count = int(min(MOST, max(LEAST, rate)))
+    """The p99 in ns of some runs of a second or more, which begin all along the measured pace."""
+    warmup = int(rate * WARMUP_S)
+    count = warmup + int(max(LEAST, rate * SECONDS))
+    runs = int(np.clip(replica.pace.seconds / SECONDS, *RUNS))
     found = []
-    for run in range(RUNS):
+    for run in range(runs):
         rng = np.random.default_rng((seed, run))
-        found.append(simulate(replica, poisson_ns(rate, count, rng), rng))
+        latency = simulate(replica, poisson_ns(rate, count, rng), rng, begins=run / runs)
+        found.append(latency[warmup:])
     return float(np.percentile(np.concatenate(found), 99))
 
 

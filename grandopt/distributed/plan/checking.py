@@ -9,29 +9,31 @@ from pathlib import Path
 
 import numpy as np
 
-from grandopt.artifacts.artifact import read
 from grandopt.distributed.plan.capacity import by_formula, by_simulation
-from grandopt.distributed.plan.measuring import asking, measure_replica, observations
+from grandopt.distributed.plan.measuring import served
 from grandopt.distributed.plan.replica import Replica
+from grandopt.distributed.plan.runs import Runs
 from grandopt.errors import MeasurementError
-from grandopt.measurement.load.base import Load
-from grandopt.measurement.load.concurrent import ConcurrentLoad
 from grandopt.measurement.load.settings import LoadSettings
 from grandopt.measurement.statistics import SAMPLES_NEEDED
-from grandopt.runtime.engine.engine import Engine
 from grandopt.runtime.scheduling.workers.affinity import usable_cores
 
 LIMITS = (1.0, 2.0, 4.0)
 """Times the p99 limit: each is a load of its own, since a looser one lets a replica carry more."""
 WITHIN = 0.15
 """How far the plan may be off."""
+ROUNDS = 6
+"""Each with a run of every rate."""
+FIRST = 10
+"""Rounds of measuring the replica by which the rates are chosen; then there is one beside each run."""
 LONGEST_S = 5.0
 """Of a run, where a slow agent needs more than a second for a p99."""
-RUNS = 3
-"""Of each rate."""
-STEP = 1.15
-PRECISION = 1.04
-MOST_STEPS = 14
+STEP = 1.06
+"""From one rate to the next."""
+BELOW, BEYOND = 0.6, 1.12
+"""The lowest rate, as a share of what is planned for the tightest limit, and the highest of what the replica
+can do at its typical speed."""
+MOST_RATES = 14
 
 
 @dataclass(frozen=True)
@@ -95,87 +97,53 @@ async def check_plan(
 ) -> Checked:
     """Measure a replica, plan for `qps` under three p99 limits, and find by load what a replica carries.
 
-    A shared machine is not as fast all the time, so a replica is measured before and after each load, and the
-    plan is the mean of both.
-    The load generator keeps a core busy: workers, where there are any, are one fewer than cores. Raises
-    MeasurementError where the plan is that no replica keeps the limit.
+    A shared machine is not as fast all the time, so measuring and load take turns: in each round the replica
+    is measured, and one run of every rate is made. The plan knows nothing of those runs. The load generator
+    keeps a core busy: workers, where there are any, are one fewer than cores. Raises MeasurementError where
+    the plan is that no replica keeps a limit, and where no rate did or every one.
     """
     concurrency = max(1, usable_cores() - 1)
-
-    async def measured() -> Replica:
-        return await measure_replica(
-            path, profile, trust=trust, concurrency=concurrency, seed=seed, tell=tell
+    limits_ns = [factor * p99_ms * 1e6 for factor in LIMITS]
+    async with served(path, profile, trust=trust, concurrency=concurrency, seed=seed) as serving:
+        tell("measuring a replica")
+        for _ in range(FIRST):
+            await serving.sustained.round()
+        rates = _rates(serving.replica(), limits_ns[0], seed)
+        seconds = min(LONGEST_S, max(1.0, 2 * SAMPLES_NEEDED[99] / (ROUNDS * rates[0])))
+        load = serving.load(LoadSettings(seconds=seconds, seed=seed))
+        runs = Runs(rates, limits_ns)
+        for number in range(ROUNDS):
+            tell(f"round {number + 1} of {ROUNDS}: measuring, and {len(rates)} rates by load")
+            for rate in rates if number % 2 == 0 else rates[::-1]:
+                runs.add(rate, await load.at(rate))
+                await serving.sustained.round()
+        replica = serving.replica()
+    loads = [
+        CheckedLoad(
+            limit_ns / 1e6,
+            qps,
+            _planned(replica, limit_ns, seed),
+            by_formula(replica, limit_ns),
+            runs.highest_kept(limit_ns),
         )
+        for limit_ns in limits_ns
+    ]
+    return Checked(replica, tuple(loads), replica.pace.busy)
 
-    loads, busy = [], False
-    before = await measured()
-    for factor in LIMITS:
-        limit_ms = factor * p99_ms
-        limit_ns = limit_ms * 1e6
-        first = by_simulation(before, limit_ns, seed)
-        if not first:
-            raise MeasurementError(
-                f"by plan no replica keeps a p99 of {limit_ms:g} ms on this machine, which did something "
-                f"else for {100 * before.stalls.share:.2g} % of the time; check a longer --p99, or later"
-            )
-        tell(f"p99 of {limit_ms:g} ms: looking for the highest rate by load")
-        found = await _found(path, profile, limit_ms, first, concurrency, trust=trust, seed=seed)
-        after = await measured()
-        loads.append(
-            CheckedLoad(
-                limit_ms,
-                qps,
-                _middle(first, by_simulation(after, limit_ns, seed)),
-                _middle(by_formula(before, limit_ns), by_formula(after, limit_ns)),
-                found,
-            )
+
+def _planned(replica: Replica, limit_ns: float, seed: int) -> float:
+    planned = by_simulation(replica, limit_ns, seed)
+    if not planned:
+        raise MeasurementError(
+            f"by plan no replica keeps a p99 of {limit_ns / 1e6:g} ms on this machine, which went at "
+            f"{100 * replica.pace.slowest:.0f} % of its typical speed for a tenth of a second; check a "
+            f"longer --p99, or later"
         )
-        busy = busy or before.stalls.busy or after.stalls.busy
-        before = after
-    return Checked(before, tuple(loads), busy)
+    return planned
 
 
-def _middle(before: float, after: float) -> float:
-    """Of what is planned by two measurements: their geometric mean, the first where the other has none."""
-    return math.sqrt(before * after) if after else before
-
-
-async def _found(
-    path: Path, profile: str, p99_ms: float, rate: float, concurrency: int, *, trust: bool, seed: int
-) -> float:
-    """The highest rate at which an engine of its own keeps the limit, by runs of a second or more."""
-    artifact = read(path)
-
-    seconds = min(LONGEST_S, max(1.0, 2 * SAMPLES_NEEDED[99] / rate))
-    engine = Engine()
-    await engine.initialize(profile)
-    async with engine:
-        name = engine.load(artifact.path, trust=trust, concurrency=concurrency)
-        settings = LoadSettings(seconds=seconds, seed=seed)
-        load = ConcurrentLoad(asking(engine, name), observations(artifact, seed), settings)
-        return await highest_kept(load, rate, p99_ms * 1e6)
-
-
-async def highest_kept(load: Load, rate: float, p99_ns: float) -> float:
-    """The highest rate, within `PRECISION`, at which all but 1 % of the requests are answered in time.
-
-    Begins at `rate`, and goes up or down. Of each rate some runs are made: their requests together give the
-    p99, and of most of them the rate must have been sustained. Raises MeasurementError where none is kept.
-    """
-    low, high = 0.0, math.inf
-    for _ in range(MOST_STEPS):
-        runs = [await load.at(rate) for _ in range(RUNS)]
-        latency = np.concatenate([run.latency_ns() for run in runs])
-        sustained = sum(run.sustained for run in runs) > RUNS // 2
-        if sustained and latency.size >= SAMPLES_NEEDED[99] and np.percentile(latency, 99) <= p99_ns:
-            low = rate
-        else:
-            high = rate
-        if high <= PRECISION * low:
-            return math.sqrt(low * high)
-        between = low > 0 and high < math.inf
-        rate = math.sqrt(low * high) if between else rate * STEP if low else rate / STEP
-    raise MeasurementError(
-        f"no rate was found that keeps a p99 of {p99_ns / 1e6:g} ms: {low:.0f} requests a second did, "
-        f"{high:.0f} did not; the machine is too busy, or the limit too short for it"
-    )
+def _rates(replica: Replica, limit_ns: float, seed: int) -> list[float]:
+    """What is tried by load, in rising order: from well below what is planned to more than can be done."""
+    low, high = BELOW * _planned(replica, limit_ns, seed), BEYOND * replica.highest_rate
+    count = min(MOST_RATES, max(3, math.ceil(math.log(high / low) / math.log(STEP)) + 1))
+    return [float(rate) for rate in np.geomspace(low, high, count)]

@@ -2,35 +2,82 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from grandopt.artifacts.artifact import Artifact, read
-from grandopt.distributed.plan.replica import Burst, Replica
-from grandopt.distributed.plan.stalls import watch
-from grandopt.errors import MeasurementError
+from grandopt.distributed.plan.replica import Replica
+from grandopt.distributed.plan.sustained import Sustained
 from grandopt.measurement.load.base import rows
 from grandopt.measurement.load.concurrent import ConcurrentLoad
 from grandopt.measurement.load.settings import LoadSettings
 from grandopt.runtime.engine.engine import Engine
-from grandopt.runtime.scheduling.calibration import BatchCost, measure_cost
+from grandopt.runtime.scheduling.calibration import measure_cost
 from grandopt.verification.inputs import ring
 
-SIZES = (1, 4, 16, 64, 256)
-LONGEST_NS = 150e6
-"""Larger bursts, by what smaller ones took, are left out; each size is measured for two of these."""
-LEAST, MOST = 7, 400
-"""Bursts of a size."""
-HANDLING_NS = 8_000.0
-"""What a request is taken to cost beside its computing until that is measured, to space the first bursts."""
-APART = 2.0
-"""Bursts begin so many times as far from each other as one takes."""
-TRIES = 4
+ROUNDS = 30
+"""Of a measurement by itself, some seconds together."""
+
+
+class Serving:
+    """An artifact that an engine serves, and what can be asked of it. It belongs to the engine's event
+    loop."""
+
+    def __init__(self, artifact: Artifact, engine: Engine, name: str, profile: str, seed: int) -> None:
+        self._artifact = artifact
+        self._engine = engine
+        self._name = name
+        self._profile = profile
+        self._seed = seed
+        self._served = engine.served(name)
+        batcher = self._served.batcher
+        self._cost = batcher.cost if batcher is not None else measure_cost(self._served.version.executor)
+        settings = LoadSettings(warmup_s=0.0, grace_s=5.0, seed=seed)
+        self.sustained = Sustained(self.load(settings), batcher, self._cost)
+        """What was measured of it until now."""
+
+    def load(self, settings: LoadSettings) -> ConcurrentLoad:
+        """Load on it, with drawn observations."""
+        return ConcurrentLoad(
+            asking(self._engine, self._name), observations(self._artifact, self._seed), settings
+        )
+
+    def replica(self) -> Replica:
+        """What was measured; of one round at least."""
+        manifest, batcher = self._artifact.manifest, self._served.batcher
+        return Replica(
+            agent=manifest.name,
+            digest=manifest.digest,
+            engine=manifest.engine,
+            precision=manifest.precision,
+            profile=self._profile,
+            kind="inline" if self._served.choice is None else self._served.choice.kind,
+            workers=1 if batcher is None else batcher.workers.size,
+            limit=1 if batcher is None else batcher.settings.limit,
+            cost=self._cost,
+            turns=self.sustained.turns(),
+            lone_ns=self.sustained.lone_ns,
+            pace=self.sustained.pace(),
+        )
+
+
+@asynccontextmanager
+async def served(
+    path: Path, profile: str, *, trust: bool = False, concurrency: int | None = None, seed: int = 0
+) -> AsyncIterator[Serving]:
+    """Serve the artifact at `path` by an engine of `profile`, whose settings stay as they are.
+
+    `concurrency` is how many workers compute where any do; as many as the engine finds to pay without it.
+    Raises an InputError for an artifact that cannot be loaded.
+    """
+    artifact = read(path)
+    engine = Engine()
+    await engine.initialize(profile, adaptation=False)
+    async with engine:
+        name = engine.load(artifact.path, trust=trust, concurrency=concurrency)
+        yield Serving(artifact, engine, name, profile, seed)
 
 
 async def measure_replica(
@@ -42,59 +89,16 @@ async def measure_replica(
     seed: int = 0,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Replica:
-    """Serve the artifact at `path` by an engine of `profile`, and measure it for some seconds.
+    """Serve the artifact as `served` does, and measure it for some seconds.
 
-    `concurrency` is how many workers compute where any do; as many as the engine finds to pay without it.
-
-    Requests come from the same event loop, in bursts whose distance the engine can keep up with: the last
-    answer of n that came together is there after what n requests take, the callers' own work included.
-    Raises an InputError for an artifact that cannot be loaded, MeasurementError where nothing is answered.
+    Callers are in the same event loop: what a request takes is their work, too. Raises an InputError for an
+    artifact that cannot be loaded, MeasurementError where not all is answered.
     """
-    artifact = read(path)
-    engine = Engine()
-    await engine.initialize(profile)
-    async with engine:
-        name = engine.load(artifact.path, trust=trust, concurrency=concurrency)
-        served = engine.served(name)
-        batcher = served.batcher
-        cost = batcher.cost if batcher is not None else measure_cost(served.version.executor)
-        workers = 1 if batcher is None else batcher.workers.size
-        tell("watching for the machine's stalls, and measuring bursts of requests through the engine")
-        before = await asyncio.to_thread(watch)
-        inline = batcher is None or batcher.workers.kind == "inline"
-        with _turning(asyncio.get_running_loop(), on=not inline):
-            bursts = await _bursts(asking(engine, name), observations(artifact, seed), cost, workers)
-        stalls = before + await asyncio.to_thread(watch)
-        return Replica(
-            agent=artifact.manifest.name,
-            digest=artifact.manifest.digest,
-            engine=artifact.manifest.engine,
-            precision=artifact.manifest.precision,
-            profile=profile,
-            kind="inline" if served.choice is None else served.choice.kind,
-            workers=workers,
-            limit=1 if batcher is None else batcher.settings.limit,
-            cost=cost,
-            bursts=bursts,
-            stalls=stalls,
-        )
-
-
-@contextmanager
-def _turning(loop: asyncio.AbstractEventLoop, *, on: bool) -> Iterator[None]:
-    """Let the loop go round without rest within this block, as one does that requests keep coming to: what
-    it takes from workers beside it, of their core or of the interpreter's lock, is theirs to bear."""
-
-    async def turn() -> None:
-        while True:
-            await asyncio.sleep(0)
-
-    task = loop.create_task(turn()) if on else None
-    try:
-        yield
-    finally:
-        if task is not None:
-            task.cancel()
+    async with served(path, profile, trust=trust, concurrency=concurrency, seed=seed) as serving:
+        tell("measuring what requests take through the engine, and how fast the machine goes meanwhile")
+        for _ in range(ROUNDS):
+            await serving.sustained.round()
+        return serving.replica()
 
 
 def asking(engine: Engine, name: str) -> Callable[[Any, int, int], Awaitable[Any]]:
@@ -105,40 +109,3 @@ def asking(engine: Engine, name: str) -> Callable[[Any, int, int], Awaitable[Any
 def observations(artifact: Artifact, seed: int) -> Sequence[Any]:
     """Drawn ones that fit the artifact, 256 at least."""
     return rows(ring(artifact.manifest.parsed_signature(), samples=None, seed=seed))
-
-
-async def _bursts(
-    target: Callable[[Any, int, int], Awaitable[Any]],
-    ring_rows: Sequence[Any],
-    cost: BatchCost,
-    workers: int,
-) -> tuple[Burst, ...]:
-    load = ConcurrentLoad(target, ring_rows, LoadSettings(warmup_s=0.0, grace_s=5.0))
-    found: list[Burst] = []
-    for size in SIZES:
-        expected = cost.of(size) + HANDLING_NS * size
-        if found:
-            expected = max(found[-1].last_ns * size / found[-1].rows, 1.0)
-        if expected > LONGEST_NS and size > workers:
-            break
-        found.append(await _burst(load, size, expected))
-    return tuple(found)
-
-
-async def _burst(load: ConcurrentLoad, size: int, expected: float) -> Burst:
-    """Bursts of one size; again, further apart, where they met each other."""
-    gap = APART * expected + 50_000
-    for _ in range(TRIES):
-        count = int(min(MOST, max(LEAST, 2 * LONGEST_NS / gap)))
-        due = np.repeat(np.round(np.arange(count) * gap), size).astype(np.int64)
-        result = await load.replay(due)
-        if (result.ended_ns < 0).any() or result.errors:
-            raise MeasurementError(
-                f"of {due.size} requests not all were answered ({result.first_error or 'too slow'})"
-            )
-        latency = (result.ended_ns - result.due_ns).reshape(count, size)[count // 5 :]
-        last = float(np.median(latency.max(axis=1)))
-        if last < gap * 0.8:
-            return Burst(size, float(np.median(latency.min(axis=1))), last)
-        gap = APART * last
-    raise MeasurementError(f"bursts of {size} requests took longer each time; the machine is too busy")

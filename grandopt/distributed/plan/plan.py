@@ -11,7 +11,7 @@ from grandopt.distributed.plan.bulk_queue import formula
 from grandopt.distributed.plan.capacity import by_formula, by_simulation, unloaded_p99
 from grandopt.distributed.plan.recorded import replicas_for
 from grandopt.distributed.plan.replica import Replica
-from grandopt.distributed.plan.simulation import poisson_ns, simulate
+from grandopt.distributed.plan.simulation import poisson_ns, settled, simulate
 from grandopt.errors import ConfigError
 from grandopt.signature import Array
 
@@ -172,7 +172,7 @@ def _expected(replica: Replica, demand: Demand, replicas: int, seed: int) -> _Ex
         else:
             due = demand.due_ns[rng.integers(replicas, size=demand.due_ns.size) == 0]
         if due.size:
-            found.append(simulate(replica, due, rng))
+            found.append(settled(simulate(replica, due, rng, begins=run / RUNS)))
     theory = formula(replica, rate) if demand.due_ns is None else None
     late = None
     if demand.deadline_ms is not None:
@@ -196,10 +196,11 @@ def _over_runs(values: list[float]) -> Simulated:
 def _remarks(plan: Plan) -> list[str]:
     """Where formula and simulation differ, and what carries less than was asked for."""
     found = []
-    if plan.replica.stalls.busy:
+    pace = plan.replica.pace
+    if pace.busy:
         found.append(
-            f"this machine did something else for {100 * plan.replica.stalls.share:.0f} % of the time while "
-            f"it was measured; measure again when it is idle, unless replicas are to share machines like that"
+            f"this machine went at {100 * pace.speed:.0f} % of its typical speed on average while it was "
+            f"measured; measure again when it is idle, unless replicas are to share machines like that"
         )
     if plan.p99_us.high > 1e3 * plan.demand.p99_ms:
         found.append(
@@ -211,12 +212,12 @@ def _remarks(plan: Plan) -> list[str]:
         several = "" if plan.replica.workers == 1 else ", and takes several workers for a faster one"
         found.append(
             f"by the formula a replica carries {factor:.2f} times what it does by simulation: it knows no "
-            f"stalls of the machine{several}; the plan goes by the simulation"
+            f"slow moments of the machine{several}; the plan goes by the simulation"
         )
     if plan.p99_formula_us is not None and not _agree(plan.p99_us.value, plan.p99_formula_us):
         found.append(
             f"at the planned load the p99 by simulation is {plan.p99_us.value / plan.p99_formula_us:.2f} "
-            f"times that by the formula, which knows no stalls"
+            f"times that by the formula, which knows no slow moments"
         )
     if not plan.met and plan.demand.machines is not None:
         carried = plan.demand.machines * plan.per_machine * plan.capacity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from grandopt.distributed.plan.replica import Replica
-from grandopt.distributed.plan.simulation import simulate
+from grandopt.distributed.plan.simulation import settled, simulate
 from grandopt.errors import ConfigError
 from grandopt.runtime.histogram import too_few
 from grandopt.signature import Array
@@ -59,5 +59,5 @@ def _p99(replica: Replica, due_ns: Array, replicas: int, seed: int) -> float:
     for which in range(min(replicas, LOOKED_AT)):
         due = due_ns[place == which]
         if due.size:
-            found.append(simulate(replica, due, rng))
+            found.append(settled(simulate(replica, due, rng)))
     return float(np.percentile(np.concatenate(found), 99)) if found else np.inf

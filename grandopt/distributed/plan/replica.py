@@ -6,17 +6,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grandopt.distributed.plan.stalls import Stalls
+from grandopt.distributed.plan.pace import Pace
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.workers.choice import Kind
 from grandopt.signature import Array
 
 
 @dataclass(frozen=True)
-class Burst:
-    """`rows` requests that came together: until the first and until the last of them was answered, in ns."""
+class Turn:
+    """What `rows` requests keep a server busy for where more always wait, in ns, at the machine's typical
+    speed.
+
+    Where the event loop's thread computes, `first_ns` and `last_ns` are from when the turn begins until its
+    first and its last answer is there; elsewhere both are `occupied_ns`.
+    """
 
     rows: int
+    occupied_ns: float
     first_ns: float
     last_ns: float
 
@@ -25,10 +31,10 @@ class Burst:
 class Replica:
     """What was measured of an artifact, served by an engine of `profile` in this process.
 
-    `cost` is the executor's own line a·n + b, `bursts` what requests take through the engine, their callers
-    in the same event loop, in rising sizes from 1 on. Batches have `limit` rows at most and are computed by
+    `cost` is the executor's own line a·n + b, `turns` what requests take through the engine, their callers in
+    the same event loop, in rising sizes from 1 on. Batches have `limit` rows at most and are computed by
     `workers` of `kind`; "inline" is the event loop's own thread, which computes in turns what has come.
-    `stalls` are those of the machine.
+    `lone_ns` is what a request takes that finds the replica idle, `pace` how fast the machine went meanwhile.
     """
 
     agent: str
@@ -40,8 +46,9 @@ class Replica:
     workers: int
     limit: int
     cost: BatchCost
-    bursts: tuple[Burst, ...]
-    stalls: Stalls
+    turns: tuple[Turn, ...]
+    lone_ns: float
+    pace: Pace
     transport_ns: float = 0.0
 
     @property
@@ -57,7 +64,7 @@ class Replica:
     @property
     def most(self) -> int:
         """The most requests that one turn or batch answers."""
-        return self.bursts[-1].rows if self.inline else self.limit
+        return self.turns[-1].rows if self.inline else self.limit
 
     def with_transport(self, nanoseconds: float) -> Replica:
         """The same, each request of which takes so much more of the replica's time."""
@@ -69,35 +76,20 @@ class Replica:
 
     def first_ns(self) -> Array:
         """Until the first answer of a turn of n requests, [n] from n = 1 on; for "inline"."""
-        return np.asarray(self._between([burst.first_ns for burst in self.bursts]) + self.transport_ns)
+        return self._between([turn.first_ns for turn in self.turns]) + self.transport_ns
+
+    def last_ns(self) -> Array:
+        """The same until its last answer."""
+        return self._between([turn.last_ns for turn in self.turns]) + self.transport_ns * self._sizes()
 
     def occupied_ns(self) -> Array:
         """How long a turn or a batch of n requests keeps its server busy, [n] from n = 1 on, to `most`."""
-        rows = np.arange(1, self.most + 1)
-        if self.inline:
-            return np.asarray(
-                self._between([burst.last_ns for burst in self.bursts]) + self.transport_ns * rows
-            )
-        alone = self.cost.per_observation_ns * rows + self.cost.fixed_ns
-        return np.asarray(alone * self.slowdown + self.transport_ns * rows)
-
-    @property
-    def slowdown(self) -> float:
-        """How many times its own cost a batch takes when all workers are busy, and the event loop with them.
-
-        Measured: the largest burst keeps every worker busy to its end.
-        """
-        largest = self.bursts[-1]
-        batches = -(-largest.rows // self.limit)
-        alone = self.cost.per_observation_ns * largest.rows + self.cost.fixed_ns * batches
-        return max(1.0, largest.last_ns * self.workers / alone)
+        return self._between([turn.occupied_ns for turn in self.turns]) + self.transport_ns * self._sizes()
 
     @property
     def way_ns(self) -> float:
         """What an answer takes beside its batch: handed to a worker, and back to its caller."""
-        if self.inline:
-            return 0.0
-        return max(0.0, self.bursts[0].last_ns - float(self.occupied_ns()[0]))
+        return 0.0 if self.inline else max(0.0, self.lone_ns - self.turns[0].occupied_ns)
 
     @property
     def line(self) -> tuple[float, float]:
@@ -119,10 +111,14 @@ class Replica:
 
     @property
     def sustained_rate(self) -> float:
-        """The same as far as the machine's stalls leave time."""
-        return self.highest_rate * (1.0 - self.stalls.share)
+        """The same at the speed that the machine went at on average."""
+        return self.highest_rate * self.pace.speed
+
+    def _sizes(self) -> Array:
+        return np.arange(1, self.most + 1)
 
     def _between(self, values: list[float]) -> Array:
-        """Of every size to the largest, between those that were measured."""
-        sizes = [burst.rows for burst in self.bursts]
-        return np.interp(np.arange(1, sizes[-1] + 1), sizes, np.maximum.accumulate(values))
+        """Of every size to `most`, between those that were measured; beyond the largest in its proportion."""
+        sizes, known = [turn.rows for turn in self.turns], np.maximum.accumulate(values)
+        beyond = np.maximum(1.0, self._sizes() / sizes[-1])
+        return np.asarray(np.interp(self._sizes(), sizes, known) * beyond)

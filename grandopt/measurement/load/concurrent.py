@@ -17,7 +17,6 @@ from grandopt.measurement.load.timing import late_ns
 from grandopt.signature import Array
 
 BURST = 256
-"""Requests that are made before the loop goes round once more, where so many are due."""
 STOPPING_S = 5.0
 """How long a request that was cancelled may take to end."""
 DRAWN = 4096
@@ -32,6 +31,8 @@ class ConcurrentLoad(Load):
     """
 
     target: Callable[[Any, int, int], Awaitable[Any]]
+    burst: int = BURST
+    """How many requests are made before the loop goes round once more, where more are due. May be set."""
 
     async def closed(self, callers: int) -> LoadResult:
         """See `Load.closed`; each caller is one task."""
@@ -96,11 +97,11 @@ class ConcurrentLoad(Load):
         """
         due, priorities = record.due.tolist(), record.priorities.tolist()
         ring, size, late = self.observations, len(self.observations), late_ns()
-        clock, told = self.clock, self._told_ns()
+        clock, told, burst = self.clock, self._told_ns(), self.burst
         begin = record.begin = clock()  # all that took its time was got ready before
         place, count = 0, len(due)
         while place < count:
-            stop = min(count, place + BURST)
+            stop = min(count, place + burst)
             now = clock() - begin
             while place < stop and due[place] <= now:
                 latest = begin + due[place] + told if told else 0

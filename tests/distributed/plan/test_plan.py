@@ -9,9 +9,9 @@ import pytest
 
 from grandopt.cli.render.plan import impossible_words, plan_document, plan_tables
 from grandopt.distributed.plan.capacity import by_formula, by_simulation
+from grandopt.distributed.plan.pace import Pace
 from grandopt.distributed.plan.plan import Demand, Impossible, Plan, make_plan, with_best_limit
 from grandopt.distributed.plan.recorded import replicas_for, scaled
-from grandopt.distributed.plan.stalls import Stalls
 from grandopt.errors import ConfigError
 from tests.distributed.plan.replicas import inline, threads
 
@@ -114,12 +114,13 @@ def test_what_is_counted_and_what_differs_is_told() -> None:
     assert "transport not counted" in said
     assert "would miss 200 µs" in said
     document = json.loads(json.dumps(plan_document(plan)))
+    assert document["replica"]["pace"]["speed"] == 1.0
     assert document["replica"]["per_request_ns"] == pytest.approx(40_000, rel=0.01)
     assert document["p99_us"]["low"] <= document["p99_us"]["value"]
     assert document["met"] is True
 
 
 def test_a_machine_that_does_something_else_is_said_to_be_busy() -> None:
-    stalls = Stalls(1.0, np.arange(10) * 100_000_000, np.full(10, 10_000_000))
-    plan = planned(Demand(qps=1e3, p99_ms=50.0, cores=1), inline(stalls=stalls))
-    assert "did something else for 10 % of the time" in plan.remarks[0]
+    pace = Pace(np.tile([1e7, 3e6], 100), np.tile([1e7, 1.0], 100))
+    plan = planned(Demand(qps=1e3, p99_ms=50.0, cores=1), inline(pace=pace))
+    assert "this machine went at 77 % of its typical speed on average" in plan.remarks[0]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from grandopt.distributed.plan.bulk_queue import formula, latencies
-from grandopt.distributed.plan.replica import Burst
-from grandopt.distributed.plan.simulation import poisson_ns, simulate
-from grandopt.distributed.plan.stalls import Pauses, Stalls, watch
+from grandopt.distributed.plan.pace import Pace
+from grandopt.distributed.plan.replica import Turn
+from grandopt.distributed.plan.simulation import poisson_ns, settled, simulate
 from tests.distributed.plan.replicas import inline, threads
 
 REQUESTS = 30_000
@@ -16,7 +16,7 @@ REQUESTS = 30_000
 
 def simulated(replica: object, rate: float, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return simulate(replica, poisson_ns(rate, REQUESTS, rng), rng)
+    return settled(simulate(replica, poisson_ns(rate, REQUESTS, rng), rng))
 
 
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.9])
@@ -47,8 +47,8 @@ def test_more_than_can_be_served_has_no_latency() -> None:
 @pytest.mark.parametrize("load", [0.2, 0.7, 0.95])
 def test_simulated_turns_are_as_the_formula_says(load: float) -> None:
     # All answers of a turn at its end, as in the formula.
-    bursts = [Burst(rows, last, last) for rows in (1, 64) for last in (4_000.0 * rows + 40_000.0,)]
-    whole = inline(bursts=tuple(bursts))
+    turns = [Turn(rows, whole, whole, whole) for rows in (1, 64) for whole in (4_000.0 * rows + 40_000.0,)]
+    whole = inline(turns=tuple(turns))
     rate = load * whole.highest_rate
     theory = formula(whole, rate)
     assert theory is not None
@@ -80,25 +80,35 @@ def test_a_batch_has_no_more_than_the_limit() -> None:
     assert sorted(set(np.round(latency))) == [600_000.0, 1_200_000.0]
 
 
-def test_stalls_hold_up_whatever_is_computed() -> None:
-    stalls = Stalls(1e-3, np.array([100_000, 500_000]), np.array([50_000, 10_000]))
-    pauses = Pauses(stalls, 0.0)
-    assert pauses.ready(120_000.0) == 150_000.0
-    assert pauses.worked(480_000.0, 40_000.0) == 530_000.0
-    assert pauses.ready(1_100_001.0) == 1_150_000.0  # the second turn of what was seen
+def test_a_slow_stretch_holds_up_whatever_is_computed() -> None:
+    # Half a second, of which 50 ms do nothing, and a tenth of a second at half the speed.
+    pace = Pace(np.array([2e8, 5e7, 1.5e8, 1e8]), np.array([2e8, 1.0, 1.5e8, 5e7]))
+    replica = inline(40_000.0, 60_000.0, pace=pace)
+    rng = np.random.default_rng(0)
+    latency = simulate(replica, np.array([0.0, 1.9995e8, 2.1e8, 4.1e8]), rng, begins=0.0)
+    assert latency.tolist() == pytest.approx([1e5, 1e5 + 5e7, 4e7 + 1e5 - 5e4 + 1e5, 2e5], rel=1e-3)
 
 
-def test_stalls_take_their_share_of_what_can_be_served() -> None:
-    stalls = Stalls(1e-2, np.arange(10) * 1_000_000, np.full(10, 100_000))
-    replica = inline(stalls=stalls)
-    assert replica.sustained_rate == pytest.approx(0.9 * replica.highest_rate)
+def test_a_backlog_is_worked_off_at_the_pace_that_there_is() -> None:
+    slow = inline(pace=Pace(np.array([1e6]), np.array([5e5])))
+    usual, halved = simulated(inline(), 5e3), simulated(slow, 2.5e3)
+    for percent in (50, 99):  # twice the time and half the requests: the same, but for the unit
+        assert np.percentile(halved, percent) == pytest.approx(2 * np.percentile(usual, percent), rel=0.05)
+
+
+def test_slow_moments_take_their_share_of_what_can_be_served() -> None:
+    pace = Pace(np.tile([1e6, 1e5], 100), np.tile([1e6, 1.0], 100))
+    replica = inline(pace=pace)
+    assert replica.sustained_rate == pytest.approx(replica.highest_rate / 1.1, rel=1e-4)
     quiet, held_up = simulated(inline(), 1e4), simulated(replica, 1e4)
     assert np.percentile(held_up, 99) > np.percentile(quiet, 99) + 50_000
 
 
-def test_a_watch_sees_where_the_clock_jumps() -> None:
-    moments = iter([0, 100, 200, 60_000, 60_100, 1_000_000])
-    found = watch(1e-3, lambda: next(moments))
-    assert found.at_ns.tolist() == [200, 60_100]
-    assert found.took_ns.tolist() == [59_800, 939_900]
-    assert (found + found).at_ns.tolist() == [200, 60_100, 1_000_200, 1_060_100]
+def test_the_first_and_the_last_answer_of_a_turn_may_come_after_its_end() -> None:
+    """Where requests pass through several turns of the loop, others are under way meanwhile."""
+    replica = inline(turns=(Turn(1, 1_000.0, 2_500.0, 2_500.0), Turn(4, 2_000.0, 4_000.0, 6_000.0)))
+    latency = simulate(
+        replica, np.array([0.0, 10_000.0, 10_000.0, 10_000.0, 10_000.0]), np.random.default_rng(0)
+    )
+    assert latency[0] == pytest.approx(2_500.0)
+    assert latency[1:].tolist() == pytest.approx([4_000.0, 4_000 + 2_000 / 3, 4_000 + 4_000 / 3, 6_000.0])
