@@ -3,104 +3,154 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from functools import partial
+from collections import deque
+from typing import NamedTuple
 
-from grandopt.serving.grpc.backlog import Asked, Backlog
+from grandopt.serving.grpc.http2.methods import Asker, Stream
 from grandopt.serving.grpc.infer_request import RequestReader
 from grandopt.serving.grpc.infer_response import write_response, write_stream_error, write_stream_response
-from grandopt.serving.grpc.status import Context, abort
 from grandopt.serving.plane.plane import DataPlane
-from grandopt.serving.protocol.errors import Code, ProtocolError
+from grandopt.serving.protocol.errors import Code, ProtocolError, refused
 from grandopt.serving.protocol.messages import InferRequest, InferResponse
 
 WANTS_FINAL, FINAL = "triton_enable_empty_final_response", "triton_final_response"
-ENDS_ON_ERROR = "triton_grpc_error"
-"""The metadata by which a stream is to end, with a status, at its first error."""
 
 
 class Inference:
     """Both ways of asking, for one server."""
 
     def __init__(self, plane: DataPlane, window: int) -> None:
+        self.window = window
         self._plane = plane
-        self._window = window
         self._reader = RequestReader()
 
-    async def infer(self, data: bytes, context: Context) -> bytes:
-        """One request, one answer; what is wrong is the call's status."""
-        try:
-            request = self._reader.read(data)
-            left = context.time_remaining()
-            answer = self._plane.infer(request if left is None else within(request, left))
-            return write_response(answer if isinstance(answer, InferResponse) else await answer)
-        except ProtocolError as error:
-            return await abort(context, error)
+    def infer(self, data: bytes, asker: Asker, left_s: float | None) -> bytes | asyncio.Future[InferResponse]:
+        """One request: its answer, or a future of it; raises ProtocolError."""
+        request = self._reader.read(data)
+        answer = self._plane.infer(request if left_s is None else within(request, left_s))
+        return write_response(answer) if isinstance(answer, InferResponse) else answer
 
-    async def stream(self, requests: AsyncIterator[bytes], context: Context) -> None:
-        """Answers in the order of the requests, of which at most a window is under way."""
-        metadata = context.invocation_metadata() or ()
-        ends = any(name == ENDS_ON_ERROR and value == "true" for name, value in metadata)
-        write = partial(_write, context, ends)
-        backlog = Backlog(self._window)
-        reading = asyncio.ensure_future(self._read(requests, context, backlog))
-        try:
-            refusal = await backlog.written(write)
-            if refusal is None:
-                await reading  # it has ended; what it raised is the stream's
-        finally:
-            reading.cancel()
-            reading.add_done_callback(_seen)
-            backlog.give_up()
-        if refusal is not None:
-            await abort(context, refusal)
-
-    async def _read(self, requests: AsyncIterator[bytes], context: Context, backlog: Backlog) -> None:
-        try:
-            async for data in requests:
-                backlog.put(self._ask(data, context))
-                if backlog.is_full:
-                    await backlog.room()
-        finally:
-            backlog.end()
-
-    def _ask(self, data: bytes, context: Context) -> Asked:
-        """Ask the data plane now; what has to be waited for is under way."""
+    def ask(self, data: bytes, left_s: float | None) -> bytes | Asked:
+        """One request of a stream: the bytes of its answer, if it is there; what is wrong is one, too."""
         request_id, final = "", False
         try:
             request = self._reader.read(data)
             request_id = request.id
             if WANTS_FINAL in request.parameters:
                 request, final = _without_final(request)
-            left = context.time_remaining()
-            answer = self._plane.infer(request if left is None else within(request, left))
+            answer = self._plane.infer(request if left_s is None else within(request, left_s))
         except ProtocolError as error:
             return Asked(request_id, error)
-        waited = answer if isinstance(answer, InferResponse) else asyncio.ensure_future(answer)
-        return Asked(request_id, waited, final)
+        return (
+            _written(answer, final) if isinstance(answer, InferResponse) else Asked(request_id, answer, final)
+        )
+
+    def stream(self, call: Stream) -> InferStream:
+        """Where the requests of a stream go."""
+        return InferStream(self, call)
 
 
-def _seen(reading: asyncio.Future[None]) -> None:
-    """Nobody asks any more what ended the reading of a stream that has ended."""
-    if not reading.cancelled():
-        reading.exception()
+class Asked(NamedTuple):
+    """A request of a stream that has no answer yet, or a refusal."""
+
+    id: str
+    answer: asyncio.Future[InferResponse] | ProtocolError
+    marks_final: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known yet."""
+        return isinstance(self.answer, asyncio.Future) and not self.answer.done()
 
 
-async def _write(context: Context, ends: bool, one: Asked) -> ProtocolError | None:
-    """Write the answer when it is there; with `ends`, a refusal is not written but given back."""
-    try:
-        if isinstance(one.answer, ProtocolError):
-            raise one.answer
-        found = one.answer if isinstance(one.answer, InferResponse) else await one.answer
-    except ProtocolError as error:
-        if ends:
-            return error
-        await context.write(write_stream_error(str(error), one.id))
-        return None
-    if one.marks_final:
+class InferStream:
+    """Answers in the order of the requests, of which at most a window is under way."""
+
+    def __init__(self, inference: Inference, call: Stream) -> None:
+        self._inference, self._call = inference, call
+        self._waiting: deque[bytes | Asked] = deque()
+        self._ended = False
+        self._refusal: ProtocolError | None = None
+        """What it ends with, after all that was asked."""
+
+    @property
+    def room(self) -> bool:
+        """Whether another message is taken now."""
+        return not self._ended and len(self._waiting) < self._inference.window and not self._call.blocked
+
+    def message(self, data: bytes) -> None:
+        """Ask the data plane now; what has to be waited for is under way."""
+        asked = self._inference.ask(data, self._call.left_s)
+        if not self._waiting and not (isinstance(asked, Asked) and asked.is_open):
+            self._write(asked)
+            return
+        self._waiting.append(asked)
+        if isinstance(asked, Asked) and isinstance(asked.answer, asyncio.Future):
+            asked.answer.add_done_callback(self._answered)
+
+    def end(self) -> None:
+        """No more will come: end when all is answered."""
+        self._ended = True
+        self._finish_if_answered()
+
+    def stop(self) -> None:
+        """The server stops: nothing more is asked."""
+        if not self._ended:
+            self._ended, self._refusal = True, ProtocolError(Code.UNAVAILABLE, "the server stops", 1.0)
+            self._finish_if_answered()
+
+    def gone(self) -> None:
+        """What is under way is cancelled."""
+        waiting, self._waiting = self._waiting, deque()
+        for one in waiting:
+            if isinstance(one, Asked) and isinstance(one.answer, asyncio.Future):
+                one.answer.cancel()
+
+    def _answered(self, answer: asyncio.Future[InferResponse]) -> None:
+        """Write what is there now, up to the first that is not."""
+        waiting = self._waiting
+        if not waiting and not answer.cancelled():
+            answer.exception()  # seen: nobody waits for it any more
+        while waiting and not self._call.done:
+            first = waiting[0]
+            if isinstance(first, Asked) and first.is_open:
+                break
+            self._write(waiting.popleft())
+        self._finish_if_answered()
+        self._call.take()
+
+    def _finish_if_answered(self) -> None:
+        if self._ended and not self._waiting:
+            self._call.finish(self._refusal)
+
+    def _write(self, asked: bytes | Asked) -> None:
+        """Write an answer that is there; a refusal is one, or ends the stream where that is asked for."""
+        call = self._call
+        if isinstance(asked, bytes):
+            call.write(asked)
+            return
+        found = asked.answer
+        if isinstance(found, asyncio.Future):
+            found = _outcome(found)
+        if isinstance(found, InferResponse):
+            call.write(_written(found, asked.marks_final))
+        elif call.asker.ends_on_error:
+            call.finish(found)
+        else:
+            call.write(write_stream_error(str(found), asked.id))
+
+
+def _written(found: InferResponse, marks_final: bool) -> bytes:
+    if marks_final:
         found = found._replace(parameters={**found.parameters, FINAL: True})
-    await context.write(write_stream_response(write_response(found)))
-    return None
+    return write_stream_response(write_response(found))
+
+
+def _outcome(answer: asyncio.Future[InferResponse]) -> InferResponse | ProtocolError:
+    if answer.cancelled():
+        return ProtocolError(Code.UNAVAILABLE, "the request was given up", 1.0)
+    error = answer.exception()
+    return answer.result() if error is None else refused(error)
 
 
 def _without_final(request: InferRequest) -> tuple[InferRequest, bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from dataclasses import dataclass
 
 from grandopt.serving.protocol.access import OPEN, Access
@@ -11,15 +13,14 @@ from grandopt.serving.protocol.access import OPEN, Access
 class GrpcOptions:
     """Addresses, limits and who may ask.
 
-    `port` 0 is any that is free; `reuse_port` lets other processes have the same. `access` is asked for every
-    call but those of probes.
+    It listens at sockets that are bound (and closed by the server), or at `host` and `port` (0: any that is
+    free). `tls` is the server's alone. `access` is asked for every call but those of probes.
     """
 
-    host: str = "127.0.0.1"
+    host: str | None = "127.0.0.1"
     port: int = 8001
-    reuse_port: bool = False
-    tls_certificate: bytes | None = None
-    tls_key: bytes | None = None
+    sockets: tuple[socket.socket, ...] = ()
+    tls: ssl.SSLContext | None = None
     access: Access = OPEN
 
     max_message_bytes: int = 64 << 20
@@ -29,11 +30,16 @@ class GrpcOptions:
     max_streams: int = 2048
     """Of those, calls that last as long as their client wants."""
     request_s: float = 60.0
-    """How long the request of any other call may take to arrive."""
+    """How long the request of any other call may take to arrive, and a client to take what it is sent."""
     max_calls_per_connection: int = 1024
     max_connections: int = 4096
     stream_window: int = 64
     """Requests of one stream that are under way; the next is read when one of them is answered."""
+    call_window: int = 256 << 10
+    connection_window: int = 4 << 20
+    """Bytes that a client may send ahead, of one call and in all."""
+    receiving_bytes: int = 512 << 20
+    """Of requests that are not whole or wait, over all connections."""
     keepalive_s: float = 7200.0
     keepalive_timeout_s: float = 20.0
     shortest_ping_interval_s: float = 10.0

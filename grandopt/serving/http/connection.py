@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Literal
 
+from grandopt.serving.addresses import is_local
 from grandopt.serving.http.answers import refusal
 from grandopt.serving.http.chunked import ChunkedBody
 from grandopt.serving.http.head import CHUNKED
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         self._turns = Turns(self.service, self._transport, self._moved, self._end)
         if self._local is None:
-            self._local = _is_local(transport)
+            self._local = is_local(transport)
         full = len(self.service.connections) >= self._limits.connections
         self.service.connections.add(self)
         self._wait("head", self._limits.header_s)
@@ -274,12 +274,3 @@ class Connection(asyncio.Protocol):
         if not (self._held or self._ended):
             self._paused = False
             self._transport.resume_reading()
-
-
-def _is_local(transport: asyncio.BaseTransport) -> bool:
-    """Whether the other side is a program on this machine."""
-    peer = transport.get_extra_info("peername")
-    kind = transport.get_extra_info("socket")
-    if kind is not None and kind.family == socket.AF_UNIX:
-        return True
-    return isinstance(peer, tuple) and (peer[0].startswith(("127.", "::ffff:127.")) or peer[0] == "::1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.protocol.access import Access
 from grandopt.serving.repository.repository import Repository
 from grandopt.serving.routes import Route
-from grandopt.serving.server.extra import require
 from grandopt.serving.server.listeners import Listeners
 from grandopt.serving.server.options import ServerOptions
 from grandopt.serving.server.secrets import access, tls
@@ -57,8 +57,6 @@ class ServerInstance:
     async def _start(self) -> Summary:
         options = self._options
         rights, context = access(options), tls(options)
-        if options.grpc_port is not None:
-            require("grpc")
         self._engine = engine = Engine()
         await engine.initialize(options.profile)
         first = options.first
@@ -108,34 +106,16 @@ class ServerInstance:
         if sockets:
             http = HttpOptions(None, sockets=sockets, tls=context, limits=options.limits, access=rights)
             await self._add("metrics", HttpServer(None, http, [metrics, *_health(routes)]))
-        if options.grpc_port is not None:
-            # Imported while HTTP is answered.
-            await self._add("grpc", await asyncio.to_thread(self._grpc, plane, rights))
+        sockets = self._listeners.grpc()
+        if sockets:
+            # Imported while HTTP is answered. Its context is its own: what is spoken over TLS is said in it.
+            await self._add("grpc", await asyncio.to_thread(_grpc, plane, sockets, rights, tls(options)))
         if self._with_ring and options.ring is not None:
             await self._add("ring", _ring(plane, options.ring))
 
     async def _add(self, name: str, transport: Any) -> None:
         self._transports[name] = transport
         await transport.start()
-
-    def _grpc(self, plane: DataPlane, rights: Access) -> Any:
-        from grandopt.serving.grpc.options import GrpcOptions
-        from grandopt.serving.grpc.server import GrpcServer
-
-        options, port = self._options, self._listeners.grpc_port
-        assert port is not None
-        cert, key = options.tls_cert, options.tls_key
-        return GrpcServer(
-            plane,
-            GrpcOptions(
-                host=options.host,
-                port=port,
-                reuse_port=options.workers > 1,
-                tls_certificate=None if cert is None else cert.read_bytes(),
-                tls_key=None if key is None else key.read_bytes(),
-                access=rights,
-            ),
-        )
 
     async def stop(self, grace_s: float) -> None:
         """Finish what is under way, within `grace_s` seconds; nothing new is taken. Twice is allowed."""
@@ -164,6 +144,15 @@ def _cache(file: Path) -> CacheConfig:
 
 def _health(routes: list[Route]) -> list[Route]:
     return [route for route in routes if route.path.startswith("/v2/health/")]
+
+
+def _grpc(
+    plane: DataPlane, sockets: tuple[socket.socket, ...], rights: Access, context: ssl.SSLContext | None
+) -> Any:
+    from grandopt.serving.grpc.options import GrpcOptions
+    from grandopt.serving.grpc.server import GrpcServer
+
+    return GrpcServer(plane, GrpcOptions(None, sockets=sockets, tls=context, access=rights))
 
 
 def _ring(plane: DataPlane, path: Path) -> Any:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from grandopt.serving.http.server import bound
+from grandopt.serving.addresses import bound
 from grandopt.serving.ring.socket_path import listening_at
 from grandopt.serving.server.options import ServerOptions
 
@@ -23,9 +23,7 @@ class Listeners:
     tcp: list[socket.socket] = field(default_factory=list)
     unix: list[socket.socket] = field(default_factory=list)
     metrics_tcp: list[socket.socket] = field(default_factory=list)
-    held: list[socket.socket] = field(default_factory=list)
-    """Bound, so that nobody else gets the port, and not listening."""
-    grpc_port: int | None = None
+    grpc_tcp: list[socket.socket] = field(default_factory=list)
     own: tuple[Path, int, int] | None = None
 
     def http(self) -> tuple[socket.socket, ...]:
@@ -34,9 +32,12 @@ class Listeners:
     def metrics(self) -> tuple[socket.socket, ...]:
         return tuple(self.metrics_tcp)
 
+    def grpc(self) -> tuple[socket.socket, ...]:
+        return tuple(self.grpc_tcp)
+
     def close(self) -> None:
         """Give all back; twice is allowed."""
-        for one in (*self.tcp, *self.unix, *self.metrics_tcp, *self.held):
+        for one in (*self.tcp, *self.unix, *self.metrics_tcp, *self.grpc_tcp):
             one.close()
         if self.own is not None:
             path, *made = self.own
@@ -49,19 +50,17 @@ class Listeners:
 
 def listeners(options: ServerOptions) -> Listeners:
     """The sockets of a server of one process; raises ConfigError for what cannot be had."""
-    made = Listeners(grpc_port=options.grpc_port)
+    made = Listeners()
     shared = options.workers > 1
-    _require_free(options.host, (options.http_port, options.metrics_port) if shared else ())
-    # gRPC binds its own, after all was loaded, and writes lines of its own where it cannot.
-    _require_free(options.host, (options.grpc_port,))
+    if shared:
+        _require_free(options.host, (options.http_port, options.metrics_port, options.grpc_port))
     try:
         if options.http_port is not None:
             made.tcp += bound(options.host, options.http_port, shared=shared)
         if options.metrics_port is not None:
             made.metrics_tcp += bound(options.host, options.metrics_port, shared=shared)
-        if options.grpc_port is not None and shared:
-            made.held += bound(options.host, options.grpc_port, shared=True)
-            made.grpc_port = made.held[0].getsockname()[1]
+        if options.grpc_port is not None:
+            made.grpc_tcp += bound(options.host, options.grpc_port, shared=shared)
         if options.uds is not None:
             made.unix.append(listening_at(options.uds, UDS_MODE))
             found = options.uds.lstat()
@@ -85,5 +84,5 @@ def with_ports(options: ServerOptions, made: Listeners) -> ServerOptions:
         options,
         http_port=made.tcp[0].getsockname()[1] if made.tcp else None,
         metrics_port=made.metrics_tcp[0].getsockname()[1] if made.metrics_tcp else None,
-        grpc_port=made.grpc_port,
+        grpc_port=made.grpc_tcp[0].getsockname()[1] if made.grpc_tcp else None,
     )

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from grandopt.errors import GrandoptError
-from grandopt.serving.http.server import bound
+from grandopt.serving.addresses import bound
 from grandopt.serving.server.listeners import Listeners
 from grandopt.serving.server.options import ServerOptions
 from grandopt.serving.server.process import run, serving
@@ -35,11 +35,13 @@ def main() -> int:
     async def serve() -> None:
         stop = asyncio.Event()
         asyncio.get_running_loop().add_reader(0, stop.set)
-        made = Listeners(grpc_port=options.grpc_port)
+        made = Listeners()
         if options.http_port is not None:
             made.tcp += bound(options.host, options.http_port, shared=True)
         if options.metrics_port is not None:
             made.metrics_tcp += bound(options.host, options.metrics_port, shared=True)
+        if options.grpc_port is not None:
+            made.grpc_tcp += bound(options.host, options.grpc_port, shared=True)
         made.unix += [socket.socket(fileno=number) for number in given["unix"]]
         slot = given["slot"]
         siblings = Siblings(Path(given["folder"]), slot)

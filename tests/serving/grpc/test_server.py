@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 from grandopt.errors import ConfigError, ServingError
-from grandopt.serving.grpc.arrivals import Arrivals
 from grandopt.serving.grpc.coding import decode, encode
 from grandopt.serving.grpc.inference_schema import INFERENCE
 from grandopt.serving.grpc.options import GrpcOptions
@@ -108,7 +108,7 @@ def test_reflection_tells_services_and_files(tmp_path: Path) -> None:
             await stream.done_writing()
 
     served(tmp_path, body)
-    assert Reflection(REFLECTIONS[0], (), Arrivals(60.0, 1))._answer({"list_services": ""}) == {
+    assert Reflection(REFLECTIONS[0], ())._answer({"list_services": ""}) == {
         "list_services_response": {"service": []}
     }
 
@@ -116,7 +116,7 @@ def test_reflection_tells_services_and_files(tmp_path: Path) -> None:
 def test_an_address_is_used_once(tmp_path: Path) -> None:
     async def body(plane: DataPlane, server: GrpcServer, channel: grpc.aio.Channel) -> None:
         port = int(server.addresses[0].rpartition(":")[2])
-        with pytest.raises(ConfigError, match=f"gRPC cannot listen at 127.0.0.1:{port}: the port is in use"):
+        with pytest.raises(ConfigError, match=f"127.0.0.1 port {port} cannot be had"):
             await GrpcServer(plane, GrpcOptions(port=port)).start()
         with pytest.raises(ServingError, match="started already"):
             await server.start()
@@ -211,8 +211,7 @@ def test_tls(tmp_path: Path) -> None:
     async def body(plane: DataPlane, server: GrpcServer, channel: grpc.aio.Channel) -> None:
         assert decode(INFERENCE, "ServerLiveResponse", await ask(channel, "ServerLive")) == {"live": True}
 
-    own = {"tls_certificate": certificate.read_bytes(), "tls_key": key.read_bytes()}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
     (tmp_path / "agents").mkdir()
-    served(tmp_path / "agents", body, secured, **own)
-    with pytest.raises(ConfigError, match="both --tls-cert and --tls-key"):
-        served(tmp_path / "agents", body, tls_key=b"x")
+    served(tmp_path / "agents", body, secured, tls=context)

@@ -3,7 +3,7 @@
 Eight native agents, HTTP, gRPC and /metrics; a client asks at a Unix socket from the moment that it is there
 until the right answer comes. grandopt's bytecode is kept, as it is where pip has installed it. Beside it
 stands what the machine takes for a bare interpreter and for the libraries that any server of numpy, uvloop,
-httptools and grpc imports.
+httptools and orjson imports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from grandopt.runtime.loader import load
 from tests.serving.http.planes import binary
 
 AGENTS = 8
-LIBRARIES = "import numpy, uvloop, httptools, orjson, grpc.aio"
+LIBRARIES = "import numpy, uvloop, httptools, orjson"
 OPTIONS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--quiet")
 
 

@@ -89,7 +89,7 @@ def test_bad_input_is_one_line(artifacts: Path, tmp_path: Path, capsys: pytest.C
             assert err.count("\n") == 1, err
 
 
-@pytest.mark.parametrize("missing", ["uvloop", "httptools", "orjson", "grpc"])
+@pytest.mark.parametrize("missing", ["uvloop", "httptools", "orjson"])
 def test_a_missing_extra_is_said(artifacts: Path, missing: str) -> None:
     code = (
         f"import sys; sys.modules[{missing!r}] = None; from grandopt.cli.app import main; "

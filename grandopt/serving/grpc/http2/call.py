@@ -1,0 +1,283 @@
+"""One call: its messages as they arrive, and its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from grandopt.serving.grpc.http2.frames import (
+    CANCEL,
+    NO_ERROR,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    number,
+)
+from grandopt.serving.grpc.http2.head import Head
+from grandopt.serving.grpc.http2.incoming import PREFIX, Incoming
+from grandopt.serving.grpc.http2.methods import Answers, Streamed, Unary
+from grandopt.serving.grpc.http2.output import Output, widened
+from grandopt.serving.grpc.http2.service import Service
+from grandopt.serving.grpc.status import OK, RESPONSE, trailers
+from grandopt.serving.protocol.errors import Code, ProtocolError, refused
+
+
+class Owner(Protocol):
+    """All calls of its connection."""
+
+    service: Service
+    out: Output
+
+    def ended(self, call: Call) -> None:
+        """One is over."""
+        ...
+
+
+class Call:
+    """Belongs to its connection's calls, until it is `done`."""
+
+    def __init__(self, calls: Owner, stream: int, head: Head) -> None:
+        self.id = stream
+        self.asker = head.asker
+        self.window = calls.out.first_window
+        """Bytes that the client takes now."""
+        self.unsent = bytearray()
+        self.ended = False
+        """Whether the client has said all."""
+        self.done = False
+        self._calls, self._out, self._service = calls, calls.out, calls.service
+        self._method = head.method
+        self._begun = False
+        self._trailers: bytes | None = None
+        self._incoming = Incoming(calls.service, head.encoding)
+        self._work: asyncio.Future[Any] | None = None
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._answers: Answers | None = None
+        method = head.method
+        self.lasting = isinstance(method, Streamed)
+        """Whether it lasts as long as the client wants."""
+        self._takes_many = isinstance(method, Streamed) and not method.asks_once
+        if head.asker.timeout_s is not None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.time() + head.asker.timeout_s
+            self._timer = loop.call_at(self._deadline, self._expire)
+
+    def begin(self) -> None:
+        """Take messages from now on."""
+        method = self._method
+        if isinstance(method, Streamed):
+            self._answers = method.answers(self)
+        if not isinstance(method, Streamed) or method.asks_once:
+            self._service.wait(self)
+
+    # ---- what comes ---------------------------------------------------------------------------------------
+
+    def receive(self, payload: bytes, ended: bool) -> None:
+        """More of its messages has come; `ended` says that it was the last of them. Raises StreamError."""
+        incoming = self._incoming
+        incoming.count(len(payload))
+        if not self._is_open:
+            self.ended = self.ended or ended  # it is answered already, and only that has to go out
+        elif not ended and self._takes_many and self._has_room and incoming.is_one(payload):
+            self._take_one(payload)
+        else:
+            self.ended = self.ended or ended
+            incoming.add(payload)
+            self.take()
+
+    def take(self) -> None:
+        """Hand on what is whole, as far as there is room for it."""
+        if not self._is_open:
+            return
+        try:
+            if self._answers is None:
+                self._take_request()
+            else:
+                self._take_messages(self._answers)
+            if self._is_open:
+                self._incoming.require_counted()
+        except ProtocolError as error:
+            self.finish(error)
+        self._grant()
+
+    def _take_one(self, payload: bytes) -> None:
+        """A whole message, as what comes is nearly always."""
+        assert self._answers is not None
+        try:
+            self._answers.message(payload[PREFIX:])
+        except ProtocolError as error:
+            self.finish(error)
+        if self._incoming.is_half_used:
+            self._grant()
+
+    def _take_request(self) -> None:
+        """Of a call of one request: all that the client says is that."""
+        incoming = self._incoming
+        size, whole = len(incoming), incoming.whole()
+        if size > whole:
+            raise ProtocolError(Code.INVALID, "the call has more than one request")
+        if self.ended:
+            if size < whole:
+                raise ProtocolError(Code.INVALID, _cut_short(size))
+            self._service.arrived(self)
+            self.ask(incoming.message(whole))
+
+    def _take_messages(self, answers: Answers) -> None:
+        incoming = self._incoming
+        while self._is_open and answers.room and len(incoming) >= (whole := incoming.whole()):
+            self._service.arrived(self)
+            answers.message(incoming.message(whole))
+        if self.ended and self._is_open and answers.room:
+            if len(incoming):
+                raise ProtocolError(Code.INVALID, _cut_short(len(incoming)))
+            answers.end()
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether its end is not known yet."""
+        return not self.done and self._trailers is None
+
+    @property
+    def _has_room(self) -> bool:
+        return self._answers is None or self._answers.room
+
+    def _grant(self) -> None:
+        """Let the client send as much more as was taken."""
+        if self._is_open and not self.ended and (more := self._incoming.granted(room=self._has_room)):
+            self._out.parts.append(number(WINDOW_UPDATE, self.id, more))
+            self._out.flush_soon()
+
+    # ---- what goes ----------------------------------------------------------------------------------------
+
+    def ask(self, data: bytes) -> None:
+        """The request is whole: have it answered. Raises ProtocolError."""
+        method = self._method
+        assert isinstance(method, Unary)
+        self.answer(method.answer(data, self.asker, self.left_s))
+
+    def answer(self, found: Any) -> None:
+        """Send an answer, now or when it is there."""
+        if isinstance(found, bytes):
+            self.write(found)
+            self.finish()
+        else:
+            self._work = found
+            found.add_done_callback(self._answered)
+
+    def _answered(self, work: asyncio.Future[Any]) -> None:
+        if not self._is_open:
+            if not work.cancelled():
+                work.exception()  # seen: nobody waits for it any more
+            return
+        method = self._method
+        assert isinstance(method, Unary)
+        if work.cancelled():
+            self.finish(ProtocolError(Code.UNAVAILABLE, "the request was given up", 1.0))
+        elif (error := work.exception()) is not None:
+            self.finish(refused(error))
+        else:
+            self.write(method.written(work.result()))
+            self.finish()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether what was written waits for the client."""
+        return bool(self.unsent)
+
+    @property
+    def left_s(self) -> float | None:
+        """The seconds that it has left, if there is a deadline."""
+        return None if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
+
+    def write(self, message: bytes) -> None:
+        """Send a message, now or when the client takes it."""
+        if self.done:
+            return
+        if not self._begun:
+            self._begun = True
+            self._out.headers(self.id, RESPONSE, last=False)
+        self._out.message(self, message)
+        self._out.flush_soon()
+
+    def finish(self, error: ProtocolError | None = None) -> None:
+        """End the call when what was written is out: well, or with a ProtocolError."""
+        if not self._is_open:
+            return
+        self._trailers = OK if error is None else trailers(error)
+        if not self.unsent:
+            self._close()
+
+    def wait_for_client(self) -> None:
+        """There is no room for what it has to say."""
+        self._service.wait(self)
+
+    def opened(self, more: int) -> None:
+        """The client takes so many bytes more. Raises Http2Error if those are too many."""
+        self.window = widened(self.window, more)
+        if self.unsent and self.window > 0:
+            self.resume()
+
+    def resume(self) -> None:
+        """There is room again for what it has to say."""
+        if self._out.send(self):
+            self._service.arrived(self)
+            if self._trailers is not None:
+                self._close()
+            else:
+                self.take()
+
+    def _close(self) -> None:
+        assert self._trailers is not None
+        block = self._trailers if self._begun else RESPONSE + self._trailers
+        self._out.headers(self.id, block, last=True)
+        if not self.ended:
+            # It was answered before it had said all: it need not go on.
+            self._out.parts.append(number(RST_STREAM, self.id, NO_ERROR))
+        self._out.flush_soon()
+        self.drop()
+
+    # ---- how it ends before -------------------------------------------------------------------------------
+
+    def reset(self, code: int) -> None:
+        """End it without an answer."""
+        if not self.done:
+            self._out.parts.append(number(RST_STREAM, self.id, code))
+            self._out.flush_soon()
+            self.drop()
+
+    def late(self, limit_s: float) -> None:
+        """The client took too long: for its request, or for taking its answer."""
+        if self.unsent:
+            self.reset(CANCEL)
+        else:
+            self.finish(ProtocolError(Code.LATE, f"the request did not come within {limit_s:g} s"))
+
+    def _expire(self) -> None:
+        if self.unsent:
+            self.reset(CANCEL)  # the client knows its own deadline
+        else:
+            self.finish(ProtocolError(Code.LATE, "the call's deadline is over"))
+
+    def stop(self) -> None:
+        """The server stops."""
+        if self._answers is not None:
+            self._answers.stop()
+
+    def drop(self) -> None:
+        """Nobody waits for it any more: what is under way is cancelled. Twice is allowed."""
+        if self.done:
+            return
+        self.done = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._work is not None and not self._work.done():
+            self._work.cancel()
+        self._incoming.drop()
+        self.unsent.clear()
+        self._calls.ended(self)
+        if self._answers is not None:
+            self._answers.gone()
+
+
+def _cut_short(size: int) -> str:
+    return "the call ended within a message" if size else "the call ended without a request"
