@@ -178,5 +178,5 @@ class Calls:
         return call
 
     def _refuse(self, stream: int, code: int) -> None:
-        self._patience.idle()
+        self._patience.idle(self.last)
         self.out.parts.append(number(RST_STREAM, stream, code))

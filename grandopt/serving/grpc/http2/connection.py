@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
                 raise Http2Error(PROTOCOL_ERROR, "headers go on that were not begun")
             _, first, block = calls.block
             block += payload
-            self._patience.idle()
+            self._patience.idle(calls.last)
             calls.headers(stream, first | flags & END_HEADERS, block)
         else:
             self._control.frame(kind, flags, stream, payload)
@@ -232,7 +232,7 @@ class Connection(asyncio.Protocol):
             raise Http2Error(PROTOCOL_ERROR, f"data of call {stream}, which was never opened")
         found, ended = unpadded(flags, payload), bool(flags & END_STREAM)
         if not found and not ended:
-            self._patience.idle()
+            self._patience.idle(self._calls.last)
         self._calls.count(len(payload) - len(found))
         call = self._calls.open.get(stream)
         if call is not None:

@@ -42,11 +42,11 @@ class Control:
             self._window(stream, int.from_bytes(payload, "big") & LARGEST_WINDOW)
         elif kind == RST_STREAM:
             _require(len(payload) == 4 and 0 < stream <= opened)
-            self._reset(stream)
+            self._reset(stream, opened)
         elif kind == SETTINGS:
             _require(stream == 0 and len(payload) % 6 == 0 and not (flags & ACK and payload))
             if not flags & ACK:
-                self._patience.idle()
+                self._patience.idle(opened)
                 self._settings(payload)
                 self._out.parts.append(frame(SETTINGS, ACK, 0))
         elif kind == PING:
@@ -57,13 +57,13 @@ class Control:
         elif kind == PUSH_PROMISE:
             raise Http2Error(PROTOCOL_ERROR, "a client has nothing to push")
         elif kind != GOAWAY:  # a priority, or what HTTP/2 does not know and is to be left alone
-            self._patience.idle()
+            self._patience.idle(opened)
 
-    def _reset(self, stream: int) -> None:
+    def _reset(self, stream: int, opened: int) -> None:
         """The client does not want the answer of a call any more."""
         call = self._calls.open.get(stream)
         if call is not None:
-            self._patience.idle()
+            self._patience.idle(opened)
             call.drop()
 
     def _window(self, stream: int, more: int) -> None:

@@ -8,7 +8,8 @@ from grandopt.serving.grpc.http2.frames import ENHANCE_YOUR_CALM, Http2Error
 from grandopt.serving.grpc.options import GrpcOptions
 
 MOST_IDLE, IDLE_PER_S = 1000, 33.0
-"""Frames without any use, and calls given up by their client, that it has at once, and more each second."""
+"""Frames without use, and calls given up by their client, that it has at once, and more each second. Every
+two calls earn one, too."""
 STRIKES = 2
 """Pings that may come too early."""
 GREETING_S = 10.0
@@ -27,7 +28,7 @@ class Patience:
         self._heard_at = now
         self._ping_at = now - options.shortest_ping_interval_s
         self._credit = float(MOST_IDLE)
-        self._strikes = self._opened = 0
+        self._strikes = self._opened = self._earned = 0
 
     def greeted(self) -> None:
         """The client has said what each says first."""
@@ -54,15 +55,20 @@ class Patience:
             return "ping"
         return "wait"
 
-    def idle(self) -> None:
-        """A frame without any use has come, or a call was given up. Raises Http2Error if too many do."""
-        self._credit -= 1
+    def idle(self, opened: int) -> None:
+        """A frame without any use has come, or a call was given up; `opened` is the last stream that there
+        was. Raises Http2Error if too many do.
+        """
+        # Streams are counted by twos: of as many calls, half may be given up for ever.
+        self._credit = min(MOST_IDLE, self._credit + (opened - self._earned) / 4) - 1
+        self._earned = opened
         if self._credit < 0:
             raise Http2Error(ENHANCE_YOUR_CALM, "too many frames that ask nothing, or calls given up")
 
     def ping(self, opened: int, calls: bool) -> None:
-        """A ping has come, while the last call that was opened is `opened`, and some are open or not. Raises
-        Http2Error where pings come more often than they may without calls."""
+        """A ping has come; `opened` is the last stream that there was, and calls are open or not. Raises
+        Http2Error where pings come more often than they may without calls.
+        """
         if calls or opened != self._opened:
             self._opened, self._strikes = opened, 0
         elif self._now - self._ping_at < self._options.shortest_ping_interval_s:

@@ -133,8 +133,8 @@ def test_who_takes_no_answers_is_not_told_to_go_on() -> None:
 @pytest.mark.parametrize(
     ("flood", "most"),
     [
-        (lambda number: asked(number, b"9", "Later") + frame(RESET, 0, number, bytes(4)), 1000),
-        (lambda number: frame(HEADERS, 5, number, b"\x83"), 1000),
+        (lambda number: asked(number, b"9", "Later") + frame(RESET, 0, number, bytes(4)), 2000),
+        (lambda number: frame(HEADERS, 5, number, b"\x83"), 2000),
         (lambda number: frame(SETTINGS, 0, 0, b""), 1000),
         (lambda number: frame(PRIORITY, 0, 1, bytes(5)), 1000),
         (lambda number: frame(77, 0, 1, bytes(5)), 1000),
@@ -159,6 +159,20 @@ def test_floods_end_the_connection(flood, most: int) -> None:  # type: ignore[no
             assert found[0] == CALM
             other.says(asked(1))
             assert answers(other.hears(), 1) == message(b"abc")
+
+    in_loop(body)
+
+
+def test_a_client_may_give_up_half_of_its_calls() -> None:
+    def body() -> None:
+        service = made()
+        with clean(service):
+            client = Client(service)
+            for stream in range(1, 20_001, 4):
+                client.says(
+                    asked(stream, b"9", "Later"), frame(RESET, 0, stream, bytes(4)), asked(stream + 2)
+                )
+            assert client.goaway() is None
 
     in_loop(body)
 
