@@ -95,12 +95,15 @@ class Connection(asyncio.Protocol):
         self._calls.drop()
 
     def pause_writing(self) -> None:
+        self._out.paused = True
         self._patience.paused()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._patience.resumed()
-        if not self._transport.is_closing():
+        self._out.resume()
+        self._out.flush()
+        if not (self._out.paused or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:

@@ -83,14 +83,8 @@ class Control:
                 more, out.first_window = value - out.first_window, value
                 for call in list(self._calls.open.values()):
                     call.opened(more)
-            elif kind == MAX_FRAME:
-                if not SMALLEST_MAX_FRAME <= value <= LARGEST_MAX_FRAME:
-                    raise Http2Error(PROTOCOL_ERROR, f"frames of {value} bytes")
-                out.max_frame = min(value, _LONGEST_FRAME)
-
-
-_LONGEST_FRAME = 1 << 18
-"""Bytes that are sent in one."""
+            elif kind == MAX_FRAME and not SMALLEST_MAX_FRAME <= value <= LARGEST_MAX_FRAME:
+                raise Http2Error(PROTOCOL_ERROR, f"frames of {value} bytes")
 
 
 def _require(right: bool) -> None:

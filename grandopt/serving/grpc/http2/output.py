@@ -29,6 +29,10 @@ _RESPONSE_HEAD = HEAD.pack(0, len(RESPONSE), HEADERS, END_HEADERS, 0)[:5]
 _TRAILERS_HEAD = HEAD.pack(0, len(OK), HEADERS, END_HEADERS | END_STREAM, 0)[:5]
 
 
+_MUCH = 1 << 16
+"""Bytes that are not collected, but written."""
+
+
 def widened(window: int, more: int) -> int:
     """A window after it was opened. Raises Http2Error if it is too far."""
     if window + more > LARGEST_WINDOW:
@@ -53,24 +57,29 @@ class Sending(Protocol):
 
 
 class Output:
-    """Collects frames; `flush` writes all of them at once."""
+    """Collects frames, none larger than every client takes; `flush` writes all of them at once."""
 
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         self.parts: list[bytes] = []
         self.window = DEFAULT_WINDOW
         self.first_window = DEFAULT_WINDOW
         """Of each new call."""
-        self.max_frame = SMALLEST_MAX_FRAME
+        self.paused = False
+        """Whether the client does not read: messages wait with their calls then, whose number is bounded."""
         self.blocked: dict[Sending, None] = {}
         """Calls that have more to say, and wait for the window of all; in their turn."""
         self._transport = transport
+        self._large = 0
+        """Bytes of large messages that were collected."""
         self._later: asyncio.Handle | None = None
 
     def answer(self, stream: int, message: bytes) -> bool:
         """Send a whole answer with headers and trailers, if there is room for it."""
         size = len(message)
         whole = size + PREFIX
-        if whole > self.window or whole > self.first_window or whole > self.max_frame or self.blocked:
+        if whole > self.window or whole > self.first_window or whole > SMALLEST_MAX_FRAME:
+            return False
+        if self.blocked or self.paused:
             return False
         self.window -= whole
         beginning = _BEGINNING.pack(
@@ -87,7 +96,8 @@ class Output:
         """Send a message of a call, or what there is room for."""
         size = len(message)
         whole = size + PREFIX
-        if whole <= self.window and whole <= call.window and whole <= self.max_frame and not call.unsent:
+        fits = whole <= self.window and whole <= call.window and whole <= SMALLEST_MAX_FRAME
+        if fits and not call.unsent and not self.paused:
             self.window -= whole
             call.window -= whole
             self.parts += (_MESSAGE.pack(whole >> 8, whole & 255, DATA, 0, call.id, 0, size), message)
@@ -100,14 +110,17 @@ class Output:
         """Send more of what a call has to say; whether that was all."""
         unsent = call.unsent
         at = 0
-        while at < len(unsent):
-            size = min(len(unsent) - at, self.window, call.window, self.max_frame)
+        while at < len(unsent) and not self.paused:
+            size = min(len(unsent) - at, self.window, call.window, SMALLEST_MAX_FRAME)
             if size <= 0:
                 break
             self.parts.append(frame(DATA, 0, call.id, bytes(unsent[at : at + size])))
             at += size
             self.window -= size
             call.window -= size
+            self._large += size
+            if self._large >= _MUCH:
+                self.flush()  # which tells whether the client reads
         del unsent[:at]
         self.blocked.pop(call, None)
         if not unsent:
@@ -120,13 +133,19 @@ class Output:
     def opened(self, more: int) -> None:
         """The window of all is opened. Raises Http2Error if it is too far."""
         self.window = widened(self.window, more)
-        while self.blocked and self.window > 0:
+        while self.blocked and self.window > 0 and not self.paused:
             call = next(iter(self.blocked))
             del self.blocked[call]
             call.resume()
 
+    def resume(self) -> None:
+        """The client reads again."""
+        self.paused = False
+        self.opened(0)
+
     def flush(self) -> None:
         """Write all that was collected."""
+        self._large = 0
         if self._later is not None:
             self._later.cancel()
             self._later = None

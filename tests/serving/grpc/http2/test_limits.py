@@ -188,6 +188,27 @@ def test_pings_between_calls_are_no_flood() -> None:
     in_loop(body)
 
 
+@pytest.mark.parametrize("call", ["Echo", "Stream"])
+def test_answers_wait_for_a_client_that_does_not_read(call: str) -> None:
+    """With their calls, which are so many, and not in a buffer that has no end."""
+
+    def body() -> None:
+        service, data = made(), bytes(100)
+        with clean(service):
+            client = Client(service)
+            client.hears()
+            client.connection.pause_writing()
+            client.says(*(asked(stream, data, call) for stream in range(1, 21, 2)))
+            assert not any(answers(client.hears(), stream) for stream in range(1, 21, 2))
+            assert service.calls == 10
+            client.connection.resume_writing()
+            found = client.hears()
+            assert [answers(found, stream) for stream in range(1, 21, 2)] == [message(data)] * 10
+            assert client.status(19, found) == (0, "")
+
+    in_loop(body)
+
+
 def test_a_client_that_does_not_read_is_not_read() -> None:
     def body() -> None:
         service = made(request_s=60.0)
