@@ -16,12 +16,15 @@ _OUTPUT, _RAW = 5, 6
 
 def write_response(response: InferResponse) -> bytes:
     """The bytes of a ModelInferResponse."""
+    outputs = response.outputs
+    if len(outputs) == 1 and not (response.id or response.parameters or outputs[0].region):
+        raw = _raw(outputs[0])
+        return _before(response.model, response.version, *outputs[0][:3], len(raw)) + raw
     parts = [_head(response.model, response.version)]
     if response.id:
         parts.append(field(3, response.id.encode()))
     if response.parameters:
         parts += [field(4, write_parameter(*one)) for one in response.parameters.items()]
-    outputs = response.outputs
     parts += [_output(one.name, one.datatype, one.shape, one.region) for one in outputs]
     for one in outputs:
         raw = _raw(one)
@@ -45,6 +48,12 @@ def _raw(one: OutputTensor) -> bytes:
     if one.data is None:
         return b""
     return bytes_to_raw(one.data) if one.datatype == TEXTS else one.data.tobytes()
+
+
+@lru_cache(REMEMBERED)
+def _before(model: str, version: str, name: str, datatype: str, shape: tuple[int, ...], size: int) -> bytes:
+    """All that stands before the bytes of a response's only output, of which there are `size`."""
+    return _head(model, version) + _output(name, datatype, shape, None) + _raw_head(size)
 
 
 @lru_cache(REMEMBERED)

@@ -17,6 +17,7 @@ from grandopt.serving.protocol.errors import Code, ProtocolError
 REMEMBERED, LONGEST_REMEMBERED = 16, 256
 """Blocks that a connection keeps as read, and the bytes of one."""
 _ACCEPTED = literal("grpc-accept-encoding", ",".join(ENCODINGS))
+_GRPC = re.compile(rb"application/grpc(\+proto)?\s*(;|$)")
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _FORBIDDEN = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
@@ -69,9 +70,7 @@ class Heads:
 
     def _head(self, headers: list[Header]) -> Head:
         pseudo, values = _split(headers)
-        if pseudo.get(b":method") != b"POST" or not values.get(b"content-type", b"").startswith(
-            b"application/grpc"
-        ):
+        if pseudo[b":method"] != b"POST" or not _GRPC.match(values.get(b"content-type", b"")):
             # What is no call of gRPC is told so in HTTP's words.
             return Head(_NOTHING, _NOBODY, "identity", literal(":status", "415"), quick=False)
         asker = _asker(values, self._local)

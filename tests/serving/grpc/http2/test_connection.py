@@ -224,9 +224,12 @@ def test_refusals_have_a_status_a_text_and_a_time() -> None:
         ):
             client.says(says)
             assert client.status(stream)[0] == code, stream
-        client.says(frame(HEADERS, 5, 23, b"\x82\x86" + head()[2:]))
-        (block,) = (one.payload for one in client.hears() if one.stream == 23)
-        assert client.decoder.decode(block, 4096) == [(b":status", b"415")]
+        none = b"\x83\x86" + literal(":path", "/a/Echo")
+        web = none + literal("content-type", "application/grpc-web")
+        for stream, block in ((23, b"\x82\x86" + head()[2:]), (25, none), (27, web)):
+            client.says(frame(HEADERS, 5, stream, block))
+            (found,) = (one.payload for one in client.hears() if one.stream == stream)
+            assert client.decoder.decode(found, 4096) == [(b":status", b"415")]
 
     in_loop(body)
 
