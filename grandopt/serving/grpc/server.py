@@ -100,8 +100,10 @@ class GrpcServer:
         inference = Inference(plane, self._options.stream_window)
         served = (INFERENCE, HEALTH, *REFLECTIONS)
         calls: dict[str, Method] = {name: Unary(answer=partial(self._answer, name)) for name in CALLS}
-        calls["ModelInfer"] = Unary(True, inference.infer, write_response, at_once=True)
-        calls["ModelStreamInfer"] = Streamed(True, inference.stream)
+        calls["ModelInfer"] = Unary(
+            guarded=True, answer=inference.infer, written=write_response, at_once=True
+        )
+        calls["ModelStreamInfer"] = Streamed(guarded=True, answers=inference.stream)
         found = _named(INFERENCE, calls) | _named(HEALTH, Health(plane).methods())
         for one in REFLECTIONS:
             found |= _named(one, Reflection(one, served).methods())

@@ -198,6 +198,7 @@ def main(seconds: float = 2.0, rounds: int = 5) -> None:
                 "a second": {name: round(statistics.median(found)) for name, found in rates.items()},
                 "unary / echo": round(_ratio(rates["unary"], rates["echo"]), 3),
                 "stream / unary": round(_ratio(rates["stream"], rates["unary"]), 2),
+                "stream / echo": round(_ratio(rates["stream"], rates["echo"]), 2),
                 "stream / echo stream": round(_ratio(rates["stream"], rates["echo stream"]), 3),
                 "echo stream / echo": round(_ratio(rates["echo stream"], rates["echo"]), 2),
             },

@@ -17,14 +17,14 @@ class Asker(NamedTuple):
     ends_on_error: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """`guarded` calls need the token where all calls do; others look for themselves."""
 
     guarded: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Unary(Method):
     """One request, one answer.
 
@@ -33,7 +33,7 @@ class Unary(Method):
     microseconds, and gives bytes where the answer is there.
     """
 
-    answer: Callable[[bytes, Asker, float | None], Any] = None  # type: ignore[assignment]
+    answer: Callable[[bytes, Asker, float | None], Any]
     written: Callable[[Any], bytes] = bytes
     at_once: bool = False
 
@@ -93,9 +93,9 @@ class Stream(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Streamed(Method):
     """Many answers, to many requests or (`asks_once`) to one."""
 
-    answers: Callable[[Stream], Answers] = None  # type: ignore[assignment]
+    answers: Callable[[Stream], Answers]
     asks_once: bool = False
