@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from grandopt.serving.grpc.http2.frames import (
     CANCEL,
-    NO_ERROR,
     RST_STREAM,
     WINDOW_UPDATE,
     number,
@@ -31,6 +30,15 @@ class Owner(Protocol):
         """One is over."""
         ...
 
+    @property
+    def is_over(self) -> bool:
+        """Whether this connection has had its turn of the event loop."""
+        ...
+
+    def postpone(self, call: Call) -> None:
+        """Have a call take what there is when others had their turn."""
+        ...
+
 
 class Call:
     """Belongs to its connection's calls, until it is `done`."""
@@ -47,6 +55,8 @@ class Call:
         self._calls, self._out, self._service = calls, calls.out, calls.service
         self._method = head.method
         self._begun = False
+        self._waits = False
+        """Whether there is a request for the connection's next turn."""
         self._trailers: bytes | None = None
         self._incoming = Incoming(calls.service, head.encoding)
         self._work: asyncio.Future[Any] | None = None
@@ -70,15 +80,13 @@ class Call:
         if not isinstance(method, Streamed) or method.asks_once:
             self._service.wait(self)
 
-    # ---- what comes ---------------------------------------------------------------------------------------
-
     def receive(self, payload: bytes, ended: bool) -> None:
         """More of its messages has come; `ended` says that it was the last of them. Raises StreamError."""
         incoming = self._incoming
         incoming.count(len(payload))
         if not self._is_open:
             self.ended = self.ended or ended  # it is answered already, and only that has to go out
-        elif not ended and self._takes_many and self._has_room and incoming.is_one(payload):
+        elif not ended and self._is_one(payload):
             self._take_one(payload)
         else:
             self.ended = self.ended or ended
@@ -89,6 +97,7 @@ class Call:
         """Hand on what is whole, as far as there is room for it."""
         if not self._is_open:
             return
+        self._waits = False
         try:
             if self._answers is None:
                 self._take_request()
@@ -99,6 +108,11 @@ class Call:
         except ProtocolError as error:
             self.finish(error)
         self._grant()
+
+    def _is_one(self, payload: bytes) -> bool:
+        """Whether it is one whole message of many, which is taken now."""
+        now = self._takes_many and self._has_room and not self._calls.is_over
+        return now and self._incoming.is_one(payload)
 
     def _take_one(self, payload: bytes) -> None:
         """A whole message, as what comes is nearly always."""
@@ -120,12 +134,15 @@ class Call:
             if size < whole:
                 raise ProtocolError(Code.INVALID, _cut_short(size))
             self._service.arrived(self)
-            self.ask(incoming.message(whole))
+            if self._may_answer():
+                self.ask(incoming.message(whole))
 
     def _take_messages(self, answers: Answers) -> None:
         incoming = self._incoming
         while self._is_open and answers.room and len(incoming) >= (whole := incoming.whole()):
             self._service.arrived(self)
+            if not self._may_answer():
+                return
             answers.message(incoming.message(whole))
         if self.ended and self._is_open and answers.room:
             if len(incoming):
@@ -137,17 +154,22 @@ class Call:
         """Whether its end is not known yet."""
         return not self.done and self._trailers is None
 
+    def _may_answer(self) -> bool:
+        """Whether a request may be answered now; else it is in the connection's next turn."""
+        self._waits = self._calls.is_over
+        if self._waits:
+            self._calls.postpone(self)
+        return not self._waits
+
     @property
     def _has_room(self) -> bool:
-        return self._answers is None or self._answers.room
+        return not self._waits and (self._answers is None or self._answers.room)
 
     def _grant(self) -> None:
         """Let the client send as much more as was taken."""
         if self._is_open and not self.ended and (more := self._incoming.granted(room=self._has_room)):
             self._out.parts.append(number(WINDOW_UPDATE, self.id, more))
             self._out.flush_soon()
-
-    # ---- what goes ----------------------------------------------------------------------------------------
 
     def ask(self, data: bytes) -> None:
         """The request is whole: have it answered. Raises ProtocolError."""
@@ -230,13 +252,8 @@ class Call:
         assert self._trailers is not None
         block = self._trailers if self._begun else RESPONSE + self._trailers
         self._out.headers(self.id, block, last=True)
-        if not self.ended:
-            # It was answered before it had said all: it need not go on.
-            self._out.parts.append(number(RST_STREAM, self.id, NO_ERROR))
         self._out.flush_soon()
         self.drop()
-
-    # ---- how it ends before -------------------------------------------------------------------------------
 
     def reset(self, code: int) -> None:
         """End it without an answer."""
@@ -247,16 +264,16 @@ class Call:
 
     def late(self, limit_s: float) -> None:
         """The client took too long: for its request, or for taking its answer."""
-        if self.unsent:
-            self.reset(CANCEL)
-        else:
-            self.finish(ProtocolError(Code.LATE, f"the request did not come within {limit_s:g} s"))
+        self._cut_off(f"the request did not come within {limit_s:g} s")
 
     def _expire(self) -> None:
+        self._cut_off("the call's deadline is over")
+
+    def _cut_off(self, why: str) -> None:
         if self.unsent:
-            self.reset(CANCEL)  # the client knows its own deadline
+            self.reset(CANCEL)  # there is no room for a status
         else:
-            self.finish(ProtocolError(Code.LATE, "the call's deadline is over"))
+            self.finish(ProtocolError(Code.LATE, why))
 
     def stop(self) -> None:
         """The server stops."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from grandopt.serving.grpc.http2.call import Call
@@ -12,7 +13,6 @@ from grandopt.serving.grpc.http2.frames import (
     ENHANCE_YOUR_CALM,
     HEAD,
     HEAD_BYTES,
-    NO_ERROR,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
     RST_STREAM,
@@ -33,6 +33,11 @@ from grandopt.serving.grpc.http2.service import Service
 from grandopt.serving.grpc.status import RESPONSE, trailers
 from grandopt.serving.protocol.errors import ProtocolError
 
+TURN_S = 0.005
+"""How long a connection computes before the event loop sees what else there is: other clients, and that a
+call is given up whose requests wait here."""
+REFUSAL_S = 0.02
+"""How long a refusal waits for the first that its client says: some take an end before that for a failure."""
 _unpack = HEAD.unpack_from
 
 
@@ -53,6 +58,33 @@ class Calls:
         self._options, self._heads, self._patience, self._idle = service.options, heads, patience, idle
         self._taken = 0
         """Bytes of messages since the client was last told to go on."""
+        self._clock, self._until = service.clock, 0.0
+        self._postponed: dict[Call, None] = {}
+        """Calls whose requests are answered when others had their turn."""
+        self._refused: dict[int, bytes] = {}
+        self._refusing: asyncio.TimerHandle | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this connection has had its turn of the event loop."""
+        return self._clock() > self._until
+
+    def begin_turn(self) -> None:
+        """Its turn begins."""
+        self._until = self._clock() + TURN_S
+
+    def postpone(self, call: Call) -> None:
+        """Have a call take what there is when others had their turn."""
+        if not self._postponed:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._postponed[call] = None
+
+    def _go_on(self) -> None:
+        self.begin_turn()
+        calls, self._postponed = self._postponed, {}
+        for call in calls:
+            call.take()
+        self.out.flush()
 
     def stop(self) -> None:
         """The server stops."""
@@ -61,8 +93,17 @@ class Calls:
 
     def drop(self) -> None:
         """Nobody waits for any answer."""
+        self.refuse_all()
         for call in list(self.open.values()):
             call.drop()
+
+    def give_up(self, stream: int) -> None:
+        """The client does not want the answer of a call any more."""
+        call, refused = self.open.get(stream), self._refused.pop(stream, None)
+        if call is not None:
+            call.drop()
+        if call is not None or refused is not None:
+            self._patience.idle(self.last)
 
     def ended(self, call: Call) -> None:
         """A call is over."""
@@ -71,6 +112,7 @@ class Calls:
             service.calls -= 1
             service.streams -= call.lasting
         service.arrived(call)
+        self._postponed.pop(call, None)
         self.out.blocked.pop(call, None)
         if not self.open:
             self._idle()
@@ -97,6 +139,7 @@ class Calls:
             or not stream & 1
             or len(self.open) >= self._options.max_calls_per_connection
             or not self.service.has_room
+            or self.is_over
         ):
             return at
         self.last = stream
@@ -162,14 +205,38 @@ class Calls:
             return
         block = head.refused or service.full(head.method)
         if block is not None:
-            self.out.headers(stream, block, last=True)
-            if not ended:
-                self.out.parts.append(number(RST_STREAM, stream, NO_ERROR))
+            if ended:
+                self.out.headers(stream, block, last=True)
+            else:
+                self._refuse_soon(stream, block)
             return
         call = self._begun(stream, head)
         call.begin()
         if ended:
             self.data(call, b"", ended=True)
+
+    def _refuse_soon(self, stream: int, block: bytes) -> None:
+        self._refused[stream] = block
+        if len(self._refused) > self._options.max_calls_per_connection:
+            self.refuse_all()
+        elif self._refusing is None:
+            self._refusing = asyncio.get_running_loop().call_later(REFUSAL_S, self.refuse_all)
+
+    def refuse(self, stream: int) -> None:
+        """Say that a call is refused, if it is: its client has begun to speak."""
+        block = self._refused.pop(stream, None)
+        if block is not None:
+            # No reset tells it to stop sending: some clients take that for the answer.
+            self.out.headers(stream, block, last=True)
+
+    def refuse_all(self) -> None:
+        """Say it to all that are."""
+        if self._refusing is not None:
+            self._refusing.cancel()
+            self._refusing = None
+        for stream in list(self._refused):
+            self.refuse(stream)
+        self.out.flush_soon()
 
     def _begun(self, stream: int, head: Head) -> Call:
         call = self.open[stream] = Call(self, stream, head)

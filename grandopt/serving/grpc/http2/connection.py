@@ -110,6 +110,7 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._patience.heard = True
+        self._calls.begin_turn()
         try:
             if self._greeted:
                 self._rest = self._read(self._rest + data if self._rest else data)
@@ -240,5 +241,6 @@ class Connection(asyncio.Protocol):
         call = self._calls.open.get(stream)
         if call is not None:
             self._calls.data(call, found, ended)
-        else:  # it was ended here, which the client did not know yet
+        else:  # it was ended here, or is now
             self._calls.count(len(found))
+            self._calls.refuse(stream)

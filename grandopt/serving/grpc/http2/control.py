@@ -42,7 +42,7 @@ class Control:
             self._window(stream, int.from_bytes(payload, "big") & LARGEST_WINDOW)
         elif kind == RST_STREAM:
             _require(len(payload) == 4 and 0 < stream <= opened)
-            self._reset(stream, opened)
+            self._calls.give_up(stream)
         elif kind == SETTINGS:
             _require(stream == 0 and len(payload) % 6 == 0 and not (flags & ACK and payload))
             if not flags & ACK:
@@ -58,13 +58,6 @@ class Control:
             raise Http2Error(PROTOCOL_ERROR, "a client has nothing to push")
         elif kind != GOAWAY:  # a priority, or what HTTP/2 does not know and is to be left alone
             self._patience.idle(opened)
-
-    def _reset(self, stream: int, opened: int) -> None:
-        """The client does not want the answer of a call any more."""
-        call = self._calls.open.get(stream)
-        if call is not None:
-            self._patience.idle(opened)
-            call.drop()
 
     def _window(self, stream: int, more: int) -> None:
         if more == 0:

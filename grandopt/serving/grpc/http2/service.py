@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from grandopt.serving.grpc.http2.methods import Method, Streamed
@@ -38,10 +39,15 @@ class Connected(Protocol):
 
 
 class Service:
-    """Belongs to the event loop. `now` is its time at the last tick."""
+    """Belongs to the event loop. `now` is its time at the last tick, `clock` that of connections' turns."""
 
-    def __init__(self, methods: Mapping[bytes, Method], options: GrpcOptions) -> None:
-        self.methods, self.options = methods, options
+    def __init__(
+        self,
+        methods: Mapping[bytes, Method],
+        options: GrpcOptions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.methods, self.options, self.clock = methods, options, clock
         self.connections: set[Connected] = set()
         self.calls = self.streams = 0
         """Calls that are open, and those of them that last as long as their clients want."""

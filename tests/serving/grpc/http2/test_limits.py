@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.serving.grpc.http2.wire import (
     RESET,
     SETTINGS,
     WINDOW,
+    Busy,
     Client,
     answers,
     asked,
@@ -226,6 +228,51 @@ def test_a_client_that_does_not_read_is_not_read() -> None:
     in_loop(body)
 
 
+@pytest.mark.parametrize("call", ["Busy", "BusyStream"])
+def test_a_connection_that_asks_much_lets_others_have_their_turn(call: str) -> None:
+    async def body() -> None:
+        service, count = made(time.monotonic), 20
+        with clean(service):
+            client = Client(service)
+            client.says(frame(HEADERS, END_HEADERS, 1, head(call)), frame(DATA, 1, 1, message(b"0")))
+            client.hears()
+            one = message(b"0.002")
+            if call == "Busy":
+                client.says(*(asked(stream, b"0.002", call) for stream in range(3, 3 + 2 * count, 2)))
+            else:
+                client.says(frame(HEADERS, END_HEADERS, 3, head(call)), *[frame(DATA, 0, 3, one)] * count)
+                client.says(frame(DATA, END_STREAM, 3, one))
+            found, turns = client.hears(), 0
+            assert 0 < sum(one.kind == DATA for one in found) < count, "all were answered in one turn"
+            while service.calls:
+                await asyncio.sleep(0)
+                turns += 1
+            found += client.hears()
+            assert turns > 3
+            if call == "Busy":
+                assert all(answers(found, stream) == one for stream in range(3, 3 + 2 * count, 2))
+            else:
+                assert answers(found, 3) == one * (count + 1)
+
+    in_loop(body)
+
+
+def test_what_is_given_up_while_it_waits_is_not_computed() -> None:
+    async def body() -> None:
+        service = made(time.monotonic)
+        with clean(service):
+            client = Client(service)
+            asks = [frame(DATA, 0, 1, message(b"0.01"))] * 20
+            Busy.asked = 0
+            client.says(
+                frame(HEADERS, END_HEADERS, 1, head("BusyStream")), *asks, frame(RESET, 0, 1, bytes(4))
+            )
+            await asyncio.sleep(0.05)
+            assert 0 < Busy.asked < 3
+
+    in_loop(body)
+
+
 def test_calls_streams_and_connections_are_bounded() -> None:
     def body() -> None:
         service = made(max_calls=3, max_streams=1, max_calls_per_connection=2, max_connections=2)
@@ -237,7 +284,11 @@ def test_calls_streams_and_connections_are_bounded() -> None:
             assert [one.stream for one in client.hears() if one.kind == RESET] == [5]
             other.says(frame(HEADERS, END_HEADERS, 1, head("Stream")), asked(3))
             assert other.status(3) == (8, "3 calls are open, which is the limit")
-            client.says(frame(RESET, 0, 1, bytes(4)), frame(HEADERS, END_HEADERS, 7, head("Stream")))
+            client.says(
+                frame(RESET, 0, 1, bytes(4)),
+                frame(HEADERS, END_HEADERS, 7, head("Stream")),
+                frame(DATA, 0, 7, b""),
+            )
             assert client.status(7) == (8, "1 streams are open, as many as there may be")
             for one in (client, other):
                 one.leaves()

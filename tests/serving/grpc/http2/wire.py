@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -95,10 +96,27 @@ def later(data: bytes, asker: Asker, left_s: float | None) -> asyncio.Future[byt
     return asyncio.ensure_future(answer())
 
 
+def busy(data: bytes, asker: Asker, left_s: float | None) -> bytes:
+    time.sleep(float(data))
+    return data
+
+
+class Busy(Echo):
+    """Each message takes its time."""
+
+    asked = 0
+
+    def message(self, data: bytes) -> None:
+        Busy.asked += 1
+        self.call.write(busy(data, self.call.asker, None))
+
+
 METHODS: dict[bytes, Method] = {
     b"/a/Echo": Unary(answer=echo, at_once=True),
     b"/a/Later": Unary(answer=later),
     b"/a/Stream": Streamed(answers=Echo),
+    b"/a/Busy": Unary(answer=busy, at_once=True),
+    b"/a/BusyStream": Streamed(answers=Busy),
 }
 
 
@@ -191,5 +209,6 @@ def clean(service: Service) -> Iterator[None]:
     assert (service.calls, service.streams, service.receiving, service._waiting) == (0, 0, 0, {})
 
 
-def made(**options: Any) -> Service:
-    return Service(METHODS, GrpcOptions(**options))
+def made(clock: Callable[[], float] = lambda: 0.0, **options: Any) -> Service:
+    """A service whose connections have all the time that they want, without another clock."""
+    return Service(METHODS, GrpcOptions(**options), clock)
