@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from grandopt.serving.grpc.server import GrpcServer
 from grandopt.serving.grpc.service_schemas import HEALTH, REFLECTIONS
 from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.protocol.access import Access
+from tests.serving.certificate import signed_by_itself
 from tests.serving.clients.agents import all_served
 from tests.serving.grpc.asking import SERVICE, infer_request
 
@@ -185,25 +185,7 @@ def test_calls_under_way_end_before_the_server_does(tmp_path: Path) -> None:
 
 
 def test_tls(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-            ),
-            *("-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = signed_by_itself(tmp_path)
 
     def secured(address: str) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(certificate.read_bytes()))
