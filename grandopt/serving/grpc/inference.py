@@ -28,7 +28,9 @@ class Inference:
         """One request: its answer, or a future of it; raises ProtocolError."""
         request = self._reader.read(data)
         answer = self._plane.infer(request if left_s is None else within(request, left_s))
-        return write_response(answer) if isinstance(answer, InferResponse) else answer
+        if isinstance(answer, InferResponse):
+            return write_response(answer)
+        return asyncio.ensure_future(answer)
 
     def ask(self, data: bytes, left_s: float | None) -> bytes | Asked:
         """One request of a stream: the bytes of its answer, if it is there; what is wrong is one, too."""
@@ -41,9 +43,9 @@ class Inference:
             answer = self._plane.infer(request if left_s is None else within(request, left_s))
         except ProtocolError as error:
             return Asked(request_id, error)
-        return (
-            _written(answer, final) if isinstance(answer, InferResponse) else Asked(request_id, answer, final)
-        )
+        if isinstance(answer, InferResponse):
+            return _written(answer, final)
+        return Asked(request_id, asyncio.ensure_future(answer), final)
 
     def stream(self, call: Stream) -> InferStream:
         """Where the requests of a stream go."""
@@ -129,9 +131,8 @@ class InferStream:
         if isinstance(asked, bytes):
             call.write(asked)
             return
-        found = asked.answer
-        if isinstance(found, asyncio.Future):
-            found = _outcome(found)
+        answer = asked.answer
+        found = _outcome(answer) if isinstance(answer, asyncio.Future) else answer
         if isinstance(found, InferResponse):
             call.write(_written(found, asked.marks_final))
         elif call.asker.ends_on_error:

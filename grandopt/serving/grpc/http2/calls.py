@@ -124,7 +124,7 @@ class Calls:
         if len(data) < begin:
             return at
         high, low, kind, flags, of = _unpack(data, at)
-        length = high << 8 | low
+        length: int = high << 8 | low
         end = start + length
         if (
             kind != DATA
