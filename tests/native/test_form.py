@@ -17,7 +17,7 @@ from grandopt.compiler.backends.native.passes.pipeline import simplify
 from grandopt.compiler.backends.native.strides import collapse, reshaped, row_major
 from grandopt.compiler.backends.native.translate import translate
 from grandopt.errors import PassError
-from tests.native.networks import draw
+from tests.native.networks import Attention, draw
 
 
 def _graph(module: nn.Module, *example: torch.Tensor) -> Graph:
@@ -123,6 +123,11 @@ def test_a_concatenation_and_the_outputs_are_written_in_place() -> None:
     layout = lay_out(simplify(_graph(Joined(), torch.zeros(2, 4))))
     assert [type(step.op).__name__ for step in layout.steps] == ["Linear"] * 3
     assert layout.steps[-1].outputs[0].buffer.kind == "output"
+
+
+def test_heads_are_written_where_what_reads_them_together_wants_them() -> None:
+    layout = lay_out(simplify(_graph(Attention(8, 2, causal=False), torch.zeros(2, 3, 8))))
+    assert [type(step.op).__name__ for step in layout.steps] == ["Linear", "Attention", "Linear"]
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -71,7 +71,7 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 				enum { m = 0 };
 				{
 					const float *const q = (px0 + i0 * 4) + m * 24;
-					float *const y = (py0 + i0 * 8) + m * 4;
+					float *const y = (py0 + i0 * 4) + m * 8;
 					const float *const extra0 = (px3 + 0) + m * 2;
 					enum { first = 0, last = 2 };
 					{
@@ -179,12 +179,12 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 						{
 							const vf e0 = v_set1(*(shares + 0 * 1));
 							vf t0 = (a0_0_0 * e0);
-							v_store_n(y + 0 * 4 + 0 + 0, t0, 4);
+							v_store_n(y + 0 * 8 + 0 + 0, t0, 4);
 						}
 						{
 							const vf e0 = v_set1(*(shares + (0 + 1) * 1));
 							vf t0 = (a1_0_0 * e0);
-							v_store_n(y + (0 + 1) * 4 + 0 + 0, t0, 4);
+							v_store_n(y + (0 + 1) * 8 + 0 + 0, t0, 4);
 						}
 					}
 				}
@@ -197,23 +197,6 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 static __attribute__((noinline)) int step2_1(const void *const *in, void *const *out, unsigned char *scratch) {
 	(void)in, (void)out, (void)scratch;
 	const float * px0 = (const float *)(scratch + 192);
-	float * py0 = (float *)(scratch + 0);
-	for (int i0 = 0; i0 < 2; ++i0) {
-		for (int i1 = 0; i1 < 2; ++i1) {
-			{
-				{
-					const vf x0 = v_load_n(px0 + i0 * 4 + i1 * 8 + 0, 4);
-					v_store_n(py0 + i0 * 8 + i1 * 4 + 0, x0, 4);
-				}
-			}
-		}
-	}
-	return 0;
-}
-
-static __attribute__((noinline)) int step3_1(const void *const *in, void *const *out, unsigned char *scratch) {
-	(void)in, (void)out, (void)scratch;
-	const float * px0 = (const float *)(scratch + 0);
 	float * py0 = (float *)out[0];
 	{
 		const float *const w = (const float *)(weights + 1344);
@@ -282,7 +265,6 @@ static __attribute__((noinline)) int forward_1(const void *const *in, void *cons
 	if ((fault = step0_1(in, out, scratch)) != 0) return fault;
 	if ((fault = step1_1(in, out, scratch)) != 0) return fault;
 	if ((fault = step2_1(in, out, scratch)) != 0) return fault;
-	if ((fault = step3_1(in, out, scratch)) != 0) return fault;
 	return fault;
 }
 

@@ -149,12 +149,28 @@ class _Placement:
             place = self._places.setdefault(op.output, _fresh(op.output))
             start = sum(before * step for before, step in zip(op.before, place.strides, strict=True))
             self._offer(op.x, ValuePlace(place.buffer, place.offset + start, op.x.shape, place.strides))
-        elif isinstance(op, (Reshape, Permute)) and op.output in self._places:
+        elif isinstance(op, (Reshape, Permute)) and (op.output in self._places or self._turned(op)):
             # Only these views hold every element of their input once, so that writing them writes it whole.
-            place = self._places[op.output]
+            place = self._places.setdefault(op.output, _fresh(op.output))
             strides = _strides_before(op, place)
             if strides is not None:
                 self._offer(op.x, ValuePlace(place.buffer, place.offset, op.x.shape, strides))
+
+    def _turned(self, op: Reshape | Permute) -> bool:
+        """Whether the output would be a copy of what an op computed, unless that writes it as it is here."""
+        if not isinstance(op, Reshape):
+            return False
+        views: list[Reshape | Permute] = [op]
+        producer = self._producers.get(op.x)
+        while isinstance(producer, (Reshape, Permute)):
+            views.append(producer)
+            producer = self._producers.get(producer.x)
+        if producer is None or isinstance(producer, View):
+            return False
+        seen: ValuePlace | None = _fresh(views[-1].x)
+        for view in reversed(views):
+            seen = None if seen is None else _view(view, seen)
+        return seen is None
 
     def _place(self, op: Op) -> None:
         if isinstance(op, View):
