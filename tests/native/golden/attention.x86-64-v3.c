@@ -135,22 +135,34 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 							v_store_n(scores + (0 + 1) * 8 + 0 + 0, t2, 2);
 						}
 					}
-					for (int r = 0; r < 2; ++r) {
-						float *const row = scores + r * 8;
-						v_store(row + 0, v_fill(v_load(row + 0), 2, -INFINITY));
-						vf highest = v_set1(-INFINITY), sum = v_set1(0.0f);
+					{
+						enum { r = 0 };
+						float *const row0 = scores + (r + 0) * 8;
+						v_store(row0 + 0, v_fill(v_load(row0 + 0), 2, -INFINITY));
+						vf highest0 = v_set1(-INFINITY), sum0 = v_set1(0.0f);
+						float *const row1 = scores + (r + 1) * 8;
+						v_store(row1 + 0, v_fill(v_load(row1 + 0), 2, -INFINITY));
+						vf highest1 = v_set1(-INFINITY), sum1 = v_set1(0.0f);
 						for (int n = first; n < last; n += 8) {
-							highest = v_max_second(v_load(row + n), highest);
+							highest0 = v_max_second(v_load(row0 + n), highest0);
+							highest1 = v_max_second(v_load(row1 + n), highest1);
 						}
-						const float top = v_highest(highest);
-						const vf peak = v_set1(top);
+						const float top0 = v_highest(highest0);
+						const vf peak0 = v_set1(top0);
+						const float top1 = v_highest(highest1);
+						const vf peak1 = v_set1(top1);
 						for (int n = first; n < last; n += 8) {
-							const vf e = v_exp(v_load(row + n) - peak);
-							v_store(row + n, e);
-							sum += e;
+							const vf e0 = v_exp(v_load(row0 + n) - peak0);
+							const vf e1 = v_exp(v_load(row1 + n) - peak1);
+							v_store(row0 + n, e0);
+							sum0 += e0;
+							v_store(row1 + n, e1);
+							sum1 += e1;
 						}
-						const float total = v_sum(sum);
-						shares[r] = 1.0f / total;
+						const float total0 = v_sum(sum0);
+						shares[r + 0] = 1.0f / total0;
+						const float total1 = v_sum(sum1);
+						shares[r + 1] = 1.0f / total1;
 					}
 					{
 						vf a0_0_0 = v_set1(0.0f);

@@ -103,35 +103,35 @@ static __attribute__((noinline)) int step1_1(const void *const *in, void *const 
 	const float * px1 = (const float *)(weights + 896);
 	const float * px2 = (const float *)(weights + 1024);
 	float * py0 = (float *)(scratch + 128);
-	vf sum = v_set1(0.0f);
+	vf sum0 = v_set1(0.0f);
 	{
 		enum { i = 0 };
-		sum += v_load((px0 + 0) + i);
+		sum0 += v_load((px0 + 0) + i);
 	}
 	{
-		sum += v_load_n((px0 + 0) + 16, 2);
+		sum0 += v_load_n((px0 + 0) + 16, 2);
 	}
-	const vf mean = v_set1(v_sum(sum) * 0x1.c71c71c71c71cp-5f);
-	vf square = v_set1(0.0f);
-	{
-		enum { i = 0 };
-		const vf d = v_load((px0 + 0) + i) - mean;
-		square = v_fma(d, d, square);
-	}
-	{
-		const vf d = v_fill(v_load_n((px0 + 0) + 16, 2) - mean, 2, 0.0f);
-		square = v_fma(d, d, square);
-	}
-	const float variance = v_sum(square) * 0x1.c71c71c71c71cp-5f;
-	const vf scale = v_set1(1.0f / sqrtf(variance + 1e-05f));
+	const vf mean0 = v_set1(v_sum(sum0) * 0x1.c71c71c71c71cp-5f);
+	vf square0 = v_set1(0.0f);
 	{
 		enum { i = 0 };
-		const vf n = v_fma((v_load((px0 + 0) + i) - mean) * scale, v_load((px1 + 0) + i), v_load((px2 + 0) + i));
+		const vf d0 = v_load((px0 + 0) + i) - mean0;
+		square0 = v_fma(d0, d0, square0);
+	}
+	{
+		const vf d0 = v_fill(v_load_n((px0 + 0) + 16, 2) - mean0, 2, 0.0f);
+		square0 = v_fma(d0, d0, square0);
+	}
+	const float variance0 = v_sum(square0) * 0x1.c71c71c71c71cp-5f;
+	const vf scale0 = v_set1(1.0f / sqrtf(variance0 + 1e-05f));
+	{
+		enum { i = 0 };
+		const vf n = v_fma((v_load((px0 + 0) + i) - mean0) * scale0, v_load((px1 + 0) + i), v_load((px2 + 0) + i));
 		vf t0 = v_tanh(n);
 		v_store((py0 + 0) + i, t0);
 	}
 	{
-		const vf n = v_fma((v_load_n((px0 + 0) + 16, 2) - mean) * scale, v_load_n((px1 + 0) + 16, 2), v_load_n((px2 + 0) + 16, 2));
+		const vf n = v_fma((v_load_n((px0 + 0) + 16, 2) - mean0) * scale0, v_load_n((px1 + 0) + 16, 2), v_load_n((px2 + 0) + 16, 2));
 		vf t0 = v_tanh(n);
 		v_store_n((py0 + 0) + 16, t0, 2);
 	}

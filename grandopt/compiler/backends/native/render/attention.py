@@ -21,6 +21,9 @@ from grandopt.compiler.backends.native.render.products import Extra, Product
 from grandopt.compiler.backends.native.render.text import indent, loop, offset, turns_between
 from grandopt.compiler.backends.native.strides import collapse
 
+TOGETHER = 4
+"""Rows whose soft maxima are taken side by side; half of them with 16 registers."""
+
 
 def attention_loops(
     op: Attention,
@@ -166,39 +169,43 @@ class _Kernel(AttentionHead):
 
     def _weights(self, rows: int) -> list[str]:
         """exp(score − the row's largest), and per row 1 / Σ of them."""
-        lanes, wide = self.level.lanes, self.padded(self.keys)
-        put = (
-            f"vp_halves((uint16_t *)weight_pairs + r * {wide} + n, e);"
-            if self.paired
-            else "v_store(row + n, e);"
-        )
+        most = TOGETHER if self.level.registers > 16 else TOGETHER // 2
+        whole = rows - rows % most
+        lines = loop("r", whole, self._weights_of_few(most), most) if whole else []
+        if rows > whole:
+            lines += ["{", *indent([f"enum {{ r = {whole} }};", *self._weights_of_few(rows - whole)]), "}"]
+        return lines
+
+    def _weights_of_few(self, count: int) -> list[str]:
+        """Those of the rows from `r` on, side by side: each waits for its largest score, then for its sum."""
+        lanes, wide, each = self.level.lanes, self.padded(self.keys), range(count)
+        rest, behind = self.keys % lanes, wide - lanes
         exponent = "v_exp_short" if self.paired else "v_exp"
-        peak, share = "top", "1.0f / total"
-        if self.op.admitted:
-            peak = "CHOOSE(top > -INFINITY, top, 0.0f)"
-            share = "CHOOSE(total == 0.0f, 0.0f, 1.0f / total)"
-        rest, behind = self.keys % lanes, f"row + {wide - lanes}"
-        body = [
-            f"float *const row = scores + r * {wide};",
-            # What stands behind the last key weighs nothing.
-            *([f"v_store({behind}, v_fill(v_load({behind}), {rest}, -INFINITY));"] if rest else []),
-            "vf highest = v_set1(-INFINITY), sum = v_set1(0.0f);",
-            *turns_between(
-                "n", "first", "last", ["highest = v_max_second(v_load(row + n), highest);"], lanes
-            ),
-            "const float top = v_highest(highest);",
-            f"const vf peak = v_set1({peak});",
-            *turns_between(
-                "n",
-                "first",
-                "last",
-                [f"const vf e = {exponent}(v_load(row + n) - peak);", put, "sum += e;"],
-                lanes,
-            ),
-            "const float total = v_sum(sum);",
-            f"shares[r] = {share};",
+        lines, tops, peaks, weights, shares = [], [], [], [], []
+        for i in each:
+            lines.append(f"float *const row{i} = scores + (r + {i}) * {wide};")
+            if rest:  # what stands behind the last key weighs nothing
+                last = f"row{i} + {behind}"
+                lines.append(f"v_store({last}, v_fill(v_load({last}), {rest}, -INFINITY));")
+            lines.append(f"vf highest{i} = v_set1(-INFINITY), sum{i} = v_set1(0.0f);")
+            tops.append(f"highest{i} = v_max_second(v_load(row{i} + n), highest{i});")
+            peak, share = f"top{i}", f"1.0f / total{i}"
+            if self.op.admitted:
+                peak = f"CHOOSE(top{i} > -INFINITY, top{i}, 0.0f)"
+                share = f"CHOOSE(total{i} == 0.0f, 0.0f, {share})"
+            peaks += [f"const float top{i} = v_highest(highest{i});", f"const vf peak{i} = v_set1({peak});"]
+            weights.append(f"const vf e{i} = {exponent}(v_load(row{i} + n) - peak{i});")
+            shares += [f"const float total{i} = v_sum(sum{i});", f"shares[r + {i}] = {share};"]
+        for i in each:
+            put = f"vp_halves((uint16_t *)weight_pairs + (r + {i}) * {wide} + n, e{i});"
+            weights += [put if self.paired else f"v_store(row{i} + n, e{i});", f"sum{i} += e{i};"]
+        return [
+            *lines,
+            *turns_between("n", "first", "last", tops, lanes),
+            *peaks,
+            *turns_between("n", "first", "last", weights, lanes),
+            *shares,
         ]
-        return loop("r", rows, body)
 
     def _means(self, rows: int) -> list[str]:
         """The values, each by its weight."""

@@ -1,4 +1,4 @@
-/* Products of the codes of numbers that are nowhere below zero: `quantize_rectified_row`, where zero has the code 0.
+/* Products of the codes of numbers that are nowhere below zero: `quantize_rectified_rows`, where zero has the code 0.
  * After nonzero.h. */
 
 /* The codes of n that are not 0, and their places; returns how many. Zeros at place 0 follow up to

@@ -30,18 +30,21 @@ def quantize_loops(
     """Codes and scale of every row."""
     lead = x.shape[:-1]
     sizes, strides = collapse(lead, [operand.strides[:-1] for operand in (x, codes, scales)])
+    outer = range(len(sizes) - 1)
     source, target, scale = (
-        f"{operand.name} + {offset([(f'i{axis}', s[axis]) for axis in range(len(sizes))])}"
+        f"{operand.name} + {offset([(f'i{axis}', s[axis]) for axis in outer])}"
         for operand, s in zip((x, codes, scales), strides, strict=True)
     )
+    step, code_step, scale_step = (s[-1] if s else 0 for s in strides)
     # Padded, because the last vector of a row loads them whole; by zeros, so that lanes beyond the row are 0
     # and not its largest number.
     scaling = "".join(f", (const float *)({weights.pointer(padded(v.constant))})" for v in op.scaling)
-    quantizer = "quantize_scaled_row" if op.scaling else "quantize_row"
+    quantizer = "quantize_scaled_rows" if op.scaling else "quantize_rows"
     if op.rectified:
-        quantizer = "quantize_rectified_row"
-    body = [f"*({scale}) = {quantizer}({source}{scaling}, {x.shape[-1]}, {target});"]
-    for axis in reversed(range(len(sizes))):
+        quantizer = "quantize_rectified_rows"
+    rows = f"{sizes[-1] if sizes else 1}, {x.shape[-1]}"
+    body = [f"{quantizer}({source}, {step}{scaling}, {rows}, {target}, {code_step}, {scale}, {scale_step});"]
+    for axis in reversed(outer):
         body = loop(f"i{axis}", sizes[axis], body)
     return body
 

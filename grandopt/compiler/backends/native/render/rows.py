@@ -12,18 +12,46 @@ from grandopt.compiler.backends.native.render.text import C_TYPES, indent, liter
 from grandopt.compiler.backends.native.strides import collapse
 
 Body = Callable[[Sequence[str]], list[str]]
+ManyBody = Callable[[Sequence[Sequence[str]]], list[str]]
+
+SIDE_BY_SIDE = 2
+"""Rows that are normalized together: each waits for its mean, for its variance, and for a root of that."""
 
 
 def over_rows(operands: Sequence[RenderedOperand], lead: Sequence[int], body: Body) -> list[str]:
     """`body(pointers to the row)` for every row; the operands' last axes are left to it."""
+    return over_few_rows(operands, lead, lambda rows: body(rows[0]), most=1)
+
+
+def over_few_rows(
+    operands: Sequence[RenderedOperand], lead: Sequence[int], body: ManyBody, most: int = SIDE_BY_SIDE
+) -> list[str]:
+    """`body(pointers to each of at most so many rows)` for all rows."""
     walks = [operand.spread((*lead, operand.shape[-1]))[:-1] for operand in operands]
     sizes, strides = collapse(lead, walks)
-    pointers = [
-        f"({operand.name} + {offset([(f'i{axis}', s[axis]) for axis in range(len(sizes))])})"
-        for operand, s in zip(operands, strides, strict=True)
-    ]
-    lines = body(pointers)
-    for axis in reversed(range(len(sizes))):
+    last = len(sizes) - 1
+
+    def few(count: int) -> list[str]:
+        def pointers(row: int) -> list[str]:
+            names = [
+                f"i{axis}" if axis < last or not row else f"(i{axis} + {row})" for axis in range(last + 1)
+            ]
+            return [
+                f"({operand.name} + {offset(list(zip(names, s, strict=True)))})"
+                for operand, s in zip(operands, strides, strict=True)
+            ]
+
+        return body([pointers(row) for row in range(count)])
+
+    if not sizes:
+        return few(1)
+    count = min(most, sizes[-1])
+    whole = sizes[-1] - sizes[-1] % count
+    lines = loop(f"i{last}", whole, few(count), count)
+    if sizes[-1] > whole:
+        rest = [f"enum {{ i{last} = {whole} }};", *few(sizes[-1] - whole)]
+        lines += ["{", *indent(rest), "}"]
+    for axis in reversed(range(last)):
         lines = loop(f"i{axis}", sizes[axis], lines)
     return lines
 
@@ -91,50 +119,62 @@ def normalize_loops(
 ) -> list[str]:
     """Two passes for the mean and the variance, one to write; operands are (x, weight, bias)."""
     size = output.shape[-1]
+    inner = [operand.spread(output.shape)[-1] for operand in extras]
+    share = literal(1.0 / size, "float32")
 
-    def body(pointers: Sequence[str]) -> list[str]:
-        x, weight, bias, target, *others = pointers
-        inner = [operand.spread(output.shape)[-1] for operand in extras]
-
+    def body(rows: Sequence[Sequence[str]]) -> list[str]:
         def total(position: str, count: int) -> list[str]:
-            return [f"sum += {_load(f'{x} + {position}', count, lanes)};"]
+            return [
+                f"sum{r} += {_load(f'{x} + {position}', count, lanes)};" for r, (x, *_) in enumerate(rows)
+            ]
 
         def spread(position: str, count: int) -> list[str]:
-            centred = f"{_load(f'{x} + {position}', count, lanes)} - mean"
-            valid = f"v_fill({centred}, {count}, 0.0f)" if count < lanes else centred
-            return [f"const vf d = {valid};", "square = v_fma(d, d, square);"]
+            lines = []
+            for r, (x, *_) in enumerate(rows):
+                centred = f"{_load(f'{x} + {position}', count, lanes)} - mean{r}"
+                valid = f"v_fill({centred}, {count}, 0.0f)" if count < lanes else centred
+                lines += [f"const vf d{r} = {valid};", f"square{r} = v_fma(d{r}, d{r}, square{r});"]
+            return lines
 
         def finish(position: str, count: int) -> list[str]:
             def load(pointer: str, step: int = 1) -> str:
                 return _load(f"{pointer} + {position}", count, lanes) if step else f"v_set1(*({pointer}))"
 
-            lines = [
-                f"const vf n = v_fma(({load(x)} - mean) * scale, {load(weight)}, {load(bias)});",
-                *(
-                    f"const vf e{i} = {load(p, s)};"
-                    for i, (p, s) in enumerate(zip(others, inner, strict=True))
-                ),
-            ]
-            statements = Statements(["n", *(f"e{i}" for i in range(len(others)))])
-            result = "n" if op.epilogue is None else statements.vector(op.epilogue)
-            return [*lines, *statements.lines, store(f"{target} + {position}", result, count, lanes)]
+            lines = []
+            for r, (x, weight, bias, target, *others) in enumerate(rows):
+                centred = f"({load(x)} - mean{r}) * scale{r}"
+                block = [
+                    f"const vf n = v_fma({centred}, {load(weight)}, {load(bias)});",
+                    *(
+                        f"const vf e{i} = {load(p, s)};"
+                        for i, (p, s) in enumerate(zip(others, inner, strict=True))
+                    ),
+                ]
+                statements = Statements(["n", *(f"e{i}" for i in range(len(others)))])
+                result = "n" if op.epilogue is None else statements.vector(op.epilogue)
+                block += [*statements.lines, store(f"{target} + {position}", result, count, lanes)]
+                lines += ["{", *indent(block), "}"] if len(rows) > 1 else block
+            return lines
 
-        share = literal(1.0 / size, "float32")
+        each = range(len(rows))
         mean = [
-            "vf sum = v_set1(0.0f);",
+            *(f"vf sum{r} = v_set1(0.0f);" for r in each),
             *_sweep(size, lanes, total),
-            f"const vf mean = v_set1(v_sum(sum) * {share});",
+            *(f"const vf mean{r} = v_set1(v_sum(sum{r}) * {share});" for r in each),
         ]
         return [
-            *(mean if op.center else ["const vf mean = v_set1(0.0f);"]),
-            "vf square = v_set1(0.0f);",
+            *(mean if op.center else [f"const vf mean{r} = v_set1(0.0f);" for r in each]),
+            *(f"vf square{r} = v_set1(0.0f);" for r in each),
             *_sweep(size, lanes, spread),
-            f"const float variance = v_sum(square) * {share};",
-            f"const vf scale = v_set1(1.0f / sqrtf(variance + {literal(op.epsilon, 'float32')}));",
+            *(f"const float variance{r} = v_sum(square{r}) * {share};" for r in each),
+            *(
+                f"const vf scale{r} = v_set1(1.0f / sqrtf(variance{r} + {literal(op.epsilon, 'float32')}));"
+                for r in each
+            ),
             *_sweep(size, lanes, finish),
         ]
 
-    return over_rows([*operands, output, *extras], output.shape[:-1], body)
+    return over_few_rows([*operands, output, *extras], output.shape[:-1], body)
 
 
 def arg_loops(x: RenderedOperand, output: RenderedOperand, largest: bool, last_nan: bool) -> list[str]:
