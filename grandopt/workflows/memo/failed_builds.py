@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from grandopt.artifacts.store import Store
-from grandopt.reason import Reason, reason_fields, reason_of
+from grandopt.reason import Reason, reason_fields, reason_of, told_reason_of
 
 MORE = 1.25
 """By so much more time than it had a build is tried once more."""
@@ -68,10 +68,11 @@ class FailedBuilds:
             return None
         try:
             data = json.loads(body)
-            reason, times = reason_of(data), (data["given_s"], data["stage_s"])
+            reason = told_reason_of(data) if elsewhere else reason_of(data)
+            times = data["given_s"], data["stage_s"]
             status, since = str(data["status"]), str(data["since"])
-        except (ValueError, KeyError, TypeError):  # another machine's, of a grandopt with other fields
-            return None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None  # another machine's, of a grandopt with other fields
         return None if reason is None else FailedBuild(status, reason, since, *times, elsewhere)
 
     def keep(
