@@ -1,8 +1,11 @@
 """Builds one agent's candidates by one process, and by several that share a study and a store of builds.
 
-`python -m tests.workflows.many_machines [MACHINES [CORES [AGENT [PROFILE [BUDGET]]]]]` prints the seconds. A
-machine is a process with a state of its own, so many of the cores, and a name that the others cannot see
-behind. Needs the programs of a PostgreSQL server.
+`python -m tests.workflows.many_machines [MACHINES [CORES [AGENT [PROFILE [BUDGET]]]]]` prints the seconds of
+building of one process that has all cores of this computer, then those of MACHINES processes of CORES cores
+each ("all" for all of them), and the ratio of the slowest of these to the one. Both have the same cores: what
+is compared is one process with many on one computer, and not with as many computers, which would have more
+cores. A "machine" is a process with a state of its own, and a name that the others cannot see behind. Needs
+the programs of a PostgreSQL server.
 """
 
 from __future__ import annotations
@@ -84,34 +87,37 @@ def tuned(
 
 def main(
     machines: str = "4",
-    cores: str = "1",
+    cores: str = "all",
     agent: str = "tactical_embedder",
     profile: str = "aggressive",
     budget: str = "300",
 ) -> None:
-    """So many machines of so many cores each, or of all; prints what building took and what was found."""
+    """One process of all cores, and so many machines; prints what building took, and what was found."""
     # For throughput all candidates are built: for latency, which ones depends on what else the cores do.
-    words = (
-        "--agent",
-        agent,
-        "--profile",
-        profile,
-        "--budget",
-        budget,
-        "--goal",
-        "throughput",
-        "--trials",
-        "4",
-    )
+    wanted = ("--agent", agent, "--profile", profile, "--budget", budget, "--goal", "throughput")
+    words = (*wanted, "--trials", "4")
     granted = sorted(os.sched_getaffinity(0))
-    count = int(cores)
+    count = len(granted) if cores == "all" else int(cores)
     where = [set(granted[start : start + count]) for start in range(0, len(granted) - count + 1, count)]
     with TemporaryDirectory() as name, running_postgres() as postgres:
-        storage = postgres.new_database("measured")
-        found = tuned(Path(name), (*words, "--storage", storage), int(machines), where)
-        built = ", ".join(f"{machine.build_s:.1f}" for machine in found)
-        print(f"{machines} machines of {cores} cores: building {built} s")
-        print(f"{max(machine.seconds for machine in found):.1f} s in all; {found[-1].agent['reason']}")
+        one, many = (
+            _told(Path(name, kind), (*words, "--storage", postgres.new_database(kind)), number, places)
+            for kind, number, places in (("one", 1, [set(granted)]), ("many", int(machines), where))
+        )
+    print(f"{many / one:.2f} of the one process's time, with the same {len(granted)} cores")
+
+
+def _told(folder: Path, arguments: Sequence[str], machines: int, cores: Sequence[set[int] | None]) -> float:
+    """Print what machines found; the seconds that building took the slowest."""
+    folder.mkdir()
+    found = tuned(folder, arguments, machines, cores)
+    built = ", ".join(f"{machine.build_s:.1f}" for machine in found)
+    of = len(cores[0] or ())
+    print(f"{machines} process{'es' * (machines > 1)} of {of} core{'s' * (of > 1)} each: building {built} s")
+    print(
+        f"{max(machine.seconds for machine in found):.1f} s in all; {found[-1].agent['reason']}", flush=True
+    )
+    return max(machine.build_s for machine in found)
 
 
 if __name__ == "__main__":
