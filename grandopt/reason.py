@@ -71,6 +71,7 @@ class ReasonCode(StrEnum):
     TRIALS_USED_UP = "trials_used_up"
     CLEARLY_BEHIND = "clearly_behind"
     SLOWER = "slower"
+    MEASURED_ELSEWHERE = "measured_elsewhere"  # on another machine of the kind, where it was clearly slower
 
     # What became of an agent
     NOTHING_FASTER = "nothing_faster"

@@ -51,6 +51,7 @@ from grandopt.workflows.selection.final_decision import Final, final, ranked
 from grandopt.workflows.selection.recipe import build_recipe, recipe
 from grandopt.workflows.selection.rows import candidate_rows, limit_of, measured_figures
 from grandopt.workflows.selection.search import Search, search
+from grandopt.workflows.selection.short_list import build_told, share
 from grandopt.workflows.usual import usual
 from grandopt.workflows.workload import Workload, work
 
@@ -171,12 +172,16 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
                 limit, precision, threads
             ),
         )
-        builds.build_all(skip_outpaced=True)
+        told = build_told(run, candidate_set, builds)
+        if not told:
+            builds.build_all(skip_outpaced=True)
     with stages.step("search"):
         found = search(run, candidate_set, _search(run, stages))
     with stages.step("measure"):
         outcome = final(run, candidate_set, found)
         builds.remember(outcome.decision.winner)
+        if not told:
+            share(run, candidate_set, found)
     with stages.step("batches"):
         curves = batch_curves(run, candidate_set, _best_two(candidate_set, outcome, found))
     with stages.step("warmth"):

@@ -32,6 +32,10 @@ class EarlierRuns:
             return None
         return load_cached(self._inputs, self._candidates[variant[0]], self._run.store, variant[1])
 
+    def has(self, variant: Variant) -> bool:
+        """Whether there is such a build, verified or not."""
+        return self._run.job.resume and self._run.store.get(self.key(variant)) is not None
+
     def failed(self, variant: Variant, seconds: float, *, retried: bool) -> BuiltCandidate | None:
         """What could not be built then, and would not be in so many seconds; None for what is to be tried.
 

@@ -99,6 +99,28 @@ class BuildStage:
         if self._set.continued:
             self._run.tell(self._set.program.name, "build", went_on(self._set.continued))
 
+    @property
+    def places(self) -> list[Variant]:
+        """All that can be built, in order."""
+        return list(self._outlooks)
+
+    @property
+    def leading(self) -> list[Variant]:
+        """What leads."""
+        return [place for place, found in self._outlooks.items() if found.leads]
+
+    def build_only(self, wanted: Sequence[Variant]) -> None:
+        """Build these, in the time of what leads. Of our own code what is in the store is verified here and
+        now, which is quicker than a process for it."""
+        kept = [
+            place
+            for place in wanted
+            if self._outlooks[place].candidate.options.ours and self._set.earlier.has(place)
+        ]
+        for place in kept:
+            self._set.build_one(*place)
+        self._build([place for place in wanted if place not in kept], self._leading)
+
     def _beyond_earlier_runs(self, wanted: Sequence[Variant]) -> Deadline:
         """When building these stops: sooner where an earlier run used up its time without them."""
         had = self._set.earlier.had_s(wanted)

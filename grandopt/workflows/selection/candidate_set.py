@@ -39,7 +39,7 @@ from grandopt.workflows.building.built import (
     question_digest,
     variant_name,
 )
-from grandopt.workflows.building.request import BuildResult, Deadline, Expected, Variant
+from grandopt.workflows.building.request import BuildResult, BuildStatus, Deadline, Expected, Variant
 from grandopt.workflows.building.worker import write_transfer
 from grandopt.workflows.events import Level
 from grandopt.workflows.job import Run, Stages
@@ -171,9 +171,9 @@ class CandidateSet:
             )
         ]
 
-    def skip(self, variant: Variant, reason: Reason) -> None:
-        """Enter a candidate as one that is not built, with the reason."""
-        self._record(variant, BuiltCandidate(self.candidates[variant[0]], variant[1], "not measured", reason))
+    def skip(self, variant: Variant, reason: Reason, status: BuildStatus = "not measured") -> None:
+        """Enter a candidate as one that is not built here, with the reason."""
+        self._record(variant, BuiltCandidate(self.candidates[variant[0]], variant[1], status, reason))
 
     @property
     def _usable(self) -> bool:
