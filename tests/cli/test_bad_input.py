@@ -200,6 +200,7 @@ def test_bad_input_is_one_line_in_a_process_of_its_own(
     assert _contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_the_placeholder_of_the_trading_system_is_refused(
     shared_checkpoints: Path, tmp_path: Path, grandopt: Grandopt
 ) -> None:

@@ -24,6 +24,7 @@ def test_inspect_shows_the_agent_in_a_folder(grandopt: Grandopt, folder: Path) -
     assert (facts["kind"], facts["format"]) == ("checkpoint", "brax")
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_damaged_is_one_line_and_exit_2(grandopt: Grandopt, folder: Path) -> None:
     (folder / "ppo_network_config.json").write_text("{")
     for command in ("inspect", "optimize"):

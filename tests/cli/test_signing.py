@@ -30,6 +30,7 @@ def test_what_was_signed_is_verified(grandopt: Grandopt, release: Path) -> None:
     assert grandopt("inspect", release, "--require-signature", "release.key.pub").returncode == 0
 
 
+@pytest.mark.slow
 def test_what_was_changed_is_refused_everywhere(grandopt: Grandopt, release: Path) -> None:
     manifest = release / "manifest.json"
     manifest.write_text(manifest.read_text().replace("gate.zip", "hate.zip"))

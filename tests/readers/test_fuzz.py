@@ -110,10 +110,13 @@ def _drain(stream: IO[bytes], lines: queue.Queue[bytes]) -> None:
     lines.put(b"")
 
 
+LONGER = ("recurrent.onnx", "remembers.torchscript")
+
+
 @pytest.mark.parametrize(
     "item",
     [
-        pytest.param(item, id=item.name, marks=[pytest.mark.slow] if item.name == "recurrent.onnx" else [])
+        pytest.param(item, id=item.name, marks=[pytest.mark.slow] if item.name in LONGER else [])
         for item in READERS
     ],
 )

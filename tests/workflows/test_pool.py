@@ -106,6 +106,7 @@ def test_what_was_not_begun_says_so(builders: BuildPool, tmp_path: Path) -> None
     assert {(result.status, result.reason) for result in done.values()} == {("not measured", NOT_BUILT)}
 
 
+@pytest.mark.slow
 def test_slow_builds_are_kept_from_holding_all_processes(builders: BuildPool, tmp_path: Path) -> None:
     variants: list[Variant] = [("hangs", 1), ("slow", 1), ("a", 1), ("b", 1)]
     expected = {variant: Expected(60.0) for variant in variants[:2]}
