@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,3 +38,12 @@ def parse_cpu_features(text: str) -> frozenset[str]:
         if field.strip() in _FEATURE_FIELDS
     ]
     return frozenset.intersection(*cores) if cores else frozenset()
+
+
+def by_demand(levels: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names of an artifact's feature levels from the most to the least demanding, by what each needs.
+
+    The order in which they stand in a manifest means nothing: its digest does not know it, and others who
+    write it down, such as a store, need not keep it.
+    """
+    return sorted(levels, key=lambda name: -len(levels[name]))

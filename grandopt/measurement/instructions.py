@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grandopt.artifacts.artifact import Artifact, read, write
+from grandopt.artifacts.machine import by_demand
 from grandopt.errors import ArtifactError
 from grandopt.measurement.process.worker_process import DEFAULT_LOADER, THREAD_VARIABLES
 from grandopt.measurement.subject import Subject
@@ -142,7 +143,7 @@ def _emulated(path: Path, folder: Path) -> tuple[Path, str | None]:
         )
     options = {**manifest.options, "levels": kept}
     written = write(folder, replace(manifest, options=options), artifact.payloads())
-    return written.path, f"counted at the level {next(iter(kept))}, because valgrind does not emulate more"
+    return written.path, f"counted at the level {by_demand(kept)[0]}, because valgrind does not emulate more"
 
 
 def _request(

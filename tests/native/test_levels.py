@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from grandopt.artifacts.artifact import read, write
 from grandopt.artifacts.machine import architecture, cpu_features
 from grandopt.artifacts.store import Store
 from grandopt.compiler.backends.native.build import render
@@ -22,7 +24,9 @@ from grandopt.compiler.capture.export import capture
 from grandopt.compiler.checkpoints.module.memory import from_module
 from grandopt.config.engines import NativeOptions
 from grandopt.errors import UnsupportedError
+from grandopt.runtime.executors import native
 from grandopt.runtime.loader import load
+from grandopt.workflows.exporting.c_library import export_c
 
 
 def names(architecture: str, weights: StoredWeights, present: Collection[str] = ()) -> list[str]:
@@ -62,6 +66,40 @@ def test_levels_stand_from_the_most_to_the_least_demanding() -> None:
         assert set(level.seldom) <= set(level.gains)
         for lower in LEVELS[position + 1 :]:
             assert not set(level.features) <= set(lower.features)
+
+
+def test_what_levels_need_says_their_order() -> None:
+    """A loader goes by the number of features, since a manifest's order means nothing."""
+    for machine in {level.architecture for level in LEVELS}:
+        counts = [len(level.features) for level in LEVELS if level.architecture == machine]
+        assert counts == sorted(set(counts), reverse=True)
+
+
+@pytest.mark.parametrize("turn", [sorted, lambda names: sorted(names, reverse=True)], ids=["up", "down"])
+def test_the_order_in_a_manifest_means_nothing(
+    tmp_path: Path, turn: Callable[[Iterable[str]], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stores write objects with their members in another order, which no digest knows."""
+    module = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3)).eval()
+    program = capture(from_module("turned", module, (torch.zeros(2, 64),)), 0)
+    path = build(program, Candidate("int8_dynamic", NativeOptions()), Store(tmp_path / "store")).path
+    fresh = read(path)
+    options = dict(fresh.manifest.options)
+    assert len(options["levels"]) > 1
+    for name in ("levels", "invokes"):
+        options[name] = {level: options[name][level] for level in turn(options[name])}
+    turned = write(tmp_path / "turned", replace(fresh.manifest, options=options), fresh.payloads())
+    assert turned.manifest.digest == fresh.manifest.digest
+    for own in LEVELS:
+        if own.name in options["levels"]:
+            monkeypatch.setattr(native, "cpu_features", lambda own=own: frozenset(own.features))
+            assert native._fitting(turned, lambda: True) == own.name
+    export_c(path, tmp_path / "as_built")
+    export_c(turned.path, tmp_path / "as_turned")
+    for one in (tmp_path / "as_built").rglob("*.bin"):
+        assert one.read_bytes() == (tmp_path / "as_turned" / one.name).read_bytes()
+    for one in (tmp_path / "as_built").glob("lib*"):
+        assert one.read_bytes() == (tmp_path / "as_turned" / one.name).read_bytes()
 
 
 def test_shorter_vectors_leave_out_the_levels_with_longer_ones() -> None:

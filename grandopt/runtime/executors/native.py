@@ -1,9 +1,9 @@
 """The native engine: an agent compiled to C, called through a binding that travels with the artifact.
 
-Loading opens two shared objects of the artifact: the agent's, of the first feature level that this CPU has,
-and the binding. The weights lie in the first as read-only data: they are pages of the file, which all
-processes that opened it share, and equal files are opened once in a process. The agent's name is not in the
-library: copies of an artifact and agents of different names that compute the same have equal files.
+Loading opens two shared objects of the artifact: the agent's, of the most demanding feature level that this
+CPU has, and the binding. The weights lie in the first as read-only data: they are pages of the file, which
+all processes that opened it share, and equal files are opened once in a process. The agent's name is not in
+the library: copies of an artifact and agents of different names that compute the same have equal files.
 Both were built with the artifact; no compiler is needed here.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from grandopt.artifacts import fields
 from grandopt.artifacts.artifact import Artifact
-from grandopt.artifacts.machine import cpu_features
+from grandopt.artifacts.machine import by_demand, cpu_features
 from grandopt.artifacts.sealed import SealedFile
 from grandopt.errors import ArtifactError
 from grandopt.runtime.executors.base import Executor
@@ -124,8 +124,12 @@ def _fitting(artifact: Artifact, permit_tiles: Callable[[], bool]) -> str:
     """Name of the most demanding level that this CPU has and the system permits."""
     present = cpu_features()
     lacking: dict[str, str] = {}
-    for level, features in texts(artifact, "levels").items():
-        needed = fields.texts(f"options.levels.{level}", features)
+    needs = {
+        level: fields.texts(f"options.levels.{level}", features)
+        for level, features in texts(artifact, "levels").items()
+    }
+    for level in by_demand(needs):
+        needed = needs[level]
         missing = sorted(set(needed) - present)
         if not missing and (TILES not in needed or permit_tiles()):
             return level

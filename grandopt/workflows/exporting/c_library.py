@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grandopt.artifacts import fields
 from grandopt.artifacts.artifact import Artifact, read
+from grandopt.artifacts.machine import by_demand
 from grandopt.config.engines import ENGINE_CLASSES
 from grandopt.errors import ArtifactError, VerificationError
 from grandopt.workflows.exporting.arm_source import arm_source
@@ -79,16 +81,20 @@ def _require(artifact: Artifact, contract: Contract) -> None:
 def _files(artifact: Artifact) -> dict[str, bytes]:
     options = artifact.manifest.options
     try:
-        shared = {level: artifact.payload(f"agent.{level}.so") for level in options["levels"]}
+        needs = {
+            level: fields.texts(f"options.levels.{level}", one) for level, one in options["levels"].items()
+        }
+        shared = {level: artifact.payload(f"agent.{level}.so") for level in by_demand(needs)}
         symbol, start, size = options["symbol"], options["weights_offset"], options["weights_bytes"]
         with zipfile.ZipFile(io.BytesIO(artifact.payload("source.zip"))) as archive:
             files = {Path(name).name: archive.read(name) for name in archive.namelist()}
+        # Where they are is told of the most demanding level's.
         weights = next(iter(shared.values()))[start : start + size]
         # The archive keeps the place of the weights in the hosts' libraries empty: they are stored already.
         for name, offset in _hollow(options).items():
             hollow = files[name]
             files[name] = hollow[:offset] + weights + hollow[offset + size :]
-    except (KeyError, zipfile.BadZipFile) as error:
+    except (KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{artifact.path}: holds no C libraries ({error}); build it again") from error
     named = {}
     if (
