@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.dialects import postgresql, sqlite
 
+from grandopt.limits import document
 from grandopt.tuning.owner import alive, this_process
 from grandopt.tuning.study.storage import patiently
 from grandopt.tuning.study.tables import CLAIMS, NOW
@@ -106,7 +107,7 @@ class Leases:
 
         found: dict[str, Mapping[str, Any]] = {}
         for name, holder, said in patiently(asked):
-            owner = json.loads(said)
+            owner = document(said)
             if holder not in self._dead and alive(owner) is False:
                 self._dead.add(holder)
             if holder not in self._dead:

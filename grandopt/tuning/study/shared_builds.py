@@ -13,6 +13,7 @@ import sqlalchemy
 from sqlalchemy.dialects import postgresql, sqlite
 
 from grandopt.errors import StorageError
+from grandopt.limits import document
 from grandopt.reason import Reason, reason_fields, reason_of
 from grandopt.tuning.study.leases import LEASE_S, Leases
 from grandopt.tuning.study.log_suppression import quiet_logging
@@ -51,7 +52,7 @@ class SharedBuilds:
         def asked() -> Reason | None:
             with self._engine.connect() as connection:
                 row = connection.execute(query).one_or_none()
-            reason = None if row is None else reason_of(json.loads(row.reason))
+            reason = None if row is None else reason_of(document(row.reason))
             return None if row is None or reason is None else _told(reason, row.made)
 
         return self._asked(lambda: patiently(asked))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from grandopt.artifacts.store import Store
+from grandopt.limits import document
 from grandopt.reason import Reason, reason_fields, reason_of, told_reason_of
 
 MORE = 1.25
@@ -67,11 +68,11 @@ class FailedBuilds:
         if body is None:
             return None
         try:
-            data = json.loads(body)
+            data = document(body)
             reason = told_reason_of(data) if elsewhere else reason_of(data)
             times = data["given_s"], data["stage_s"]
             status, since = str(data["status"]), str(data["since"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             return None  # another machine's, of a grandopt with other fields
         return None if reason is None else FailedBuild(status, reason, since, *times, elsewhere)
 

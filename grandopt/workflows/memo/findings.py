@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from typing import get_args
 
 from grandopt.artifacts.store import Store
+from grandopt.limits import document
 from grandopt.reason import Reason, ReasonCode, reason_fields, told_reason_of
 from grandopt.workflows.building.built import NOT_BUILT
 from grandopt.workflows.building.request import BuildStatus, Variant
@@ -96,7 +97,7 @@ def told_findings(store: Store, key: str) -> Findings | None:
     body = store.note(key, shared=True)
     try:
         return None if body is None else _read(body)
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return None  # of a grandopt with other fields: found out here again
 
 
@@ -119,7 +120,7 @@ def share_findings(store: Store, key: str, found: Mapping[Variant, Finding]) -> 
 
 
 def _read(body: bytes) -> Findings:
-    data = json.loads(body)
+    data = document(body)
     found = {}
     for row in data["found"]:
         us, status = row["latency_us"], row["status"]
