@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Grandopt
+from tests.serving.artifacts import put, scaled
 
 
 @pytest.fixture
@@ -31,6 +33,23 @@ def test_what_was_signed_is_verified(grandopt: Grandopt, release: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_was_signed_is_kept_and_compared_signed(grandopt: Grandopt, release: Path) -> None:
+    shutil.rmtree(release)
+    put(scaled(2.0), release)
+    required = ("--require-signature", "release.key.pub")
+    kept = ("baseline", "save", "main", release)
+    assert "it is not signed" in grandopt(*kept, *required).stderr
+    assert grandopt("sign", release, "--key", "release.key").returncode == 0
+    for words in (
+        kept,
+        ("compare", "main", release, "--limit", "p50=1000%"),
+        ("plan", release, "--qps", "1e3", "--p99", "500ms"),
+    ):
+        done = grandopt(*words, *required)
+        assert done.returncode == 0, (words, done.stderr)
+
+
+@pytest.mark.slow
 def test_what_was_changed_is_refused_everywhere(grandopt: Grandopt, release: Path) -> None:
     manifest = release / "manifest.json"
     manifest.write_text(manifest.read_text().replace("gate.zip", "hate.zip"))
@@ -43,12 +62,27 @@ def test_what_was_changed_is_refused_everywhere(grandopt: Grandopt, release: Pat
         ("benchmark", release),
         ("benchmark", "--load", release),
         ("export", release, "out", "--to", "onnx"),
+        ("plan", release, "--qps", "1e3", "--p99", "8ms"),
+        ("baseline", "save", "main", release),
+        ("compare", release, release),
         ("serve", release, "--once", "--http-port", "0", "--no-grpc", "--no-metrics"),
     ):
         refused = grandopt(*words, "--require-signature", "release.key.pub")
         assert refused.returncode == 2, (words, refused.stderr)
         assert refused.stderr.count("\n") == 1
         assert "changed after it was signed" in refused.stderr
+
+
+def test_nobody_signs_what_is_only_compared_as_a_checkpoint_or_a_report(
+    grandopt: Grandopt, release: Path, tmp_path: Path
+) -> None:
+    for name, kind in (("agent.pth", "checkpoint"), ("monday.json", "report")):
+        (tmp_path / name).write_bytes(b"{}")
+        done = grandopt("compare", release, name, "--require-signature", "release.key.pub")
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"error: --require-signature is for artifacts, but {name} is a {kind}; leave it out\n"
+        )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grandopt.cli.console import Terminal
-from grandopt.cli.options import Agents, Json, Quiet, Verbose
+from grandopt.cli.options import Agents, Json, Quiet, RequireSignature, Verbose
 
 baseline = typer.Typer(rich_markup_mode=None, add_completion=False)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The baseline's name, a folder's.")]
@@ -33,6 +33,7 @@ def save(
     ] = None,
     agent: Agents = None,
     replace: Annotated[bool, typer.Option("--replace", help="Write over a baseline of that name.")] = False,
+    require_signature: RequireSignature = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

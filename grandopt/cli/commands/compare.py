@@ -93,6 +93,7 @@ def compare(
     config: options.Config = None,
     profile: options.Profile = None,
     seed: options.Seed = None,
+    require_signature: options.RequireSignature = None,
     *,
     reading: CheckpointReading,
     saying: Saying,
@@ -131,6 +132,7 @@ def compare(
         samples=samples,
         instructions=instructions,
         new_weights=new_weights,
+        signed_only=require_signature is not None,
         make_job=make_job,
     )
     with ProgressDisplay(terminal) as display:

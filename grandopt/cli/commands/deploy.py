@@ -10,7 +10,7 @@ import typer
 
 from grandopt.cli.console import Terminal
 from grandopt.cli.exit_codes import ExitCode
-from grandopt.cli.options import Json, Quiet, Verbose
+from grandopt.cli.options import Json, Quiet, RequireSignature, Verbose
 from grandopt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def ray(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load artifacts whose engine runs code of their files.")
     ] = False,
+    require_signature: RequireSignature = None,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="For all replicas to be ready.")
     ] = 180.0,

@@ -9,7 +9,7 @@ import typer
 
 from grandopt.cli.console import Terminal, complain
 from grandopt.cli.exit_codes import ExitCode
-from grandopt.cli.options import Json, Quiet, Verbose
+from grandopt.cli.options import Json, Quiet, RequireSignature, Verbose
 from grandopt.cli.quantities import parse_time_ms, positive
 from grandopt.errors import ConfigError
 
@@ -64,6 +64,7 @@ def plan(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load an artifact whose engine runs code of its files.")
     ] = False,
+    require_signature: RequireSignature = None,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

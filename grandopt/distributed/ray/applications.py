@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from grandopt.artifacts.signing.requirement import Requirement
 from grandopt.config.names import DEFAULT_PROFILE
 from grandopt.distributed.ray.carried import CarriedArtifact, all_carried
 from grandopt.distributed.ray.cluster import require_ray
@@ -42,6 +43,7 @@ def application(
     p99_s: float = P99_S,
     by_path: bool = False,
     trust: bool = False,
+    require_signature: Requirement = None,
     route: str = "/",
 ) -> Any:
     """An application for `ray.serve.run`: replicas that serve all `artifacts`, or a `pipeline` over them.
@@ -50,7 +52,8 @@ def application(
     agents' engines. With `replicas="auto"` there are 1 to `most_replicas`, by the calls per replica (`queue`)
     and the p99 of calls (`p99_s`). Artifacts travel with the application, or are read `by_path`, which every
     node must see; either way a replica checks their digests.
-    `trust` as for `grandopt.load`. `route` is only kept, for whoever puts the application back.
+    `trust` and `require_signature` as for `grandopt.load`: signatures are checked here, and what was checked
+    travels. `route` is only kept, for whoever puts the application back.
 
     Without a pipeline the application's HTTP is the Open Inference Protocol. With one, each agent has a
     deployment with its own replicas, and the handle's `infer` takes what `Engine.create_model_pipeline`'s
@@ -61,7 +64,7 @@ def application(
         raise ConfigError(f"replicas must be a whole number from 1 on or 'auto', got {replicas!r}")
     if not cpus > 0:
         raise ConfigError(f"cpus must be more than 0, got {cpus!r}")
-    found = _carried(artifacts, by_path)
+    found = _carried(artifacts, by_path, require_signature)
     number: dict[str, Any] = (
         {"autoscaling_config": autoscaling(most_replicas, queue=queue, p99_s=p99_s)}
         if replicas == "auto"
@@ -79,12 +82,12 @@ def application(
     return _pipeline(cpus).bind(pipeline, outputs, versions(), at_once, **handles)
 
 
-def _carried(artifacts: Any, by_path: bool) -> list[CarriedArtifact]:
+def _carried(artifacts: Any, by_path: bool, keys: Requirement) -> list[CarriedArtifact]:
     if not isinstance(artifacts, str | Path):
         ready = [one for one in artifacts if isinstance(one, CarriedArtifact)]
         if ready:
             return ready
-    return all_carried(artifacts, by_path=by_path)
+    return all_carried(artifacts, by_path=by_path, require_signature=keys)
 
 
 def _deployment(name: str, cpus: float, **number: Any) -> Any:

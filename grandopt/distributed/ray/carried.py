@@ -9,6 +9,7 @@ from typing import Any
 
 from grandopt.artifacts.artifact import is_artifact, read, write
 from grandopt.artifacts.manifest import Manifest
+from grandopt.artifacts.signing.requirement import Requirement, required
 from grandopt.errors import ArtifactError, ConfigError
 from grandopt.serving.repository.layout import candidates
 
@@ -53,9 +54,9 @@ class CarriedArtifact:
         return found.path
 
 
-def carried(path: Path, *, by_path: bool = False) -> CarriedArtifact:
+def carried(path: Path, *, by_path: bool = False, require_signature: Requirement = None) -> CarriedArtifact:
     """The artifact at `path`, every file checked against its manifest; raises ArtifactError."""
-    artifact = read(path)
+    artifact = read(path, require_signature)
     manifest = artifact.manifest
     where = str(artifact.path.absolute())
     if by_path:
@@ -64,16 +65,25 @@ def carried(path: Path, *, by_path: bool = False) -> CarriedArtifact:
     return CarriedArtifact(manifest.name, manifest.digest, where, manifest.to_json(), artifact.payloads())
 
 
-def all_carried(paths: Sequence[Path | str] | Path | str, *, by_path: bool = False) -> list[CarriedArtifact]:
+def all_carried(
+    paths: Sequence[Path | str] | Path | str, *, by_path: bool = False, require_signature: Requirement = None
+) -> list[CarriedArtifact]:
     """The artifacts at `paths`, each an artifact or a folder of them.
 
-    Raises ConfigError for a folder without artifacts, two agents of one name, and for more than `MOST_BYTES`;
-    ArtifactError for a broken one.
+    With `require_signature`, as for `grandopt.load`, what is carried are the bytes whose signature was
+    checked. Raises ConfigError for a folder without artifacts, two agents of one name, more than
+    `MOST_BYTES`, and for required signatures of what is only carried `by_path`; ArtifactError for a broken one.
     """
+    keys = required(require_signature)
+    if by_path and keys is not None:
+        raise ConfigError(
+            "signatures are checked by who deploys, and files that replicas read by path may be others by "
+            "then; leave out --by-path (by_path=True), so that the checked files travel"
+        )
     found: dict[str, CarriedArtifact] = {}
     for path in [paths] if isinstance(paths, str | Path) else paths:
         for one in _below(Path(path)):
-            made = carried(one, by_path=by_path)
+            made = carried(one, by_path=by_path, require_signature=keys)
             if made.name in found:
                 raise ConfigError(
                     f"two artifacts are called {made.name!r}: {found[made.name].path} and {made.path}; "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grandopt.artifacts.signing.requirement import Requirement
 from grandopt.distributed.ray.applications import AGENTS, Replicas, application
 from grandopt.distributed.ray.carried import CarriedArtifact, all_carried
 from grandopt.distributed.ray.cluster import connected, replicas_of, require_ray
@@ -43,6 +44,7 @@ def deploy(
     route: str = "/",
     by_path: bool = False,
     trust: bool = False,
+    require_signature: Requirement = None,
     limit_s: float = LIMIT_S,
     tell: Tell = lambda text: None,
     **options: Any,
@@ -59,7 +61,7 @@ def deploy(
     if not route.startswith("/"):
         raise ConfigError(f"the route must begin with /, got {route!r:.80}")
     require_ray()
-    found = all_carried(artifacts, by_path=by_path)
+    found = all_carried(artifacts, by_path=by_path, require_signature=require_signature)
     made = application(found, replicas=replicas, trust=trust, route=route, **options)
     with connected(address) as cluster:
         from ray import serve

@@ -40,7 +40,9 @@ class Gate:
 
     `config` holds the limits. `agents` are the only ones to compare, where it names any. `threads` None means
     those that the artifacts were shipped with. `make_job` says how a checkpoint is optimized, and its output
-    folder is where that happens. `new_weights` says that candidates were trained anew.
+    folder is where that happens. `new_weights` says that candidates were trained anew. `signed_only`
+    refuses what nobody can have signed, checkpoints and reports; the signatures of artifacts are asked for by
+    `signatures_required`.
     """
 
     config: GateConfig = field(default_factory=GateConfig)
@@ -51,6 +53,7 @@ class Gate:
     samples: Path | None = None
     instructions: bool = False
     new_weights: bool = False
+    signed_only: bool = False
     make_job: MakeJob | None = None
     baselines: Path = FOLDER
 
@@ -74,6 +77,11 @@ def compare_job(
     if gate.threads is not None:
         check_threads(gate.threads)
     left, right = operand(baseline, gate.baselines), operand(candidate, gate.baselines)
+    for side in (left, right):
+        if gate.signed_only and side.kind != "artifacts":
+            raise ConfigError(
+                f"--require-signature is for artifacts, but {side.name} is a {side.kind}; leave it out"
+            )
     if "report" in (left.kind, right.kind):
         mode: Mode = "reports"
         agents = _reports(_as_report(left), _as_report(right), gate)

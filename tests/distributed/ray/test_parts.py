@@ -24,6 +24,7 @@ from grandopt.serving.http.head import read_head
 from grandopt.serving.http.limits import HttpLimits
 from grandopt.signature import TensorSpec
 from tests.serving.artifacts import put, scaled
+from tests.signing.conftest import KeyPair
 
 MINE = Versions("3.11", "1.0", "2.60.0")
 
@@ -66,6 +67,24 @@ def test_carried_artifacts_are_the_ones_that_were_deployed(tmp_path: Path) -> No
     )
     with pytest.raises(ArtifactError, match="deployed was"):
         damaged.placed(tmp_path / "elsewhere")
+
+
+def test_only_what_was_signed_is_carried(tmp_path: Path) -> None:
+    keys, other = (KeyPair.new(tmp_path / f"{name}.key") for name in ("release", "other"))
+    place = put(scaled(2.0), tmp_path / "scaled")
+    with pytest.raises(ArtifactError, match="it is not signed"):
+        all_carried(place, require_signature=keys.public)
+    keys.sign(place)
+    (one,) = all_carried(place, require_signature=keys.public)
+    assert one.placed(tmp_path / "there").is_dir()
+    with pytest.raises(ArtifactError, match="which is none of those in"):
+        all_carried(place, require_signature=other.public)
+    with pytest.raises(ConfigError, match="leave out --by-path"):
+        all_carried(place, by_path=True, require_signature=keys.public)
+    (payload, *_) = sorted(file for file in place.iterdir() if file.suffix not in (".json", ".sig"))
+    payload.write_bytes(payload.read_bytes()[:-1] + b"?")
+    with pytest.raises(ArtifactError, match="damaged"):
+        all_carried(place, require_signature=keys.public)
 
 
 def test_what_is_no_artifact_cannot_be_carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
