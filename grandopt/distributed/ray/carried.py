@@ -72,7 +72,7 @@ def all_carried(
 
     With `require_signature`, as for `grandopt.load`, what is carried are the bytes whose signature was
     checked. Raises ConfigError for a folder without artifacts, two agents of one name, more than
-    `MOST_BYTES`, and for required signatures of what is only carried `by_path`; ArtifactError for a broken one.
+    `MOST_BYTES`, and for required signatures of what is carried `by_path`; ArtifactError for a broken one.
     """
     keys = required(require_signature)
     if by_path and keys is not None:
