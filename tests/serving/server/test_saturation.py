@@ -22,7 +22,7 @@ from grandopt.runtime.loader import load
 from grandopt.signature import Array
 from tests.serving.http.planes import post
 from tests.serving.server.processes import address, served
-from tests.serving.server.test_storm import a_minute, resident_mb
+from tests.serving.server.storms import a_minute, resident_mb
 from tests.small_agents import EXAMPLES, Policy
 
 ROWS = 64

@@ -1,156 +1,35 @@
-"""A server of two workers in bad weather: no wrong and no foreign answer."""
+"""A server of two workers in bad weather: no wrong and no foreign answer, by HTTP and by gRPC."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import random
-import signal
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from grandopt.runtime.loader import load
-from tests.serving.http.planes import binary
-from tests.serving.server.processes import address, alive, ask, children, served
+from tests.serving.server.grpc_storm import GrpcStorm
+from tests.serving.server.storms import HttpStorm, Storm, a_minute, weathered
 
-ROWS = 64
-HANGS_S = 60
-CALM_S, WARM_S = 150.0, 30.0
-"""How long the million is followed by requests while nobody is killed, and what of that the memory is not
-looked at: workers that have just begun still fill what they keep."""
+CALM_S = 150.0
+"""How long the million is followed by requests while nobody is killed."""
 
-
-class Storm:
-    """`requests` requests of `callers` at once, each checked against the agent called directly."""
-
-    def __init__(self, port: int, requests: list[bytes], answers: list[bytes], count: int) -> None:
-        self.port, self.requests, self.answers, self.left = port, requests, answers, count
-        self.ended = False
-        self.right = self.refused = self.lost = 0
-        self.resident: list[tuple[float, float]] = []
-        """When how many MB of all processes were in memory."""
-
-    async def caller(self, draw: random.Random) -> None:
-        while not self.ended:
-            try:
-                async with asyncio.timeout(HANGS_S):
-                    await self.connection(draw)
-            except TimeoutError as error:  # an OSError, too
-                raise AssertionError(f"a connection was not done within {HANGS_S} s") from error
-            except (OSError, asyncio.IncompleteReadError):
-                self.lost += 1
-                await asyncio.sleep(0.01)
-
-    async def connection(self, draw: random.Random) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            for _ in range(draw.randint(1, 400)):
-                if self.ended:
-                    return
-                self.left -= 1
-                await self.one(reader, writer, draw)
-                if draw.random() < 0.002:
-                    writer.write(draw.randbytes(40) + b"\r\n\r\n")
-                    await reader.read()
-                    return
-        finally:
-            writer.transport.abort()
-
-    async def one(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, draw: random.Random
-    ) -> None:
-        numbers = [draw.randrange(ROWS) for _ in range(draw.choice((1, 1, 1, 5)))]
-        data = b"".join(self.requests[number] for number in numbers)
-        if draw.random() < 0.005:  # a slow body
-            writer.write(data[:-20])
-            await asyncio.sleep(0.02)
-            data = data[-20:]
-        if draw.random() < 0.003:
-            writer.write(data[: draw.randrange(len(data))])
-            raise ConnectionError("gone")
-        writer.write(data)
-        for number in numbers:
-            head = await reader.readuntil(b"\r\n\r\n")
-            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-            body = await reader.readexactly(int(fields[b"content-length"]))
-            if head.startswith(b"HTTP/1.1 200"):
-                assert body[int(fields[b"inference-header-content-length"]) :] == self.answers[number]
-                self.right += 1
-            else:
-                assert head[9:12] == b"503", head + body
-                self.refused += 1
-
-
-async def weather(pid: int, place: tuple[str, int], storm: Storm, draw: random.Random, calm_s: float) -> None:
-    """Load the agent again, and kill a worker now and then, less often than the supervisor would give up;
-    after the last request of the count `calm_s` seconds more, in which nobody is killed and the memory of all
-    processes is looked at."""
-    while storm.left > 0:
-        assert alive(pid)
-        await asyncio.sleep(draw.uniform(2.5, 4.0))
-        try:
-            await asyncio.to_thread(ask, place, "POST", "/v2/repository/models/policy/load")
-        except OSError:
-            continue  # the worker that was asked is the one that was killed
-        workers = children(pid)
-        if len(workers) > 1:
-            os.kill(draw.choice(workers), signal.SIGKILL)
-    end = time.monotonic() + calm_s
-    while time.monotonic() < end:
-        await asyncio.sleep(2.0)
-        await asyncio.to_thread(ask, place, "POST", "/v2/repository/models/policy/load")
-        storm.resident.append((time.monotonic(), sum(map(resident_mb, (pid, *children(pid))))))
-    storm.ended = True
-
-
-def resident_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1e3
-
-
-def a_minute(resident: list[tuple[float, float]]) -> float:
-    """By how many MB it grows in a minute, as a straight line through all."""
-    times, sizes = np.array(resident).T
-    return float(np.polyfit((times - times[0]) / 60, sizes, 1)[0])
-
-
-def weathered(artifacts: Path, count: int, calm_s: float = 0.0) -> Storm:
-    policy = load(artifacts / "policy")
-    rows = np.random.default_rng(0).normal(size=(ROWS, 8)).astype(np.float32)
-    answers = [policy.run([row[None]])[0].tobytes() for row in rows]
-    name = policy.signature.inputs[0].name
-    requests = [binary(row[None], "FP32", "policy", name) for row in rows]
-    words = ("--workers", "2", "--model-control", "explicit", "--load", "policy")
-    with served(artifacts, *words) as (told, process):
-        place = address(told)
-        storm = Storm(place[1], requests, answers, count)
-
-        async def main() -> None:
-            callers = [storm.caller(random.Random(number)) for number in range(16)]
-            await asyncio.gather(weather(process.pid, place, storm, random.Random(99), calm_s), *callers)
-
-        asyncio.run(main())
-        assert process.poll() is None
-    policy.close()
-    return storm
+KINDS = pytest.mark.parametrize("kind", [HttpStorm, GrpcStorm], ids=["http", "grpc"])
 
 
 @pytest.mark.slow
-def test_answers_are_right_while_workers_are_killed_and_clients_go(artifacts: Path) -> None:
-    storm = weathered(artifacts, 40_000)
+@KINDS
+def test_answers_are_right_while_workers_are_killed_and_clients_go(
+    kind: type[Storm], artifacts: Path
+) -> None:
+    storm = weathered(kind, artifacts, 40_000)
     assert storm.right > 30_000
     assert storm.lost > 10
 
 
 @pytest.mark.stress
-def test_a_million_requests(artifacts: Path) -> None:
-    storm = weathered(artifacts, 1_000_000, CALM_S)
-    first = storm.resident[0][0] + WARM_S
-    slope = a_minute([one for one in storm.resident if one[0] > first])
+@KINDS
+def test_a_million_requests(kind: type[Storm], artifacts: Path) -> None:
+    storm = weathered(kind, artifacts, 1_000_000, CALM_S)
+    slope = a_minute(storm)
     print(f"{storm.right} right, {storm.refused} refused, {storm.lost} lost connections, {slope:+.2f} MB/min")
     assert storm.right > 900_000
     assert slope < 1.0, storm.resident
