@@ -5,6 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOWEST := .venv-lowest
 PROFILE ?= aggressive
+# Files of tests go to two processes, in the order of tests/conftest.py.
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+# What Python has compiled is kept: tests start it thousands of times.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: optimize benchmark report test test-slow test-stress test-lowest check format install clean
 
@@ -20,17 +24,17 @@ report: $(STAMP)
 
 # COVERAGE=1 also notes which lines ran, for `coverage report`.
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not stress" -n 2 --dist loadfile $(if $(COVERAGE),--cov=grandopt --cov-report=)
+	$(BIN)/python -m pytest -m "not slow and not stress" $(SPREAD) $(if $(COVERAGE),--cov=grandopt --cov-report=)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m "slow and not stress" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "slow and not stress" $(SPREAD)
 
 test-stress: $(STAMP)
 	$(BIN)/python -m pytest -m "stress"
 
 # The fast tests with the lowest versions that pyproject.toml allows; torch is the pinned one here too.
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -m "not slow and not stress" -n 2 --dist loadfile
+	$(LOWEST)/bin/python -m pytest -m "not slow and not stress" $(SPREAD)
 
 $(LOWEST)/.installed: pyproject.toml constraints.txt tests/packaging/lowest_versions.py
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)

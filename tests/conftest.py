@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 
@@ -19,6 +20,34 @@ TESTS = Path(__file__).resolve().parent
 THAWING = ("api", "measurement", "runtime", "serving", "suites")
 """Where engines end, or measurements, which thaw all objects."""
 ENDED = itertools.count(1)
+LONGEST = (
+    "workflows/test_interruption.py",
+    "distributed/ray/test_cluster.py",
+    "suites/test_serving_suite.py",
+    "workflows/test_benchmark.py",
+    "workflows/test_sb3_end_to_end.py",
+    "reasons/test_jobs.py",
+    "native/test_sanitizers.py",
+    "native/test_level_programs.py",
+    "workflows/test_many_machines.py",
+    "workflows/test_verdicts.py",
+    "workflows/test_api.py",
+    "api/test_performance_engine.py",
+    "workflows/test_final_decision.py",
+    "native/test_quantized.py",
+    "bounds/test_soundness.py",
+    "native/test_dtypes.py",
+    "cli/test_bad_input.py",
+    "workflows/test_reproduce.py",
+    "workflows/test_candidate_set.py",
+    "native/test_attention.py",
+    "recurrent/test_engines.py",
+    "serving/dashboard/test_browser.py",
+    "engines/test_waiting.py",
+    "engines/test_startup.py",
+    "tuning/test_many_machines.py",
+)
+"""The files that take longest, which begin first: one of them begun last would have a processor alone."""
 WITHOUT_BFLOAT16 = "--without-bfloat16"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -33,6 +62,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption(WITHOUT_BFLOAT16):
         left = {name: has for name, has in torch.cpu.get_capabilities().items() if "bf16" not in name}
         torch.cpu.get_capabilities = left.copy
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in the order in which processes take them: the longest, then those of most tests."""
+    tests = Counter(item.path for item in items)
+    ranks = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -tests[item.path]))
 
 
 def pytest_collection_finish() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import LONGEST, TESTS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "grandopt"
 MOST_MODULES = 20
@@ -42,6 +45,7 @@ def imported(tree: ast.Module, known: Mapping[str, Path]) -> Iterator[str]:
                     yield node.module
 
 
+@functools.cache
 def graph() -> dict[str, set[str]]:
     known = modules()
     return {
@@ -92,6 +96,10 @@ def test_cycles_are_found() -> None:
 
 def test_nothing_inside_imports_the_package_from_outside() -> None:
     assert [name for name, targets in graph().items() if "grandopt" in targets] == []
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
 
 
 @pytest.mark.parametrize("part", ["workflows", "measurement", "cli"])
