@@ -45,7 +45,7 @@ def place(built: Path, path: Path) -> None:
 
 def test_it_measures_what_is_here_and_names_what_is_not(job: Job) -> None:
     told: list[str] = []
-    found = benchmark_serving(job, Setup(rounds=1, seconds=0.1, requests=500), {}, told.append)
+    found = benchmark_serving(job, Setup(rounds=1, seconds=0.03, requests=500), {}, told.append)
     names = [ENGINE, *(rival.name for rival in GATE_RIVALS)]
     gate = {one.name: one for one in found.contestants if one.agent == GATE}
     assert list(gate) == names

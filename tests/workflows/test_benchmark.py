@@ -42,7 +42,9 @@ def test_the_null_agent_shows_what_a_call_costs(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_engine_and_rival_is_verified_and_measured_in_full(tmp_path: Path) -> None:
-    report = benchmark(tmp_path, "--agent", "lvn_embedder", "--precision", "float32", "--batch", "8")
+    words = ("--agent", "lvn_embedder", "--precision", "float32", "--batch", "8")
+    engines = ("--engine", "native", "--engine", "onnxruntime", "--engine", "torch.compile")
+    report = benchmark(tmp_path, *words, *engines)
     (agent,) = report.agents
     rows = {row.label: row for row in agent.candidates}
     for label in (

@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that optimized `gate.pt`."""
     folder = tmp_path_factory.mktemp("run")
     save(folder / "gate.pt", seed=3)
-    options = ("--input", "state=8", "--profile", "basic", "--engine", "torchscript", "--budget", "120")
+    options = ("--input", "state=8", "--profile", "basic", "--engine", "torchscript", "--budget", "10")
     done = run(folder, "optimize", "gate.pt", *options, "-q")
     assert done.returncode == 0, done.stderr
     return folder

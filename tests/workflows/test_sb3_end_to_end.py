@@ -80,32 +80,14 @@ def _zips(shared: Path, names: Iterable[str]) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_zip_becomes_a_proven_artifact(shared_checkpoints: Path, tmp_path: Path) -> None:
-    folder, scratch = tmp_path / "job", tmp_path / "scratch"
-    folder.mkdir()
-    scratch.mkdir()
-    name = "a2c-Pendulum-v1"
-    result = command.run(folder, "optimize", *_zips(shared_checkpoints, [name]), *QUICKLY, "--json", "-q")
-    assert (result.returncode, result.stderr) == (0, "")
-    document = json.loads(result.stdout)  # one document, and nothing before or after it
-    jsonschema.validate(document, shipped_schema())
-    assert document == json.loads((folder / "reports" / "optimization_report.json").read_text("utf-8"))
-    (agent,) = command.report(folder).agents
-    assert agent.status in {"optimized", "original kept"}
-    assert read(folder / "artifacts" / name).manifest.parsed_contract().normalised
-    _assert_all_act_as_sb3(shared_checkpoints, folder, [name], "raw_obs", scratch)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "vecnormalize", "kind"),
     [
         (RAW, "auto", "raw_obs"),
-        (OTHERS[::3], "none", "obs"),
-        (RAW[:1], "none", "obs"),
+        ((*RAW[:1], *OTHERS[::3]), "none", "obs"),  # the first one's statistics lie beside it all the same
         pytest.param(OTHERS, "none", "obs", marks=pytest.mark.stress),
     ],
-    ids=["raw", "some-others", "normalised-before", "others"],
+    ids=["raw", "normalised-before", "all-normalised-before"],
 )
 def test_every_zip_acts_as_sb3(
     shared_checkpoints: Path, tmp_path: Path, names: tuple[str, ...], vecnormalize: str, kind: str
@@ -114,9 +96,12 @@ def test_every_zip_acts_as_sb3(
     folder.mkdir()
     scratch.mkdir()
     zips = _zips(shared_checkpoints, names)
-    result = command.run(folder, "optimize", *zips, *QUICKLY, "--vecnormalize", vecnormalize)
-    assert result.returncode == 0, result.stderr
-    assert "Traceback" not in result.stderr
+    options = ("--vecnormalize", vecnormalize, "--json", "-q")
+    result = command.run(folder, "optimize", *zips, *QUICKLY, *options)
+    assert (result.returncode, result.stderr) == (0, "")
+    document = json.loads(result.stdout)  # one document, and nothing before or after it
+    jsonschema.validate(document, shipped_schema())
+    assert document == json.loads((folder / "reports" / "optimization_report.json").read_text("utf-8"))
     agents = command.report(folder).agents
     assert tuple(agent.name for agent in agents) == names
     assert {agent.status for agent in agents} <= {"optimized", "original kept"}

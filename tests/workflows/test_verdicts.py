@@ -77,7 +77,7 @@ def _row(agent: AgentReport, label: str) -> CandidateReport:
 def test_a_branch_on_data_is_named_and_the_original_is_shipped(tmp_path: Path) -> None:
     module = _seeded(Branching)
     found = grandopt.optimize(
-        module, torch.zeros(2, 4), name=NAME, profile="basic", output=tmp_path, budget_s=60.0
+        module, torch.zeros(2, 4), name=NAME, profile="basic", output=tmp_path, budget_s=20.0
     )
     (agent,) = command.report(tmp_path).agents
     assert agent == found.agent
@@ -146,7 +146,7 @@ def test_a_planted_wrong_candidate_is_in_the_report_and_not_shipped(tmp_path: Pa
         profile="basic",
         engines=("eager", "torchscript"),  # what the native engine outpaces would not be looked at
         output=tmp_path,
-        budget_s=60.0,
+        budget_s=30.0,
     )
     (agent,) = command.report(tmp_path).agents
     planted = _row(agent, "eager/float32")
@@ -175,7 +175,7 @@ def test_where_nothing_is_faster_the_original_is_kept(tmp_path: Path) -> None:
         torch.zeros(2, 8),
         name=NAME,
         profile="basic",
-        budget_s=60,
+        budget_s=20.0,
         engines=planted,
         output=tmp_path,
     )
