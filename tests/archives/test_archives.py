@@ -44,6 +44,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def by_turns(cases: dict[str, Case]) -> list[Any]:
+    """One is fast, the next is slow."""
+    return [pytest.param(name, marks=pytest.mark.slow if n % 2 else ()) for n, name in enumerate(cases)]
+
+
 def job(folder: Path, files: Path, cases: dict[str, Case]) -> Path:
     agents = {name: case.settings(str(files)) for name, case in cases.items()}
     shutil.copyfile(Path(__file__).parent / "layers.py", folder / "layers.py")
@@ -63,7 +68,7 @@ def test_every_file_of_the_script_has_its_end_here(files: Path) -> None:
     assert {"ts_cuda_constant", "compiled_prefix"} == ELSEWHERE
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", by_turns(REFUSED))
 def test_it_is_refused_with_its_true_cause(
     files: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -77,7 +82,7 @@ def test_it_is_refused_with_its_true_cause(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", OPTIMIZED)
+@pytest.mark.parametrize("name", by_turns(OPTIMIZED))
 def test_it_is_captured_and_computes_what_the_archive_does(
     files: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -95,7 +100,7 @@ def test_it_is_captured_and_computes_what_the_archive_does(
         torch.testing.assert_close(right, left, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", LAID_OPEN)
+@pytest.mark.parametrize("name", by_turns(LAID_OPEN))
 def test_it_is_laid_open_and_captured(files: Path, name: str) -> None:
     case = LAID_OPEN[name]
     program = capture(detect.load(name, AgentConfig.model_validate(case.settings(str(files)))))

@@ -54,14 +54,14 @@ def test_reference_agents(store: Store, name: str, options: EngineOptions) -> No
 
 
 def _zips() -> list[object]:
-    """All with ONNX Runtime, and one that chooses and one that acts continuously with OpenVINO, are fast."""
+    """One that chooses and one that acts continuously are fast, each with both engines."""
     both = ("dqn-CartPole-v1", "sac-Pendulum-v1")
     return [
-        *(pytest.param(name, OPTIONS[0], id=f"{name}-onnxruntime") for name in ZIPS),
         *(
             pytest.param(
-                name, OPTIONS[1], id=f"{name}-openvino", marks=() if name in both else pytest.mark.slow
+                name, options, id=f"{name}-{options.engine}", marks=() if name in both else pytest.mark.slow
             )
+            for options in OPTIONS[:2]
             for name in ZIPS
         ),
         *(

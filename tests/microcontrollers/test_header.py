@@ -34,7 +34,10 @@ def written(source: PlainSource, folder: Path) -> None:
     (folder / "main.c").write_text(main_text(source))
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang", "g++", "arm-none-eabi-gcc"])
+@pytest.mark.parametrize(
+    "compiler",
+    ["gcc", "arm-none-eabi-gcc", *(pytest.param(name, marks=pytest.mark.slow) for name in ("clang", "g++"))],
+)
 @pytest.mark.parametrize("kind", [Remembering, pytest.param(Functions, marks=pytest.mark.slow)])
 def test_no_compiler_has_anything_to_say(kind: type[nn.Module], compiler: str, tmp_path: Path) -> None:
     command = tool(compiler, compiler)

@@ -23,10 +23,18 @@ from tests.checkpoints.test_sb3_ground_truth import AGENTS, NORMALISED
 from tests.native.conftest import BEST, Make
 
 BIG = {"structure_embedder", "tactical_embedder"}
+SMALL = {"decision_gate", "shared_policy", "regime_embedder"}
+"""Those that the fast tests build: attention, norms, products and what stands between them."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.stress if name in BIG else []) for name in REFERENCE]
+    "name",
+    [
+        pytest.param(
+            name, marks=pytest.mark.stress if name in BIG else () if name in SMALL else pytest.mark.slow
+        )
+        for name in REFERENCE
+    ],
 )
 def test_reference_agents_are_as_exact_as_torch(native: Make, name: str) -> None:
     network = reference(name)

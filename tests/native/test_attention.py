@@ -108,7 +108,7 @@ def fast(levels: list[IsaLevel], names: tuple[str, ...]) -> list[object]:
     return [pytest.param(one, marks=() if one.name in names else pytest.mark.slow) for one in levels]
 
 
-@pytest.mark.parametrize("level", fast(SINGLE, ("x86-64-v3", "armv8-a")), **named)
+@pytest.mark.parametrize("level", fast(SINGLE, ("x86-64-v3",)), **named)
 @pytest.mark.parametrize("seed", seeds(1))
 def test_all_sizes_masks_and_strides_are_as_exact_as_torch(
     tmp_path: Path, level: IsaLevel, seed: int
@@ -125,7 +125,7 @@ def test_all_sizes_masks_and_strides_are_as_exact_as_torch(
     compare([got], single, [both])
 
 
-@pytest.mark.parametrize("level", fast(PAIRED, ("x86-64-v4-bf16", FOUR.name)), **named)
+@pytest.mark.parametrize("level", fast(PAIRED, ("x86-64-v4-bf16",)), **named)
 @pytest.mark.parametrize("seed", seeds(1))
 def test_pairs_are_off_by_what_rounding_explains(tmp_path: Path, level: IsaLevel, seed: int) -> None:
     runner(level)
@@ -200,14 +200,18 @@ def test_it_is_recognised_however_it_is_written(way: str) -> None:
     assert not any(isinstance(op, (Softmax, MatMul)) for op in graph.ops)
 
 
-def test_all_ways_are_recognised_and_compute_what_torch_does(tmp_path: Path) -> None:
+def test_all_ways_are_recognised() -> None:
+    graph = graph_of(All(), (9, 16))
+    assert len(attentions(graph)) == len(WAYS)
+    assert not any(isinstance(op, (Softmax, MatMul)) for op in graph.ops)
+
+
+@pytest.mark.slow
+def test_all_ways_compute_what_torch_does(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = All()
     x = np.random.default_rng(0).standard_normal((5, 9, 16)).astype(np.float32)
-    graph = graph_of(network, (9, 16))
-    assert len(attentions(graph)) == len(WAYS)
-    assert not any(isinstance(op, (Softmax, MatMul)) for op in graph.ops)
-    compare([program(graph, [GENERIC], tmp_path)(x)], network.eval(), [x])
+    compare([program(graph_of(network, (9, 16)), [GENERIC], tmp_path)(x)], network.eval(), [x])
 
 
 @pytest.mark.parametrize(

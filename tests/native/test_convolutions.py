@@ -24,7 +24,7 @@ from tests.native.conftest import LEVELS, REDUCED, Make
 from tests.native.convolutions import Causal, draw_chains
 from tests.native.networks import Apply, Residual
 
-FIRST, QUICK, ALL = 2, 12, 120
+FIRST, QUICK, ALL = 1, 12, 120
 
 
 def _seeds() -> list[object]:

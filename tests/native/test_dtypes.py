@@ -20,7 +20,7 @@ from tests.native.operations import DTYPES, Operation, Operations
 BATCHES = (1, 7, 8, 9, 15, 16, 17, 33)
 """Around the sizes of tiles."""
 TOGETHER = 8
-QUICK, SLOW, ALL = 5, 32, 320
+QUICK, SLOW, ALL = 3, 32, 320
 
 
 def _seeds() -> list[object]:

@@ -169,7 +169,12 @@ def _compiled(graph: Graph, level: IsaLevel, precision: Precision, folder: Path)
 
 @pytest.mark.parametrize(
     ("level", "weights"),
-    [(level, weights) for level in LEVELS for weights in level.gains],
+    [
+        # What a level is for first is fast, what it gains beside that is slow.
+        pytest.param(level, weights, marks=() if number == 0 else pytest.mark.slow)
+        for level in LEVELS
+        for number, weights in enumerate(level.gains)
+    ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
 def test_a_levels_code_has_its_instructions_and_no_others(

@@ -116,7 +116,11 @@ def int8_products(tmp_path_factory: pytest.TempPathFactory) -> tuple[Graph, Arra
     return graph, x, wanted.tobytes()
 
 
-@pytest.mark.parametrize("level", LEVELS, **named)
+@pytest.mark.parametrize(
+    "level",
+    [pytest.param(level, marks=pytest.mark.slow if n % 2 else ()) for n, level in enumerate(LEVELS)],
+    **named,
+)
 @pytest.mark.parametrize("tile", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_int8_products_have_the_same_bits_at_every_level(
     tmp_path: Path, int8_products: tuple[Graph, Array, bytes], level: IsaLevel, tile: int

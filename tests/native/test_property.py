@@ -19,7 +19,7 @@ from tests.native.networks import draw
 
 FUSED = ("-mfma",) if architecture() == "x86_64" else ()  # NEON has fused multiply-adds, plain SSE has not
 GENERIC = levels.IsaLevel("generic", architecture(), 4, 32, (), FUSED)
-FIRST = 5
+FIRST = 3
 QUICK, ALL = 24, 320
 BATCHES = (7, 8, 9, 15, 16, 17, 33, 3)
 """Around the sizes of tiles."""

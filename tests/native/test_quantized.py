@@ -216,11 +216,9 @@ class Stepwise(nn.Module):
 
 
 RECURRENCES = [
-    *((nn.LSTM, level) for level in ALL),
-    *(
-        pytest.param(nn.GRU, level, marks=() if level in (ALL[0], GENERIC.name) else pytest.mark.slow)
-        for level in ALL
-    ),
+    pytest.param(kind, level, marks=() if level == fast or kind is nn.LSTM else pytest.mark.slow)
+    for kind, fast in ((nn.LSTM, ""), (nn.GRU, ALL[0]))
+    for level in ALL
 ]
 """The gates of both go through the same products, whose levels one of them shows."""
 
@@ -265,7 +263,9 @@ def test_a_step_from_any_state_stays_within_the_bound(
 
 
 @pytest.mark.parametrize("level", ALL)
-@pytest.mark.parametrize("value", [np.nan, np.inf, pytest.param(-np.inf, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "value", [np.nan, *(pytest.param(value, marks=pytest.mark.slow) for value in (np.inf, -np.inf))]
+)
 def test_rows_that_are_not_finite_are_nan_and_the_others_are_not(
     store: Store, level: str, value: float
 ) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.readers.seeds import READERS, Reader, whole
 
-QUICK, MANY = 30, 2000
+QUICK, MANY = 20, 2000
 SECONDS, MEGABYTES = 10.0, 500
 STANDSTILL_S = 300
 """Wall time, on a machine that is busy with other things."""

@@ -40,7 +40,9 @@ def _mark(kind: type[nn.Module], options: EngineOptions) -> Any:
     """Of inductor, which compiles for half a minute, the slow tests see one layer and one cell."""
     if options.engine == "inductor" and kind not in QUICK:
         return pytest.mark.stress
-    return () if kind in QUICK and options.engine != "inductor" else pytest.mark.slow
+    if kind is QUICK[0] and options.engine != "inductor":
+        return ()
+    return () if kind in QUICK and options.engine == "native" else pytest.mark.slow
 
 
 CASES = [

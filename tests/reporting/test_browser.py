@@ -58,7 +58,7 @@ def test_eight_agents_are_under_three_megabytes(eight_agents: str) -> None:
     assert len(eight_agents.encode()) < 3 * MEGABYTE
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, pytest.param(768, marks=pytest.mark.slow), 1280])
 def test_opens_whole_and_without_a_word(
     chromium: Browser, page_file: Path, width: int, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ def example(name: str) -> tuple[nn.Module, tuple[tuple[int, ...], ...], Graph]:
     return network, tuple(shapes), translate(exported(network, shapes))
 
 
-@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_compute_what_the_network_computes(name: str, batch: int, tmp_path: Path) -> None:
     network, shapes, made = example(name)

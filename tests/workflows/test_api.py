@@ -38,6 +38,7 @@ def optimized(tmp_path_factory: pytest.TempPathFactory) -> grandopt.Optimized:
     )
 
 
+@pytest.mark.slow
 def test_the_artifact_answers_like_the_module_in_eval_mode(optimized: grandopt.Optimized) -> None:
     observations = torch.randn(5, 12)
     with torch.inference_mode():
@@ -49,6 +50,7 @@ def test_the_artifact_answers_like_the_module_in_eval_mode(optimized: grandopt.O
     np.testing.assert_allclose(one.numpy(), expected[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_shipped_carries_its_program(optimized: grandopt.Optimized) -> None:
     observations = torch.randn(5, 12)
     with torch.inference_mode():
@@ -57,6 +59,7 @@ def test_what_is_shipped_carries_its_program(optimized: grandopt.Optimized) -> N
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.slow
 def test_the_result_is_called_like_the_policy_and_loaded_once(optimized: grandopt.Optimized) -> None:
     observations = np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)
     policy = grandopt.load(optimized.path, trust=True)
@@ -98,6 +101,7 @@ def test_a_script_module_is_optimized_like_its_archive(tmp_path: Path) -> None:
         torch.testing.assert_close(result(observations), model(observations))
 
 
+@pytest.mark.slow
 def test_the_record_and_the_files_agree(optimized: grandopt.Optimized) -> None:
     assert optimized.agent.status in ("optimized", "original kept")
     assert optimized.path == Path(optimized.path.parents[1] / "artifacts" / "gate")

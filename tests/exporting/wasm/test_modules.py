@@ -44,7 +44,9 @@ def perceptron(activation: type[nn.Module], hidden: int = 64) -> Program:
     return captured("policy", nn.Sequential(*layers), torch.zeros(2, 17))
 
 
-@pytest.mark.parametrize("kind", [Policy, Pair, Recurrent])
+@pytest.mark.parametrize(
+    "kind", [Policy, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (Pair, Recurrent))]
+)
 def test_answers_are_the_agents_and_the_same_without_vectors(kind: type[nn.Module], opened: Opened) -> None:
     of = program(kind)
     inputs = draw(of, 5)
@@ -55,7 +57,9 @@ def test_answers_are_the_agents_and_the_same_without_vectors(kind: type[nn.Modul
 
 
 @pytest.mark.skipif(architecture() != "x86_64", reason="elsewhere vectors of 128 bits round products once")
-@pytest.mark.parametrize("network", ["tanh", "norm", "attention"])
+@pytest.mark.parametrize(
+    "network", ["tanh", *(pytest.param(name, marks=pytest.mark.slow) for name in ("norm", "attention"))]
+)
 def test_sums_are_those_of_native_vectors_of_128_bits_to_the_bit(
     network: str, opened: Opened, tmp_path: Path
 ) -> None:

@@ -64,7 +64,7 @@ def check(storm: Storm) -> None:
 
 @pytest.mark.parametrize("kind", ["inline", "threads", "processes"])
 def test_some_requests(kind: str) -> None:
-    storm = run(kind, 1_000, 1, 60)
+    storm = run(kind, 400, 1, 60)
     assert sum(storm.outcomes.values()) == storm.count
 
 
