@@ -18,6 +18,9 @@ _SKIPPED = 1 << 16
 """Bytes of the body of a refused request that are read, so that the connection can go on after it."""
 _LINGER_S = 2.0
 """How long a client gets to read the last answer, while what it still sends is let in unread."""
+TURN_S = 0.005
+"""How long a connection computes before the event loop sees what else there is: a client that asks an agent
+which takes its time, again and again without waiting for it, holds up nobody for longer."""
 Waiting = Literal["idle", "head", "body", "write", "end"]
 _OF_READING: tuple[Waiting, ...] = ("idle", "head", "body")
 
@@ -44,6 +47,8 @@ class Connection(asyncio.Protocol):
         self._taken = 0
         self._chunks: ChunkedBody | None = None
         self._held = self._paused = self._resuming = self._ended = self._gone = False
+        self._until = 0.0
+        """When its turn of the event loop is over."""
         self._last = False
         """Whether the last answer is known: nothing more is read, whatever it looks like."""
 
@@ -93,6 +98,7 @@ class Connection(asyncio.Protocol):
             return
         if self._carry:
             data, self._carry = self._carry + data, b""
+        self._until = self.service.clock() + TURN_S
         try:
             self._read(data)
         except ProtocolError as error:  # where the next request begins cannot be told any more
@@ -170,6 +176,10 @@ class Connection(asyncio.Protocol):
                 continue
             if len(self._turns) >= limits.pipelined or not self._turns.writable.is_set():
                 self._hold(data[place:])
+                return
+            if place and self.service.clock() > self._until:
+                self._hold(data[place:])
+                self._resume_soon()
                 return
             if data.startswith(b"\r\n", place):  # some clients send it after a body
                 place += 2
@@ -262,7 +272,12 @@ class Connection(asyncio.Protocol):
 
     def _moved(self) -> None:
         """Answers have gone out: go on where reading was held."""
-        if self._held and not (self._resuming or self._ended) and self._turns.writable.is_set():
+        if self._held and not self._ended and self._turns.writable.is_set():
+            self._resume_soon()
+
+    def _resume_soon(self) -> None:
+        """Go on when others had their turn."""
+        if not self._resuming:
             self._resuming = True
             asyncio.get_running_loop().call_soon(self._resume)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from grandopt.serving.http.answers import refusal
@@ -64,7 +65,10 @@ class Service:
         routes: Sequence[Route],
         limits: HttpLimits | None = None,
         access: Access = OPEN,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.clock = clock
+        """That of connections' turns, in seconds."""
         self._infer = _nobody if plane is None else plane.infer
         self.limits = limits or HttpLimits()
         self.access = access

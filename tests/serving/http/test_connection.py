@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import numpy as np
 import orjson
 import pytest
 
+from grandopt.serving.http.connection import TURN_S
 from grandopt.serving.http.limits import HttpLimits
 from grandopt.serving.protocol.errors import Code, ProtocolError
+from grandopt.serving.protocol.messages import InferRequest, InferResponse
 from grandopt.serving.routes import EventStream, HttpRequest, HttpResponse, Route
 from tests.serving.http.planes import (
     Client,
@@ -68,6 +70,37 @@ def test_pipelined_requests_are_answered_in_order_though_later_ones_are_done_fir
             assert body[int(headers["inference-header-content-length"]) :] == np.float32(8).tobytes()
             assert values((await client.answer())[2]) == [6.0]
             client.close()
+
+    run(test)
+
+
+def test_pipelined_requests_let_others_have_their_turn() -> None:
+    """A lone request of another connection waits for a turn, not for all that came before it."""
+
+    class Slow(Doubling):
+        """Takes 1 ms of the server's clock, and asks as another client when it is asked first."""
+
+        now = 0.0
+        other: Client
+
+        def infer(self, request: InferRequest) -> InferResponse | Awaitable[InferResponse]:
+            if not self.requests:
+                self.other.writer.write(infer(json_body([1.0]), "lone"))
+            self.now += 0.001
+            return super().infer(request)
+
+    async def test() -> None:
+        plane = Slow()
+        async with serving(plane) as (server, port):
+            server.service.clock = lambda: plane.now
+            first, plane.other = await Client.of(port), await Client.of(port)
+            first.writer.write(infer(json_body([2.0])) * 200)
+            assert values((await plane.other.answer())[2]) == [2.0]
+            for _ in range(200):
+                assert values((await first.answer())[2]) == [4.0]
+            models = [request.model for request in plane.requests]
+            assert len(models) == 201
+            assert models.index("lone") <= 3 * TURN_S / 0.001
 
     run(test)
 
