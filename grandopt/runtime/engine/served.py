@@ -27,6 +27,7 @@ from grandopt.runtime.scheduling.batcher import Batcher
 from grandopt.runtime.scheduling.calibration import measure_cost
 from grandopt.runtime.scheduling.recurrent.sessions import Sessions
 from grandopt.runtime.scheduling.request import Answer
+from grandopt.runtime.scheduling.rows import Rows, one_by_one
 from grandopt.runtime.scheduling.taps import Taps
 from grandopt.runtime.scheduling.workers.base import computed
 from grandopt.runtime.scheduling.workers.choice import Choice
@@ -133,6 +134,19 @@ class ServedAgent:
         if self.front is None:
             return self._computed(row, deadline)
         return asyncio.ensure_future(self.ask(row, priority, deadline))
+
+    def rows_at_once(self, arrays: tuple[Array, ...], over: Callable[[], bool]) -> Rows | None:
+        """The first of these observations [n, *shape], computed here and now, as far as that goes; None when
+        they have to wait, or are looked for in a cache. See Batcher.
+        """
+        if self.lone is not None:
+            return self.lone.rows_at_once(arrays, over)
+        if self.front is not None:
+            return None
+        self._check(0)
+        rows = range(len(arrays[0]))
+        answers = (self._run([array[at : at + 1] for array in arrays]) for at in rows)
+        return one_by_one(answers, over, batched=True)
 
     async def answer(self, observation: tuple[Any, ...], priority: int, deadline: int) -> Any:
         """The answer to an observation in any form: the quick way where it fits as it is."""

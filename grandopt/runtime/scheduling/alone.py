@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import current_task
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from types import coroutine
 from typing import Any
 
@@ -99,6 +99,26 @@ class Alone:
         answer, ended = self._answered(inputs, began, deadline_ns)
         self._taken.raw.append(ended - began)
         return answer
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers any."""
+        return self._burst > 0
+
+    def each_at_once(self, inputs: tuple[Array, ...]) -> Iterator[Answer]:
+        """The answers of one observation after the other [n, *shape], each computed when it is asked for.
+
+        For whoever sees to it that others have their turn. What is raised for one ends it.
+        """
+        began = self._clock()
+        try:
+            for at in range(len(inputs[0])):
+                answer, ended = self._answered(tuple([array[at, ...] for array in inputs]), began, 0)
+                self._taken.raw.append(ended - began)
+                yield answer
+                began = ended
+        finally:
+            self._taken.settle()
 
     async def next_turn(self, inputs: tuple[Array, ...], deadline_ns: int = 0) -> Answer | None:
         """As `at_once`, after the other callers had their turn; None when the request has to wait longer."""

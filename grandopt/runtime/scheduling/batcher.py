@@ -20,15 +20,16 @@ from collections.abc import Callable
 from grandopt.errors import EngineClosed
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.scheduling.admission import Admission
-from grandopt.runtime.scheduling.alone import Alone
+from grandopt.runtime.scheduling.alone import REQUEST_NS, Alone
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.counts import BatchCounts
 from grandopt.runtime.scheduling.dispatch import Dispatch
 from grandopt.runtime.scheduling.request import Answer, Priority, Request
+from grandopt.runtime.scheduling.rows import Rows, one_by_one
 from grandopt.runtime.scheduling.stats import BatcherStats, BatchSettings
 from grandopt.runtime.scheduling.tap import TapPoint
 from grandopt.runtime.scheduling.waiting import Waiting
-from grandopt.runtime.scheduling.workers.base import Workers
+from grandopt.runtime.scheduling.workers.base import Workers, computed
 from grandopt.signature import Array
 
 NORMAL = int(Priority.NORMAL)
@@ -149,6 +150,39 @@ class Batcher:
         if not self._dispatch.turn:
             self._dispatch.schedule()
         return future
+
+    def rows_at_once(self, inputs: tuple[Array, ...], over: Callable[[], bool]) -> Rows | None:
+        """The outputs [m, *shape] of the first m of these observations [n, *shape], computed here and now;
+        None when they have to wait, each for itself.
+
+        For whoever has many at once, and would compute on this thread whatever became of them: it spares
+        each its own way. Where one alone is answered at once, so is each of these, one after the other until
+        it is `over`: a batch would give other last bits. Otherwise they are a batch. None also where that
+        costs more, and where the agent raised, of which whoever asks for one of them alone is told.
+        """
+        if not self._waiting.room or self.workers.kind != "inline":
+            return None
+        if self._alone.answers:
+            return one_by_one(self._alone.each_at_once(inputs), over, batched=False)
+        cost, rows = self.cost, min(len(inputs[0]), self.settings.limit)
+        if rows < 2 or cost.of(rows) > rows * (cost.single_ns + REQUEST_NS):
+            return None
+        counts, taken = self._counts, [array[:rows] for array in inputs]
+        began = self._clock()
+        counts.batch(rows, "full" if rows < len(inputs[0]) else "idle")
+        try:
+            outputs = computed(self.executor, taken)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 - a user's model may raise anything, a CancelledError as well
+            counts.ended(rows, 0, self._clock() - began)
+            return None
+        took = self._clock() - began
+        counts.ended(rows, 0, took)  # nobody waited
+        counts.answered += rows
+        counts.latency.record_many([took] * rows)
+        self.shown.show(taken, outputs)
+        return Rows(outputs)
 
     def stats(self) -> BatcherStats:
         """What was done until now."""

@@ -1,22 +1,22 @@
 """ModelInferRequest: from its bytes to what the data plane is asked.
 
-A client's requests differ in their numbers alone, and the parts that say which tensor they are for come again
-and again: each is looked up as the bytes it is, and read only when it is new. Of a request without an id, of
-one tensor, that is all that stands before the numbers.
+A client's requests differ in their ids and numbers alone: everything else comes again and again, and is
+looked up as the bytes it is, and read only when it is new. Where numbers do not come as raw bytes, so are the
+parts that say which tensor they are for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from grandopt.serving.grpc.contents import read_contents
-from grandopt.serving.grpc.parameters import read_parameter, region_of
-from grandopt.serving.grpc.wire import BYTES, fields, malformed, read_varint, signed, text
-from grandopt.serving.protocol.datatypes import BYTES as TEXTS
-from grandopt.serving.protocol.datatypes import DTYPES, from_raw
+from grandopt.serving.grpc.forms import Form, form_of
+from grandopt.serving.grpc.infer_tensors import InputPart, read_input, read_output, tensors
+from grandopt.serving.grpc.parameters import read_parameter
+from grandopt.serving.grpc.wire import BYTES, fields, malformed, text
+from grandopt.serving.protocol.datatypes import DTYPES
 from grandopt.serving.protocol.errors import Code, ProtocolError
 from grandopt.serving.protocol.messages import (
     NO_PARAMETERS,
@@ -24,40 +24,18 @@ from grandopt.serving.protocol.messages import (
     InputTensor,
     OutputRequest,
     Parameter,
-    Region,
 )
 from grandopt.signature import Array
 
-MAX_DIMENSIONS = 32
-LARGEST_DIMENSION = 1 << 40
+ID, RAW = 3, 7
+"""Numbers of fields."""
 MAX_TENSORS = 128
 """Inputs, outputs or parameters of one request."""
-MAX_FIELDS = 256
-"""Of one input or output."""
 REMEMBERED = 512
 LONGEST_REMEMBERED = 256
 """How many parts are kept as read, and their bytes at most."""
 
 T = TypeVar("T")
-
-_SHARED = frozenset(("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"))
-_OF_INPUTS = _SHARED | {"binary_data_size"}
-_OF_OUTPUTS = _SHARED | {"classification", "binary_data"}
-"""Whether an output comes as raw bytes is HTTP's question; here all do, and clients of both say it."""
-
-
-class InputPart(NamedTuple):
-    """An input as its own message says it; `contents` is empty where its numbers are raw bytes.
-
-    `raw_size` is how many those should be, for clients that say it.
-    """
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    region: Region | None
-    contents: bytes
-    raw_size: Parameter | None
 
 
 class Remembered(dict[bytes, T], Generic[T]):
@@ -76,27 +54,86 @@ class Remembered(dict[bytes, T], Generic[T]):
         return found
 
 
+class Known(Form):
+    """The form of requests of one size, and those that were read, by what is fixed of them.
+
+    Of each all but its id and numbers is kept. `head` is how many bytes stand before the numbers of a request
+    without an id, of one tensor; 0 for any other.
+    """
+
+    __slots__ = ("head", "requests")
+
+    def __init__(self, size: int, of_id: slice, numbers: tuple[slice, ...]) -> None:
+        super().__init__(size, of_id, numbers)
+        self.requests: dict[bytes, InferRequest] = {}
+        lone = len(numbers) == 1 and numbers[0].stop == size and of_id.start == of_id.stop
+        self.head = numbers[0].start if lone else 0
+
+
+class Many(NamedTuple):
+    """Requests that are all `request`, with their own ids [n, characters], as bytes, and their own numbers:
+    `data` has one array [n, *shape] for each input, of which each request is one row."""
+
+    request: InferRequest
+    ids: Array
+    data: tuple[Array, ...]
+
+
 class RequestReader:
     """Reads requests; what it remembers is bounded, and of no client in particular."""
 
     def __init__(self) -> None:
-        self._inputs = Remembered(_read_input)
-        self._outputs = Remembered(_read_output)
+        self._inputs = Remembered(read_input)
+        self._outputs = Remembered(read_output)
         self._texts = Remembered(text)
-        self._heads: dict[int, int] = {}
-        """How many bytes stand before the numbers, by how many a request has."""
-        self._known: dict[bytes, InferRequest] = {}
+        self._forms: dict[int, Known] = {}
+        """By how many bytes a request has."""
+        self._remembered = 0
 
     def read(self, data: bytes) -> InferRequest:
         """The request that these bytes are. Raises ProtocolError where they are none."""
-        head = self._heads.get(len(data))
-        if head is not None and (known := self._known.get(data[:head])) is not None:
+        form = self._forms.get(len(data))
+        if form is None:
+            return self._read(data)
+        head = form.head
+        if head and (known := form.requests.get(data[:head])) is not None:
             name, datatype, shape, _, _ = known.inputs[0]
             # Copied out, so that numbers begin where their dtype may.
             numbers = np.frombuffer(data[head:], DTYPES[datatype]).reshape(shape)
             tensor = InputTensor(name, datatype, shape, numbers)
             return InferRequest(known.model, known.version, "", known.parameters, (tensor,), known.outputs)
+        if not head and (known := form.requests.get(form.key(data))) is not None:
+            inputs = [
+                InputTensor(one.name, one.datatype, one.shape, _array(data[place], one.datatype, one.shape))
+                for one, place in zip(known.inputs, form.numbers, strict=True)
+            ]
+            request_id = text(data[form.id])
+            return InferRequest(
+                known.model, known.version, request_id, known.parameters, tuple(inputs), known.outputs
+            )
         return self._read(data)
+
+    def read_many(self, messages: Array) -> Many | None:
+        """The first of some messages [n, size], of bytes, as far as they ask the same of different numbers.
+
+        None where the first is to be read alone, which has it remembered if that helps.
+        """
+        form = self._forms.get(messages.shape[1])
+        if form is None:
+            return None
+        known = form.requests.get(form.key(messages[0].tobytes()))
+        if known is None or any(not one.shape or one.shape[0] != 1 for one in known.inputs):
+            return None
+        messages = messages[: form.alike(messages)]
+        ids = messages[:, form.id]
+        if ids.size and int(ids.max()) > 127:
+            return None  # whether that is a text is looked at in full
+        data = [
+            # Copied out, as above.
+            messages[:, place].copy().view(DTYPES[one.datatype]).reshape(-1, *one.shape[1:])
+            for one, place in zip(known.inputs, form.numbers, strict=True)
+        ]
+        return Many(known, ids, tuple(data))
 
     def _read(self, data: bytes) -> InferRequest:
         model = version = request_id = ""
@@ -127,132 +164,32 @@ class RequestReader:
                     Code.INVALID,
                     f"the request has over {MAX_TENSORS} inputs, outputs and parameters, the limit",
                 )
-        inputs = _tensors(parts, raws)
+        inputs = tensors(parts, raws)
         request = InferRequest(
             model, version, request_id, parameters or NO_PARAMETERS, inputs, tuple(outputs)
         )
-        # The last that was read ends the request: only then are the numbers its end.
-        if len(raws) == len(parts) == 1 and not request_id and number == 7:
-            self._remember(data, len(data) - len(raws[0]), request)
+        if raws and len(raws) == len(parts):
+            self._remember(data, request)
         return request
 
-    def _remember(self, data: bytes, head: int, request: InferRequest) -> None:
-        if head > LONGEST_REMEMBERED or self._heads.setdefault(len(data), head) != head:
+    def _remember(self, data: bytes, request: InferRequest) -> None:
+        """Have requests looked up that differ from this one in id and numbers alone; all of it is raw."""
+        forms, size = self._forms, len(data)
+        found = form_of(data, ID, RAW)
+        if found is None or sum(place.stop - place.start for place in found.fixed) > LONGEST_REMEMBERED:
             return
-        if len(self._known) >= REMEMBERED or len(self._heads) > REMEMBERED:
-            self._known.clear()
-            self._heads.clear()
-            self._heads[len(data)] = head
-        self._known[data[:head]] = request._replace(inputs=(request.inputs[0]._replace(data=None),))
+        form = forms.setdefault(size, Known(size, found.id, found.numbers))
+        if form.id != found.id or form.numbers != found.numbers:
+            return  # another form has this size, and was first
+        if self._remembered >= REMEMBERED or len(forms) > REMEMBERED:
+            forms.clear()
+            self._remembered = 0
+            forms[size] = form
+            form.requests.clear()
+        inputs = tuple([one._replace(data=None) for one in request.inputs])
+        form.requests[form.key(data)] = request._replace(id="", inputs=inputs)
+        self._remembered += 1
 
 
-def _tensors(parts: list[InputPart], raws: list[bytes]) -> tuple[InputTensor, ...]:
-    """Inputs with their numbers: raw bytes are in the order of the inputs that are not in shared memory."""
-    if len(parts) == 1 and len(raws) == 1:
-        name, datatype, shape, region, contents, size = parts[0]
-        if region is None and not contents and size is None and datatype != TEXTS:
-            return (InputTensor(name, datatype, shape, from_raw(raws[0], datatype, shape, name)),)
-    here = [one for one in parts if one.region is None]
-    if raws:
-        mixed = next((one for one in parts if one.contents), None)
-        if mixed is not None:
-            raise ProtocolError(
-                Code.INVALID,
-                f"input {mixed.name!r:.80}: contents and raw_input_contents are both given; send one of them",
-            )
-        if len(raws) != len(here):
-            raise ProtocolError(
-                Code.INVALID,
-                f"{len(raws)} raw_input_contents for {len(here)} inputs that are not in shared memory",
-            )
-    rest = iter(raws)
-    return tuple(
-        InputTensor(one.name, one.datatype, one.shape, None, one.region)
-        if one.region is not None
-        else InputTensor(one.name, one.datatype, one.shape, _numbers(one, next(rest, None)))
-        for one in parts
-    )
-
-
-def _numbers(one: InputPart, raw: bytes | None) -> Array:
-    if raw is None:
-        return read_contents(one.contents, one.datatype, one.shape, one.name)
-    if one.datatype == TEXTS:
-        raise ProtocolError(
-            Code.UNSUPPORTED, f"input {one.name!r:.80}: agents take numbers, and these are BYTES"
-        )
-    if one.raw_size not in (None, len(raw)):
-        raise ProtocolError(
-            Code.INVALID,
-            f"input {one.name!r:.80}: binary_data_size is {one.raw_size!r:.40}, and {len(raw)} bytes came",
-        )
-    return from_raw(raw, one.datatype, one.shape, one.name)
-
-
-def _read_input(part: bytes) -> InputPart:
-    name = datatype = ""
-    contents: list[bytes] = []
-    shape: list[int] = []
-    parameters: dict[str, Parameter] = {}
-    for number, _, value in fields(part, MAX_FIELDS):
-        if number == 3:
-            _extend(shape, value)
-        elif number == 1:
-            name = text(value)
-        elif number == 2:
-            datatype = text(value)
-        elif number == 4 and isinstance(value, bytes):
-            parameters.update((read_parameter(value),))
-        elif number == 5 and isinstance(value, bytes):
-            contents.append(value)  # a message that comes twice is one of both's fields
-    if len(shape) > MAX_DIMENSIONS or any(not 0 <= size <= LARGEST_DIMENSION for size in shape):
-        raise ProtocolError(
-            Code.INVALID,
-            f"input {name!r:.80}: shape {shape[:8]}; wanted at most {MAX_DIMENSIONS} dimensions, each from 0 "
-            f"to {LARGEST_DIMENSION}",
-        )
-    _require_known(parameters, _OF_INPUTS, f"input {name!r:.80}")
-    region = region_of(parameters, name)
-    if region is not None and contents:
-        raise ProtocolError(Code.INVALID, f"input {name!r:.80} has contents and a region of shared memory")
-    return InputPart(
-        name, datatype, tuple(shape), region, b"".join(contents), parameters.get("binary_data_size")
-    )
-
-
-def _extend(shape: list[int], value: int | bytes) -> None:
-    if isinstance(value, int):
-        shape.append(signed(value))
-        return
-    at = 0
-    while at < len(value):
-        size, at = read_varint(value, at)
-        shape.append(signed(size))
-        if len(shape) > MAX_DIMENSIONS:
-            return
-
-
-def _read_output(part: bytes) -> OutputRequest:
-    name = ""
-    parameters: dict[str, Parameter] = {}
-    for number, _, value in fields(part, MAX_FIELDS):
-        if number == 1:
-            name = text(value)
-        elif number == 2 and isinstance(value, bytes):
-            parameters.update((read_parameter(value),))
-    _require_known(parameters, _OF_OUTPUTS, f"output {name!r:.80}")
-    classes = parameters.get("classification", 0)
-    if type(classes) is not int or classes < 0 or ("classification" in parameters and not classes):
-        raise ProtocolError(
-            Code.INVALID,
-            f"output {name!r:.80}: classification is {classes!r:.40}; wanted how many, at least 1",
-        )
-    return OutputRequest(name, classes, region_of(parameters, name))
-
-
-def _require_known(parameters: Mapping[str, Parameter], known: frozenset[str], whose: str) -> None:
-    for name in parameters:
-        if name not in known:
-            raise ProtocolError(
-                Code.INVALID, f"{whose}: parameter {name!r:.80} is none of {', '.join(sorted(known))}"
-            )
+def _array(raw: bytes, datatype: str, shape: tuple[int, ...]) -> Array:
+    return np.frombuffer(raw, DTYPES[datatype]).reshape(shape)

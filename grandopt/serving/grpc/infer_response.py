@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
+
+from grandopt.serving.grpc.forms import form_of
 from grandopt.serving.grpc.parameters import write_parameter
 from grandopt.serving.grpc.wire import field, varint
 from grandopt.serving.protocol.datatypes import BYTES as TEXTS
-from grandopt.serving.protocol.datatypes import bytes_to_raw
-from grandopt.serving.protocol.messages import InferResponse, OutputTensor, Parameter, Region
+from grandopt.serving.protocol.datatypes import DTYPES, bytes_to_raw
+from grandopt.serving.protocol.messages import (
+    NO_PARAMETERS,
+    InferResponse,
+    OutputTensor,
+    Parameter,
+    Region,
+)
+from grandopt.signature import Array
 
 REMEMBERED = 1024
-_OUTPUT, _RAW = 5, 6
+REMEMBERED_FORMS = 256
+FINAL = "triton_final_response"
+"""The parameter that marks the last response to a request."""
+_ID, _OUTPUT, _RAW = 3, 5, 6
 
 
 def write_response(response: InferResponse) -> bytes:
@@ -41,6 +56,52 @@ def write_stream_error(message: str, request_id: str) -> bytes:
     """A ModelStreamInferResponse that says why a request got no answer, with its id."""
     answer = field(3, request_id.encode()) if request_id else b""
     return field(1, message.encode()) + field(2, answer)
+
+
+class Form(NamedTuple):
+    """A ModelStreamInferResponse of some shape, as bytes, and where its id and its numbers belong."""
+
+    message: Array
+    id: slice
+    numbers: tuple[slice, ...]
+
+
+def write_stream_rows(
+    model: str, version: str, ids: Array, outputs: Sequence[tuple[str, str, Array]], *, final: bool
+) -> Array:
+    """The bytes of the ModelStreamInferResponse of each of some requests [n, size].
+
+    They have the ids [n, characters], of bytes, and outputs of these names and datatypes [n, *shape], of
+    which each has a row. `final` marks each as the last for its request.
+    """
+    of_one = tuple((name, datatype, (1, *rows.shape[1:])) for name, datatype, rows in outputs)
+    form = _stream_form(model, version, ids.shape[1], of_one, final)
+    messages = np.empty((len(ids), form.message.size), np.uint8)
+    messages[:] = form.message
+    messages[:, form.id] = ids
+    for place, (_, _, rows) in zip(form.numbers, outputs, strict=True):
+        messages[:, place] = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8)
+    return messages
+
+
+@lru_cache(REMEMBERED_FORMS)
+def _stream_form(
+    model: str,
+    version: str,
+    id_size: int,
+    outputs: tuple[tuple[str, str, tuple[int, ...]], ...],
+    final: bool,
+) -> Form:
+    tensors = tuple(
+        OutputTensor(name, datatype, shape, np.zeros(shape, DTYPES[datatype]))
+        for name, datatype, shape in outputs
+    )
+    parameters = {FINAL: True} if final else NO_PARAMETERS
+    response = write_response(InferResponse(model, version, "0" * id_size, parameters, tensors))
+    message, form = write_stream_response(response), form_of(response, _ID, _RAW)
+    assert form is not None  # it has one id at most: it was written here
+    form = form.moved(len(message) - len(response))
+    return Form(np.frombuffer(message, np.uint8), form.id, form.numbers)
 
 
 def _raw(one: OutputTensor) -> bytes:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from grandopt.serving.grpc.http2.methods import Asker, Stream
 from grandopt.serving.grpc.infer_request import RequestReader
-from grandopt.serving.grpc.infer_response import write_response, write_stream_error, write_stream_response
+from grandopt.serving.grpc.infer_response import (
+    FINAL,
+    write_response,
+    write_stream_error,
+    write_stream_response,
+    write_stream_rows,
+)
 from grandopt.serving.plane.plane import DataPlane
 from grandopt.serving.protocol.errors import Code, ProtocolError, refused
 from grandopt.serving.protocol.messages import InferRequest, InferResponse
+from grandopt.signature import Array
 
-WANTS_FINAL, FINAL = "triton_enable_empty_final_response", "triton_final_response"
+WANTS_FINAL = "triton_enable_empty_final_response"
+LONGEST_REST = 64
+"""Requests of a stream that are asked one by one after some that could not be asked together, at most; at
+first it is one of them, and each time twice as many."""
 
 
 class Inference:
@@ -47,6 +58,26 @@ class Inference:
             return _written(answer, final)
         return Asked(request_id, asyncio.ensure_future(answer), final)
 
+    def ask_many(self, messages: Array, over: Callable[[], bool]) -> AskedMany | None:
+        """The first of some requests of a stream [n, size], of bytes, as far as they are answered together,
+        until it is `over`; None where the first is to be asked alone."""
+        many = self._reader.read_many(messages)
+        if many is None:
+            return None
+        request, final = many.request, False
+        if WANTS_FINAL in request.parameters:
+            if type(request.parameters[WANTS_FINAL]) is not bool:
+                return None
+            request, final = _without_final(request)
+        found = self._plane.infer_rows(request, many.data, over)
+        if found is None:
+            return None
+        ids, rows = many.ids, len(found.outputs[0][1])
+        refused_id = "" if found.refusal is None else ids[rows].tobytes().decode()
+        outputs = [(kind.name, kind.datatype, output) for kind, output in found.outputs]
+        answers = write_stream_rows(found.model, found.version, ids[:rows], outputs, final=final)
+        return AskedMany(answers, None if found.refusal is None else Asked(refused_id, found.refusal))
+
     def stream(self, call: Stream) -> InferStream:
         """Where the requests of a stream go."""
         return InferStream(self, call)
@@ -65,6 +96,14 @@ class Asked(NamedTuple):
         return isinstance(self.answer, asyncio.Future) and not self.answer.done()
 
 
+class AskedMany(NamedTuple):
+    """The answers [m, size], as bytes, to the first of some requests, and the refusal of the next, if there
+    is one."""
+
+    answers: Array
+    refusal: Asked | None
+
+
 class InferStream:
     """Answers in the order of the requests, of which at most a window is under way."""
 
@@ -74,14 +113,37 @@ class InferStream:
         self._ended = False
         self._refusal: ProtocolError | None = None
         """What it ends with, after all that was asked."""
+        self._alone = self._rest = 0
+        """How many are asked one by one before several are asked together again, and how many were last."""
 
     @property
     def room(self) -> bool:
         """Whether another message is taken now."""
         return not self._ended and len(self._waiting) < self._inference.window and not self._call.blocked
 
+    @property
+    def takes_many(self) -> bool:
+        """Whether messages that come together may be answered together now."""
+        return not (self._alone or self._waiting or self._ended or self._call.blocked)
+
+    def messages(self, messages: Array) -> int:
+        """Answer the first of some messages [n, size], of bytes, together; returns how many those are."""
+        call = self._call
+        asked = None if call.left_s is not None else self._inference.ask_many(messages, lambda: call.is_over)
+        if asked is None:
+            self._alone = self._rest = min(2 * self._rest + 1, LONGEST_REST)
+            return 0
+        self._rest = 0
+        call.write_many(asked.answers)
+        if asked.refusal is None:
+            return len(asked.answers)
+        self._write(asked.refusal)
+        return len(asked.answers) + 1
+
     def message(self, data: bytes) -> None:
         """Ask the data plane now; what has to be waited for is under way."""
+        if self._alone:
+            self._alone -= 1
         asked = self._inference.ask(data, self._call.left_s)
         if not self._waiting and not (isinstance(asked, Asked) and asked.is_open):
             self._write(asked)

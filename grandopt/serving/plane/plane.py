@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter_ns
 from typing import NoReturn
 
@@ -14,6 +14,7 @@ from grandopt.serving.plane.counts import Counts, Reason
 from grandopt.serving.plane.metadata import Json, model_metadata, server_metadata
 from grandopt.serving.plane.model import Model
 from grandopt.serving.plane.regions import Regions
+from grandopt.serving.plane.rows import RowsAnswered, infer_rows
 from grandopt.serving.plane.sequences import Sequences
 from grandopt.serving.plane.settings import NO_TRACE, change_logging, check_trace, logging_settings
 from grandopt.serving.plane.statistics import failures_of, model_statistics
@@ -21,6 +22,7 @@ from grandopt.serving.protocol.errors import Code, ProtocolError, refused
 from grandopt.serving.protocol.messages import InferRequest, InferResponse
 from grandopt.serving.repository.repository import Repository
 from grandopt.serving.repository.served import DIGITS, Served
+from grandopt.signature import Array
 
 MOST_ROWS = 4096
 """Rows of one request."""
@@ -83,6 +85,25 @@ class DataPlane:
         if request.version and not model.served.is_called(request.version):
             self._refuse_version(model, request.version)
         return model.infer(request, began)
+
+    def infer_rows(
+        self, request: InferRequest, data: Sequence[Array], over: Callable[[], bool]
+    ) -> RowsAnswered | None:
+        """The answers to the first of some requests that came together, computed here and now until it is
+        `over`; None where they are to be asked one by one.
+
+        Each is `request`, which is of one row, with its own numbers: `data` has one array [n, *shape] for
+        each input.
+        """
+        began = perf_counter_ns()
+        model = self._open.get(request.model)
+        if model is None:
+            return None
+        if model.agent.answering is not model.executor:
+            model = self._taken_over(model)
+        if request.version and not model.served.is_called(request.version):
+            return None
+        return infer_rows(model, request, data, began, over)
 
     # ---- what is known ------------------------------------------------------------------------------------
 

@@ -1,8 +1,12 @@
-"""`python -m tests.serving.grpc.rate [SECONDS [ROUNDS]]`: how many requests a second gRPC answers.
+"""`python -m tests.serving.grpc.rate [SECONDS [ROUNDS [PROFILE [ARTIFACT]]]]`: how many requests a second.
 
 A plain echo of the same sizes on `grpc.aio` stands beside the server, unary calls beside a stream, in rounds
 that take turns. All are asked by one client that speaks HTTP/2 itself and sends prepared frames, because a
-client made of grpcio needs more of a processor than the server.
+client made of grpcio needs more of a processor than the server. How much of the time it computed itself is
+told, too: with a share near 1 it is the client that is measured.
+
+The engine's profile is what `serve` takes unless it is told; `basic` computes each observation alone. Without
+an artifact the agent has the decision gate's sizes, and computes nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from grandopt.config.names import DEFAULT_PROFILE
+from grandopt.runtime.executors.base import Executor
 from grandopt.serving.grpc.coding import encode
 from grandopt.serving.grpc.inference_schema import INFERENCE
 from tests.serving.grpc.asking import SERVICE, infer_request
@@ -36,7 +42,7 @@ _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 _LARGEST = 0x7FFF_FFFF
 
 
-def gate():  # type: ignore[no-untyped-def]
+def gate() -> Executor:
     """An agent as small as an agent is: x [152] → its first two."""
     from grandopt.signature import Signature, TensorSpec
     from tests.fakes import FakeExecutor
@@ -45,7 +51,13 @@ def gate():  # type: ignore[no-untyped-def]
     return FakeExecutor(signature, lambda inputs: (inputs[0][:, :2].copy(),))
 
 
-async def serve(told: Connection, echo: bool) -> None:
+def agent(artifact: str | None) -> Executor:
+    from grandopt.runtime.loader import load
+
+    return gate() if artifact is None else load(artifact)
+
+
+async def serve(told: Connection, echo: bool, profile: str, artifact: str | None) -> None:
     import grpc
 
     from grandopt.serving.grpc.options import GrpcOptions
@@ -53,7 +65,7 @@ async def serve(told: Connection, echo: bool) -> None:
     from tests.serving.agents import plane_of
 
     with tempfile.TemporaryDirectory() as folder:
-        async with plane_of(Path(folder), "basic", gate=gate()) as plane:
+        async with plane_of(Path(folder), profile, gate=agent(artifact)) as plane:
             if not echo:
                 server: Any = GrpcServer(plane, GrpcOptions(port=0))
                 await server.start()
@@ -83,16 +95,16 @@ async def serve(told: Connection, echo: bool) -> None:
             await server.stop(0)
 
 
-def run(told: Connection, echo: bool) -> None:
+def run(told: Connection, *asked: Any) -> None:
     import uvloop
 
-    uvloop.run(serve(told, echo))
+    uvloop.run(serve(told, *asked))
 
 
 @contextmanager
-def process(echo: bool) -> Iterator[str]:
+def process(*asked: Any) -> Iterator[str]:
     ours, theirs = multiprocessing.Pipe()
-    child = multiprocessing.get_context("spawn").Process(target=run, args=(theirs, echo))
+    child = multiprocessing.get_context("spawn").Process(target=run, args=(theirs, *asked))
     child.start()
     yield ours.recv()
     ours.send(None)
@@ -177,11 +189,15 @@ class Client:
         self._socket.close()
 
 
-def main(seconds: float = 2.0, rounds: int = 5) -> None:
-    body = infer_request("gate", x=np.zeros((1, 152), "f"))
+def main(
+    seconds: float = 2.0, rounds: int = 5, profile: str = DEFAULT_PROFILE, artifact: str | None = None
+) -> None:
+    row = {one.name: np.zeros((1, *one.shape), one.dtype) for one in agent(artifact).signature.inputs}
+    body = infer_request("gate", **row)
     message = encode(INFERENCE, "ModelInferRequest", body)
     rates: dict[str, list[float]] = {"unary": [], "echo": [], "stream": [], "echo stream": []}
-    with process(echo=False) as ours, process(echo=True) as echo:
+    shares: dict[str, list[float]] = {name: [] for name in rates}
+    with process(False, profile, artifact) as ours, process(True, profile, artifact) as echo:
         for _ in range(rounds):
             for name, address, call in (
                 ("unary", ours, "ModelInfer"),
@@ -190,12 +206,17 @@ def main(seconds: float = 2.0, rounds: int = 5) -> None:
                 ("echo stream", echo, "ModelStreamInfer"),
             ):
                 client = Client(address, call, message)
+                began, computed = time.perf_counter(), time.process_time()
                 rates[name].append((client.streamed if call == "ModelStreamInfer" else client.unary)(seconds))
+                shares[name].append((time.process_time() - computed) / (time.perf_counter() - began))
                 client.close()
     print(
         json.dumps(
             {
                 "a second": {name: round(statistics.median(found)) for name, found in rates.items()},
+                "the client's share": {
+                    name: round(statistics.median(found), 2) for name, found in shares.items()
+                },
                 "unary / echo": round(_ratio(rates["unary"], rates["echo"]), 3),
                 "stream / unary": round(_ratio(rates["stream"], rates["unary"]), 2),
                 "stream / echo": round(_ratio(rates["stream"], rates["echo"]), 2),
@@ -212,4 +233,4 @@ def _ratio(these: list[float], those: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    main(*(kind(value) for kind, value in zip((float, int), sys.argv[1:], strict=False)))
+    main(*(kind(value) for kind, value in zip((float, int, str, str), sys.argv[1:], strict=False)))

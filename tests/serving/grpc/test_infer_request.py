@@ -256,8 +256,8 @@ def test_what_is_known_of_heads_is_bounded() -> None:
         message = made(_input(shape=x.shape), model_name="m", raw_input_contents=[x.tobytes()])
         for _ in range(2):
             assert reader.read(message.SerializeToString()).inputs[0].shape == x.shape
-    assert len(reader._heads) <= REMEMBERED + 1
-    assert len(reader._known) <= REMEMBERED
+    assert len(reader._forms) <= REMEMBERED + 1
+    assert sum(len(form.requests) for form in reader._forms.values()) <= REMEMBERED
 
 
 def test_a_refused_part_is_refused_again() -> None:

@@ -113,7 +113,7 @@ def computed(executor: Executor, inputs: Sequence[Array]) -> tuple[Array, ...]:
     """
     outputs, rows = executor.run(inputs), len(inputs[0])
     declared = len(executor.signature.outputs)
-    if not isinstance(outputs, tuple | list) or (declared and len(outputs) != declared) or not outputs:
+    if not isinstance(outputs, (tuple, list)) or (declared and len(outputs) != declared) or not outputs:
         raise SignatureError(
             f"gave {_shown(outputs)} for {rows} observation(s), not a tuple of {declared or 'its'} output(s)"
         )
@@ -127,13 +127,14 @@ def computed(executor: Executor, inputs: Sequence[Array]) -> tuple[Array, ...]:
 
 def own(outputs: Sequence[Array], inputs: Sequence[Array]) -> tuple[Array, ...]:
     """The outputs, copied where they lie in the memory of an input, which will be written to again."""
-    return tuple(
-        output.copy()
-        if any(output is array for array in inputs)
-        or (output.base is not None and any(np.may_share_memory(output, array) for array in inputs))
-        else output
-        for output in outputs
-    )
+    return tuple([_own(output, inputs) for output in outputs])
+
+
+def _own(output: Array, inputs: Sequence[Array]) -> Array:
+    for array in inputs:
+        if output is array or (output.base is not None and np.may_share_memory(output, array)):
+            return output.copy()
+    return output
 
 
 def _shown(value: object) -> str:

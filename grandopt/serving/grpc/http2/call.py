@@ -13,11 +13,12 @@ from grandopt.serving.grpc.http2.frames import (
 )
 from grandopt.serving.grpc.http2.head import Head
 from grandopt.serving.grpc.http2.incoming import PREFIX, Incoming
-from grandopt.serving.grpc.http2.methods import Answers, Streamed, Unary
+from grandopt.serving.grpc.http2.methods import Answers, AnswersMany, Streamed, Unary
 from grandopt.serving.grpc.http2.output import Output, widened
 from grandopt.serving.grpc.http2.service import Service
 from grandopt.serving.grpc.status import OK, RESPONSE, trailers
 from grandopt.serving.protocol.errors import Code, ProtocolError, refused
+from grandopt.signature import Array
 
 
 class Owner(Protocol):
@@ -63,10 +64,11 @@ class Call:
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._answers: Answers | None = None
+        self._many: AnswersMany | None = None
         method = head.method
         self.lasting = isinstance(method, Streamed)
         """Whether it lasts as long as the client wants."""
-        self._takes_many = isinstance(method, Streamed) and not method.asks_once
+        self._asks_many = isinstance(method, Streamed) and not method.asks_once
         if head.asker.timeout_s is not None:
             loop = asyncio.get_running_loop()
             self._deadline = loop.time() + head.asker.timeout_s
@@ -76,7 +78,8 @@ class Call:
         """Take messages from now on."""
         method = self._method
         if isinstance(method, Streamed):
-            self._answers = method.answers(self)
+            answers = self._answers = method.answers(self)
+            self._many = answers if isinstance(answers, AnswersMany) else None
         if not isinstance(method, Streamed) or method.asks_once:
             self._service.wait(self)
 
@@ -92,6 +95,25 @@ class Call:
             self.ended = self.ended or ended
             incoming.add(payload)
             self.take()
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether messages that came together may be answered together now."""
+        many = self._many
+        return many is not None and many.takes_many and self._is_open and not (self._waits or self.is_over)
+
+    def receive_many(self, messages: Array, size: int) -> int:
+        """Have the first of these messages [n, bytes] answered together, as far as that goes; returns how
+        many those are. Each came whole, in a payload of this size."""
+        many, incoming = self._many, self._incoming
+        fitting = incoming.fitting(size)
+        if many is None or fitting < len(messages):
+            return 0  # the last of them comes too early: those before it are answered
+        taken = many.messages(messages)
+        incoming.count(taken * size)
+        if incoming.is_half_used:
+            self._grant()
+        return taken
 
     def take(self) -> None:
         """Hand on what is whole, as far as there is room for it."""
@@ -111,7 +133,7 @@ class Call:
 
     def _is_one(self, payload: bytes) -> bool:
         """Whether it is one whole message of many, which is taken now."""
-        now = self._takes_many and self._has_room and not self._calls.is_over
+        now = self._asks_many and self._has_room and not self._calls.is_over
         return now and self._incoming.is_one(payload)
 
     def _take_one(self, payload: bytes) -> None:
@@ -143,6 +165,11 @@ class Call:
             self._service.arrived(self)
             if not self._may_answer():
                 return
+            if self.takes_many and (together := incoming.alike(whole)) is not None:
+                taken = self._many.messages(together) if self._many is not None else 0
+                incoming.took(taken * whole)
+                if taken:
+                    continue
             answers.message(incoming.message(whole))
         if self.ended and self._is_open and answers.room:
             if len(incoming):
@@ -202,6 +229,11 @@ class Call:
             self.finish()
 
     @property
+    def is_over(self) -> bool:
+        """Whether the turn of its connection is over: others wait."""
+        return self._calls.is_over
+
+    @property
     def blocked(self) -> bool:
         """Whether what was written waits for the client."""
         return bool(self.unsent)
@@ -213,13 +245,22 @@ class Call:
 
     def write(self, message: bytes) -> None:
         """Send a message, now or when the client takes it."""
-        if self.done:
-            return
+        if not self.done:
+            self._begin_answer()
+            self._out.message(self, message)
+            self._out.flush_soon()
+
+    def write_many(self, messages: Array) -> None:
+        """Send messages of one size [n, size], of bytes."""
+        if not self.done:
+            self._begin_answer()
+            self._out.messages(self, messages)
+            self._out.flush_soon()
+
+    def _begin_answer(self) -> None:
         if not self._begun:
             self._begun = True
             self._out.headers(self.id, RESPONSE, last=False)
-        self._out.message(self, message)
-        self._out.flush_soon()
 
     def finish(self, error: ProtocolError | None = None) -> None:
         """End the call when what was written is out: well, or with a ProtocolError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from grandopt.serving.grpc.http2.alike import alike
 from grandopt.serving.grpc.http2.call import Call
 from grandopt.serving.grpc.http2.frames import (
     DATA,
@@ -166,6 +167,19 @@ class Calls:
             call.receive(payload, ended)
         except StreamError as error:
             call.reset(error.code)
+
+    def many(self, call: Call, data: bytes, at: int, end: int) -> int:
+        """Have a call take whole messages together that came in frames, one each, of which the first stands
+        from `at` to `end`; returns where those end that it took: `at` for none."""
+        length = end - at - HEAD_BYTES
+        start = at + HEAD_BYTES
+        # Not compressed, and as long as its frame.
+        if data[start] or int.from_bytes(data[start + 1 : start + PREFIX], "big") != length - PREFIX:
+            return at
+        frames = alike(data, at, end - at, HEAD_BYTES + PREFIX)
+        taken = call.receive_many(frames[:, HEAD_BYTES + PREFIX :], length)
+        self.count(taken * length)
+        return at + taken * (end - at)
 
     def count(self, size: int) -> None:
         """So much was used of the window of all calls; each has one of its own that holds it up."""

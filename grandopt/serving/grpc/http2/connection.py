@@ -37,11 +37,14 @@ from grandopt.serving.grpc.http2.frames import (
     unpadded,
 )
 from grandopt.serving.grpc.http2.head import Heads
+from grandopt.serving.grpc.http2.incoming import PREFIX
 from grandopt.serving.grpc.http2.output import Output
 from grandopt.serving.grpc.http2.patience import Patience
 from grandopt.serving.grpc.http2.service import Service
 
 _PRIORITY_BYTES = 5
+_HEADS = HEAD_BYTES + PREFIX
+"""Before a message that has a frame of its own."""
 _unpack = HEAD.unpack_from
 
 
@@ -190,7 +193,7 @@ class Connection(asyncio.Protocol):
             end = start + length
             if end > size:
                 break
-            at = end
+            begin, at = at, end
             if calls.block is None:
                 # What clients say nearly always, in as few steps as there are.
                 if kind == HEADERS:
@@ -202,6 +205,19 @@ class Connection(asyncio.Protocol):
                 elif kind == DATA and length and flags <= END_STREAM:
                     call = calls.open.get(stream)
                     if call is not None:
+                        # Three at least: two are cheaper one by one.
+                        if (
+                            call.lasting
+                            and not flags
+                            and length > PREFIX
+                            and data[begin : begin + _HEADS]
+                            == data[end : end + _HEADS]
+                            == data[end + end - begin : end + end - begin + _HEADS]
+                            and call.takes_many
+                            and (at := calls.many(call, data, begin, end)) != begin
+                        ):
+                            continue
+                        at = end
                         calls.data(call, data[start:end], bool(flags))
                         continue
             self._frame(kind, flags, stream & STREAM_BITS, data[start:end])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from grandopt.serving.grpc.http2.alike import alike
 from grandopt.serving.grpc.http2.compression import inflated
 from grandopt.serving.grpc.http2.frames import FLOW_CONTROL_ERROR, StreamError
 from grandopt.serving.grpc.http2.service import Service
 from grandopt.serving.protocol.errors import Code, ProtocolError
+from grandopt.signature import Array
 
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and how long it is."""
+MOST_TOGETHER = 256
+"""Messages that are looked at together, if they come in frames that do not end with each."""
 
 
 class Incoming:
@@ -49,6 +53,24 @@ class Incoming:
             and not payload[0]
             and int.from_bytes(payload[1:PREFIX], "big") == size
         )
+
+    def fitting(self, size: int) -> int:
+        """How many payloads of this size may come now, if each is a whole message."""
+        if self._buffer or size - PREFIX > self._longest:
+            return 0
+        return (self._granted - self._received) // size
+
+    def alike(self, whole: int) -> Array | None:
+        """The first messages, if three or more of `whole` bytes with what stands before them, and as they
+        are, follow each other; they stay."""
+        buffer = self._buffer
+        if len(buffer) < 3 * whole or buffer[0] or buffer[whole : whole + PREFIX] != buffer[:PREFIX]:
+            return None
+        return alike(bytes(buffer[: MOST_TOGETHER * whole]), 0, whole, PREFIX)[:, PREFIX:]
+
+    def took(self, size: int) -> None:
+        """So many bytes of messages were taken."""
+        del self._buffer[:size]
 
     def whole(self) -> int:
         """How many bytes there have to be for a message, as far as that can be seen. Raises ProtocolError for

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from grandopt.signature import Array
 
 
 class Asker(NamedTuple):
@@ -63,6 +65,21 @@ class Answers(Protocol):
         ...
 
 
+@runtime_checkable
+class AnswersMany(Answers, Protocol):
+    """Takes messages that came together, too."""
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether it does now."""
+        ...
+
+    def messages(self, messages: Array) -> int:
+        """Some of one size have come [n, size], of bytes: take the first of them, as many as it can together;
+        returns how many those are."""
+        ...
+
+
 class Stream(Protocol):
     """A call as its answers see it."""
 
@@ -80,8 +97,17 @@ class Stream(Protocol):
         """The seconds that it has left, if there is a deadline."""
         ...
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the turn of its connection is over: others wait."""
+        ...
+
     def write(self, message: bytes) -> None:
         """Send a message, now or when the client takes it."""
+        ...
+
+    def write_many(self, messages: Array) -> None:
+        """Send messages of one size [n, size], of bytes."""
         ...
 
     def finish(self, error: Any = None) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import struct
 from typing import Protocol
 
+import numpy as np
+
 from grandopt.serving.grpc.http2.frames import (
     DATA,
     DEFAULT_WINDOW,
@@ -21,6 +23,7 @@ from grandopt.serving.grpc.http2.frames import (
 )
 from grandopt.serving.grpc.http2.incoming import PREFIX
 from grandopt.serving.grpc.status import OK, RESPONSE
+from grandopt.signature import Array
 
 _BEGINNING = struct.Struct(f">5sI{len(RESPONSE)}sHBBBIBI")
 """The frame of the headers, and the beginning of that of the message."""
@@ -105,6 +108,27 @@ class Output:
         call.unsent += struct.pack(">BI", 0, size)
         call.unsent += message
         self.send(call)
+
+    def messages(self, call: Sending, messages: Array) -> None:
+        """Send messages of one size [n, size], of bytes, as `message` does each."""
+        count, size = messages.shape
+        whole = size + PREFIX
+        total = count * whole
+        fits = total <= self.window and total <= call.window and whole <= SMALLEST_MAX_FRAME
+        if not fits or call.unsent or self.paused:
+            for one in messages:
+                self.message(call, one.tobytes())
+            return
+        self.window -= total
+        call.window -= total
+        head = np.frombuffer(_MESSAGE.pack(whole >> 8, whole & 255, DATA, 0, call.id, 0, size), np.uint8)
+        frames = np.empty((count, head.size + size), np.uint8)
+        frames[:, : head.size] = head
+        frames[:, head.size :] = messages
+        self.parts.append(frames.tobytes())
+        self._large += total
+        if self._large >= _MUCH:
+            self.flush()  # which tells whether the client reads
 
     def send(self, call: Sending) -> bool:
         """Send more of what a call has to say; whether that was all."""
