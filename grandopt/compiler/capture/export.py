@@ -13,6 +13,7 @@ from grandopt.compiler.capture.agreement import disagreement
 from grandopt.compiler.capture.distributions import unvalidated
 from grandopt.compiler.capture.inputs import Probe, draw, probes
 from grandopt.compiler.capture.log_suppression import quiet
+from grandopt.compiler.capture.lstm_shapes import one_step_shows
 from grandopt.compiler.capture.reason import export_reason
 from grandopt.compiler.capture.signature import EXAMPLE_BATCH, observe
 from grandopt.compiler.checkpoints.base import Checkpoint
@@ -109,6 +110,6 @@ def _exported(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> tor
     inputs = tuple(value.clone() for value in example)
     for value in inputs:
         shapes[value] = {0: batch}
-    with quiet(), unvalidated(), torch.no_grad():
+    with quiet(), unvalidated(), one_step_shows(), torch.no_grad():
         exported = torch.export.export(module, inputs, dynamic_shapes=shapes.dynamic_shapes(module, inputs))
     return without_unused(exported)
