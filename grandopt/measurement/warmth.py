@@ -24,8 +24,8 @@ from grandopt.measurement.wire.warmth import MeasureWarmth, WarmthTimes
 from grandopt.signature import Array
 
 TURNS = 3
-TURN_S = 0.25
-"""Of a subject, which is three quarters of a second for both of its figures."""
+TURN_S = 0.1
+"""Of a subject, which is a third of a second for both of its figures."""
 
 
 @dataclass(frozen=True)

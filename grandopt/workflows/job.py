@@ -36,7 +36,7 @@ from grandopt.workflows.open_agents import OpenedAgent, RefusedAgent
 
 STATE = ".grandopt"
 RELEASE_PROCESSES = 3
-RELEASE_WINDOW_MS = 2.5
+RELEASE_WINDOW_MS = 1.0
 RELEASE_SECONDS = 2.1
 """Of calls of one subject over all processes. What an interval's width depends on is the number of processes
 and of rounds, not of calls in a round; 45 rounds of 50 calls are as many as a p99.9 needs."""

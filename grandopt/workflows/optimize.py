@@ -21,10 +21,9 @@ from grandopt.reason import reason_fields
 from grandopt.reporting.log import RunLog, utc_now
 from grandopt.reporting.recipe import RECIPE
 from grandopt.reporting.report import AgentReport, CurveReport, Report, Shipped, write_report
-from grandopt.tuning.result import TuningResult
 from grandopt.tuning.study.storage import check
 from grandopt.workflows import records
-from grandopt.workflows.building.built import ORIGINAL, BuiltCandidate
+from grandopt.workflows.building.built import ORIGINAL
 from grandopt.workflows.events import Event, Listener, silent
 from grandopt.workflows.exporting.program import NOT_CARRIED, to_carry
 from grandopt.workflows.job import (
@@ -37,21 +36,18 @@ from grandopt.workflows.job import (
     refusals,
     remember,
     running,
-    storage_url,
     waiting,
 )
 from grandopt.workflows.machine_limit import limit_of_run, tell_below_limit
 from grandopt.workflows.open_agents import OpenedAgent, RefusedAgent, open_each
 from grandopt.workflows.records import Summary
-from grandopt.workflows.selection.build_stage import BuildStage
 from grandopt.workflows.selection.candidate_set import CandidateSet, prepare_candidates
 from grandopt.workflows.selection.certificate import certificate_of
 from grandopt.workflows.selection.characterisation import batch_curves, warmth_figures
-from grandopt.workflows.selection.final_decision import Final, final, ranked
+from grandopt.workflows.selection.final_decision import Final
 from grandopt.workflows.selection.recipe import build_recipe, recipe
 from grandopt.workflows.selection.rows import candidate_rows, limit_of, measured_figures
-from grandopt.workflows.selection.search import Search, search
-from grandopt.workflows.selection.short_list import build_told, share
+from grandopt.workflows.selection.selected import Selected, select
 from grandopt.workflows.usual import usual
 from grandopt.workflows.workload import Workload, work
 
@@ -146,12 +142,6 @@ def _check_writable(job: Job) -> None:
         check_replaceable(job.output / ARTIFACTS / name)
 
 
-BUILD_SHARE = 0.65
-SEARCH_SHARE = 0.85
-"""Shares of an agent's time budget by the end of which building and searching stop; what leads the builds has
-all of it: a search without the likeliest winners finds little."""
-
-
 def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentReport:
     """Do the whole job for one agent and ship the result.
 
@@ -160,35 +150,16 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
     """
     stages, name = Stages(), opened.name
     candidate_set = prepare_candidates(run, opened, stages)
-    amount, budget_s = work(candidate_set.program), run.job.profile.budget_s
-    with stages.step("build"):
-        builds = BuildStage(
-            run,
-            candidate_set,
-            BUILD_SHARE * budget_s - stages.elapsed(),
-            leading_s=budget_s - stages.elapsed(),
-            # Asked for when native builds are there, which may have less to do than the original.
-            limits=lambda precision, threads: amount.left_by(candidate_set.builds()).limit(
-                limit, precision, threads
-            ),
-        )
-        told = build_told(run, candidate_set, builds)
-        if not told:
-            builds.build_all(skip_outpaced=True)
-    with stages.step("search"):
-        found = search(run, candidate_set, _search(run, stages))
-    with stages.step("measure"):
-        outcome = final(run, candidate_set, found)
-        builds.remember(outcome.decision.winner)
-        if not told:
-            share(run, candidate_set, found)
+    amount = work(candidate_set.program)
+    selected = select(run, candidate_set, amount, limit, stages)
+    found, outcome = selected.found, selected.outcome
     with stages.step("batches"):
-        curves = batch_curves(run, candidate_set, _best_two(candidate_set, outcome, found))
+        curves = batch_curves(run, candidate_set, selected.best_two(candidate_set))
     with stages.step("warmth"):
         warm = _warmth(run, candidate_set, outcome)
     with stages.step("ship"):
         amount = amount.left_by(candidate_set.builds())
-        report = _report(run, opened, candidate_set, outcome, limit, amount, curves, warm)
+        report = _report(run, opened, candidate_set, selected, limit, amount, curves, warm)
         rows = candidate_rows(
             candidate_set,
             found,
@@ -210,26 +181,6 @@ def optimize_agent(run: Run, opened: OpenedAgent, limit: MachineLimit) -> AgentR
     return whole
 
 
-def _search(run: Run, stages: Stages) -> Search:
-    profile = run.job.profile
-    return Search(
-        trials=profile.trials,
-        budget_s=max(1.0, profile.budget_s * SEARCH_SHARE - stages.elapsed()),
-        storage_url=storage_url(run.job),
-        together=True,
-    )
-
-
-def _best_two(candidate_set: CandidateSet, outcome: Final, found: TuningResult) -> list[BuiltCandidate]:
-    """What is shipped, and the fastest other candidate of the search."""
-    for trial in ranked(found):
-        if trial.state == "complete":
-            built = candidate_set.build_one(trial.choice.candidate, trial.choice.threads)
-            if built.label != outcome.kept.label and built.status == "verified":
-                return [outcome.kept, built]
-    return [outcome.kept]
-
-
 def _warmth(run: Run, candidate_set: CandidateSet, outcome: Final) -> dict[str, Warmth]:
     """A call of the original and of what is shipped, warm and after other work."""
     original, kept = candidate_set.original, outcome.kept
@@ -241,15 +192,24 @@ def _report(
     run: Run,
     opened: OpenedAgent,
     candidate_set: CandidateSet,
-    outcome: Final,
+    selected: Selected,
     limit: MachineLimit,
     amount: Workload,
     curves: tuple[CurveReport, ...],
     warm: Mapping[str, Warmth],
 ) -> AgentReport:
+    outcome = selected.outcome
     limits, kept = limit_of(amount, limit, outcome.measurement.settings.threads), outcome.kept
     before, after = (
-        measured_figures(run, candidate_set, outcome.measurement, built, limits, warm.get(built.label))
+        measured_figures(
+            run,
+            candidate_set,
+            outcome.measurement,
+            built,
+            limits,
+            warm.get(built.label),
+            started=built is kept or not selected.told,
+        )
         for built in (candidate_set.original, kept)
     )
     speedup = None if kept.is_original else records.ratio(outcome.measurement.ratio(ORIGINAL, kept.label))

@@ -1,11 +1,15 @@
 """Builds one agent's candidates by one process, and by several that share a study and a store of builds.
 
 `python -m tests.workflows.many_machines [MACHINES [CORES [AGENT [PROFILE [BUDGET]]]]]` prints the seconds of
-building of one process that has all cores of this computer, then those of MACHINES processes of CORES cores
-each ("all" for all of them), and the ratio of the slowest of these to the one. Both have the same cores: what
-is compared is one process with many on one computer, and not with as many computers, which would have more
-cores. A "machine" is a process with a state of its own, and a name that the others cannot see behind. Needs
-the programs of a PostgreSQL server.
+building of one process that has all cores of this computer, of one that has CORES of them ("all" for all), as
+one machine has, and of MACHINES processes of CORES cores each; and two ratios of the slowest of these:
+
+- to the one process with all cores: what it costs to share the work by a storage and a store;
+- to the one process with CORES cores: what more machines like it gain. Where this computer has fewer cores
+  than MACHINES times CORES, they take turns on them: two cores gain one half at best.
+
+A "machine" is a process with a state of its own, and a name that the others cannot see behind. Needs the
+programs of a PostgreSQL server.
 """
 
 from __future__ import annotations
@@ -99,12 +103,20 @@ def main(
     granted = sorted(os.sched_getaffinity(0))
     count = len(granted) if cores == "all" else int(cores)
     where = [set(granted[start : start + count]) for start in range(0, len(granted) - count + 1, count)]
+    runs = {"whole": (1, [set(granted)]), "one": (1, where[:1]), "many": (int(machines), where)}
     with TemporaryDirectory() as name, running_postgres() as postgres:
-        one, many = (
-            _told(Path(name, kind), (*words, "--storage", postgres.new_database(kind)), number, places)
-            for kind, number, places in (("one", 1, [set(granted)]), ("many", int(machines), where))
-        )
-    print(f"{many / one:.2f} of the one process's time, with the same {len(granted)} cores")
+        seconds = {
+            kind: _told(Path(name, kind), (*words, "--storage", postgres.new_database(kind)), number, places)
+            for kind, (number, places) in runs.items()
+        }
+    used = sum(len(place) for place in where[: int(machines)])
+    print(
+        f"{seconds['many'] / seconds['whole']:.2f} of the time of one process with all {len(granted)} cores"
+    )
+    print(
+        f"{seconds['many'] / seconds['one']:.2f} of the time of one machine with {_cores(count)} "
+        f"({machines} of them have {_cores(used)} together)"
+    )
 
 
 def _told(folder: Path, arguments: Sequence[str], machines: int, cores: Sequence[set[int] | None]) -> float:
@@ -112,12 +124,16 @@ def _told(folder: Path, arguments: Sequence[str], machines: int, cores: Sequence
     folder.mkdir()
     found = tuned(folder, arguments, machines, cores)
     built = ", ".join(f"{machine.build_s:.1f}" for machine in found)
-    of = len(cores[0] or ())
-    print(f"{machines} process{'es' * (machines > 1)} of {of} core{'s' * (of > 1)} each: building {built} s")
+    have = _cores(len(cores[0] or ())) + " each" * (machines > 1)
+    print(f"{machines} process{'es' * (machines > 1)} of {have}: building {built} s")
     print(
         f"{max(machine.seconds for machine in found):.1f} s in all; {found[-1].agent['reason']}", flush=True
     )
     return max(machine.build_s for machine in found)
+
+
+def _cores(count: int) -> str:
+    return f"{count} core{'s' * (count > 1)}"
 
 
 if __name__ == "__main__":

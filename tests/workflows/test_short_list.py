@@ -23,7 +23,8 @@ from grandopt.workflows.events import Event
 from grandopt.workflows.job import Run, running
 from grandopt.workflows.selection import short_list
 from grandopt.workflows.selection.build_stage import BuildStage
-from grandopt.workflows.selection.short_list import build_told, share
+from grandopt.workflows.selection.short_list import build_told, is_short, share
+from tests.workflows.fakes import measurement
 from tests.workflows.test_candidate_set import candidate_set, said
 
 NATIVE, WIDE = ("native/float32", 1), ("native/float32/256-bit", 1)
@@ -76,8 +77,10 @@ def first_machine(tmp_path: Path, *, put: bool = True) -> list[Event]:
             if put:
                 run.store.share(made.earlier.key(variant))
         made.skip(WIDE, OUTPACED)
-        trials = (trial(0, NATIVE, 2.0), trial(1, SCRIPT, 30.0))
-        share(run, made, TuningResult(trials, trials[0], "latency", "exhausted"))
+        # The search was mistaken about the fastest one; the final measurement was not.
+        trials = (trial(0, NATIVE, 40.0), trial(1, SCRIPT, 30.0))
+        final = measurement(original=90.0, native__float32=2.0)
+        share(run, made, TuningResult(trials, trials[0], "latency", "exhausted"), final)
     return events
 
 
@@ -105,7 +108,9 @@ def test_the_second_machine_compiles_nothing_and_measures_what_was_fast(
     called, events = without_compiler(monkeypatch), list[Event]()
     with machine(tmp_path, "second", events) as run:
         made = candidate_set(run)
-        assert build_told(run, made, BuildStage(run, made, 60.0))
+        listed = build_told(run, made, BuildStage(run, made, 60.0))
+        assert [(built.label, built.status) for built in listed] == [(NATIVE[0], "verified")]
+        assert is_short(listed)
         rows = {(built.candidate.label, built.threads): built for built in made.builds()}
         assert called == []
         assert run.builders.asked == [PLAIN[0]], "of that nothing was told"  # type: ignore[attr-defined]
@@ -130,7 +135,7 @@ def test_where_nothing_of_what_was_fast_is_usable_all_is_left_to_be_built(
     events: list[Event] = []
     with machine(tmp_path, "second", events) as run:
         made = candidate_set(run)
-        assert not build_told(run, made, BuildStage(run, made, 60.0))
+        assert build_told(run, made, BuildStage(run, made, 60.0)) == []
         assert run.builders.asked == [NATIVE[0]]  # type: ignore[attr-defined]
         assert [built.label for built in made.builds()] == [NATIVE[0]]
         assert "is usable here" in said(events, "build")[-1]
@@ -141,7 +146,7 @@ def test_who_found_out_itself_or_is_to_find_out_anew_is_told_nothing(tmp_path: P
     for name, resume in (("first", True), ("second", False)):
         with machine(tmp_path, name, [], resume=resume) as run:
             made = candidate_set(run)
-            assert not build_told(run, made, BuildStage(run, made, 60.0))
+            assert build_told(run, made, BuildStage(run, made, 60.0)) == []
             assert made.builds() == []
 
 
@@ -160,4 +165,4 @@ def test_only_figures_of_equal_machines_under_equal_conditions_count(
             profile = run.job.profile.model_copy(update={"budget_s": 1.0})
             run = replace(run, job=run.job.model_copy(update={"profile": profile}))
         made = candidate_set(run)
-        assert not build_told(run, made, BuildStage(run, made, 60.0))
+        assert build_told(run, made, BuildStage(run, made, 60.0)) == []

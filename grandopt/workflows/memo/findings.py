@@ -19,7 +19,7 @@ from grandopt.reason import Reason, ReasonCode, reason_fields, told_reason_of
 from grandopt.workflows.building.built import NOT_BUILT
 from grandopt.workflows.building.request import BuildStatus, Variant
 
-CLOSE = 1.25
+CLOSE = 1.1
 """What took at most so many times as long as the fastest there may be the fastest here."""
 
 ANEW = "--no-resume"

@@ -90,6 +90,7 @@ class CandidateSet:
         self._run = run
         self._opened = opened
         self._builds: dict[Variant, BuiltCandidate] = {}
+        self._verified_here: set[Variant] = set()
         self._rings: dict[int, tuple[Array, ...]] = {}
         identity = [graph_digest(program), *compiler_identity().values()]
         answers = KnownAnswers(partial(reference, program), run.store, identity)
@@ -218,10 +219,12 @@ class CandidateSet:
         return list(self._builds.values())
 
     def verify_again(self, built: BuiltCandidate) -> BuiltCandidate:
-        """Verify once more what is to be shipped, for which a kept verdict is not enough."""
-        again = build_and_verify(self.build_inputs, built.candidate, self._run.store, built.threads)
-        self._record((built.candidate.label, built.threads), again)
-        return again
+        """Verify once more what is to be shipped, for which a kept verdict is not enough; one that this
+        process itself came to in this run is."""
+        variant = (built.candidate.label, built.threads)
+        if variant not in self._verified_here:
+            self._record(variant, self._build_and_verify(built.candidate, built.threads))
+        return self._builds[variant]
 
     def drop(self, built: BuiltCandidate, reason: Reason) -> None:
         """Take a candidate out of the candidate set that was verified but turned out not to be usable."""
@@ -229,10 +232,12 @@ class CandidateSet:
         self._record((built.candidate.label, built.threads), dropped)
 
     def _load_or_build(self, candidate: Candidate, threads: int) -> BuiltCandidate:
-        store = self._run.store
-        return load_cached(self.build_inputs, candidate, store, threads) or build_and_verify(
-            self.build_inputs, candidate, store, threads
-        )
+        kept = load_cached(self.build_inputs, candidate, self._run.store, threads)
+        return kept or self._build_and_verify(candidate, threads)
+
+    def _build_and_verify(self, candidate: Candidate, threads: int) -> BuiltCandidate:
+        self._verified_here.add((candidate.label, threads))
+        return build_and_verify(self.build_inputs, candidate, self._run.store, threads)
 
     def _record(self, variant: Variant, built: BuiltCandidate) -> None:
         self._builds[variant] = built

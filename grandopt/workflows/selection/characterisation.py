@@ -80,8 +80,8 @@ def _agreeing(data: dict[str, Any]) -> bool:
     return all(item["steady"] for item in data["subjects"])
 
 
-MAX_SECONDS = 4.0
-"""For all batch sizes and both candidates together."""
+MAX_SECONDS = 2.0
+"""For all batch sizes of one candidate."""
 
 
 def _steady(data: dict[str, Any]) -> bool:
@@ -100,6 +100,7 @@ def batch_curves(
     artifacts = [candidate_set.artifact(built) for built in builds]
     threads = next((built.threads for built in builds if not built.is_original), 1)
     subjects = [candidate_set.subject(built) for built in builds]
+    max_seconds = MAX_SECONDS * len(subjects)
 
     def measured() -> dict[str, Any]:
         run.tell(candidate_set.program.name, "batches", f"1 to {BATCHES[-1]}: {', '.join(labels)}")
@@ -109,12 +110,12 @@ def batch_curves(
             count=256 + BATCHES[-1],
             seed=run.job.seed,
         )
-        found = curves(subjects, inputs, run.pool, threads=threads, max_seconds=MAX_SECONDS)
+        found = curves(subjects, inputs, run.pool, threads=threads, max_seconds=max_seconds)
         return {"curves": [asdict(curve) for curve in found]}
 
     try:
         data = measure_or_load(
-            run, "curves", artifacts, [threads, BATCHES, MAX_SECONDS, run.job.seed], measured, _steady
+            run, "curves", artifacts, [threads, BATCHES, max_seconds, run.job.seed], measured, _steady
         )
     except MeasurementError as error:
         return tuple(

@@ -34,10 +34,18 @@ class Final:
     kept: BuiltCandidate
 
 
-def final(run: Run, candidate_set: CandidateSet, found: TuningResult) -> Final:
-    """Measure the finalists and decide. Raises MeasurementError when the original cannot be measured."""
+def final(
+    run: Run,
+    candidate_set: CandidateSet,
+    found: TuningResult,
+    listed: Sequence[BuiltCandidate] = (),
+) -> Final:
+    """Measure the finalists and decide: those of a search, or, where there was none, what is `listed`.
+
+    Raises MeasurementError when the original cannot be measured.
+    """
     while True:
-        builds = finalists(candidate_set, found)
+        builds = usable(candidate_set, listed) if listed else finalists(candidate_set, found)
         run.tell(
             candidate_set.program.name, "measure", ", ".join([ORIGINAL, *(built.label for built in builds)])
         )
@@ -55,6 +63,12 @@ def final(run: Run, candidate_set: CandidateSet, found: TuningResult) -> Final:
         if not builds:
             decision = replace(decision, reason=_why_none(run, candidate_set))
         return _original_kept(run, candidate_set, measurement, decision)
+
+
+def usable(candidate_set: CandidateSet, listed: Sequence[BuiltCandidate]) -> list[BuiltCandidate]:
+    """Those of a list that were not dropped since."""
+    now = (candidate_set.build_one(built.candidate.label, built.threads) for built in listed)
+    return [built for built in now if built.status == "verified"]
 
 
 def finalists(candidate_set: CandidateSet, found: TuningResult) -> list[BuiltCandidate]:

@@ -148,9 +148,14 @@ def measured_figures(
     built: BuiltCandidate,
     limit: LimitOf,
     warmth: Warmth | None = None,
+    *,
+    started: bool = True,
 ) -> Figures:
-    """All figures of a candidate, or of the original, with those of a fresh process."""
-    cold, moment = cold_figures(run, candidate_set, built, measurement.settings.threads)
+    """All figures of a candidate, or of the original, with those of a fresh process unless it need not be
+    `started`."""
+    cold, moment = None, None
+    if started:
+        cold, moment = cold_figures(run, candidate_set, built, measurement.settings.threads)
     return records.figures(
         measurement,
         built.label,
