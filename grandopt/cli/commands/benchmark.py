@@ -19,6 +19,7 @@ from grandopt.cli.external_engines import (
     parse_external_engines,
     split_engines,
 )
+from grandopt.cli.importing import importing
 from grandopt.cli.job import job, outcome, refuse_unreadable
 from grandopt.cli.option_groups import (
     CheckpointReading,
@@ -224,7 +225,8 @@ def benchmark(
                 listener=display,
             )
         else:
-            from grandopt.workflows.benchmark.benchmark import Benchmark, benchmark_job
+            with importing():
+                from grandopt.workflows.benchmark.benchmark import Benchmark, benchmark_job
 
             described = _without_engines(job(paths or [], reading, given.config, overrides), engines)
             refuse_unreadable(described)

@@ -10,6 +10,7 @@ import typer
 
 from grandopt.cli import options
 from grandopt.cli.exit_codes import ExitCode
+from grandopt.cli.importing import importing
 from grandopt.cli.job import job, outcome, refuse_unreadable
 from grandopt.cli.option_groups import CheckpointReading, JobOptions, Saying, with_option_groups
 
@@ -45,9 +46,10 @@ def optimize(
     refuse_unreadable(described)
     terminal = saying.terminal()
 
-    from grandopt.cli.progress import ProgressDisplay
-    from grandopt.cli.render.report import advice_lines, candidate_tables, summary
-    from grandopt.workflows.optimize import REPORT, optimize_job
+    with importing():
+        from grandopt.cli.progress import ProgressDisplay
+        from grandopt.cli.render.report import advice_lines, candidate_tables, summary
+        from grandopt.workflows.optimize import REPORT, optimize_job
 
     with ProgressDisplay(terminal) as display:
         report = optimize_job(described, samples=given.samples, command=sys.argv, listener=display)

@@ -10,6 +10,7 @@ import typer
 
 from grandopt.cli import options
 from grandopt.cli.exit_codes import ExitCode
+from grandopt.cli.importing import importing
 from grandopt.cli.job import job, outcome, refuse_unreadable
 from grandopt.cli.option_groups import CheckpointReading, JobOptions, Saying, with_option_groups
 from grandopt.errors import ConfigError
@@ -64,9 +65,10 @@ def tune(
     refuse_unreadable(described)
     terminal = saying.terminal()
 
-    from grandopt.cli.progress import ProgressDisplay
-    from grandopt.cli.render.report import candidate_tables, trial_tables
-    from grandopt.workflows.tune import Wish, tune_job
+    with importing():
+        from grandopt.cli.progress import ProgressDisplay
+        from grandopt.cli.render.report import candidate_tables, trial_tables
+        from grandopt.workflows.tune import Wish, tune_job
 
     with ProgressDisplay(terminal) as display:
         report = tune_job(described, Wish(wanted), samples=given.samples, command=sys.argv, listener=display)
