@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from grandopt.runtime.histogram import (
     BUCKETS,
     FOLDED,
+    SHORT,
     LatencyCounts,
     LatencyHistogram,
+    bucket_of,
     buckets_of,
     lower_ns,
 )
@@ -65,6 +67,18 @@ def test_a_difference_is_what_came_between(first: list[int], second: list[int]) 
     assert (between.counts == only.snapshot().counts).all()
     assert between.sum_ns == sum(second)
     assert ((before + between).counts == histogram.snapshot().counts).all()
+
+
+@given(st.lists(durations | st.integers(0, 2 * SHORT)))
+def test_durations_count_the_same_one_by_one_and_together(sample: list[int]) -> None:
+    singly, together = LatencyHistogram(), LatencyHistogram()
+    for ns in sample:
+        singly.record(ns)
+    together.record_many(sample)
+    assert (singly.snapshot().counts == together.snapshot().counts).all()
+    assert singly.snapshot().sum_ns == together.snapshot().sum_ns == sum(sample)
+    assert singly.total == together.total == len(sample)
+    assert [bucket_of(ns) for ns in sample] == list(buckets_of(sample))
 
 
 def test_nothing_has_no_quantile() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class DirectCalls:
         self._counted = LatencyHistogram()
         self._turn = threading.Lock()
         # Appending is one step, adding to a number or to a histogram is not.
-        self._times: list[int] = []
+        self._times: array[int] = array("q")
         self._failed: list[None] = []
         self._missed: list[None] = []
         self._others: list[Callable[[], DirectStats]] = []
@@ -96,6 +97,11 @@ class DirectCalls:
         if deadline_ns and self._clock() >= deadline_ns:
             self._missed.append(None)
             raise DeadlineExceeded(f"{self._name}: the deadline passed {when} the call")
+
+    @property
+    def ended(self) -> int:
+        """How many calls came to an end on callers' threads of Python."""
+        return self._counted.total + len(self._times) + len(self._failed) + len(self._missed)
 
     def stats(self) -> DirectStats:
         """All since the beginning."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from grandopt.errors import AgentFailed, DeadlineExceeded, InputError, named_line
 from grandopt.runtime.executors.base import Executor
+from grandopt.runtime.histogram import FINEST, SHORT
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.counts import BatchCounts
 from grandopt.runtime.scheduling.request import Answer
@@ -97,7 +98,12 @@ class Alone:
             self._refilling = True
             self._loop.call_soon(self._refill)
         answer, ended = self._answered(inputs, began, deadline_ns)
-        self._taken.raw.append(ended - began)
+        took, taken = ended - began, self._taken
+        if took < SHORT:
+            taken.short[took >> FINEST] += 1
+            taken.single_ns += took
+        else:
+            taken.record(took)
         return answer
 
     @property
@@ -111,14 +117,11 @@ class Alone:
         For whoever sees to it that others have their turn. What is raised for one ends it.
         """
         began = self._clock()
-        try:
-            for at in range(len(inputs[0])):
-                answer, ended = self._answered(tuple([array[at, ...] for array in inputs]), began, 0)
-                self._taken.raw.append(ended - began)
-                yield answer
-                began = ended
-        finally:
-            self._taken.settle()
+        for at in range(len(inputs[0])):
+            answer, ended = self._answered(tuple([array[at, ...] for array in inputs]), began, 0)
+            self._taken.record(ended - began)
+            yield answer
+            began = ended
 
     async def next_turn(self, inputs: tuple[Array, ...], deadline_ns: int = 0) -> Answer | None:
         """As `at_once`, after the other callers had their turn; None when the request has to wait longer."""
@@ -162,7 +165,6 @@ class Alone:
 
     def _refill(self) -> None:
         """The loop has come round: whoever calls now has its budget."""
-        self._taken.settle()
         self._refilling = False
         self._caller, self._budget = None, self._burst
 

@@ -184,6 +184,16 @@ class Batcher:
         self.shown.show(taken, outputs)
         return Rows(outputs)
 
+    @property
+    def depth(self) -> int:
+        """How many rows wait now."""
+        return self._waiting.rows
+
+    @property
+    def ended(self) -> int:
+        """How many requests came to an end until now."""
+        return self._counts.ended_requests
+
     def stats(self) -> BatcherStats:
         """What was done until now."""
         waiting = self._waiting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from grandopt.runtime.histogram import LatencyHistogram
+from grandopt.runtime.histogram import LatencyHistogram, together
 from grandopt.runtime.scheduling.stats import BatcherStats, BatchSettings
 
 
@@ -25,6 +25,12 @@ class BatchCounts:
         self.rows: Counter[int] = Counter()
         self.released: Counter[str] = Counter()
 
+    @property
+    def ended_requests(self) -> int:
+        """How many came to an end, whichever; those that were refused when they came are not among them."""
+        alone = self.at_once.total + self.in_turn.total
+        return self.answered + self.failed + self.cancelled + self.missed + alone
+
     def batch(self, rows: int, reason: str) -> None:
         """A batch of so many rows was released."""
         self.batches += 1
@@ -42,16 +48,16 @@ class BatchCounts:
         self, depth: int, queued_bytes: int, settings: BatchSettings, workers: str, concurrency: int
     ) -> BatcherStats:
         """All that was counted until now."""
-        rows, released, sizes = self.rows.copy(), self.released.copy(), self.sizes.copy()
+        rows, released, sizes = dict(self.rows), dict(self.released), self.sizes.copy()
         at_once, in_turn = self.at_once.snapshot(), self.in_turn.snapshot()
         alone = at_once.total + in_turn.total
         if alone:
-            rows[1] += alone
+            rows[1] = rows.get(1, 0) + alone
             released["direct"] = alone
             batches, ns = sizes.get(1, (0, 0))
             sizes[1] = batches + alone, ns + at_once.sum_ns + self.in_turn_ns
         return BatcherStats(
-            latency=self.latency.snapshot() + at_once + in_turn,
+            latency=together(self.latency.snapshot(), at_once, in_turn),
             answered=self.answered + alone,
             failed=self.failed,
             cancelled=self.cancelled,
@@ -60,8 +66,8 @@ class BatchCounts:
             depth=depth,
             queued_bytes=queued_bytes,
             batches=self.batches + alone,
-            rows=dict(rows),
-            released=dict(released),
+            rows=rows,
+            released=released,
             busy_ns=self.busy_ns + at_once.sum_ns + self.in_turn_ns,
             computed_ns=self.computed_ns + self.in_turn_ns,
             settings=settings,
