@@ -192,6 +192,12 @@ class Hierarchy:
         return self._writer.flush(timeout)
 
     @property
+    def lookups(self) -> int:
+        """How often memory was asked."""
+        counts = self._memory.counts()
+        return counts.hits + counts.misses
+
+    @property
     def memory_entries(self) -> int:
         """How many entries memory holds at most."""
         return self._memory.most_entries

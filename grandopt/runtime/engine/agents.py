@@ -214,6 +214,9 @@ class ServedAgents:
     def _is_idle(self) -> bool:
         return all(agent.idle for agent in self._agents.values())
 
+    def _ended_requests(self) -> int:
+        return sum(agent.ended for agent in self._agents.values())
+
 
 def _unfollowed(agent: ServedAgent, follower: Follower) -> None:
     agent.changed.discard(follower.changed)

@@ -75,7 +75,7 @@ class Engine(ServedAgents):
             raise EngineClosed("the engine was shut down; make another one")
         if self._loop is not None:
             raise ServingError(f"the engine is initialized already, with profile {self._profile!r}")
-        self._parts = Parts(config, self._is_idle, self._given_monitor)
+        self._parts = Parts(config, self._is_idle, self._ended_requests, self._given_monitor)
         self._loop, self._thread = get_running_loop(), get_ident()
         self._config, self._profile = config, profile  # type: ignore[assignment]
         self._began = time.monotonic()

@@ -21,15 +21,21 @@ from grandopt.runtime.scheduling.workers.affinity import usable_cores
 class Parts:
     """The parts that a profile has switched on. They belong to the engine's event loop.
 
-    `idle` says whether no request waits or is computed. `monitor` is what watches where monitoring is on; it
-    stays its owner's.
+    `idle` says whether no request waits or is computed, `ended` how many came to an end until now. `monitor`
+    is what watches where monitoring is on; it stays its owner's.
     """
 
-    def __init__(self, config: ServingConfig, idle: Callable[[], bool], monitor: Monitor | None) -> None:
+    def __init__(
+        self,
+        config: ServingConfig,
+        idle: Callable[[], bool],
+        ended: Callable[[], int],
+        monitor: Monitor | None,
+    ) -> None:
         self._config = config
         if monitor is not None and not config.monitoring:
             raise ConfigError("a monitor was given, but monitoring is off: initialize with monitoring=True")
-        self._upkeep = Upkeep(idle) if config.memory else None
+        self._upkeep = Upkeep(idle, ended) if config.memory else None
         self._tuner = AdaptiveTuner() if config.adaptation else None
         self._watching = Watching(config.monitor_every_s, monitor) if config.monitoring else None
         for part in (self._upkeep, self._watching):

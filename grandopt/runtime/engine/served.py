@@ -99,7 +99,13 @@ class ServedAgent:
         if self.batcher is None:
             return True
         workers = self.batcher.workers
-        return workers.idle == workers.size and self.batcher.stats().depth == 0
+        return workers.idle == workers.size and self.batcher.depth == 0
+
+    @property
+    def ended(self) -> int:
+        """How many requests came to an end until now, at least; it stands still while none comes."""
+        batched = 0 if self.batcher is None else self.batcher.ended
+        return batched + self.direct.ended + (0 if self.front is None else self.front.cache.lookups)
 
     @property
     def changing(self) -> bool:

@@ -108,7 +108,7 @@ class Collector:
         if not self._turn.acquire(blocking=False):
             return None
         try:
-            if self._tuning.gc.get_count()[0] < max(1, self._due):
+            if not self.due:
                 self._unneeded += 1
                 return None
             wanted = self._oldest_due()
@@ -119,6 +119,11 @@ class Collector:
             return generation
         finally:
             self._turn.release()
+
+    @property
+    def due(self) -> bool:
+        """Whether there are enough new objects for an idle moment to be used."""
+        return self._tuning.gc.get_count()[0] >= max(1, self._due)
 
     def freeze(self) -> int:
         """Freeze also what was loaded since: takes as long as a full collection. Returns the number frozen.
@@ -152,6 +157,11 @@ class Collector:
             raise ConfigError("this collector is not in use; call retune within its with block")
         if self._tuned and self._tuning.retune(young):
             self._young = young
+
+    @property
+    def held_up_s(self) -> float:
+        """Seconds that collections took amid the work, not at an idle moment."""
+        return self._pauses.amid_s
 
     def stats(self) -> CollectorStats:
         """What happened since the block was entered."""

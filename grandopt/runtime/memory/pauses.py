@@ -73,6 +73,11 @@ class Pauses:
         row = self._rows.get((generation, True))
         return 0.0 if row is None else max(list(row.last)[-RECENT:])
 
+    @property
+    def amid_s(self) -> float:
+        """Seconds of those that nobody asked for at an idle moment."""
+        return sum(row.seconds for (_, idle), row in self._rows.copy().items() if not idle)
+
     def stats(self) -> tuple[PauseStats, ...]:
         """One line per generation and kind of moment."""
         lines = []
