@@ -121,8 +121,7 @@ class Counters:
 
     def since(self, earlier: Counters) -> Counters | None:
         """What came after `earlier`; None where something fell, because a part was replaced by a new one."""
-        later, before = self._numbers(), earlier._numbers()
-        if any(later.get(name, 0) < count for name, count in before.items()):
+        if self.fell_below(earlier):
             return None
         return Counters(
             self.answered - earlier.answered,
@@ -139,6 +138,11 @@ class Counters:
             self.cache_misses - earlier.cache_misses,
             self.direct - earlier.direct,
         )
+
+    def fell_below(self, earlier: Counters) -> bool:
+        """Whether one of the numbers is less than in `earlier`."""
+        later, before = self._numbers(), earlier._numbers()
+        return any(later.get(name, 0) < count for name, count in before.items())
 
     def _numbers(self) -> dict[object, int]:
         return {

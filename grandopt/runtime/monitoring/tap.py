@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,14 +33,22 @@ class Tap:
 
     def __init__(self) -> None:
         self._rows = 0
-        self._kept: list[tuple[tuple[Array, ...], tuple[Array, ...]]] = []
+        self._kept: list[tuple[int, list[bytes]]] = []
+        self._inputs = 0
+        self._like: list[tuple[np.dtype[Any], tuple[int, ...]]] = []
 
     def __call__(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> int | None:
         if self._rows >= ROWS:
             return ROWS  # a call for each row that is not kept would cost more than a small agent
-        kept = _some(inputs)
-        self._rows += len(kept[0])
-        self._kept.append((kept, _some(outputs)))
+        arrays = (*inputs, *outputs)
+        if not self._like:
+            self._inputs = len(inputs)
+            self._like = [(array.dtype, array.shape[1:]) for array in arrays]
+        rows = len(inputs[0])
+        step = -(-rows // OF_ONE)
+        kept = -(-rows // step)
+        self._rows += kept
+        self._kept.append((kept, [array[::step].tobytes() for array in arrays]))
         return None
 
     def take(self) -> TappedRows | None:
@@ -48,14 +57,15 @@ class Tap:
         self._rows = 0
         if not kept:
             return None
-        inputs, outputs = (zip(*arrays, strict=True) for arrays in zip(*kept, strict=True))
-        return TappedRows(tuple(map(np.concatenate, inputs)), tuple(map(np.concatenate, outputs)))
+        rows = sum(count for count, _ in kept)
+        columns = zip(*(pieces for _, pieces in kept), strict=True)
+        arrays = [
+            np.frombuffer(bytearray().join(pieces), dtype).reshape(rows, *shape)
+            for pieces, (dtype, shape) in zip(columns, self._like, strict=True)
+        ]
+        return TappedRows(tuple(arrays[: self._inputs]), tuple(arrays[self._inputs :]))
 
     @staticmethod
     def every(batches: int, requests: int) -> int:
         """In how many batches one is enough, where so many with so many requests come between two looks."""
         return max(1, min(OF_ONE * batches, requests) // ROWS)
-
-
-def _some(arrays: Sequence[Array]) -> tuple[Array, ...]:
-    return tuple(np.array(array[:: -(-len(array) // OF_ONE)]) for array in arrays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from grandopt.errors import ConfigError
 from grandopt.runtime.monitoring.measures import MEASURES, PROCESS, values
-from grandopt.runtime.monitoring.monitor import Monitor, MonitorSettings
+from grandopt.runtime.monitoring.monitor import PAUSE_S, Monitor, MonitorSettings
 from grandopt.runtime.monitoring.sources import AgentSource
 from tests.runtime.monitoring.serving import Clock, Service, monitor
 
@@ -141,3 +142,49 @@ def test_a_thread_looks_every_interval() -> None:
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="monitoring:"):
         MonitorSettings(**settings)
+
+
+def test_a_look_in_pieces_finds_the_same_and_rests_between_them() -> None:
+    rests: list[float] = []
+    clock, service = Clock(), Service()
+    watches = [monitor(clock), monitor(clock, rest=rests.append)]
+    for watch in watches:
+        watch.watch(AgentSource("gate", service.stats))
+    for second in range(3):
+        service.serve(1_000 * second, rows=4)
+        whole, pieces = watches[0].look(), watches[1].look_in_pieces()
+        assert values(whole) == values(pieces)
+        clock.now += 1
+    assert len(rests) >= 3 * 8
+    assert set(rests) == {PAUSE_S}
+    for measure in ("rate", "p50", "busy"):
+        one, other = (watch.history.series("gate", measure).values for watch in watches)
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_agent_that_is_forgotten_during_a_look_is_not_in_it() -> None:
+    clock, service = Clock(), Service()
+    watch = monitor(clock, rest=lambda seconds: watch.forget("gate"))
+    watch.watch(AgentSource("gate", service.stats))
+    assert watch.look_in_pieces().agents == {}
+    assert watch.history.series("gate", "depth").values.size == 0
+
+
+def test_whoever_wants_to_look_does_not_wait_for_the_rests_of_another() -> None:
+    looked: list[threading.Thread] = []
+    rests: list[float] = []
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if not looked:
+            looked.append(threading.Thread(target=watch.look))
+            looked[0].start()
+        time.sleep(0.02)
+
+    clock, service = Clock(), Service()
+    watch = monitor(clock, rest=rest)
+    watch.watch(AgentSource("gate", service.stats))
+    watch.look_in_pieces()
+    looked[0].join()
+    assert 1 <= len(rests) < 8
+    assert watch.stats().looks == 2

@@ -39,6 +39,24 @@ def test_a_tap_keeps_copies_of_a_few_rows_of_a_few_batches() -> None:
     assert Tap.every(0, 0) == 1
 
 
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
+def test_a_tap_gives_evenly_spaced_rows_of_each_batch_in_their_order(batches: list[int]) -> None:
+    tap, kept, wanted = Tap(), 0, []
+    for number, rows in enumerate(batches):
+        batch = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2) + 1000 * number
+        full = kept >= ROWS
+        assert tap([batch, batch[:, 0].astype(np.int64)], [batch[:, :, None]]) == (ROWS if full else None)
+        if not full:
+            wanted.append(batch[:: -(-rows // OF_ONE)])
+            kept += len(wanted[-1])
+    taken, all_wanted = tap.take(), np.concatenate(wanted)
+    assert taken is not None
+    np.testing.assert_array_equal(taken.inputs[0], all_wanted)
+    np.testing.assert_array_equal(taken.inputs[1], all_wanted[:, 0])
+    np.testing.assert_array_equal(taken.outputs[0], all_wanted[:, :, None])
+    assert [array.dtype for array in taken.inputs] == [np.float32, np.int64]
+
+
 @given(st.lists(st.integers(0, 40), max_size=60), st.integers(1, 16))
 def test_blocks_hold_the_newest_rows_however_they_come(pieces: list[int], size: int) -> None:
     rows = np.arange(sum(pieces), dtype=np.float64)[:, np.newaxis]
