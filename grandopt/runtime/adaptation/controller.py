@@ -16,6 +16,7 @@ from grandopt.runtime.adaptation.budget import TrialBudget
 from grandopt.runtime.adaptation.change import ChangeDetector
 from grandopt.runtime.adaptation.controller_settings import ControllerSettings
 from grandopt.runtime.adaptation.decisions import Decision, DecisionLog
+from grandopt.runtime.adaptation.driven import Driven, Life, Wait
 from grandopt.runtime.adaptation.evidence import Evidence, Reading
 from grandopt.runtime.adaptation.knobs import Knob
 from grandopt.runtime.adaptation.paired import spread
@@ -31,15 +32,14 @@ SCORES = 8
 PROBATION = 4
 """Windows that a kept change is watched for."""
 
-Steps = Generator[float, Reading, Evidence]
+Steps = Generator[Wait | None, None, Evidence]
 
 
-class Controller:
+class Controller(Driven):
     """Tunes the knobs of one service, step by step.
 
-    `pull` gives the service's counts, with the clock's time in them: there is no other clock. Whoever drives
-    it calls `step` and then again after the number of seconds that it gave. Everything happens in `step` and
-    `close`, which belong to one thread.
+    `pull` gives the service's counts, with the clock's time in them: there is no other clock. Everything
+    happens in `step`, or `piece`, and `close`, which belong to one thread.
     """
 
     def __init__(
@@ -51,13 +51,15 @@ class Controller:
         *,
         log: DecisionLog | None = None,
         turn: Turn | None = None,
+        depth: Callable[[], int] | None = None,
     ) -> None:
         names = [knob.name for knob in knobs]
         if len(set(names)) != len(names):
             raise ConfigError(f"{name}: knobs must have different names, got {', '.join(names)}")
         self.name = name
         self.log = log or DecisionLog()
-        self._pull, self._knobs = pull, list(knobs)
+        super().__init__(pull, depth)
+        self._knobs = list(knobs)
         self._settings = settings or ControllerSettings()
         self._turn = turn or Turn()
         self._detector = ChangeDetector()
@@ -65,26 +67,16 @@ class Controller:
         self._tails: deque[float] = deque(maxlen=SCORES)
         self._starts: deque[Reading] = deque(maxlen=SCORES)
         self._told: set[str] = set()
-        self._now = pull()
         self._budget = TrialBudget(self._settings.limits, self._seconds)
         self._changed_at = -math.inf
         self._tried_s = 0.0
+        self._calm = False
         self._length_s = self._settings.window_s
-        self._life = self._live()
-        self._begun = False
 
     @property
     def tried_s(self) -> float:
         """Seconds spent in settings of trials, whatever became of them."""
         return self._tried_s
-
-    def step(self) -> float:
-        """Look at the service, act if it is time, and say after how many seconds to call again."""
-        if not self._begun:
-            self._begun = True
-            return next(self._life)
-        self._now = self._pull()
-        return self._life.send(self._now)
 
     def close(self) -> None:
         """Put a setting that is being tried back, and end; `step` must not be called afterwards."""
@@ -95,21 +87,24 @@ class Controller:
     def _seconds(self) -> float:
         return self._now.at_ns / 1e9
 
-    def _live(self) -> Generator[float, Reading, None]:
-        idle = self._settings.watch_s
+    def _live(self) -> Life:
+        pause, settings = self._settings.watch_s, self._settings
         while True:
             start = self._now
-            yield idle
+            yield Wait(pause)
             window = Evidence(start, self._now)
             if not window.answered:
-                idle = min(2 * idle, self._settings.idle_s)
+                pause = min(2 * pause, settings.idle_s)
                 self._starts.clear()
                 continue
-            idle = self._settings.watch_s
-            self._watched(window)
+            self._watched(window, usual=pause == settings.watch_s)
+            yield None
             self._starts.append(start)
             # Over several windows: where batches are long, one holds but a few.
             found = self._choice(Evidence(self._starts[0], self._now))
+            # What knows the workload well and has nothing to try looks less often.
+            longest = max(settings.calm_s, settings.watch_s) if self._calm else settings.watch_s
+            pause = min(2 * pause, longest)
             if found is not None and self._turn.take(self):
                 try:
                     yield from self._try(*found)
@@ -117,13 +112,13 @@ class Controller:
                     self._turn.give_back(self)
                     self._starts.clear()
 
-    def _watched(self, window: Evidence) -> None:
-        """Take note of a window of the settings in force."""
+    def _watched(self, window: Evidence, *, usual: bool) -> None:
+        """Take note of a window of the settings in force; the usual spread is that of `usual` ones."""
         what = self._detector.changed(window)
         if what is not None:
             self._workload_changed(what)
         score, settings = window.score, self._settings
-        if score is not None:
+        if score is not None and usual:
             self._scores.append(score)
             self._tails.append(tail(window))
         # Requests of the setting before must not be many. A backlog's latency is endless, and not looked at.
@@ -141,7 +136,7 @@ class Controller:
 
     def _choice(self, window: Evidence) -> tuple[Knob, str, int] | None:
         """What to try next, if it is time: what has lost least often, in the order of the knobs."""
-        now = self._seconds
+        now, self._calm = self._seconds, False
         if (
             not self._detector.ready
             or len(self._starts) < SCORES
@@ -160,6 +155,7 @@ class Controller:
             if candidates and all(self._budget.losses(knob.name, side) for side, _ in candidates):
                 self._tell_settled(knob, window)
         if not possible or now < self._budget.next_at:
+            self._calm = not possible or now + self._settings.calm_s < self._budget.next_at
             return None
         _, _, knob, direction, value = min(possible, key=lambda each: each[:2])
         return knob, direction, value
@@ -169,7 +165,7 @@ class Controller:
             self._told.add(knob.name)
             self._decide(knob, Verdict.SETTLED, detail=f"in {window.figures()}")
 
-    def _try(self, knob: Knob, direction: str, value: int) -> Generator[float, Reading, None]:
+    def _try(self, knob: Knob, direction: str, value: int) -> Life:
         before = knob.get()
         # Twice that of windows which are longer than those of the trial.
         noise, tails = 2 * spread(list(self._scores)), 2 * spread(list(self._tails))
@@ -204,9 +200,7 @@ class Controller:
         self._changed_at = self._seconds
         self._decide(knob, verdict, before, value, trial, spent)
 
-    def _keep(
-        self, knob: Knob, direction: str, value: int, trial: Trial, spent: float
-    ) -> Generator[float, Reading, None]:
+    def _keep(self, knob: Knob, direction: str, value: int, trial: Trial, spent: float) -> Life:
         before = knob.get()
         if not self._set(knob, value, before):
             return
@@ -249,29 +243,32 @@ class Controller:
         delay = self._length_s
         while True:
             pause = delay if trial is None else min(delay, window_s / 5)
-            yield pause
             delay -= pause
-            window = Evidence(start, self._now)
-            if trial is not None and trial.piles_up(self._now.depth):
-                return window
-            if delay > 1e-9:
+            between = delay > 1e-9
+            yield Wait(pause, depth_only=between)
+            if trial is not None and trial.piles_up(self._depth_now):
+                if between:
+                    self._now = self._pull()
+                return Evidence(start, self._now)
+            if between:
                 continue
+            window = Evidence(start, self._now)
             left = self._settings.longest_s - window.seconds
             rate = 0.0 if trial is None else trial.base_rate
             if window.answered >= ENOUGH or left <= 0 or stalled(window, rate):
                 return window
             delay = min(left, window_s)
 
-    def _settled(self, knob: Knob) -> Generator[float, Reading, None]:
+    def _settled(self, knob: Knob) -> Life:
         """Wait until what was taken in before the setting changed is out."""
         start = self._now
-        yield self._length_s / 3
+        yield Wait(self._length_s / 3)
         needed = knob.settle(knob.get())
         longest = self._settings.longest_s if needed else self._length_s
         while self._now.latency.total - start.latency.total < start.depth + needed:
             if Evidence(start, self._now).seconds >= longest:
                 return
-            yield self._settings.window_s / 5
+            yield Wait(self._settings.window_s / 5)
 
     def _decide(
         self,

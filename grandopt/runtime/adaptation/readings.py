@@ -54,10 +54,7 @@ class BatcherReader:
             workers=stats.concurrency,
         )
         if self._collector is not None:
-            pauses = self._collector.stats().pauses
-            reading = replace(
-                reading, paused_ns=int(1e9 * sum(pause.seconds for pause in pauses if not pause.idle))
-            )
+            reading = replace(reading, paused_ns=int(1e9 * self._collector.held_up_s))
         return reading if self._cache is None else self._with_cache(reading, self._cache)
 
     def _with_cache(self, reading: Reading, cache: Hierarchy) -> Reading:

@@ -36,8 +36,9 @@ class TunerStats:
 class AdaptiveTuner:
     """Tunes any number of services of one event loop, one setting at a time over all of them.
 
-    It wakes by a timer of the loop: ten times a second while a service is used, every two seconds while it is
-    not. Everything happens on the loop's thread. `close` puts back what is being tried.
+    It wakes by a timer of the loop: ten times a second while a service is used, less often where there is
+    nothing to try, every two seconds while it is not used. Everything happens on the loop's thread, in pieces
+    between which the loop goes on. `close` puts back what is being tried.
     """
 
     def __init__(
@@ -75,12 +76,21 @@ class AdaptiveTuner:
         if collector is not None and collector.stats().tuned:
             knobs.append(collector_young(lambda: collector.young, collector.retune))
         reader = BatcherReader(batcher, self._clock, cache=cache, collector=collector)
-        self.add_service(name, reader.read, knobs)
+        self.add_service(name, reader.read, knobs, lambda: batcher.depth)
 
-    def add_service(self, name: str, pull: Callable[[], Reading], knobs: Sequence[Knob]) -> None:
-        """Tune `knobs` by what `pull` reads; a service of that name from before is no longer tuned."""
+    def add_service(
+        self,
+        name: str,
+        pull: Callable[[], Reading],
+        knobs: Sequence[Knob],
+        depth: Callable[[], int] | None = None,
+    ) -> None:
+        """Tune `knobs` by what `pull` reads, and `depth` of it alone; a service of that name from before is
+        no longer tuned."""
         self.remove(name)
-        controller = Controller(name, pull, knobs, self._settings, log=self._log, turn=self._turn)
+        controller = Controller(
+            name, pull, knobs, self._settings, log=self._log, turn=self._turn, depth=depth
+        )
         self._step(name, controller)
 
     def remove(self, name: str) -> None:
@@ -102,8 +112,9 @@ class AdaptiveTuner:
             self.remove(name)
 
     def _step(self, name: str, controller: Controller) -> None:
-        delay = controller.step()
-        self._running[name] = controller, self._loop.call_later(delay, self._step, name, controller)
+        delay = controller.piece()
+        # A timer also where the next piece may follow at once: the requests that have come are ready before.
+        self._running[name] = controller, self._loop.call_later(delay or 0.0, self._step, name, controller)
 
 
 def batcher_knobs(batcher: Batcher, most_workers: int) -> list[Knob]:

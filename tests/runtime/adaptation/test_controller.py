@@ -16,6 +16,7 @@ from grandopt.runtime.adaptation.budget import TrialLimits
 from grandopt.runtime.adaptation.controller import Controller
 from grandopt.runtime.adaptation.controller_settings import ControllerSettings
 from grandopt.runtime.adaptation.decisions import Decision
+from grandopt.runtime.adaptation.evidence import Reading
 from grandopt.runtime.adaptation.knobs import Knob, powers
 from grandopt.runtime.adaptation.trial import TAIL, Verdict
 from grandopt.runtime.adaptation.turn import Turn
@@ -319,3 +320,73 @@ def test_a_trial_in_which_a_backlog_grows_ends_before_its_window_does() -> None:
         assert decision.verdict in (Verdict.HARMFUL, Verdict.UNCLEAR, Verdict.WORSE)
         assert decision.spent_s < 0.3  # the window alone would last as long as 128 answers take
     assert service.workers == 2
+
+
+def test_where_nothing_can_be_tried_it_looks_less_often_until_the_workload_changes() -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=8), limit=64)
+    controller = Controller(
+        "gate", service.pull, [replace(service.knobs(128)[0], worth=lambda _: (False, False))]
+    )
+    usual = ControllerSettings()
+    delays = []
+
+    def serve(seconds: float) -> None:
+        end = service.now + seconds * 1e9
+        while service.now < end:
+            delays.append(controller.step())
+            service.run(delays[-1])
+
+    serve(5.0)
+    assert delays[:8] == [usual.watch_s] * 8
+    assert delays[-1] == usual.calm_s
+    service.change(Load(callers=64))
+    delays.clear()
+    serve(4 * usual.calm_s + 0.5)
+    assert [each.verdict for each in decided(controller)] == [Verdict.WORKLOAD]
+    assert usual.watch_s in delays
+
+
+def test_between_the_windows_of_a_trial_only_the_depth_is_read() -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=64), limit=8)
+    pulls, depths = [0], [0]
+
+    def pull() -> Reading:
+        pulls[0] += 1
+        return service.pull()
+
+    def depth() -> int:
+        depths[0] += 1
+        return len(service.depth)
+
+    controller = Controller("gate", pull, service.knobs(128), depth=depth)
+    delay = controller.step()
+    while service.limit == 8:
+        service.run(delay)
+        delay = controller.step()
+    before, steps = pulls[0], 0
+    while service.limit == 16:
+        service.run(delay)
+        delay = controller.step()
+        steps += 1
+    assert depths[0] >= 4  # four looks within a window, one at its end
+    assert pulls[0] - before == steps - depths[0]
+
+
+def test_a_piece_reads_or_thinks() -> None:
+    service = Service(Cost(0.1 * MS, 2 * MS), Load(callers=8), limit=64)
+    pulls = [0]
+
+    def pull() -> Reading:
+        pulls[0] += 1
+        return service.pull()
+
+    controller = Controller("gate", pull, service.knobs(128))
+    assert controller.piece() == ControllerSettings().watch_s
+    for _ in range(20):
+        service.run(0.1)
+        before = pulls[0]
+        assert controller.piece() is None  # it has read
+        assert pulls[0] == before + 1
+        while controller.piece() is None:
+            pass
+        assert pulls[0] == before + 1
