@@ -17,10 +17,9 @@ MISSING = "too few requests for the percentile: measure for longer (--budget)"
 
 def under_load(agent: str, found: UnderLoad) -> list[Line]:
     """The lines of one agent."""
-    group = f"{agent} under load"
+    group = _group(agent)
     above = found.points[-1]
     best = max(point.goodput for point in [*_steady(found), *found.points[:-1]])
-    tails = [tail for one in found.steady if (tail := _tail(one, one.point.p99_s, found)) is not None]
     calm, pressed = _median(point.critical_p99_s for point in _steady(found)), above.critical_p99_s
     critical = pressed / calm if calm and pressed else None
     told = above.refused_p99_s
@@ -33,17 +32,7 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
         )
     )
     return [
-        Line(
-            group,
-            "p99 at 70 % ÷ (3 × unloaded p99 + batch)",
-            "times",
-            1.0,
-            False,
-            _median(tails),
-            reason=MISSING,
-            note=f"the median of {len(tails)} rounds; each: {_rounds(found)}; the largest batch takes "
-            f"{1e3 * found.batch_s:.2f} ms",
-        ),
+        below_saturation(agent, found),
         Line(
             group,
             "150 %: goodput ÷ best",
@@ -76,6 +65,26 @@ def under_load(agent: str, found: UnderLoad) -> list[Line]:
             note=f"at most {found.deepest} waited, of {found.bound} that may",
         ),
     ]
+
+
+def below_saturation(agent: str, found: UnderLoad) -> Line:
+    """The line of the rounds at 70 %."""
+    tails = [tail for one in found.steady if (tail := _tail(one, one.point.p99_s, found)) is not None]
+    return Line(
+        _group(agent),
+        "p99 at 70 % ÷ (3 × unloaded p99 + batch)",
+        "times",
+        1.0,
+        False,
+        _median(tails),
+        reason=MISSING,
+        note=f"the median of {len(tails)} rounds; each: {_rounds(found)}; the largest batch takes "
+        f"{1e3 * found.batch_s:.2f} ms",
+    )
+
+
+def _group(agent: str) -> str:
+    return f"{agent} under load"
 
 
 def _steady(found: UnderLoad) -> list[LoadPoint]:

@@ -203,7 +203,7 @@ class SteadyRound:
 @dataclass(frozen=True)
 class UnderLoad:
     """The engine at fractions of its saturation: one of them in several rounds, as `steady`, and `points`,
-    the last of which is the one above it, for longer.
+    the last of which is the one above it, for longer; none where only the first was asked for.
 
     `batch_s` is what the largest batch takes. `grown_bytes` is how much more memory was resident in the
     second half of the last point, at most, than in its first; `deepest` is the most observations that waited
@@ -222,9 +222,10 @@ class UnderLoad:
 @dataclass(frozen=True)
 class PutUnderLoad(Request[UnderLoad], kind="put under load"):
     """Put load on an agent by its saturation: for `seconds` at each point, `rounds` times at the one below
-    it, and for `long_s` at the last."""
+    it, and for `long_s` at the last. Only that below it with `steady_alone`."""
 
     agent: ServedAgent
     seconds: float
     rounds: int
     long_s: float
+    steady_alone: bool = False

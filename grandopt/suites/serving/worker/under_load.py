@@ -75,9 +75,10 @@ async def _measured(request: PutUnderLoad) -> UnderLoad:
             point = await points.measure(STEADY)
             bare = _bare(request.agent, expected.observations, point, batches)
             rounds.append(SteadyRound(_seconds(alone.latency_ns(), 99.0), point, _seconds(bare, 99.0)))
-        found = [await points.measure(part) for part in FRACTIONS]
-        looks = _Looks(engine, name, request.long_s)
-        found.append(await points.measure(ABOVE, request.long_s, looks))
+        found, looks = [], _Looks(engine, name, request.long_s)
+        if not request.steady_alone:
+            found = [await points.measure(part) for part in FRACTIONS]
+            found.append(await points.measure(ABOVE, request.long_s, looks))
     return UnderLoad(
         deadline_s=deadline,
         batch_s=batch_s,
