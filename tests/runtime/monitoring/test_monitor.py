@@ -164,7 +164,7 @@ def test_a_look_in_pieces_finds_the_same_and_rests_between_them() -> None:
 
 def test_an_agent_that_is_forgotten_during_a_look_is_not_in_it() -> None:
     clock, service = Clock(), Service()
-    watch = monitor(clock, rest=lambda seconds: watch.forget("gate"))
+    watch: Monitor = monitor(clock, rest=lambda seconds: watch.forget("gate"))
     watch.watch(AgentSource("gate", service.stats))
     assert watch.look_in_pieces().agents == {}
     assert watch.history.series("gate", "depth").values.size == 0
