@@ -13,7 +13,7 @@ from grandopt.errors import MeasurementError, ServingError
 from grandopt.measurement.load.base import Load
 from grandopt.measurement.load.recording import Recording
 from grandopt.measurement.load.result import LoadResult
-from grandopt.measurement.load.timing import late_ns
+from grandopt.measurement.load.timing import late_ns, turn
 from grandopt.signature import Array
 
 BURST = 256
@@ -109,7 +109,10 @@ class ConcurrentLoad(Load):
                 place += 1
             if place < count:
                 early = due[place] - now
-                await asyncio.sleep((early - late) / 1e9 if early > late else 0)
+                if early > late:
+                    await asyncio.sleep((early - late) / 1e9)
+                else:
+                    await turn()
 
 
 class _InFlight:
