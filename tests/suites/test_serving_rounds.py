@@ -57,6 +57,17 @@ def test_rounds_are_interleaved_and_keep_the_setting(tmp_path: Path, monkeypatch
     assert contestant(absent, AGENT).callers == ()
 
 
+def test_what_has_fewer_rounds_is_measured_in_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Served(tmp_path)
+    monkeypatch.setattr(rounds, "asked", served)
+    rivals = [Rival("fast"), Rival("slow", rounds=1)]
+    fast, slow = raced(AGENT, rivals, (64,), 0.5, 3, tmp_path, {}, lambda _: None)
+    assert [one.contender for one in served.requests] == ["fast", "slow", "fast", "fast"]
+    assert [len(contestant(one, AGENT).callers[0].rates) for one in (fast, slow)] == [3, 1]
+
+
 def test_a_loop_without_tenths_is_compared_as_a_whole(tmp_path: Path) -> None:
     slow = Loop(64, 5, 10.0, 0, (2.0,), tmp_path / "none")
     fast, other = Standing(Rival("fast")), Standing(Rival("slow"))

@@ -15,11 +15,13 @@ SIMPLE_EAGER, SIMPLE_SCRIPT = "simple batcher, eager", "simple batcher, torchscr
 @dataclass(frozen=True)
 class Rival:
     """One way of serving. `environment` names the packages it needs (see `config.external_engines`); of its
-    settings each is tried for `trials` times the usual time."""
+    settings each is tried for `trials` times the usual time. It is measured in so many `rounds`, in all of
+    them without."""
 
     name: str
     environment: str | None = None
     trials: float = 1.0
+    rounds: int | None = None
 
 
 GATE_RIVALS = (

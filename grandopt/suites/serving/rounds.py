@@ -62,7 +62,7 @@ def raced(
     interpreters: Mapping[str, Interpreter],
     tell: Tell,
 ) -> list[Standing]:
-    """Every way of serving in every round, in the opposite order in every other one.
+    """Every way of serving in every round that is its own, in the opposite order in every other one.
 
     What has no environment, refuses or fails has its reason, and takes no further part.
     """
@@ -75,7 +75,7 @@ def raced(
             one.versions = dict(interpreters[name].versions)
     for number in range(rounds):
         for one in found if number % 2 == 0 else found[::-1]:
-            if one.reason is None:
+            if one.reason is None and number < (one.rival.rounds or rounds):
                 tell(f"{agent.name}: {one.rival.name}, round {number + 1} of {rounds}")
                 _serve(one, agent, callers, seconds, folder, interpreters)
     return found

@@ -36,7 +36,7 @@ class RayReplicas(Contender):
         import ray
         from ray import serve
 
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error")
         try:
             serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
             self._handle = serve.run(application(self.agent.artifact, replicas=self._replicas))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from grandopt.suites.serving.worker.networks import Answers, batches
 SIZES = (8, 64)
 WAITS_S = (0.0, 0.001, 0.01)
 """The default is 0.01."""
+AT_ONCE = 64
 KINDS = (names.EAGER, names.SCRIPT)
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -48,7 +50,7 @@ class RayServe(Contender):
         import ray
         from ray import serve
 
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init("local", include_dashboard=False, log_to_driver=False, logging_level="error")
         try:
             serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
             self._handle = serve.run(_application(self.agent, self._replicas))
@@ -61,15 +63,25 @@ class RayServe(Contender):
     @asynccontextmanager
     async def serving(self, setting: str) -> AsyncIterator[Infer]:
         kind, size, wait = setting.split(", ")
-        told: set[int] = set()
-        while len(told) < self._replicas:  # calls go to one of them at random
-            told.add(await self._handle.choose.remote(kind, int(_value(size)), float(_value(wait))))
+        await self._choose(kind, int(_value(size)), float(_value(wait)))
         ask = self._handle.remote
 
         async def infer(observation: Array) -> Any:
             return await ask(observation)
 
         yield infer
+
+    async def _choose(self, kind: str, size: int, wait: float) -> None:
+        """Tell every replica.
+
+        Ray sends a call where fewer were under way when it last heard, and remembers that for 10 s: one call
+        after the other would go to the same replica all that time. Of many at once some go to the other.
+        """
+        told, count = set[int](), AT_ONCE
+        while len(told) < self._replicas:
+            calls = (self._handle.choose.remote(kind, size, wait) for _ in range(count))
+            told.update(await asyncio.gather(*calls))
+            count *= 2
 
 
 def _application(agent: ServedAgent, replicas: int) -> Any:
