@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -29,8 +30,10 @@ from grandopt.distributed.ray import client, deploy
 from grandopt.distributed.ray.agent import RayAgent
 from grandopt.distributed.ray.applications import application
 from grandopt.distributed.ray.cluster import replicas_of
+from grandopt.distributed.ray.failures import translated
+from grandopt.distributed.ray.scaling import autoscaling
 from grandopt.distributed.ray.versions import versions
-from grandopt.errors import GrandoptError, SignatureError
+from grandopt.errors import GrandoptError, SignatureError, WorkerLost
 
 PORT = 18_431
 CALLERS = 32
@@ -64,15 +67,15 @@ class Load:
             self.wrong += not factor
             self.answers.update(factor)
 
-    async def during(self, work: Callable[[], Awaitable[None]]) -> None:
-        callers = [asyncio.ensure_future(self.caller(number)) for number in range(CALLERS)]
+    async def during(self, work: Callable[[], Awaitable[None]], callers: int = CALLERS) -> None:
+        asking = [asyncio.ensure_future(self.caller(number)) for number in range(callers)]
         try:
             await asyncio.sleep(0.5)
             await work()
             await asyncio.sleep(0.5)
         finally:
             self._over = True
-            await asyncio.gather(*callers)
+            await asyncio.gather(*asking)
 
     def found(self) -> Found:
         return {
@@ -262,8 +265,10 @@ class Trials:
         }
 
     async def grows(self) -> Found:
-        """Under more calls than one replica should have."""
-        made = application(self.double, replicas="auto", most_replicas=2, queue=2.0)
+        """Under more calls than one replica should have; and back, under one call at a time."""
+        soon = autoscaling(2, queue=2.0) | {"downscale_delay_s": 2.0}
+        with patch("grandopt.distributed.ray.applications.autoscaling", lambda *_, **__: soon):
+            made = application(self.double, replicas="auto", most_replicas=2, queue=2.0)
         handle = await asyncio.to_thread(serve.run, made, name="agents", route_prefix=None)
         before, over = await asyncio.to_thread(replicas_of, "agents"), False
 
@@ -275,12 +280,71 @@ class Trials:
         await self.until(lambda: replicas_of("agents") == 2)
         after, over = await asyncio.to_thread(replicas_of, "agents"), True
         await asyncio.gather(*callers)
-        return {"before": before, "after": after}
+        async with client("agents") as agent:
+            load = Load(agent, (2.0,))
+            await load.during(lambda: self.until(lambda: replicas_of("agents") == 1), callers=1)
+        again = await asyncio.to_thread(replicas_of, "agents")
+        return {"before": before, "after": after, "again": again, **load.found()}
+
+    async def translates(self) -> Found:
+        """What Ray raises where an actor ends within a call, and where the actor itself says WorkerLost."""
+
+        class Actor:
+            def process(self) -> int:
+                return os.getpid()
+
+            def sleep(self) -> None:
+                time.sleep(60)
+
+            def lose(self) -> None:
+                raise WorkerLost("gate: the worker ended")
+
+        actor = ray.remote(num_cpus=0)(Actor).remote()
+        said = []
+        process = await actor.process.remote()
+        for call in (actor.lose.remote, actor.sleep.remote):
+            asked = call()
+            if said:  # the second call is under way
+                os.kill(process, signal.SIGKILL)
+            try:
+                await asked
+            except Exception as error:  # noqa: BLE001 - Ray's, whatever they are
+                told = translated(error, "gate")
+                said.append([type(told).__name__, str(told)])
+        return {"said": said}
+
+    async def stops(self) -> Found:
+        """`grandopt deploy ray`, interrupted while it waits: over what runs, and under a name of its own."""
+        found: Found = {"codes": [], "said": []}
+        for name in ("agents", "other"):
+            words = [str(self.triple), "--name", name, "--cpus", "64", "--no-http"]
+            code, said = await asyncio.to_thread(self.interrupted, words)
+            found["codes"].append(code)
+            found["said"].append(said)
+        await self.until(lambda: "other" not in serve.status().applications)
+        async with client("agents") as agent:
+            found["answer"] = (await agent.infer(np.ones(4, np.float32))).tolist()
+        return {**found, "applications": sorted(serve.status().applications)}
+
+    def interrupted(self, words: list[str]) -> tuple[int, str]:
+        """Exit code and stderr of a deployment that gets Ctrl-C when it starts its replicas."""
+        command = [sys.executable, "-P", "-W", "ignore", "-m", "grandopt", "deploy", "ray", *words]
+        process = subprocess.Popen(
+            [*command, "--address", self.cluster.address], stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "starting its replicas" in line:
+                time.sleep(1.0)  # until the cluster has begun with it
+                process.send_signal(signal.SIGINT)
+        return process.wait(BACK_S), "".join(said)
 
 
 TRIALS = (
     "deploys", "answers", "handles", "speaks_http", "replaces", "keeps_what_was", "refuses",
-    "loses_its_replicas", "loses_a_node", "composes", "grows",
+    "stops", "loses_its_replicas", "loses_a_node", "composes", "grows", "translates",
 )  # fmt: skip
 
 

@@ -114,6 +114,25 @@ def test_a_pipeline_goes_over_deployments(found: dict[str, Any]) -> None:
     assert it["many"] == [10 * number for number in range(50)]
 
 
-def test_auto_adds_a_replica(found: dict[str, Any]) -> None:
+def test_ctrl_c_takes_a_deployment_back(found: dict[str, Any]) -> None:
+    it = of(found, "stops")
+    assert it["codes"] == [130, 130]
+    for said in it["said"]:
+        assert "Traceback" not in said
+        assert said.splitlines()[-1] == "error: interrupted"
+    assert it["answer"] == [3, 3, 3, 3]  # of what ran before
+    assert it["applications"] == ["agents"]
+
+
+def test_auto_adds_a_replica_and_gives_it_back_without_a_lost_answer(found: dict[str, Any]) -> None:
     it = of(found, "grows")
-    assert (it["before"], it["after"]) == (1, 2)
+    assert (it["before"], it["after"], it["again"]) == (1, 2, 1)
+    assert (it["errors"], it["wrong"]) == ({}, 0)
+    assert it["answers"]["2.0"] > 0
+
+
+def test_a_replica_that_ends_and_a_worker_of_it_are_both_workers_lost(found: dict[str, Any]) -> None:
+    assert of(found, "translates")["said"] == [
+        ["WorkerLost", "gate: the worker ended"],
+        ["WorkerLost", "gate: the replica ended before it answered; ask again"],
+    ]
