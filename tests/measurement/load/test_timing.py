@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 
 import pytest
 
-from grandopt.measurement.load.timing import COARSE_NS, FINE_NS, FineLoop, late_ns, run
+from grandopt.measurement.load.timing import COARSE_NS, FINE_NS, PUNCTUAL_NS, FineLoop, late_ns, run
 
 
 async def lateness() -> int:
@@ -15,8 +16,20 @@ async def lateness() -> int:
 
 
 def test_timers_are_as_late_as_the_running_loop_makes_them() -> None:
-    assert run(lateness()) == FINE_NS
+    assert run(lateness()) == PUNCTUAL_NS
     assert asyncio.run(lateness()) == COARSE_NS
+    with asyncio.Runner(loop_factory=FineLoop) as runner:
+        assert runner.run(lateness()) == FINE_NS  # nobody saw to the thread
+
+
+def test_the_thread_sleeps_as_before_after_it() -> None:
+    async def slack() -> int:
+        return int(ctypes.CDLL(None).prctl(30, 0, 0, 0, 0))
+
+    before = asyncio.run(slack())
+    assert before > 1
+    assert run(slack()) == 1
+    assert asyncio.run(slack()) == before
 
 
 def test_it_ends_like_any_other_loop() -> None:
