@@ -150,9 +150,8 @@ class ServedAgent:
         if self.front is not None:
             return None
         self._check(0)
-        rows = range(len(arrays[0]))
-        answers = (self._run([array[at : at + 1] for array in arrays]) for at in rows)
-        return one_by_one(answers, over, batched=True)
+        answers = map(self._run, map(list, zip(*[array[:, None] for array in arrays], strict=True)))
+        return one_by_one(answers, over, every=1, batched=True)
 
     async def answer(self, observation: tuple[Any, ...], priority: int, deadline: int) -> Any:
         """The answer to an observation in any form: the quick way where it fits as it is."""

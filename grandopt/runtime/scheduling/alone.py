@@ -117,8 +117,8 @@ class Alone:
         For whoever sees to it that others have their turn. What is raised for one ends it.
         """
         began = self._clock()
-        for at in range(len(inputs[0])):
-            answer, ended = self._answered(tuple([array[at, ...] for array in inputs]), began, 0)
+        for row in _rows(inputs):
+            answer, ended = self._answered(row, began, 0)
             self._taken.record(ended - began)
             yield answer
             began = ended
@@ -194,6 +194,14 @@ class Alone:
             else:
                 shown.show([array[None] for array in inputs], [output[None] for output in outputs])
         return outputs, ended
+
+
+def _rows(inputs: tuple[Array, ...]) -> Iterator[tuple[Array, ...]]:
+    """Observations [*shape] one after the other of a batch [n, *shape]."""
+    if all(array.ndim > 1 for array in inputs):
+        return zip(*inputs, strict=True)
+    # What iterating gives of an array [n] are no arrays.
+    return (tuple([array[at, ...] for array in inputs]) for at in range(len(inputs[0])))
 
 
 @coroutine

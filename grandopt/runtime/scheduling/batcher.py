@@ -32,6 +32,8 @@ from grandopt.runtime.scheduling.waiting import Waiting
 from grandopt.runtime.scheduling.workers.base import Workers, computed
 from grandopt.signature import Array
 
+LOOK = 8
+"""Answers that are computed at once, of callers who have many, before the time is looked at."""
 NORMAL = int(Priority.NORMAL)
 
 
@@ -163,7 +165,7 @@ class Batcher:
         if not self._waiting.room or self.workers.kind != "inline":
             return None
         if self._alone.answers:
-            return one_by_one(self._alone.each_at_once(inputs), over, batched=False)
+            return one_by_one(self._alone.each_at_once(inputs), over, every=LOOK, batched=False)
         cost, rows = self.cost, min(len(inputs[0]), self.settings.limit)
         if rows < 2 or cost.of(rows) > rows * (cost.single_ns + REQUEST_NS):
             return None

@@ -18,9 +18,11 @@ class Rows(NamedTuple):
     refusal: GrandoptError | None = None
 
 
-def one_by_one(answers: Iterator[Answer], over: Callable[[], bool], *, batched: bool) -> Rows | None:
+def one_by_one(
+    answers: Iterator[Answer], over: Callable[[], bool], *, every: int, batched: bool
+) -> Rows | None:
     """Outputs [*shape] of one observation after the other (`batched`: [1, *shape]) as those of all, until
-    one is refused, or it is `over`, which is looked at after each.
+    one is refused, or it is `over`, which is looked at after `every` so many of them.
 
     Raises what the first is refused with; None where the answers do not fit together.
     """
@@ -29,7 +31,7 @@ def one_by_one(answers: Iterator[Answer], over: Callable[[], bool], *, batched: 
     try:
         for answer in answers:
             found.append(answer)
-            if over():
+            if len(found) % every == 0 and over():
                 break
     except GrandoptError as error:
         if not found:
@@ -38,7 +40,7 @@ def one_by_one(answers: Iterator[Answer], over: Callable[[], bool], *, batched: 
     outputs = []
     for column in zip(*found, strict=True):
         first = column[0]
-        if any(one.shape != first.shape or one.dtype != first.dtype for one in column):
+        if len({one.shape for one in column}) > 1:
             return None  # nobody has declared them so
         # As `np.stack`, in a fifth of the time.
         whole = np.concatenate(column) if first.ndim else np.array(column)

@@ -129,7 +129,7 @@ class InferStream:
     def messages(self, messages: Array) -> int:
         """Answer the first of some messages [n, size], of bytes, together; returns how many those are."""
         call = self._call
-        asked = None if call.left_s is not None else self._inference.ask_many(messages, lambda: call.is_over)
+        asked = None if call.left_s is not None else self._inference.ask_many(messages, call.over)
         if asked is None:
             self._alone = self._rest = min(2 * self._rest + 1, LONGEST_REST)
             return 0

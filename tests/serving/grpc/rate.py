@@ -3,7 +3,8 @@
 A plain echo of the same sizes on `grpc.aio` stands beside the server, unary calls beside a stream, in rounds
 that take turns. All are asked by one client that speaks HTTP/2 itself and sends prepared frames, because a
 client made of grpcio needs more of a processor than the server. How much of the time it computed itself is
-told, too: with a share near 1 it is the client that is measured.
+told, too (with a share near 1 it is the client that is measured), and what a request cost the server of a
+processor, which a machine that is busy with something else changes less than the rates.
 
 The engine's profile is what `serve` takes unless it is told; `basic` computes each observation alone. Without
 an artifact the agent has the decision gate's sizes, and computes nothing.
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from grandopt.config.names import DEFAULT_PROFILE
 from grandopt.runtime.executors.base import Executor
@@ -102,11 +104,12 @@ def run(told: Connection, *asked: Any) -> None:
 
 
 @contextmanager
-def process(*asked: Any) -> Iterator[str]:
+def process(*asked: Any) -> Iterator[tuple[str, psutil.Process]]:
+    """A server's address, and its process."""
     ours, theirs = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(target=run, args=(theirs, *asked))
     child.start()
-    yield ours.recv()
+    yield ours.recv(), psutil.Process(child.pid)
     ours.send(None)
     child.join()
 
@@ -197,35 +200,48 @@ def main(
     message = encode(INFERENCE, "ModelInferRequest", body)
     rates: dict[str, list[float]] = {"unary": [], "echo": [], "stream": [], "echo stream": []}
     shares: dict[str, list[float]] = {name: [] for name in rates}
+    costs: dict[str, list[float]] = {name: [] for name in rates}
     with process(False, profile, artifact) as ours, process(True, profile, artifact) as echo:
         for _ in range(rounds):
-            for name, address, call in (
+            for name, (address, server), call in (
                 ("unary", ours, "ModelInfer"),
                 ("echo", echo, "ModelInfer"),
                 ("stream", ours, "ModelStreamInfer"),
                 ("echo stream", echo, "ModelStreamInfer"),
             ):
                 client = Client(address, call, message)
-                began, computed = time.perf_counter(), time.process_time()
-                rates[name].append((client.streamed if call == "ModelStreamInfer" else client.unary)(seconds))
-                shares[name].append((time.process_time() - computed) / (time.perf_counter() - began))
+                computed, served = time.process_time(), _computed(server)
+                rate = (client.streamed if call == "ModelStreamInfer" else client.unary)(seconds)
+                rates[name].append(rate)
+                shares[name].append((time.process_time() - computed) / seconds)
+                costs[name].append((_computed(server) - served) / (seconds * rate) * 1e6)
                 client.close()
     print(
         json.dumps(
             {
                 "a second": {name: round(statistics.median(found)) for name, found in rates.items()},
-                "the client's share": {
-                    name: round(statistics.median(found), 2) for name, found in shares.items()
-                },
+                "the client's share": _medians(shares),
+                "the server's microseconds": _medians(costs),
                 "unary / echo": round(_ratio(rates["unary"], rates["echo"]), 3),
                 "stream / unary": round(_ratio(rates["stream"], rates["unary"]), 2),
                 "stream / echo": round(_ratio(rates["stream"], rates["echo"]), 2),
                 "stream / echo stream": round(_ratio(rates["stream"], rates["echo stream"]), 3),
                 "echo stream / echo": round(_ratio(rates["echo stream"], rates["echo"]), 2),
+                "unary / stream, of a processor": round(_ratio(costs["unary"], costs["stream"]), 2),
             },
             indent=2,
         )
     )
+
+
+def _computed(server: psutil.Process) -> float:
+    """The seconds that a process has computed until now."""
+    times = server.cpu_times()
+    return float(times.user + times.system)
+
+
+def _medians(found: dict[str, list[float]]) -> dict[str, float]:
+    return {name: round(statistics.median(of_one), 2) for name, of_one in found.items()}
 
 
 def _ratio(these: list[float], those: list[float]) -> float:

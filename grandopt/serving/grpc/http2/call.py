@@ -31,8 +31,7 @@ class Owner(Protocol):
         """One is over."""
         ...
 
-    @property
-    def is_over(self) -> bool:
+    def over(self) -> bool:
         """Whether this connection has had its turn of the event loop."""
         ...
 
@@ -53,6 +52,8 @@ class Call:
         self.ended = False
         """Whether the client has said all."""
         self.done = False
+        self.over = calls.over
+        """Whether the turn of its connection is over: others wait."""
         self._calls, self._out, self._service = calls, calls.out, calls.service
         self._method = head.method
         self._begun = False
@@ -100,7 +101,7 @@ class Call:
     def takes_many(self) -> bool:
         """Whether messages that came together may be answered together now."""
         many = self._many
-        return many is not None and many.takes_many and self._is_open and not (self._waits or self.is_over)
+        return many is not None and many.takes_many and self._is_open and not (self._waits or self.over())
 
     def receive_many(self, messages: Array, size: int) -> int:
         """Have the first of these messages [n, bytes] answered together, as far as that goes; returns how
@@ -133,7 +134,7 @@ class Call:
 
     def _is_one(self, payload: bytes) -> bool:
         """Whether it is one whole message of many, which is taken now."""
-        now = self._asks_many and self._has_room and not self._calls.is_over
+        now = self._asks_many and self._has_room and not self.over()
         return now and self._incoming.is_one(payload)
 
     def _take_one(self, payload: bytes) -> None:
@@ -183,7 +184,7 @@ class Call:
 
     def _may_answer(self) -> bool:
         """Whether a request may be answered now; else it is in the connection's next turn."""
-        self._waits = self._calls.is_over
+        self._waits = self.over()
         if self._waits:
             self._calls.postpone(self)
         return not self._waits
@@ -227,11 +228,6 @@ class Call:
         else:
             self.write(method.written(work.result()))
             self.finish()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the turn of its connection is over: others wait."""
-        return self._calls.is_over
 
     @property
     def blocked(self) -> bool:

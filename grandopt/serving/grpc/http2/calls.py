@@ -65,8 +65,7 @@ class Calls:
         self._refused: dict[int, bytes] = {}
         self._refusing: asyncio.TimerHandle | None = None
 
-    @property
-    def is_over(self) -> bool:
+    def over(self) -> bool:
         """Whether this connection has had its turn of the event loop."""
         return self._clock() > self._until
 
@@ -140,7 +139,7 @@ class Calls:
             or not stream & 1
             or len(self.open) >= self._options.max_calls_per_connection
             or not self.service.has_room
-            or self.is_over
+            or self.over()
         ):
             return at
         self.last = stream

@@ -86,6 +86,8 @@ class Stream(Protocol):
     asker: Asker
     ended: bool
     done: bool
+    over: Callable[[], bool]
+    """Whether the turn of its connection is over: others wait."""
 
     @property
     def blocked(self) -> bool:
@@ -95,11 +97,6 @@ class Stream(Protocol):
     @property
     def left_s(self) -> float | None:
         """The seconds that it has left, if there is a deadline."""
-        ...
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the turn of its connection is over: others wait."""
         ...
 
     def write(self, message: bytes) -> None:
