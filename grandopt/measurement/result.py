@@ -144,6 +144,8 @@ class Measurement:
     subjects: tuple[SubjectSamples, ...]
     settings: MeasurementSettings
     ring_samples: int
+    _ratios: dict[tuple[str, str], Ratio] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Those that were asked for: resampling takes a tenth of a second, and a report asks again and again."""
 
     def samples(self, label: str) -> SubjectSamples:
         """The raw samples of a subject; raises MeasurementError for a label that was not measured."""
@@ -180,9 +182,11 @@ class Measurement:
 
     def ratio(self, base: str, label: str) -> Ratio:
         """The speed-up of `label` over `base`, paired by round; above 1, `label` is the faster."""
-        left = [process.round_medians_ns for process in self.samples(base).processes]
-        right = [process.round_medians_ns for process in self.samples(label).processes]
-        return self._compared(left, right)
+        if (base, label) not in self._ratios:
+            left = [process.round_medians_ns for process in self.samples(base).processes]
+            right = [process.round_medians_ns for process in self.samples(label).processes]
+            self._ratios[base, label] = self._compared(left, right)
+        return self._ratios[base, label]
 
     def steady(self, label: str, base: str) -> bool:
         """Whether the median of `label` and its speed-up over `base` are both told to within 10 %."""

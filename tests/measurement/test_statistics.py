@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grandopt.errors import MeasurementError
+from grandopt.measurement import statistics
 from grandopt.measurement.statistics import (
     SAMPLES_BEYOND,
     SAMPLES_NEEDED,
@@ -21,6 +22,7 @@ from grandopt.measurement.statistics import (
     too_few,
     width,
 )
+from tests.workflows.fakes import measurement
 
 TIMES = st.lists(st.floats(1.0, 1e9), min_size=1, max_size=40)
 
@@ -175,3 +177,21 @@ def test_processes_that_differ_widen_the_interval_and_more_of_them_narrow_it() -
     assert found(3, 0.0) < 0.01
     assert found(3, 0.2) > 0.1
     assert found(12, 0.1) < found(3, 0.1)
+
+
+def test_a_ratio_is_resampled_once_and_anew_with_more_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def interval(base: list[np.ndarray], other: list[np.ndarray], *, seed: int) -> tuple[float, float]:
+        asked.append(len(base))
+        return ratio_interval(base, other, seed=seed)
+
+    monkeypatch.setattr(statistics, "ratio_interval", interval)
+    measured, again = measurement(a=2.0, b=1.0), measurement(a=2.0, b=1.0)
+    ratio = measured.ratio("a", "b")
+    assert measured.ratio("a", "b") is ratio
+    assert measured.ratio("b", "a").value == pytest.approx(1 / ratio.value)
+    assert asked == [3, 3]
+    joined = measured.joined(again)
+    assert joined.ratio("a", "b").pairs == 2 * ratio.pairs
+    assert asked == [3, 3, 6]
