@@ -49,15 +49,17 @@ OPTIONS: dict[str, EngineOptions] = {
     "openvino": OpenVinoOptions(),
     "openvino-any-batch": OpenVinoOptions(single=False),
 }
-COMPILED = {
+MARKED = {
+    "native-v3": pytest.mark.slow,
+    "openvino-any-batch": pytest.mark.slow,
     "inductor": pytest.mark.slow,
     "inductor-templates": pytest.mark.stress,
     "inductor-single": pytest.mark.stress,
 }
-"""Kinds of which each network takes a C++ compiler some or many seconds."""
+"""Kinds of which each network takes long to compile, and further kinds of engines that have a fast one."""
 
-KINDS = ("fake", "module", "archive", *(kind for kind in OPTIONS if kind not in COMPILED))
-PARAMETERS = (*KINDS, *(pytest.param(kind, marks=mark) for kind, mark in COMPILED.items()))
+KINDS = ("fake", "module", "archive", *(kind for kind in OPTIONS if kind not in MARKED))
+PARAMETERS = (*KINDS, *(pytest.param(kind, marks=mark) for kind, mark in MARKED.items()))
 LIBRARIES = {"onnxruntime": ("onnxruntime", "onnxscript"), "openvino": ("openvino", "onnxscript")}
 
 Make = Callable[[type[nn.Module]], Executor]
