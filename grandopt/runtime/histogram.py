@@ -130,6 +130,16 @@ class LatencyHistogram:
             self._longer[bucket] = self._longer.get(bucket, 0) + 1
         self.single_ns += ns
 
+    def record_equal(self, ns: int, count: int) -> None:
+        """Count so many durations that took `ns` nanoseconds together, each the same share of them."""
+        share = ns // count
+        if 0 <= share < SHORT:
+            self.short[share >> FINEST] += count
+        else:
+            bucket = bucket_of(share)
+            self._longer[bucket] = self._longer.get(bucket, 0) + count
+        self.single_ns += ns
+
     def record_many(self, durations: Iterable[int]) -> None:
         """Count durations in nanoseconds."""
         raw = self._folded[1]

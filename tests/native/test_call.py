@@ -56,6 +56,38 @@ def policies(tmp_path_factory: pytest.TempPathFactory, native: Make) -> dict[str
     return made  # type: ignore[return-value]
 
 
+def test_sample_by_sample_a_batch_has_the_bits_of_lone_calls(
+    policies: dict[str, NativeExecutor], native: Make
+) -> None:
+    # Kernels for several rows add up in another order than those for one.
+    wide = native(nn.Sequential(nn.Linear(152, 64), nn.Tanh(), nn.Linear(64, 3)), torch.zeros(2, 152))
+    random = np.random.default_rng(0)
+    for policy in (*policies.values(), wide):
+        assert policy.run_each is not None
+        for batch in (1, 2, 41):
+            inputs = [
+                random.integers(0, 5, (batch, *spec.shape)).astype(spec.dtype)
+                if np.dtype(spec.dtype).kind in "iu"
+                else random.standard_normal((batch, *spec.shape)).astype(spec.dtype)
+                for spec in policy.signature.inputs
+            ]
+            alone = [policy.run([array[row : row + 1] for array in inputs]) for row in range(batch)]
+            found = policy.run_each(inputs)
+            for place, output in enumerate(found):
+                assert output.tobytes() == b"".join(answer[place].tobytes() for answer in alone)
+                assert output.shape == (batch, *policy.signature.outputs[place].shape)
+
+
+def test_sample_by_sample_a_batch_is_refused_as_a_whole(policies: dict[str, NativeExecutor]) -> None:
+    table = policies["Table"]
+    outside = np.array([[0], [1], [7], [2]])
+    assert table.run_each is not None
+    for inputs in ([outside], [outside[:0]], [outside[:, 0]], [outside.astype(np.int32)], [outside] * 2, []):
+        raised = [_outcome(call, (inputs,), {}) for call in (table.run, table.run_each)]
+        assert raised[0] == raised[1]
+        assert raised[0][0] is SignatureError  # type: ignore[index]
+
+
 def _in_python(policy: NativeExecutor) -> Call:
     """The call of the same agent that converts and checks in Python, whatever it is given."""
     namespace = {**vars(policy), "_act": lambda *_: NotImplemented}

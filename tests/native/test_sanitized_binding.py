@@ -59,6 +59,9 @@ for turn in range(300):
         for wrong in ((), (state,), (state, image, image), (state[:0], image), (state, image[:1])):
             refused(call, *wrong)
         refused(call, state, image=image)
+    refused(policy.run_each, (state, image[:1]))
+    refused(policy.run_each, (state[:0], image[:0]))
+    held.append(policy.run_each(pair(9)))
     outputs = policy.run((state, image))
     bound = policy.bind([state, image], list(outputs))
     bound()

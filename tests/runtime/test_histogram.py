@@ -81,6 +81,18 @@ def test_durations_count_the_same_one_by_one_and_together(sample: list[int]) -> 
     assert [bucket_of(ns) for ns in sample] == list(buckets_of(sample))
 
 
+@given(st.lists(st.tuples(durations | st.integers(0, 2 * SHORT), st.integers(1, 50))))
+def test_equal_shares_count_as_each_of_them(sample: list[tuple[int, int]]) -> None:
+    singly, equal = LatencyHistogram(), LatencyHistogram()
+    for ns, count in sample:
+        equal.record_equal(ns, count)
+        for _ in range(count):
+            singly.record(ns // count)
+    assert (singly.snapshot().counts == equal.snapshot().counts).all()
+    assert equal.snapshot().sum_ns == sum(ns for ns, _ in sample)
+    assert singly.total == equal.total
+
+
 def test_nothing_has_no_quantile() -> None:
     assert LatencyCounts().quantile(0.5) is None
     assert LatencyCounts().mean_ns is None

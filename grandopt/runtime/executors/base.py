@@ -31,6 +31,10 @@ class Executor(ABC):
     flushes_denormals = False
     """Whether the engine counts denormals as zero, which is right then (see `verification.denormals`)."""
 
+    run_each: Callable[[Sequence[Array]], tuple[Array, ...]] | None = None
+    """As `run`, with the last bits that each observation of the batch has in a call of its own; None where
+    that would take as long as those calls."""
+
     remake: Callable[[], Executor] | None = None
     """Makes the same agent in another process, and can be pickled; None where only this process has it."""
 

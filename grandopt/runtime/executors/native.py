@@ -66,8 +66,8 @@ class NativeExecutor(Executor):
         self._run = agent.run
         self._act = agent.act
         # Found before the class's methods, these spare a Python frame per call. Bindings of earlier releases
-        # have no `bind`: then the executor's own does it.
-        found = (name for name in ("run", "run_into", "bind") if hasattr(agent, name))
+        # have no `bind`, and no `run_each`: then the executor's own does it, or nobody.
+        found = (name for name in ("run", "run_into", "bind", "run_each") if hasattr(agent, name))
         self.__dict__.update({name: getattr(agent, name) for name in found})
         attach = getattr(self, "attach", None)
         if attach is not None:

@@ -15,27 +15,48 @@
 
 /* ---- the call ----------------------------------------------------------------------------------------- */
 
-static bool perform(Agent *self, const void *const *in, void *const *out, int64_t batch) {
+typedef int (*way)(const Agent *self, const void *const *in, void *const *out, int64_t batch, void *scratch);
+
+static int together(const Agent *self, const void *const *in, void *const *out, int64_t batch, void *scratch) {
+    return self->invoke(in, out, batch, scratch);
+}
+
+/* Sample by sample: kernels for several at once add up in another order, and have other last bits. */
+static int each(const Agent *self, const void *const *in, void *const *out, int64_t batch, void *scratch) {
+    const void *from[MOST_TENSORS];
+    void *to[MOST_TENSORS];
+    int fault = 0;
+    for (int64_t sample = 0; sample < batch && fault == 0; ++sample) {
+        for (int i = 0; i < self->inputs; ++i) from[i] = (const char *)in[i] + sample * self->tensors[i].bytes;
+        const Tensor *outputs = self->tensors + self->inputs;
+        for (int i = 0; i < self->outputs; ++i) to[i] = (char *)out[i] + sample * outputs[i].bytes;
+        fault = self->invoke(from, to, 1, scratch);
+    }
+    return fault;
+}
+
+static inline bool perform(
+    Agent *self, const void *const *in, void *const *out, int64_t batch, way compute) {
     void *scratch = take_scratch(self);
     if (scratch == NULL && self->scratch_bytes != 0) return false;
     int fault;
     if (batch >= self->release_batch) {
         PyThreadState *state = PyEval_SaveThread();
-        fault = self->invoke(in, out, batch, scratch);
+        fault = compute(self, in, out, batch, scratch);
         PyEval_RestoreThread(state);
     } else {
-        fault = self->invoke(in, out, batch, scratch);
+        fault = compute(self, in, out, batch, scratch);
     }
     give_scratch(self, scratch);
     return fault == 0 || refuse(self, fault, Py_None, "fault");
 }
 
-static bool forward(Agent *self, const Memory *memories, int64_t batch) {
+static inline bool forward(Agent *self, const Memory *memories, int64_t batch, way compute) {
     const void *in[MOST_TENSORS];
     void *out[MOST_TENSORS];
     for (int i = 0; i < self->inputs; ++i) in[i] = memories[i].data;
     for (int i = 0; i < self->outputs; ++i) out[i] = memories[self->inputs + i].data;
-    return perform(self, in, out, batch);
+    return perform(self, in, out, batch, compute);
 }
 
 /* ---- methods ------------------------------------------------------------------------------------------ */
@@ -78,33 +99,37 @@ static PyObject *agent_run_into(PyObject *object, PyObject *const *args, Py_ssiz
     }
     bool done = take_all(self, given, 0, total, memories, &taken);
     int64_t batch = done ? common_batch(self, memories, 0, total, given) : 0;
-    done = batch > 0 && !overlap(self, memories, batch, given) && forward(self, memories, batch);
+    done = batch > 0 && !overlap(self, memories, batch, given) && forward(self, memories, batch, together);
     drop(memories, taken);
     let_go(given, total);
     return done ? Py_NewRef(Py_None) : NULL;
 }
 
 /* The outputs of a call on memory that was checked, in `arrays`. */
-static bool compute(Agent *self, Memory *memories, int64_t batch, bool lone, PyObject **arrays) {
+static inline bool compute(
+    Agent *self, Memory *memories, int64_t batch, bool lone, way how, PyObject **arrays) {
     if (!make_outputs(self, lone ? -1 : batch, arrays, memories)) return false;
-    if (forward(self, memories, batch)) return true;
+    if (forward(self, memories, batch, how)) return true;
     let_go(arrays, self->outputs);
     return false;
 }
 
-static PyObject *agent_run(PyObject *object, PyObject *inputs) {
-    Agent *self = (Agent *)object;
+static inline PyObject *run(Agent *self, PyObject *inputs, way how) {
     PyObject *given[MOST_TENSORS], *arrays[MOST_TENSORS];
     Memory memories[MOST_TENSORS];
     int taken = 0;
     if (!import_numpy(self) || !items(self, inputs, self->inputs, false, given)) return NULL;
     bool done = take_all(self, given, 0, self->inputs, memories, &taken);
     int64_t batch = done ? common_batch(self, memories, 0, self->inputs, given) : 0;
-    done = batch > 0 && compute(self, memories, batch, false, arrays);
+    done = batch > 0 && compute(self, memories, batch, false, how, arrays);
     drop(memories, taken);
     let_go(given, self->inputs);
     return done ? as_tuple(arrays, self->outputs) : NULL;
 }
+
+static PyObject *agent_run(PyObject *object, PyObject *inputs) { return run((Agent *)object, inputs, together); }
+
+static PyObject *agent_run_each(PyObject *object, PyObject *inputs) { return run((Agent *)object, inputs, each); }
 
 /* Whether the arguments are arrays that can be taken as they are; else the caller converts or complains. `batch` is
  * -1 where they have none. */
@@ -132,7 +157,7 @@ static PyObject *act(Agent *self, PyObject *const *args, Py_ssize_t count, bool 
     *taken = true;
     if (!meet_numpy(self)) return NULL;
     *taken = self->numpy && fits(self, args, count, memories, &batch);
-    if (!*taken || !compute(self, memories, batch < 0 ? 1 : batch, batch < 0, arrays)) return NULL;
+    if (!*taken || !compute(self, memories, batch < 0 ? 1 : batch, batch < 0, together, arrays)) return NULL;
     return self->outputs == 1 ? arrays[0] : as_tuple(arrays, self->outputs);
 }
 
@@ -231,6 +256,7 @@ static void agent_dealloc(PyObject *object) {
 
 static PyMethodDef agent_methods[] = {
     {"run", agent_run, METH_O, "run(inputs) -> tuple of new arrays [batch, ...]"},
+    {"run_each", agent_run_each, METH_O, "run_each(inputs) -> as run, each sample with the bits of a call of its own"},
     {"run_into", (PyCFunction)(void (*)(void))agent_run_into, METH_FASTCALL, "run_into(inputs, outputs)"},
     {"bind", (PyCFunction)(void (*)(void))agent_bind, METH_FASTCALL, "bind(inputs, outputs) -> a call without arguments"},
     {"act", (PyCFunction)(void (*)(void))agent_act, METH_FASTCALL,

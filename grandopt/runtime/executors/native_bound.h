@@ -24,7 +24,7 @@ static PyObject *bound_answer(Bound *self, Py_ssize_t given) {
         PyErr_SetString(PyExc_RuntimeError, "the arrays of this call are still being checked");
         return NULL;
     }
-    return perform(self->agent, self->in, self->out, self->batch) ? Py_NewRef(Py_None) : NULL;
+    return perform(self->agent, self->in, self->out, self->batch, together) ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *bound_vectorcall(PyObject *object, PyObject *const *args, size_t flagged, PyObject *names) {

@@ -14,12 +14,15 @@ from collections.abc import Callable, Generator, Iterator
 from types import coroutine
 from typing import Any
 
+import numpy as np
+
 from grandopt.errors import AgentFailed, DeadlineExceeded, InputError, named_line
 from grandopt.runtime.executors.base import Executor
 from grandopt.runtime.histogram import FINEST, SHORT
 from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.counts import BatchCounts
 from grandopt.runtime.scheduling.request import Answer
+from grandopt.runtime.scheduling.rows import Rows, one_by_one
 from grandopt.runtime.scheduling.tap import TapPoint
 from grandopt.runtime.scheduling.waiting import Waiting
 from grandopt.runtime.scheduling.workers.base import own
@@ -34,6 +37,8 @@ TURN_NS = 50_000
 the less each has."""
 REQUEST_NS = 2_000
 """What a request costs its caller beside the computing: 1.5 to 3.5 µs on the processors that were tried."""
+LOOK, PIECE_NS = 8, 100_000
+"""Whoever has many is answered so many, or as many as take so long, before the time is looked at."""
 LEAST = 4
 """Requests of a caller in a turn where there are many: it is long then, whatever each has, and costs as much
 as one request or two."""
@@ -111,11 +116,40 @@ class Alone:
         """Whether it answers any."""
         return self._burst > 0
 
-    def each_at_once(self, inputs: tuple[Array, ...]) -> Iterator[Answer]:
-        """The answers of one observation after the other [n, *shape], each computed when it is asked for.
+    def rows_at_once(self, inputs: tuple[Array, ...], over: Callable[[], bool]) -> Rows | None:
+        """Outputs [m, *shape] of the first m of these observations [n, *shape], each with the bits of an
+        answer of its own, until it is `over`, for whoever sees to it that others have their turn.
 
-        For whoever sees to it that others have their turn. What is raised for one ends it.
+        Raises what the first is refused with, and tells what another one is. None where the answers do not
+        fit together, and where the agent raised for some of many: whoever asks for one of them alone is told.
         """
+        run_each = self.executor.run_each
+        if run_each is None:
+            return one_by_one(self._each_at_once(inputs), over, every=LOOK, batched=False)
+        size = max(LOOK, int(PIECE_NS / max(self._single_ns, 1.0)))
+        found: list[Answer] = []
+        began = self._clock()
+        for at in range(0, len(inputs[0]), size):
+            piece = [array[at : at + size] for array in inputs]
+            try:
+                outputs = run_each(piece)
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # noqa: BLE001 - whatever it is, it is said to one of them
+                break
+            ended = self._clock()
+            self._taken.record_equal(ended - began, len(piece[0]))
+            self._shown.show(piece, outputs)
+            found.append(outputs)
+            began = ended
+            if over():
+                break
+        if len(found) < 2:
+            return Rows(found[0]) if found else None
+        return Rows(tuple([np.concatenate(column) for column in zip(*found, strict=True)]))
+
+    def _each_at_once(self, inputs: tuple[Array, ...]) -> Iterator[Answer]:
+        """The answers of one observation after the other [n, *shape], each computed when it is asked for."""
         began = self._clock()
         for row in _rows(inputs):
             answer, ended = self._answered(row, began, 0)

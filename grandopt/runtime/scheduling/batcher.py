@@ -25,15 +25,13 @@ from grandopt.runtime.scheduling.calibration import BatchCost
 from grandopt.runtime.scheduling.counts import BatchCounts
 from grandopt.runtime.scheduling.dispatch import Dispatch
 from grandopt.runtime.scheduling.request import Answer, Priority, Request
-from grandopt.runtime.scheduling.rows import Rows, one_by_one
+from grandopt.runtime.scheduling.rows import Rows
 from grandopt.runtime.scheduling.stats import BatcherStats, BatchSettings
 from grandopt.runtime.scheduling.tap import TapPoint
 from grandopt.runtime.scheduling.waiting import Waiting
 from grandopt.runtime.scheduling.workers.base import Workers, computed
 from grandopt.signature import Array
 
-LOOK = 8
-"""Answers that are computed at once, of callers who have many, before the time is looked at."""
 NORMAL = int(Priority.NORMAL)
 
 
@@ -165,7 +163,7 @@ class Batcher:
         if not self._waiting.room or self.workers.kind != "inline":
             return None
         if self._alone.answers:
-            return one_by_one(self._alone.each_at_once(inputs), over, every=LOOK, batched=False)
+            return self._alone.rows_at_once(inputs, over)
         cost, rows = self.cost, min(len(inputs[0]), self.settings.limit)
         if rows < 2 or cost.of(rows) > rows * (cost.single_ns + REQUEST_NS):
             return None

@@ -79,6 +79,49 @@ async def computing(agent: Doubling) -> None:
     await asyncio.to_thread(agent.entered.acquire)
 
 
+class OneByOne(Doubling):
+    """Computes the rows of a batch one by one in one call, but for a bad one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run_each = self.run
+
+
+@pytest.mark.parametrize("kind", [Doubling, OneByOne])
+def test_rows_that_came_together_are_answered_until_it_is_over(kind: type[Doubling]) -> None:
+    async def trial() -> None:
+        agent = kind()
+        batcher = inline(agent, BatchCost(per_observation_ns=1e3, fixed_ns=0.0, single_ns=1e3))
+        seen: list[int] = []
+        batcher.shown.tap = lambda inputs, outputs: seen.append(len(inputs[0]))
+        rows = (np.stack([np.array([value, 1.0], np.float32) for value in range(250)]),)
+        asked = iter([False, True])
+        found = batcher.rows_at_once(rows, lambda: next(asked))
+        assert found is not None
+        assert found.refusal is None
+        count = len(found.outputs[0])
+        assert count == (16 if kind is Doubling else 200)  # two looks at the time: each 8 rows, each 0.1 ms
+        for place in range(count):
+            check(place, tuple(output[place] for output in found.outputs))
+        assert sum(seen) == batcher.stats().answered == batcher.stats().latency.total == count
+        assert batcher.stats().released == {"direct": count}
+        rows[0][110, 0] = BAD
+        found = batcher.rows_at_once(rows, lambda: False)
+        assert found is not None
+        assert len(found.outputs[0]) == (110 if kind is Doubling else 100)
+        # What was computed with the bad one is asked for again, each alone; only that one is refused.
+        assert isinstance(found.refusal, AgentFailed) is (kind is Doubling)
+        bad = (rows[0][110:],)
+        if kind is Doubling:
+            with pytest.raises(AgentFailed):
+                batcher.rows_at_once(bad, lambda: False)
+        else:
+            assert batcher.rows_at_once(bad, lambda: False) is None
+        await batcher.close()
+
+    asyncio.run(trial())
+
+
 @pytest.mark.parametrize("make", [inline, threads])
 def test_each_caller_gets_its_own_answer(make: Callable[..., Batcher]) -> None:
     async def trial() -> None:

@@ -37,7 +37,7 @@ from grandopt.serving.grpc.inference_schema import INFERENCE
 from tests.serving.grpc.asking import SERVICE, infer_request
 from tests.serving.grpc.test_fuzz import PREFACE, frame, literal
 
-OPEN = 32
+OPEN = 64
 """Requests under way."""
 _DATA, _HEADERS, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 4, 6, 7, 8
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
