@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from grandopt.serving.grpc.http2.frames import (
-    CANCEL,
-    RST_STREAM,
-    WINDOW_UPDATE,
-    number,
-)
+from grandopt.serving.grpc.http2.frames import CANCEL, WINDOW_UPDATE, number
 from grandopt.serving.grpc.http2.head import Head
 from grandopt.serving.grpc.http2.incoming import PREFIX, Incoming
 from grandopt.serving.grpc.http2.methods import Answers, AnswersMany, Streamed, Unary
-from grandopt.serving.grpc.http2.output import Output, widened
+from grandopt.serving.grpc.http2.output import Output
+from grandopt.serving.grpc.http2.reply import Reply
 from grandopt.serving.grpc.http2.service import Service
-from grandopt.serving.grpc.status import OK, RESPONSE, trailers
 from grandopt.serving.protocol.errors import Code, ProtocolError, refused
 from grandopt.signature import Array
 
@@ -40,26 +35,20 @@ class Owner(Protocol):
         ...
 
 
-class Call:
+class Call(Reply):
     """Belongs to its connection's calls, until it is `done`."""
 
     def __init__(self, calls: Owner, stream: int, head: Head) -> None:
-        self.id = stream
+        super().__init__(calls.out, calls.service, stream)
         self.asker = head.asker
-        self.window = calls.out.first_window
-        """Bytes that the client takes now."""
-        self.unsent = bytearray()
         self.ended = False
         """Whether the client has said all."""
-        self.done = False
         self.over = calls.over
         """Whether the turn of its connection is over: others wait."""
-        self._calls, self._out, self._service = calls, calls.out, calls.service
+        self._calls = calls
         self._method = head.method
-        self._begun = False
         self._waits = False
         """Whether there is a request for the connection's next turn."""
-        self._trailers: bytes | None = None
         self._incoming = Incoming(calls.service, head.encoding)
         self._work: asyncio.Future[Any] | None = None
         self._deadline: float | None = None
@@ -177,11 +166,6 @@ class Call:
                 raise ProtocolError(Code.INVALID, _cut_short(len(incoming)))
             answers.end()
 
-    @property
-    def _is_open(self) -> bool:
-        """Whether its end is not known yet."""
-        return not self.done and self._trailers is None
-
     def _may_answer(self) -> bool:
         """Whether a request may be answered now; else it is in the connection's next turn."""
         self._waits = self.over()
@@ -230,74 +214,9 @@ class Call:
             self.finish()
 
     @property
-    def blocked(self) -> bool:
-        """Whether what was written waits for the client."""
-        return bool(self.unsent)
-
-    @property
     def left_s(self) -> float | None:
         """The seconds that it has left, if there is a deadline."""
         return None if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
-
-    def write(self, message: bytes) -> None:
-        """Send a message, now or when the client takes it."""
-        if not self.done:
-            self._begin_answer()
-            self._out.message(self, message)
-            self._out.flush_soon()
-
-    def write_many(self, messages: Array) -> None:
-        """Send messages of one size [n, size], of bytes."""
-        if not self.done:
-            self._begin_answer()
-            self._out.messages(self, messages)
-            self._out.flush_soon()
-
-    def _begin_answer(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._out.headers(self.id, RESPONSE, last=False)
-
-    def finish(self, error: ProtocolError | None = None) -> None:
-        """End the call when what was written is out: well, or with a ProtocolError."""
-        if not self._is_open:
-            return
-        self._trailers = OK if error is None else trailers(error)
-        if not self.unsent:
-            self._close()
-
-    def wait_for_client(self) -> None:
-        """There is no room for what it has to say."""
-        self._service.wait(self)
-
-    def opened(self, more: int) -> None:
-        """The client takes so many bytes more. Raises Http2Error if those are too many."""
-        self.window = widened(self.window, more)
-        if self.unsent and self.window > 0:
-            self.resume()
-
-    def resume(self) -> None:
-        """There is room again for what it has to say."""
-        if self._out.send(self):
-            self._service.arrived(self)
-            if self._trailers is not None:
-                self._close()
-            else:
-                self.take()
-
-    def _close(self) -> None:
-        assert self._trailers is not None
-        block = self._trailers if self._begun else RESPONSE + self._trailers
-        self._out.headers(self.id, block, last=True)
-        self._out.flush_soon()
-        self.drop()
-
-    def reset(self, code: int) -> None:
-        """End it without an answer."""
-        if not self.done:
-            self._out.parts.append(number(RST_STREAM, self.id, code))
-            self._out.flush_soon()
-            self.drop()
 
     def late(self, limit_s: float) -> None:
         """The client took too long: for its request, or for taking its answer."""
