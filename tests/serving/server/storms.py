@@ -19,8 +19,6 @@ from tests.serving.server.processes import address, alive, ask, children, served
 
 ROWS = 64
 HANGS_S = 60
-WARM_S = 30.0
-"""Of a calm, the memory is not looked at so long: workers that have just begun still fill what they keep."""
 
 
 class Storm:
@@ -139,11 +137,9 @@ def resident_mb(pid: int) -> float:
     return int(line.split()[1]) / 1e3
 
 
-def a_minute(storm: Storm) -> float:
-    """By how many MB memory grows in a minute of the calm, as a straight line through all of it but the
-    beginning."""
-    first = storm.resident[0][0] + WARM_S
-    times, sizes = np.array([one for one in storm.resident if one[0] > first]).T
+def a_minute(resident: list[tuple[float, float]]) -> float:
+    """By how many MB it grows in a minute, as a straight line through all."""
+    times, sizes = np.array(resident).T
     return float(np.polyfit((times - times[0]) / 60, sizes, 1)[0])
 
 
