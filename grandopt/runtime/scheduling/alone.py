@@ -120,8 +120,8 @@ class Alone:
         """Outputs [m, *shape] of the first m of these observations [n, *shape], each with the bits of an
         answer of its own, until it is `over`, for whoever sees to it that others have their turn.
 
-        Raises what the first is refused with, and tells what another one is. None where the answers do not
-        fit together, and where the agent raised for some of many: whoever asks for one of them alone is told.
+        None where the answers do not fit together, and where the agent raised for some of many: whoever asks
+        for one of them alone is told.
         """
         run_each = self.executor.run_each
         if run_each is None:

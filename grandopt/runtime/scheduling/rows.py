@@ -12,7 +12,10 @@ from grandopt.runtime.scheduling.request import Answer
 
 
 class Rows(NamedTuple):
-    """Outputs [m, *shape] of the first m observations, and what the next one was refused with, if it was."""
+    """Outputs [m, *shape] of the first m observations, and what the next one was refused with, if it was.
+
+    Where that is the first of all, there are no `outputs`.
+    """
 
     outputs: Answer
     refusal: GrandoptError | None = None
@@ -24,7 +27,7 @@ def one_by_one(
     """Outputs [*shape] of one observation after the other (`batched`: [1, *shape]) as those of all, until
     one is refused, or it is `over`, which is looked at after `every` so many of them.
 
-    Raises what the first is refused with; None where the answers do not fit together.
+    None where the answers do not fit together.
     """
     found: list[Answer] = []
     refusal = None
@@ -34,8 +37,6 @@ def one_by_one(
             if len(found) % every == 0 and over():
                 break
     except GrandoptError as error:
-        if not found:
-            raise
         refusal = error
     outputs = []
     for column in zip(*found, strict=True):

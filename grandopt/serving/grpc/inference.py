@@ -72,11 +72,14 @@ class Inference:
         found = self._plane.infer_rows(request, many.data, over)
         if found is None:
             return None
-        ids, rows = many.ids, len(found.outputs[0][1])
+        ids, rows = many.ids, found.rows
         refused_id = "" if found.refusal is None else ids[rows].tobytes().decode()
+        refusal = None if found.refusal is None else Asked(refused_id, found.refusal)
+        if not rows:
+            return AskedMany(ids[:0], refusal)
         outputs = [(kind.name, kind.datatype, output) for kind, output in found.outputs]
         answers = write_stream_rows(found.model, found.version, ids[:rows], outputs, final=final)
-        return AskedMany(answers, None if found.refusal is None else Asked(refused_id, found.refusal))
+        return AskedMany(answers, refusal)
 
     def stream(self, call: Stream) -> InferStream:
         """Where the requests of a stream go."""
@@ -134,7 +137,8 @@ class InferStream:
             self._alone = self._rest = min(2 * self._rest + 1, LONGEST_REST)
             return 0
         self._rest = 0
-        call.write_many(asked.answers)
+        if len(asked.answers):
+            call.write_many(asked.answers)
         if asked.refusal is None:
             return len(asked.answers)
         self._write(asked.refusal)

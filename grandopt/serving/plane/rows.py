@@ -20,13 +20,15 @@ _now = perf_counter_ns
 
 
 class RowsAnswered(NamedTuple):
-    """The answers to the first of some requests: for each output, what it is, and [m, *shape].
+    """The answers to the first `rows` of some requests: for each output, what it is, and [rows, *shape].
 
-    `refusal` is what the next request is refused with, if it is.
+    `refusal` is what the next request is refused with, if it is. Where that is the first of all, there are no
+    `outputs`.
     """
 
     model: str
     version: str
+    rows: int
     outputs: tuple[tuple[OutputKind, Array], ...]
     refusal: ProtocolError | None
 
@@ -50,9 +52,9 @@ def infer_rows(
         return None  # whoever asks for the first of them alone is told
     if found is None:
         return None
-    ended, rows = _now(), len(found.outputs[0])
+    ended, rows = _now(), len(found.outputs[0]) if found.outputs else 0
     kinds = model.outputs.kinds
-    outputs = tuple((kinds[place], found.outputs[place]) for place in places)
+    outputs = tuple((kinds[place], found.outputs[place]) for place in places if rows)
     if any(one.dtype != DTYPES[kind.datatype] or one.shape[1:] != kind.shape for kind, one in outputs):
         return None  # not what was declared: each is written as it is
     counts.last_ns = began
@@ -67,7 +69,7 @@ def infer_rows(
         refusal = refused(found.refusal)
         counts.failed(refusal, _now() - began)
     served = model.served
-    return RowsAnswered(served.name, served.version, outputs, refusal)
+    return RowsAnswered(served.name, served.version, rows, outputs, refusal)
 
 
 def _arrays(model: Model, request: InferRequest, data: Sequence[Array]) -> tuple[Array, ...] | None:

@@ -347,3 +347,25 @@ async def test_what_is_answered_alone_is_computed_alone_whoever_comes_with_it(tm
             asking.ends()
             (figures,) = plane.statistics()["model_stats"]
             assert figures["execution_count"] == figures["inference_count"] == 180
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@in_loop
+async def test_what_is_refused_is_asked_once(profile: str, tmp_path: Path) -> None:
+    requests = [infer_request("picky", x=np.full((1, 1), -1, "f"), id=f"{number:03}") for number in range(60)]
+    messages = [encode(INFERENCE, "ModelInferRequest", one) for one in requests]
+    async with plane_of(tmp_path, profile, picky=picky()) as plane:
+        service = GrpcServer(plane, GrpcOptions(port=0))._service
+        agent = plane._open["picky"].agent
+        wanted = await alone(service, messages)
+
+        def failed() -> int:
+            return agent.direct.stats().failed + (agent.batcher.stats().failed if agent.batcher else 0)
+
+        before = failed()
+        assert before == len(messages)
+        asking = Asking(service)
+        asking.says(in_frames(messages, None))
+        assert await asking.all(len(messages)) == wanted
+        assert failed() == 2 * before
+        asking.ends()
