@@ -148,21 +148,21 @@ class _Connection:
         head = await self.reader.readexactly(9)
         payload = await self.reader.readexactly(int.from_bytes(head[:3], "big"))
         kind, flags, stream = struct.unpack_from(">BBI", head, 3)
-        match kind:
-            case 0:
-                self._data(stream, payload)
-            case 1:
-                said = dict(self.decoder.decode(payload, 1 << 20) or ())
-                if flags & _END_STREAM and stream in self.waiting:
-                    self._ended(stream, int(said[b"grpc-status"]), said)
-            case 3:
-                assert stream not in self.waiting, f"call {stream} was reset: {payload.hex()}"
-            case 4 if not flags & _ACK:
-                self.writer.write(frame(_SETTINGS, _ACK, 0, b""))
-            case 6 if not flags & _ACK:
-                self.writer.write(frame(_PING, _ACK, 0, payload))
-            case 7:
-                raise ConnectionError("the server says goodbye")
+        to_answer = not flags & _ACK
+        if kind == _DATA:
+            self._data(stream, payload)
+        elif kind == _HEADERS:
+            said = dict(self.decoder.decode(payload, 1 << 20) or ())
+            if flags & _END_STREAM and stream in self.waiting:
+                self._ended(stream, int(said[b"grpc-status"]), said)
+        elif kind == _RESET:
+            assert stream not in self.waiting, f"call {stream} was reset: {payload.hex()}"
+        elif kind == _SETTINGS and to_answer:
+            self.writer.write(frame(_SETTINGS, _ACK, 0, b""))
+        elif kind == _PING and to_answer:
+            self.writer.write(frame(_PING, _ACK, 0, payload))
+        elif kind == _GOAWAY:
+            raise ConnectionError("the server says goodbye")
 
     def _data(self, stream: int, payload: bytes) -> None:
         if stream not in self.waiting:
